@@ -1,0 +1,230 @@
+/*
+ * dcgan.h - the mathematics of a DCGAN work unit
+ *
+ * Knows nothing of databases, networks, files or terminals. It never prints, never exits, never allocates: all
+ * memory is the caller's, every function that can fail returns a status.
+ *
+ * Intended use:
+ *
+ *     dcgan_config config = {.channels = 3, .image_size = 64, .latent = 100,
+ *                            .generator_features = 64, .discriminator_features = 64};
+ *     dcgan_model model;                              // shapes, offsets, counts: the table of all parameters
+ *     dcgan_model_init(&model, &config);
+ *     size_t bytes;
+ *     dcgan_unit_workspace(&model, 64, &bytes);       // minibatches of up to 64 images
+ *     void *workspace = malloc(bytes);                // once; serves any number of units
+ *     dcgan_unit_gradients(&model, &unit, &result, workspace, bytes);
+ *
+ * Images are NHWC: [image][row][column][channel]. All parameters are one vector, the generator's first, in the
+ * order of docs/format.md section 5. "real" is float; the test suite also compiles it as double, for gradient
+ * checks.
+ */
+#ifndef DCGAN_H
+#define DCGAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef DCGAN_DOUBLE
+typedef double real;
+#else
+typedef float real;
+#endif
+
+/* ---- status
+ * ---------------------------------------------------------------------------------------------------- */
+
+typedef enum dcgan_status {
+    DCGAN_OK = 0,
+    DCGAN_INVALID_CONFIG,   /* a hyper-parameter outside its limits */
+    DCGAN_INVALID_ARGUMENT, /* a count of zero, a null pointer */
+    DCGAN_TOO_LARGE,        /* a size that does not fit size_t or the BLAS's int */
+    DCGAN_WORKSPACE,        /* the workspace is smaller than dcgan_unit_workspace says */
+    DCGAN_NOT_FINITE,       /* NaN or infinity in a result */
+    DCGAN_CANCELLED         /* the progress function asked to stop */
+} dcgan_status;
+
+/* Names a status for people. */
+const char *dcgan_status_text(dcgan_status status);
+
+/* ---- the model: one table of every parameter tensor
+ * ---------------------------------------------------------------- */
+
+#define DCGAN_MAX_LAYERS 6                           /* at 128x128 */
+#define DCGAN_MAX_TENSORS (2 * 3 * DCGAN_MAX_LAYERS) /* weight, scale, shift */
+#define DCGAN_MAX_FEATURES 512
+#define DCGAN_MAX_LATENT 1024
+#define DCGAN_MAX_PARAMETERS ((size_t)1 << 28)
+#define DCGAN_NORM_EPSILON 1e-5
+
+typedef struct dcgan_config {
+    uint32_t channels;               /* 1 or 3 */
+    uint32_t image_size;             /* 32, 64 or 128 */
+    uint32_t latent;                 /* 1 … 1024 */
+    uint32_t generator_features;     /* 1 … 512 */
+    uint32_t discriminator_features; /* 1 … 512 */
+} dcgan_config;
+
+/*
+ * A 4x4 convolution between a larger image of large_height x large_width x large_channels and a smaller one.
+ * The same shape, read from small to large, is the transposed convolution. Weights:
+ * [small_channels][4][4][large_channels].
+ */
+typedef struct dcgan_convolution {
+    size_t small_height, small_width, small_channels;
+    size_t large_height, large_width, large_channels;
+    size_t stride, padding; /* 2 and 1, or 1 and 0 between 1x1 and 4x4 */
+} dcgan_convolution;
+
+typedef enum dcgan_activation { DCGAN_RECTIFIER, DCGAN_TANH, DCGAN_LOGIT } dcgan_activation;
+
+typedef struct dcgan_layer {
+    dcgan_convolution shape;
+    int transposed;              /* the generator's layers go from small to large */
+    int normalised;              /* batch norm behind the convolution */
+    dcgan_activation activation; /* rectifier: x > 0 ? x : slope x */
+    real slope;                  /* 0 (ReLU) or 0.2 (LeakyReLU) */
+    size_t weight, weight_count; /* offset and count in the parameter vector */
+    size_t scale, shift;         /* offsets in the parameter vector, where normalised */
+    size_t statistics;           /* offset of mean[channels], variance[channels] in the statistics vector */
+} dcgan_layer;
+
+typedef struct dcgan_network {
+    size_t layer_count;
+    dcgan_layer layers[DCGAN_MAX_LAYERS];
+    size_t first, count; /* its part of the parameter vector */
+} dcgan_network;
+
+typedef enum dcgan_tensor_kind { DCGAN_WEIGHT, DCGAN_SCALE, DCGAN_SHIFT } dcgan_tensor_kind;
+
+typedef struct dcgan_tensor {
+    char name[32]; /* "generator.0.weight" */
+    dcgan_tensor_kind kind;
+    size_t dimensions;
+    size_t shape[4]; /* weights [small][4][4][large], scale and shift [channels] */
+    size_t offset, count;
+    double mean, deviation; /* initial distribution */
+} dcgan_tensor;
+
+typedef struct dcgan_model {
+    dcgan_config config;
+    dcgan_network generator, discriminator;
+    size_t tensor_count;
+    dcgan_tensor tensors[DCGAN_MAX_TENSORS]; /* in the order of the parameter vector, without gaps */
+    size_t parameter_count;
+    size_t statistics_count; /* floats of all means and variances */
+    size_t image_count;      /* floats of one image */
+} dcgan_model;
+
+/* Checks a configuration; names what is wrong in error (may be NULL). */
+dcgan_status dcgan_config_check(const dcgan_config *config, char *error, size_t error_size);
+
+/* Fills in the table. */
+dcgan_status dcgan_model_init(dcgan_model *model, const dcgan_config *config);
+
+/* Draws initial values of parameters first … first + count - 1 (docs/format.md section 5). */
+void dcgan_initialise(const dcgan_model *model, uint64_t seed, size_t first, size_t count, real *weights);
+
+/* Sets running statistics to mean 0, variance 1. */
+void dcgan_initialise_statistics(const dcgan_model *model, real *statistics);
+
+/* ---- random numbers (docs/format.md sections 1 and 2)
+ * ---------------------------------------------------------------- */
+
+enum { DCGAN_STREAM_UNIT = 1, DCGAN_STREAM_WEIGHTS = 2, DCGAN_STREAM_ORDER = 3, DCGAN_STREAM_SAMPLE = 4 };
+
+/* Computes one Philox4x32-10 block (Salmon et al. 2011). */
+void dcgan_philox(const uint32_t counter[4], uint64_t seed, uint32_t result[4]);
+
+/* Turns one block into four standard normal deviates (Box and Muller 1958). */
+void dcgan_normal(const uint32_t block[4], double deviates[4]);
+
+/* Fills z[count] with deviates 0 … count - 1 of the stream whose other counter words are c1, c2. */
+void dcgan_noise(uint64_t seed, uint32_t c1, uint32_t c2, uint32_t stream, size_t count, real *z);
+
+/* Maps a place in an epoch to an image number: a bijection of 0 … images - 1; images is 1 … 2^32. */
+uint64_t dcgan_permute(uint64_t seed, uint64_t epoch, uint64_t images, uint64_t place);
+
+/* ---- a work unit
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* Called between the passes of a minibatch with the images done so far; anything but 0 cancels the unit. */
+typedef int (*dcgan_progress)(void *context, size_t images_done);
+
+typedef struct dcgan_unit {
+    const real *weights;     /* [parameter_count] */
+    const uint8_t *images;   /* [count][size][size][channels] */
+    size_t count, batch;     /* images of the unit, images of a minibatch */
+    uint64_t seed;           /* the run's */
+    uint32_t iteration;      /* the run's iteration these weights belong to */
+    uint64_t position;       /* position of the first image in the run's order */
+    int threads;             /* threads of the BLAS; 1 or more */
+    dcgan_progress progress; /* may be NULL */
+    void *context;
+} dcgan_unit;
+
+typedef struct dcgan_unit_result {
+    real *gradient;   /* [parameter_count]: d loss_g of the generator, d loss_d of the discriminator */
+    real *statistics; /* [statistics_count]: means and biased variances over the unit */
+    double loss_d, loss_g;
+    double accuracy_real, accuracy_fake;
+} dcgan_unit_result;
+
+/* Computes the bytes of workspace that units with minibatches of up to batch images need. */
+dcgan_status dcgan_unit_workspace(const dcgan_model *model, size_t batch, size_t *bytes);
+
+/* Computes both gradients of a unit at the same weights (docs/format.md section 6). The result is undefined on
+ * error. */
+dcgan_status dcgan_unit_gradients(const dcgan_model *model, const dcgan_unit *unit, dcgan_unit_result *result,
+                                  void *workspace, size_t workspace_bytes);
+
+/* ---- generation
+ * ------------------------------------------------------------------------------------------------------- */
+
+dcgan_status dcgan_generate_workspace(const dcgan_model *model, size_t batch, size_t *bytes);
+
+/*
+ * Generates images first … first + batch - 1 of a seed with batch norm in evaluation mode.
+ * weights: the generator's part of the parameter vector is read; images: [batch][size][size][channels] in [-1,
+ * 1].
+ */
+dcgan_status dcgan_generate(const dcgan_model *model, const real *weights, const real *running_statistics,
+                            uint64_t seed, uint32_t first, size_t batch, real *images, void *workspace,
+                            size_t workspace_bytes);
+
+/* Rounds x in [-1, 1] to the 8-bit sample it stands for; what is outside is clipped. */
+uint8_t dcgan_to_sample(real x);
+
+/* ---- the step (docs/format.md section 7); every function works on any slice of the vectors
+ * ------------------------------ */
+
+/* Adds weight * x to a sum in double precision. */
+void dcgan_mean_add(double *sum, const real *x, double weight, size_t count);
+
+/* Rounds the sum, once. */
+void dcgan_mean_finish(real *mean, const double *sum, size_t count);
+
+typedef struct dcgan_adam_options {
+    double learning_rate, beta1, beta2, epsilon;
+} dcgan_adam_options;
+
+/* Takes step number t = 1, 2, … (Kingma and Ba 2015, algorithm 1, with PyTorch's placing of epsilon). */
+void dcgan_adam(real *weights, real *moment1, real *moment2, const real *gradient, size_t count, uint64_t t,
+                const dcgan_adam_options *options);
+
+/* Adds one part's batch-norm statistics to double sums: [mean, E(mean^2 + variance)]; sums starts at zero,
+ * weights sum to 1. */
+void dcgan_statistics_add(const dcgan_model *model, double *sums, const real *part, double weight);
+
+/* Turns the sums into the mean and biased variance of the whole (law of total variance). */
+void dcgan_statistics_finish(const dcgan_model *model, real *statistics, const double *sums);
+
+/* Moves the running statistics towards an iteration's merged ones; images is the number of images behind them.
+ */
+void dcgan_statistics_run(const dcgan_model *model, real *running, const real *merged, double momentum,
+                          uint64_t images);
+
+/* Looks for NaN and infinity; returns 1 and adds up the squares if there are none, 0 otherwise. */
+int dcgan_finite(const real *x, size_t count, double *square_sum);
+
+#endif
