@@ -1,0 +1,120 @@
+#!/bin/bash
+# Installs what is missing from Debian 12 for building, testing or showing gannsfriends.
+#
+#   scripts/deps.sh [build|test|demo …]     (none named: build)
+#
+# Packages that are there already are left alone: a second run does nothing and needs no network.
+set -euo pipefail
+export LC_ALL=C
+umask 022
+
+build=(
+	gcc make libc6-dev pkg-config
+	postgresql-15 postgresql-server-dev-15 libpq-dev
+	libopenblas-pthread-dev # the worker's threads
+	libopenblas-serial-dev  # openblas-serial/libopenblas.a, linked into the server's module
+	libjpeg62-turbo-dev libpng-dev libzip-dev zlib1g-dev libssl-dev
+)
+test=(
+	"${build[@]}"
+	libcmocka-dev
+	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl postgresql-15-cron
+	perl python3-numpy python3-pil
+	dataset-fashion-mnist
+)
+demo=("${build[@]}" dataset-fashion-mnist)
+
+# Asked for at the first installation only; a cluster that exists is never touched.
+no_cluster=/etc/postgresql-common/createcluster.d/gannsfriends.conf
+
+say() { printf 'deps.sh: %s\n' "$*" >&2; }
+
+usage() {
+	sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+	exit 2
+}
+
+wanted=()
+[ $# -gt 0 ] || set -- build
+for name in "$@"; do
+	case $name in
+	build) wanted+=("${build[@]}") ;;
+	test) wanted+=("${test[@]}") ;;
+	demo) wanted+=("${demo[@]}") ;;
+	-h | --help) usage ;;
+	*)
+		say "no such set: $name"
+		usage
+		;;
+	esac
+done
+
+by_hand() {
+	say "$1"
+	say "install these yourself (Debian 12's names): $2"
+	exit 1
+}
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	by_hand 'this is no Debian-like system' "$(printf '%s\n' "${wanted[@]}" | sort -u | paste -sd' ')"
+fi
+
+is_installed() {
+	[ "$(dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | head -n 1)" = installed ]
+}
+
+missing=()
+while read -r package; do
+	is_installed "$package" || missing+=("$package")
+done < <(printf '%s\n' "${wanted[@]}" | sort -u)
+
+if [ ${#missing[@]} -eq 0 ]; then
+	exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	command -v sudo >/dev/null || by_hand 'neither root nor sudo: cannot install' "${missing[*]}"
+	as_root=(sudo)
+fi
+
+# `env` because sudo drops the caller's environment.
+apt() {
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
+		apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
+		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+		"$@" </dev/null
+}
+
+# Debian's package would create and start a cluster "main" the first time. That decision is the
+# administrator's, so the setting is there only while the packages go in.
+hold_back_cluster() {
+	[ -e "$no_cluster" ] && return
+	trap allow_cluster EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	"${as_root[@]}" mkdir -p "${no_cluster%/*}"
+	echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
+}
+
+allow_cluster() {
+	"${as_root[@]}" rm -f "$no_cluster"
+}
+
+if ! is_installed postgresql-15; then
+	hold_back_cluster
+fi
+
+say "installing: ${missing[*]}"
+apt update >&2 || say 'apt-get update failed; going on with the lists that are here'
+if ! apt install --no-install-recommends "${missing[@]}" >&2; then
+	say "apt-get could not install: ${missing[*]}"
+	exit 1
+fi
+
+for package in "${missing[@]}"; do
+	is_installed "$package" || {
+		say "$package is still not installed"
+		exit 1
+	}
+done

@@ -1,0 +1,281 @@
+#!/bin/bash
+# Builds gannsfriends, installs it and runs its tests.
+#
+#   scripts/test.sh [--long] [--asan] [unit|mutation|regress|pgtap|e2e …]     (none named: all)
+#
+#   --long   also the tests that take minutes (GANN_LONG=1)
+#   --asan   everything built with SANITIZE=address,undefined
+#
+# Each suite writes build/test/SUITE.log; the last line is `N passed, N failed[, N skipped]`. A suite
+# that crashes, runs no test or not as many as it planned counts as one failure.
+#
+# GANN_FACES          archive of faces; ../shared/data/img_align_celeba.zip where it is there
+# GANN_SUITE_TIMEOUT  seconds that one suite may take (1800, with --long 7200)
+#
+# shellcheck disable=SC2317 # much is called by a name put together (suite_…, tally_…) or by the trap
+set -uo pipefail
+export LC_ALL=C.UTF-8
+umask 022 # what gets installed must be readable for the server
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+# shellcheck source=scripts/server.sh
+. scripts/server.sh
+
+all_suites=(unit mutation regress pgtap e2e)
+suites=()
+asan=
+unset GANN_LONG
+while [ $# -gt 0 ]; do
+	case $1 in
+	--long) export GANN_LONG=1 ;;
+	--asan) asan=1 ;;
+	unit | mutation | regress | pgtap | e2e) suites+=("$1") ;;
+	*)
+		sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+		exit 2
+		;;
+	esac
+	shift
+done
+[ ${#suites[@]} -gt 0 ] || suites=("${all_suites[@]}")
+wants() { [[ " ${suites[*]} " == *" $1 "* ]]; }
+
+limit=${GANN_SUITE_TIMEOUT:-$([ -n "${GANN_LONG:-}" ] && echo 7200 || echo 1800)}
+logs=build/test
+passed=0 failed=0 skipped=0
+as_root=()    # how `make install` is called
+instrumented= # set once a build with sanitizers may be installed
+
+# Two runs in one checkout would build over each other.
+exec 9<scripts/test.sh
+if ! flock -n 9; then
+	echo 'test.sh: another run is at work in this checkout' >&2
+	exit 1
+fi
+
+# Ours are the only settings that count.
+unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGOPTIONS
+unset MAKEFLAGS MFLAGS MAKELEVEL
+export CMOCKA_MESSAGE_OUTPUT=TAP
+
+if [ -z "${GANN_FACES:-}" ] && [ -r ../shared/data/img_align_celeba.zip ]; then
+	GANN_FACES=$(cd ../shared/data && pwd)/img_align_celeba.zip
+fi
+if [ -n "${GANN_FACES:-}" ]; then
+	export GANN_FACES
+else
+	echo 'test.sh: no archive of faces (GANN_FACES): the tests that need it are left out'
+fi
+
+finish() {
+	restore_plain
+	printf '%d passed, %d failed' "$passed" "$failed"
+	[ "$skipped" -eq 0 ] || printf ', %d skipped' "$skipped"
+	echo
+	[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+	exit
+}
+
+# A step runs in a process group of its own in the background, so that a signal to this script is
+# heeded at once and ends what the step started.
+step=
+step_stop() {
+	[ -z "$step" ] || kill -TERM "$step" 2>/dev/null || return 0
+	[ -z "$step" ] || wait "$step"
+}
+
+# run_step LOG COMMAND…: appends to LOG; the status is COMMAND's.
+run_step() {
+	local log=$1 status
+	shift
+	set -m
+	timeout -k 60 "$limit" "$@" >>"$log" 2>&1 </dev/null 9<&- &
+	step=$!
+	set +m
+	wait "$step"
+	status=$?
+	step=
+	[ "$status" -ne 124 ] || echo "test.sh: stopped after $limit s" >>"$log"
+	return "$status"
+}
+
+# must_step NAME COMMAND…: without this step there is nothing to test. In the foreground: sudo may
+# have to ask.
+must_step() {
+	local name=$1 start=$SECONDS
+	shift
+	if "$@" >"$logs/$name.log" 2>&1 </dev/null 9<&-; then
+		printf '%s: done (%d s)\n' "$name" $((SECONDS - start))
+	else
+		printf '%s: failed; the end of %s:\n' "$name" "$logs/$name.log"
+		tail -n 40 "$logs/$name.log"
+		failed=$((failed + 1))
+		finish
+	fi
+}
+
+# What an instrumented run installs works under its own server only: put the plain build back.
+restore_plain() {
+	[ -n "$instrumented" ] || return 0
+	instrumented=
+	echo 'test.sh: installing the plain build again'
+	{
+		make clean && make "PG_CONFIG=$(server_bindir)/pg_config" -j"$(nproc)" &&
+			"${as_root[@]}" make "PG_CONFIG=$(server_bindir)/pg_config" install
+	} >/dev/null 2>&1 || echo 'test.sh: that failed: run make clean, make and make install' >&2
+	mkdir -p "$logs"
+	echo plain >"$logs/flavour"
+}
+
+# Each tally prints `passed failed skipped planned`, planned -1 where the log tells none.
+#
+# TAP, one stream or many after each other. Indented lines (subtests) do not count, nor does the
+# bare `ok` that prove prints at a file's end. cmocka writes `not ok 3 # SKIP name`.
+tally_tap() {
+	awk '
+		/^1\.\.[0-9]+/ {
+			sub(/^1\.\./, "", $1)
+			if ($1 == 0) whole++
+			planned += $1
+			plans++
+		}
+		/^(not )?ok [0-9]+( |$)/ {
+			if (tolower($0) ~ /[^\\]# *(skip|todo)/) skip++
+			else if (/^ok/) pass++
+			else fail++
+		}
+		/^Bail out!/ { bail = 1 }
+		END { print pass + 0, fail + 0, skip + whole + 0, plans && !bail ? planned + whole : -1 }
+	' "$1"
+}
+
+tally_regress() {
+	awk '
+		/^(test| ) *[^ ]+ +\.\.\. / {
+			if (/\.\.\. ok( |$)/) pass++
+			else if (/\.\.\. failed \(ignored\)/) skip++
+			else fail++
+		}
+		/^ All [0-9]+ tests passed/ { planned += $2; plans++ }
+		/^ [0-9]+ of [0-9]+ tests (passed|failed)/ { planned += $3; plans++ }
+		END { print pass + 0, fail + 0, skip + 0, plans ? planned : -1 }
+	' "$1"
+}
+
+show_tap() {
+	awk '
+		/^(not )?ok / || /^1\.\./ { on = /^not ok / && tolower($0) !~ /[^\\]# *(skip|todo)/ }
+		/^Bail out!/ || /^Parse errors?:/ || (on && (/^not ok / || /^ *#/)) || /Sanitizer|runtime error:/
+	' "$1" | head -n 150
+}
+
+show_regress() {
+	grep -E '^(test| ) *[^ ]+ +\.\.\. (FAILED|failed)' "$1" | head -n 50
+	if [ -s regression.diffs ]; then
+		cp regression.diffs "$logs/"
+		head -n 200 regression.diffs
+	fi
+}
+
+# judge SUITE KIND STATUS START: prints the suite's line and adds it to the tally.
+judge() {
+	local suite=$1 kind=$2 status=$3 start=$4 log=$logs/$1.log why='' p f s planned
+	read -r p f s planned < <("tally_$kind" "$log")
+	if [ $((p + f)) -eq 0 ]; then
+		why='no test ran'
+	elif [ "$planned" -lt 0 ]; then
+		why='it broke off'
+	elif [ "$planned" -ne $((p + f + s)) ]; then
+		why="$planned tests planned, $((p + f + s)) ran"
+	elif [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then
+		why='no test failed, but the suite did'
+	fi
+	[ -z "$why" ] || f=$((f + 1))
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '%s: %d passed, %d failed' "$suite" "$p" "$f"
+	[ "$s" -eq 0 ] || printf ', %d skipped' "$s"
+	printf ' (%d s)\n' $((SECONDS - start))
+	[ "$f" -eq 0 ] && return
+	"show_$kind" "$log"
+	if [ -n "$why" ]; then
+		printf '%s: %s (exit status %d); the end of %s:\n' "$suite" "$why" "$status" "$log"
+		tail -n 30 "$log"
+	fi
+}
+
+suite_unit() { run_step "$1" "${make[@]}" unit; }
+
+suite_mutation() { run_step "$1" bash test/mutation.sh; }
+
+suite_regress() {
+	rm -f regression.diffs
+	run_step "$1" "${make[@]}" installcheck
+}
+
+suite_pgtap() {
+	run_step "$1" psql -Xq -v ON_ERROR_STOP=1 -d gann_pgtap -c 'CREATE EXTENSION pgtap' \
+		-c 'CREATE EXTENSION gannsfriends CASCADE' || return
+	PGDATABASE=gann_pgtap run_step "$1" pg_prove --verbose --merge --norc --ext .sql test/pgtap/*.sql
+}
+
+suite_e2e() { run_step "$1" prove --verbose --merge --norc -Itest/lib test/t/*.t; }
+
+server_trap
+server_call_at_exit step_stop restore_plain
+shopt -s nullglob
+mkdir -p "$logs"
+
+must_step deps scripts/deps.sh test
+
+# The server's tools are there only now.
+make=(make "PG_CONFIG=$(server_bindir)/pg_config")
+flavour=plain
+if [ -n "$asan" ]; then
+	flavour=asan
+	make+=('SANITIZE=address,undefined')
+	GANN_SERVER_PRELOAD=$(readlink -f "$(gcc -print-file-name=libasan.so)")
+	export GANN_SERVER_PRELOAD UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+fi
+if [ ! -w "$("$(server_bindir)/pg_config" --pkglibdir)" ]; then
+	as_root=(sudo)
+fi
+
+# Objects of the other flavour must not get into this one.
+if [ "$flavour" != "$(cat "$logs/flavour" 2>/dev/null || echo plain)" ]; then
+	make clean >/dev/null 2>&1
+	mkdir -p "$logs"
+fi
+echo "$flavour" >"$logs/flavour"
+
+must_step build "${make[@]}" -j"$(nproc)"
+instrumented=$asan
+must_step install "${as_root[@]}" "${make[@]}" install
+
+server=
+if wants regress || wants pgtap; then
+	server=$(server_tempdir) || exit
+	server_remove_at_exit "$server"
+	# pg_cron lives in one database, and pg_regress drops its own: so it is pgtap's.
+	if ! GANN_SERVER_FAST=1 server_start "$server" \
+		"shared_preload_libraries = 'pg_cron'" \
+		"cron.database_name = 'gann_pgtap'" \
+		'cron.use_background_workers = on' \
+		"timezone = 'UTC'" 9<&- ||
+		! psql -Xq -c 'CREATE DATABASE gann_pgtap'; then
+		failed=$((failed + 1))
+		finish
+	fi
+fi
+
+for suite in "${all_suites[@]}"; do
+	wants "$suite" || continue
+	start=$SECONDS
+	: >"$logs/$suite.log"
+	"suite_$suite" "$logs/$suite.log"
+	status=$?
+	kind=tap
+	[ "$suite" != regress ] || kind=regress
+	judge "$suite" $kind $status "$start"
+done
+
+[ -z "$server" ] || cp "$server/server.log" "$logs/server.log"
+finish

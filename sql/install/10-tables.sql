@@ -1,0 +1,169 @@
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Tables
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE gan_run (
+    run                    int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    name                   text NOT NULL UNIQUE CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+    state                  text NOT NULL DEFAULT 'created' CHECK (state IN ('created', 'running', 'paused', 'finished', 'stopped')),
+    seed                   bigint NOT NULL,
+    -- the networks
+    channels               int NOT NULL CHECK (channels IN (1, 3)),
+    image_size             int NOT NULL CHECK (image_size IN (32, 64, 128)),
+    latent                 int NOT NULL CHECK (latent BETWEEN 1 AND 1024),
+    generator_features     int NOT NULL CHECK (generator_features BETWEEN 1 AND 512),
+    discriminator_features int NOT NULL CHECK (discriminator_features BETWEEN 1 AND 512),
+    parameters             bigint NOT NULL CHECK (parameters > 0),
+    shards                 int NOT NULL CHECK (shards > 0),
+    -- the optimiser
+    learning_rate          float8 NOT NULL CHECK (learning_rate > 0 AND learning_rate <= 1),
+    beta1                  float8 NOT NULL CHECK (beta1 >= 0 AND beta1 < 1),
+    beta2                  float8 NOT NULL CHECK (beta2 >= 0 AND beta2 < 1),
+    epsilon                float8 NOT NULL CHECK (epsilon > 0 AND epsilon <= 1),
+    norm_momentum          float8 NOT NULL CHECK (norm_momentum > 0 AND norm_momentum <= 1),
+    gradient_limit         float8 NOT NULL CHECK (gradient_limit > 0 AND gradient_limit < 'Infinity'),
+    -- the work
+    images_per_unit        int NOT NULL CHECK (images_per_unit BETWEEN 1 AND 65536),
+    units_per_iteration    int NOT NULL CHECK (units_per_iteration BETWEEN 1 AND 4096),
+    quorum                 int NOT NULL CHECK (quorum BETWEEN 1 AND units_per_iteration),
+    batch                  int NOT NULL CHECK (batch BETWEEN 1 AND 4096),
+    lease_seconds          float8 NOT NULL CHECK (lease_seconds BETWEEN 1 AND 86400),
+    target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
+    -- the dataset: given by the instructor, or set by the first worker that joins
+    dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
+    dataset_digest         bytea CHECK (octet_length(dataset_digest) = 32),
+    -- where the run is
+    iteration              int NOT NULL DEFAULT 0 CHECK (iteration BETWEEN 0 AND target_iterations),
+    next_position          bigint NOT NULL DEFAULT 0 CHECK (next_position >= 0),
+    created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
+    iteration_started_at   timestamptz,
+    CHECK ((dataset_images IS NULL) = (dataset_digest IS NULL)),
+    CHECK ((state = 'finished') = (iteration = target_iterations) OR state = 'stopped'),
+    CHECK (state <> 'running' OR iteration_started_at IS NOT NULL)
+) WITH (fillfactor = 50);
+
+CREATE TABLE gan_worker (
+    worker     int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    run        int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
+    login      name NOT NULL,
+    name       text NOT NULL CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$'),
+    cores      int NOT NULL CHECK (cores BETWEEN 1 AND 65536),
+    memory_mb  int NOT NULL CHECK (memory_mb >= 0),
+    cpu        text NOT NULL CHECK (cpu ~ '^[[:alnum:] ()@.,_/+-]{0,64}$'),
+    version    text NOT NULL CHECK (version ~ '^[[:alnum:].+-]{0,32}$'),
+    units      bigint NOT NULL DEFAULT 0 CHECK (units >= 0),
+    images     bigint NOT NULL DEFAULT 0 CHECK (images >= units),
+    joined_at  timestamptz NOT NULL DEFAULT statement_timestamp(),
+    last_seen  timestamptz NOT NULL DEFAULT statement_timestamp(),
+    UNIQUE (run, login, name)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+CREATE TABLE gan_work_unit (
+    unit           bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    run            int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
+    iteration      int NOT NULL CHECK (iteration >= 0),
+    first_position bigint NOT NULL CHECK (first_position >= 0),
+    images         int NOT NULL CHECK (images BETWEEN 1 AND 65536),
+    state          text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'claimed', 'done')),
+    attempts       int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    replaces       bigint UNIQUE,           -- the unit this one was opened for, because that one stayed locked
+    worker         int REFERENCES gan_worker ON DELETE CASCADE,
+    token          uuid,                    -- the fence: of the current claim only
+    opened_at      timestamptz NOT NULL DEFAULT statement_timestamp(),
+    claimed_at     timestamptz,
+    lease_until    timestamptz,
+    submitted_at   timestamptz,
+    batch          int CHECK (batch BETWEEN 1 AND 4096), -- the minibatch the worker used: with it the unit can be recomputed
+    loss_d         float8 CHECK (loss_d >= 0 AND loss_d < 'Infinity'),
+    loss_g         float8 CHECK (loss_g >= 0 AND loss_g < 'Infinity'),
+    accuracy_real  float8 CHECK (accuracy_real BETWEEN 0 AND 1),
+    accuracy_fake  float8 CHECK (accuracy_fake BETWEEN 0 AND 1),
+    CHECK ((state IN ('claimed', 'done')) = (worker IS NOT NULL)),
+    CHECK ((state IN ('claimed', 'done')) = (token IS NOT NULL)),
+    CHECK ((state IN ('claimed', 'done')) = (claimed_at IS NOT NULL)),
+    CHECK ((state = 'claimed') = (lease_until IS NOT NULL)),
+    CHECK ((state = 'done') = (submitted_at IS NOT NULL)),
+    CHECK ((state = 'done') = (num_nulls(batch, loss_d, loss_g, accuracy_real, accuracy_fake) = 0)),
+    CHECK (state = 'pending' OR attempts > 0)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+
+CREATE INDEX gan_work_unit_iteration ON gan_work_unit (run, iteration, first_position);
+CREATE INDEX gan_work_unit_pending ON gan_work_unit (run, iteration, unit) WHERE state = 'pending';
+CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed'; -- a worker holds one unit at a time
+
+CREATE TABLE gan_history (
+    run             int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
+    iteration       int NOT NULL CHECK (iteration >= 0), -- the iteration that ended; its step made the weights of iteration + 1
+    epoch           float8 NOT NULL,                     -- passes over the dataset so far
+    units           int NOT NULL CHECK (units > 0),
+    images          bigint NOT NULL CHECK (images >= units),
+    positions       int8multirange NOT NULL,             -- positions in the run's order that were averaged
+    workers         int NOT NULL CHECK (workers > 0),
+    loss_d          float8 NOT NULL,
+    loss_g          float8 NOT NULL,
+    accuracy_real   float8 NOT NULL,
+    accuracy_fake   float8 NOT NULL,
+    gradient_norm_g float8 NOT NULL CHECK (gradient_norm_g >= 0 AND gradient_norm_g < 'Infinity'),
+    gradient_norm_d float8 NOT NULL CHECK (gradient_norm_d >= 0 AND gradient_norm_d < 'Infinity'),
+    weights_digest  bytea NOT NULL CHECK (octet_length(weights_digest) = 32),
+    started_at      timestamptz NOT NULL,
+    ended_at        timestamptz NOT NULL,
+    PRIMARY KEY (run, iteration)                         -- a second step of an iteration can't be stored
+);
+
+-- What is as large as the model is stored by shard (1 MiB) and by slot, iteration modulo 2. A run has its own two partitions of each
+-- table. A step reads one slot and fills the other, which it empties first by TRUNCATE: nothing waits for vacuum, and the size of
+-- a run is bounded. gan_create_run makes the partitions.
+
+CREATE TABLE gan_weights (
+    run       int NOT NULL,
+    slot      int NOT NULL CHECK (slot = iteration % 2),
+    iteration int NOT NULL CHECK (iteration >= 0),
+    shard     int NOT NULL CHECK (shard >= 0),
+    data      bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (run, slot, shard)
+) PARTITION BY LIST (run);
+
+CREATE TABLE gan_moments (
+    run       int NOT NULL,
+    slot      int NOT NULL CHECK (slot = iteration % 2),
+    iteration int NOT NULL CHECK (iteration >= 0),
+    shard     int NOT NULL CHECK (shard >= 0),
+    first     bytea STORAGE EXTERNAL NOT NULL,
+    second    bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (run, slot, shard)
+) PARTITION BY LIST (run);
+
+CREATE TABLE gan_batch_norm (
+    run       int NOT NULL,
+    slot      int NOT NULL CHECK (slot = iteration % 2),
+    iteration int NOT NULL CHECK (iteration >= 0),
+    running   bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (run, slot)
+) PARTITION BY LIST (run);
+
+CREATE TABLE gan_gradient (
+    run        int NOT NULL,
+    slot       int NOT NULL CHECK (slot = iteration % 2),
+    iteration  int NOT NULL CHECK (iteration >= 0),
+    unit       bigint NOT NULL,
+    shard      int NOT NULL CHECK (shard >= 0), -- the shard after the last holds the batch-norm statistics
+    token      uuid NOT NULL,
+    square_sum float8 NOT NULL CHECK (square_sum >= 0 AND square_sum < 'Infinity'),
+    data       bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (run, slot, unit, shard)
+) PARTITION BY LIST (run);
+
+SELECT pg_catalog.pg_extension_config_dump(t, '') FROM (VALUES
+    ('gan_run'::regclass), ('gan_worker'), ('gan_work_unit'), ('gan_history'),
+    ('gan_weights'), ('gan_moments'), ('gan_batch_norm'), ('gan_gradient'),
+    ('gan_run_run_seq'), ('gan_worker_worker_seq'), ('gan_work_unit_unit_seq')) AS tables (t);
+
+COMMENT ON TABLE gan_run IS 'Trainings: configuration and where each is';
+COMMENT ON TABLE gan_worker IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
+COMMENT ON TABLE gan_work_unit IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
+COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
+COMMENT ON TABLE gan_weights IS 'Parameters of the current and the previous iteration, by shard';
+COMMENT ON TABLE gan_moments IS 'Adam''s moments of the current and the previous iteration, by shard';
+COMMENT ON TABLE gan_batch_norm IS 'Running means and variances of the current and the previous iteration';
+COMMENT ON TABLE gan_gradient IS 'Uploaded gradients of the current and the previous iteration, by unit and shard';

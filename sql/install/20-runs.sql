@@ -1,0 +1,203 @@
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Runs
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Computes the number of parameters and of batch-norm statistics, and refuses impossible networks.
+CREATE FUNCTION gan_network_size(channels int, image_size int, latent int, generator_features int, discriminator_features int,
+                                 OUT parameters bigint, OUT statistics bigint, OUT shards int)
+    LANGUAGE c IMMUTABLE STRICT AS 'MODULE_PATHNAME';
+
+-- Writes the weights, moments and statistics of iteration 0.
+CREATE FUNCTION gan_initialise(run int) RETURNS void
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME';
+
+-- Maps a position in a run's order to the number of an image.
+CREATE FUNCTION gan_image_number(seed bigint, dataset_images bigint, "position" bigint) RETURNS bigint
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+-- Raises an error about a value unless it is within its limits.
+CREATE FUNCTION gan_require(fine boolean, name text, value text, allowed text, example text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF fine IS NOT TRUE THEN
+        RAISE EXCEPTION '% is %, but must be %', name, coalesce(value, 'NULL'), allowed
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('For example: %s => %s', name, example);
+    END IF;
+END
+$$;
+
+-- Finds the run that is meant where none is named: the only one that is not over, else the only one.
+CREATE FUNCTION gan_the_run(wanted int) RETURNS int
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+DECLARE
+    found int[];
+BEGIN
+    IF wanted IS NOT NULL THEN
+        IF NOT EXISTS (SELECT FROM gan_run r WHERE r.run = wanted) THEN
+            RAISE EXCEPTION 'there is no run %', wanted
+                USING ERRCODE = 'undefined_object', HINT = 'SELECT run, name, state FROM gan_run lists them.';
+        END IF;
+        RETURN wanted;
+    END IF;
+    SELECT array_agg(r.run) INTO found FROM gan_run r WHERE r.state NOT IN ('finished', 'stopped');
+    IF found IS NULL THEN
+        SELECT array_agg(r.run) INTO found FROM gan_run r;
+    END IF;
+    IF cardinality(found) = 1 THEN
+        RETURN found[1];
+    END IF;
+    RAISE EXCEPTION '%', CASE WHEN found IS NULL THEN 'there is no run' ELSE format('there are %s runs', cardinality(found)) END
+        USING ERRCODE = 'undefined_object',
+              HINT = CASE WHEN found IS NULL THEN 'Make one: SELECT gan_create_run(''faces'').'
+                          ELSE 'Say which, by number: run => ' || found[1] || '.' END;
+END
+$$;
+
+-- Makes the partitions of a run: two slots of each table that is as large as the model.
+CREATE FUNCTION gan_create_partitions(run int) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+DECLARE
+    parent text;
+    slot int;
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['gan_weights', 'gan_moments', 'gan_batch_norm', 'gan_gradient'] LOOP
+        EXECUTE format('CREATE TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) PARTITION BY LIST (slot)',
+                       parent || '_r' || run, parent, run);
+        FOR slot IN 0..1 LOOP
+            EXECUTE format('CREATE TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)',
+                           parent || '_r' || run || '_' || slot, parent || '_r' || run, slot);
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION gan_create_run(
+    name text,
+    images_per_unit int DEFAULT 320, units_per_iteration int DEFAULT 2, target_iterations int DEFAULT 1000,
+    seed bigint DEFAULT NULL, quorum int DEFAULT NULL, batch int DEFAULT 64, lease_seconds float8 DEFAULT 60,
+    channels int DEFAULT 3, image_size int DEFAULT 64, latent int DEFAULT 100,
+    generator_features int DEFAULT 64, discriminator_features int DEFAULT 64,
+    learning_rate float8 DEFAULT 0.0002, beta1 float8 DEFAULT 0.5, beta2 float8 DEFAULT 0.999, epsilon float8 DEFAULT 1e-8,
+    norm_momentum float8 DEFAULT 0.1, gradient_limit float8 DEFAULT 10000,
+    dataset_images bigint DEFAULT NULL, dataset_digest bytea DEFAULT NULL) RETURNS int
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    size record;
+    new_run int;
+    the_seed bigint := coalesce(seed, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint);
+    the_quorum int := coalesce(quorum, units_per_iteration);
+BEGIN
+    PERFORM gan_require(name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$', 'name', quote_nullable(name), 'at most 63 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''faces''');
+    PERFORM gan_require(images_per_unit BETWEEN 1 AND 65536, 'images_per_unit', images_per_unit::text, 'between 1 and 65536', '320');
+    PERFORM gan_require(units_per_iteration BETWEEN 1 AND 4096, 'units_per_iteration', units_per_iteration::text, 'between 1 and 4096', '8');
+    PERFORM gan_require(target_iterations BETWEEN 1 AND 100000000, 'target_iterations', target_iterations::text, 'between 1 and 100000000', '1000');
+    PERFORM gan_require(the_quorum BETWEEN 1 AND units_per_iteration, 'quorum', the_quorum::text, format('between 1 and units_per_iteration (%s)', units_per_iteration), units_per_iteration::text);
+    PERFORM gan_require(batch BETWEEN 1 AND 4096, 'batch', batch::text, 'between 1 and 4096', '64');
+    PERFORM gan_require(lease_seconds BETWEEN 1 AND 86400, 'lease_seconds', lease_seconds::text, 'between 1 and 86400', '60');
+    PERFORM gan_require(learning_rate > 0 AND learning_rate <= 1, 'learning_rate', learning_rate::text, 'above 0 and at most 1', '0.0002');
+    PERFORM gan_require(beta1 >= 0 AND beta1 < 1, 'beta1', beta1::text, 'at least 0 and below 1', '0.5');
+    PERFORM gan_require(beta2 >= 0 AND beta2 < 1, 'beta2', beta2::text, 'at least 0 and below 1', '0.999');
+    PERFORM gan_require(epsilon > 0 AND epsilon <= 1, 'epsilon', epsilon::text, 'above 0 and at most 1', '1e-8');
+    PERFORM gan_require(norm_momentum > 0 AND norm_momentum <= 1, 'norm_momentum', norm_momentum::text, 'above 0 and at most 1', '0.1');
+    PERFORM gan_require(gradient_limit > 0 AND gradient_limit < 'Infinity', 'gradient_limit', gradient_limit::text, 'above 0 and finite', '10000');
+    PERFORM gan_require(dataset_images IS NULL OR dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text, 'between 1 and 4294967296', '60000');
+    PERFORM gan_require(dataset_digest IS NULL OR octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal('\x' || repeat('00', 32)));
+    PERFORM gan_require((dataset_images IS NULL) = (dataset_digest IS NULL), 'dataset_images', dataset_images::text, 'given together with dataset_digest', '60000');
+    PERFORM gan_require(num_nulls(channels, image_size, latent, generator_features, discriminator_features) = 0, 'the network', NULL, 'given in full', '64');
+    IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
+        RAISE EXCEPTION 'there is a run named "%" already', name
+            USING ERRCODE = 'duplicate_object', HINT = 'Choose another name, or SELECT gan_start(run) to go on with that one.';
+    END IF;
+    SELECT * INTO size FROM gan_network_size(channels, image_size, latent, generator_features, discriminator_features);
+
+    INSERT INTO gan_run AS r (name, seed, channels, image_size, latent, generator_features, discriminator_features, parameters, shards,
+                              learning_rate, beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
+                              quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest)
+    VALUES (name, the_seed, channels, image_size, latent, generator_features, discriminator_features, size.parameters, size.shards,
+            learning_rate, beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
+            the_quorum, least(batch, images_per_unit), lease_seconds, target_iterations, dataset_images, dataset_digest)
+    RETURNING r.run INTO new_run;
+    PERFORM gan_create_partitions(new_run);
+    PERFORM gan_initialise(new_run);
+    RETURN new_run;
+END
+$$;
+
+-- Opens the units of the run's current iteration that are not there yet. Every position is given out once.
+CREATE FUNCTION gan_open_units(run int) RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    r gan_run;
+    missing int;
+BEGIN
+    SELECT * INTO STRICT r FROM gan_run WHERE gan_run.run = run FOR NO KEY UPDATE;
+    SELECT r.units_per_iteration - count(*) INTO missing FROM gan_work_unit u
+        WHERE u.run = run AND u.iteration = r.iteration
+        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
+    IF missing > 0 THEN
+        INSERT INTO gan_work_unit (run, iteration, first_position, images)
+            SELECT run, r.iteration, r.next_position + k::bigint * r.images_per_unit, r.images_per_unit
+            FROM generate_series(0, missing - 1) AS k;
+        UPDATE gan_run SET next_position = next_position + missing::bigint * images_per_unit WHERE gan_run.run = run;
+    END IF;
+    RETURN greatest(missing, 0);
+END
+$$;
+
+CREATE FUNCTION gan_start(run int DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    r gan_run;
+BEGIN
+    SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR NO KEY UPDATE;
+    IF r.state IN ('finished', 'stopped') THEN
+        RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'A run that is over can''t be started again. Make a new one: SELECT gan_create_run(…).';
+    END IF;
+    UPDATE gan_run SET state = 'running', iteration_started_at = coalesce(iteration_started_at, statement_timestamp())
+        WHERE gan_run.run = r.run;
+    PERFORM gan_open_units(r.run);
+    RETURN format('run %s ("%s") is running at iteration %s of %s', r.run, r.name, r.iteration, r.target_iterations);
+END
+$$;
+
+CREATE FUNCTION gan_pause(run int DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    r gan_run;
+BEGIN
+    SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR NO KEY UPDATE;
+    IF r.state NOT IN ('running', 'paused') THEN
+        RAISE EXCEPTION 'run % ("%") is %, not running', r.run, r.name, r.state USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    UPDATE gan_run SET state = 'paused' WHERE gan_run.run = r.run;
+    RETURN format('run %s ("%s") is paused at iteration %s; units in work may still be handed in', r.run, r.name, r.iteration);
+END
+$$;
+
+CREATE FUNCTION gan_stop(run int DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    r gan_run;
+BEGIN
+    SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR NO KEY UPDATE;
+    IF r.state <> 'finished' THEN
+        UPDATE gan_run SET state = 'stopped' WHERE gan_run.run = r.run;
+        UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
+            WHERE u.run = r.run AND u.state = 'claimed';
+    END IF;
+    RETURN format('run %s ("%s") is over after %s iterations', r.run, r.name, r.iteration);
+END
+$$;
+
+COMMENT ON FUNCTION gan_create_run IS 'Makes a run: checks every hyper-parameter, draws the initial weights from the seed; returns its number';
+COMMENT ON FUNCTION gan_start(int) IS 'Starts or resumes a run';
+COMMENT ON FUNCTION gan_pause(int) IS 'Gives out no more work until gan_start';
+COMMENT ON FUNCTION gan_stop(int) IS 'Ends a run for good; workers end by themselves';
+COMMENT ON FUNCTION gan_image_number(bigint, bigint, bigint) IS 'Number of the image at a position of a run''s order (docs/format.md, section 2)';
+COMMENT ON FUNCTION gan_network_size(int, int, int, int, int) IS 'Parameters, batch-norm statistics and shards of a network';

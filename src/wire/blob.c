@@ -1,0 +1,161 @@
+/*
+ * blob.c - the bytes in which weights, moments, gradients and statistics are stored and sent
+ */
+#include "blob.h"
+
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "blobs are little-endian, and so must the machine be for now"
+#endif
+
+static const unsigned char magic[4] = {'G', 'A', 'N', 'F'};
+
+/* Names a status for people. */
+const char *blob_status_text(blob_status status) {
+    switch (status) {
+    case BLOB_OK:
+        return "no error";
+    case BLOB_SHORT:
+        return "shorter than its header of 24 bytes";
+    case BLOB_MAGIC:
+        return "does not begin with \"GANF\"";
+    case BLOB_VERSION_NEW:
+        return "of a format version that is not known here";
+    case BLOB_ELEMENT:
+        return "of an element type that is not known here";
+    case BLOB_RESERVED:
+        return "has something in the reserved bytes of its header";
+    case BLOB_COUNT:
+        return "holds another number of elements than this shard has";
+    case BLOB_LENGTH:
+        return "has another length than its header says";
+    case BLOB_CRC:
+        return "was damaged on the way: its checksum does not fit its data";
+    }
+    return "unknown status";
+}
+
+size_t blob_size(size_t count) {
+    return BLOB_HEADER_SIZE + count * sizeof(float);
+}
+
+/* Fills the tables of the slicing-by-eight method: table[k][b] is the CRC of byte b followed by k zero bytes. */
+static void fill_tables(uint32_t table[8][256]) {
+    for (uint32_t b = 0; b < 256; b++) {
+        uint32_t crc = b;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78u : 0); /* the polynomial, bits reversed */
+        table[0][b] = crc;
+    }
+    for (int k = 1; k < 8; k++)
+        for (uint32_t b = 0; b < 256; b++)
+            table[k][b] = table[k - 1][b] >> 8 ^ table[0][table[k - 1][b] & 255];
+}
+
+/* Computes a CRC-32C from tables, eight bytes at a time (Kounavis and Berry 2005): for machines without the instruction. */
+static uint32_t crc_by_table(uint32_t crc, const unsigned char *p, size_t size) {
+    uint32_t table[8][256];
+
+    fill_tables(table);
+    for (; size >= 8; p += 8, size -= 8) {
+        uint32_t low, high;
+        memcpy(&low, p, 4);
+        memcpy(&high, p + 4, 4);
+        low ^= crc;
+        crc = table[7][low & 255] ^ table[6][low >> 8 & 255] ^ table[5][low >> 16 & 255] ^ table[4][low >> 24] ^
+              table[3][high & 255] ^ table[2][high >> 8 & 255] ^ table[1][high >> 16 & 255] ^ table[0][high >> 24];
+    }
+    for (; size; size--)
+        crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
+    return crc;
+}
+
+#ifdef __x86_64__
+/* Computes a CRC-32C with the SSE 4.2 instruction. */
+__attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t crc, const unsigned char *p, size_t size) {
+    uint64_t wide = crc;
+
+    for (; size >= 8; p += 8, size -= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        wide = __builtin_ia32_crc32di(wide, word);
+    }
+    crc = (uint32_t)wide;
+    for (; size; size--)
+        crc = __builtin_ia32_crc32qi(crc, *p++);
+    return crc;
+}
+#endif
+
+/* Computes the CRC-32C (Castagnoli) of data. */
+uint32_t blob_crc32c(const void *data, size_t size) {
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("sse4.2"))
+        return ~crc_by_instruction(~0u, data, size);
+#endif
+    return ~crc_by_table(~0u, data, size);
+}
+
+/* Writes header and data; values may already lie behind the header. */
+void blob_write(unsigned char *blob, const float *values, size_t count) {
+    uint16_t version = BLOB_VERSION, element = BLOB_FLOAT32;
+    uint64_t elements = count;
+    uint32_t crc;
+
+    memmove(blob + BLOB_HEADER_SIZE, values, count * sizeof(float));
+    crc = blob_crc32c(blob + BLOB_HEADER_SIZE, count * sizeof(float));
+    memcpy(blob, magic, 4);
+    memcpy(blob + 4, &version, 2);
+    memcpy(blob + 6, &element, 2);
+    memcpy(blob + 8, &elements, 8);
+    memcpy(blob + 16, &crc, 4);
+    memset(blob + 20, 0, 4);
+}
+
+/* Reads the checksum from the header of a checked blob. */
+uint32_t blob_stored_crc(const unsigned char *blob) {
+    uint32_t crc;
+    memcpy(&crc, blob + 16, 4);
+    return crc;
+}
+
+/* Checks a blob that should hold count float32, the cheap tests first. */
+blob_status blob_check(const unsigned char *blob, size_t size, size_t count) {
+    uint16_t version, element;
+    uint64_t elements;
+    uint32_t reserved;
+
+    if (size < BLOB_HEADER_SIZE)
+        return BLOB_SHORT;
+    memcpy(&version, blob + 4, 2);
+    memcpy(&element, blob + 6, 2);
+    memcpy(&elements, blob + 8, 8);
+    memcpy(&reserved, blob + 20, 4);
+    if (memcmp(blob, magic, 4) != 0)
+        return BLOB_MAGIC;
+    if (version != BLOB_VERSION)
+        return BLOB_VERSION_NEW;
+    if (element != BLOB_FLOAT32)
+        return BLOB_ELEMENT;
+    if (reserved != 0)
+        return BLOB_RESERVED;
+    if (elements != count)
+        return BLOB_COUNT;
+    if (size != blob_size(count))
+        return BLOB_LENGTH;
+    if (blob_crc32c(blob + BLOB_HEADER_SIZE, size - BLOB_HEADER_SIZE) != blob_stored_crc(blob))
+        return BLOB_CRC;
+    return BLOB_OK;
+}
+
+size_t shard_total(size_t count) {
+    return (count + SHARD_COUNT - 1) / SHARD_COUNT;
+}
+
+size_t shard_length(size_t count, size_t shard) {
+    size_t first = shard * SHARD_COUNT;
+    if (first >= count)
+        return 0;
+    return count - first < SHARD_COUNT ? count - first : SHARD_COUNT;
+}

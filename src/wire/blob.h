@@ -1,0 +1,52 @@
+/*
+ * blob.h - the bytes in which weights, moments, gradients and statistics are stored and sent (docs/format.md section 8)
+ *
+ * Pure C: shared by the worker and the server, and fed to fuzzers. Every byte of a blob may come from an enemy.
+ */
+#ifndef GANN_BLOB_H
+#define GANN_BLOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLOB_HEADER_SIZE ((size_t)24)
+#define BLOB_VERSION 1
+#define SHARD_COUNT ((size_t)262144) /* numbers of a full shard: 1 MiB of float32 */
+
+typedef enum blob_element { BLOB_FLOAT32 = 1, BLOB_FLOAT16 = 2, BLOB_INT8 = 3 } blob_element;
+
+typedef enum blob_status {
+    BLOB_OK = 0,
+    BLOB_SHORT,       /* fewer bytes than a header */
+    BLOB_MAGIC,       /* does not begin with GANF */
+    BLOB_VERSION_NEW, /* a version this program does not know */
+    BLOB_ELEMENT,     /* an element type this program does not know */
+    BLOB_RESERVED,    /* reserved bytes are not zero */
+    BLOB_COUNT,       /* another number of elements than expected */
+    BLOB_LENGTH,      /* another number of bytes than the header announces */
+    BLOB_CRC          /* damaged on the way */
+} blob_status;
+
+/* Names a status for people. */
+const char *blob_status_text(blob_status status);
+
+/* Computes the bytes of a blob of count float32. */
+size_t blob_size(size_t count);
+
+/* Computes the CRC-32C (Castagnoli) of data. */
+uint32_t blob_crc32c(const void *data, size_t size);
+
+/* Writes header and data into blob[blob_size(count)]; values may already lie at blob + BLOB_HEADER_SIZE. */
+void blob_write(unsigned char *blob, const float *values, size_t count);
+
+/* Checks a blob that should hold count float32; the data begin at blob + BLOB_HEADER_SIZE, of any alignment. */
+blob_status blob_check(const unsigned char *blob, size_t size, size_t count);
+
+/* Reads the checksum from the header of a checked blob. */
+uint32_t blob_stored_crc(const unsigned char *blob);
+
+/* Counts the shards of a vector, and the numbers of one of them. */
+size_t shard_total(size_t count);
+size_t shard_length(size_t count, size_t shard);
+
+#endif
