@@ -104,6 +104,7 @@ static int idx_grow(idx *source, size_t *room) {
 static int idx_read_pixels(idx *source, gzFile file, char *error, size_t error_size) {
     unsigned char beyond;
     size_t room = 0;
+    int code = Z_OK;
     int got;
 
     for (size_t done = 0; done < source->size; done += (size_t)got) {
@@ -120,12 +121,14 @@ static int idx_read_pixels(idx *source, gzFile file, char *error, size_t error_s
             return -1;
         }
     }
-    got = gzread(file, &beyond, 1);
-    if (got < 0)
-        idx_explain(file, "its end", error, error_size);
-    else if (got > 0)
+    if (gzread(file, &beyond, 1) > 0) {
         snprintf(error, error_size, "it is longer than its header says; get the file again");
-    return got == 0 ? 0 : -1;
+        return -1;
+    }
+    gzerror(file, &code); /* zlib calls a checksum that is cut off an end, with this code */
+    if (code != Z_OK)
+        idx_explain(file, "its end", error, error_size);
+    return code == Z_OK ? 0 : -1;
 }
 
 /* Reads an open file. Returns -1 with the error filled. */

@@ -365,7 +365,7 @@ static void test_all_broken(void **state) {
     assert_int_equal(dataset_prepare(set, 32, 1), 0);
     assert_int_equal(dataset_image(set, 1, pixels), -1);
     assert_int_equal(dataset_image(set, 2, pixels), -1); /* does not exist */
-    assert_int_equal(seen.count, 5); /* the four reasons and the two images, but one of them twice */
+    assert_int_equal(seen.count, 5); /* these two, the two images, and that there is no good one */
     dataset_close(set);
     set = dataset_open(folder, 0, NULL, NULL, path, sizeof path);
     assert_non_null(set);

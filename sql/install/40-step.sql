@@ -1,0 +1,156 @@
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The step and the coordinator
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Closes an iteration after its arithmetic: history, credit, units that are not done move on, the next iteration opens.
+CREATE FUNCTION gan_close_iteration(run int, iteration int, units bigint[], norm_g float8, norm_d float8, digest bytea) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    r gan_run;
+BEGIN
+    SELECT * INTO STRICT r FROM gan_run WHERE run = $1;
+    INSERT INTO gan_history (run, iteration, epoch, units, images, positions, workers, loss_d, loss_g, accuracy_real, accuracy_fake,
+                             gradient_norm_g, gradient_norm_d, weights_digest, started_at, ended_at)
+        SELECT $1, $2, (coalesce((SELECT sum(h.images) FROM gan_history h WHERE h.run = $1), 0) + sum(images)) / r.dataset_images::float8,
+               count(*), sum(images), range_agg(int8range(first_position, first_position + images)), count(DISTINCT worker),
+               sum(images * loss_d) / sum(images), sum(images * loss_g) / sum(images),
+               sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
+               $4, $5, $6, r.iteration_started_at, clock_timestamp()
+        FROM gan_work_unit u WHERE u.unit = ANY ($3);
+    UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images
+        FROM (SELECT worker, count(*) AS units, sum(images) AS images FROM gan_work_unit WHERE unit = ANY ($3) GROUP BY worker) AS done
+        WHERE w.worker = done.worker;
+    -- Their images are not lost: the same positions belong to the next iteration now.
+    UPDATE gan_work_unit u SET iteration = $2 + 1, state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL,
+            submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL
+        WHERE u.run = $1 AND u.iteration = $2 AND u.unit <> ALL ($3)
+        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
+    DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration < $2 - 100; -- enough to answer "already" and to look back
+    UPDATE gan_run SET iteration = $2 + 1, iteration_started_at = clock_timestamp(),
+            state = CASE WHEN $2 + 1 >= target_iterations THEN 'finished' ELSE state END
+        WHERE run = $1;
+    IF $2 + 1 < r.target_iterations THEN
+        PERFORM gan_open_units($1);
+    ELSE
+        DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration > $2;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION gan_aggregate(iteration int, run int DEFAULT NULL) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+
+-- Puts back units whose lease ended. Rows that somebody has locked are left alone: the coordinator waits for nobody.
+CREATE FUNCTION gan_expire_leases(run int) RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    expired int;
+BEGIN
+    WITH over AS MATERIALIZED (
+        SELECT u.unit FROM gan_work_unit u WHERE u.run = $1 AND u.state = 'claimed' AND u.lease_until <= statement_timestamp()
+        ORDER BY u.unit FOR UPDATE SKIP LOCKED)
+    UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
+        FROM over WHERE u.unit = over.unit;
+    GET DIAGNOSTICS expired = ROW_COUNT;
+    RETURN expired;
+END
+$$;
+
+-- Opens a substitute for every unit that stays locked past its lease (somebody hoards it in an open transaction).
+CREATE FUNCTION gan_replace_hoarded(run int) RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    replaced int;
+BEGIN
+    WITH overdue AS MATERIALIZED (
+        SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
+        WHERE u.run = $1 AND u.state <> 'done'
+            AND greatest(u.opened_at, u.lease_until, r.iteration_started_at) + make_interval(secs => r.lease_seconds) < statement_timestamp()
+            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)),
+    free AS MATERIALIZED (
+        SELECT u.unit FROM gan_work_unit u WHERE u.unit IN (SELECT unit FROM overdue) FOR UPDATE SKIP LOCKED)
+    INSERT INTO gan_work_unit (run, iteration, first_position, images, replaces)
+        SELECT u.run, u.iteration, u.first_position, u.images, u.unit FROM gan_work_unit u
+        WHERE u.unit IN (SELECT unit FROM overdue EXCEPT SELECT unit FROM free);
+    GET DIAGNOSTICS replaced = ROW_COUNT;
+    RETURN replaced;
+END
+$$;
+
+CREATE FUNCTION gan_tick(run int DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    wanted int := gan_the_run($1);
+    r gan_run;
+    expired int;
+    replaced int;
+    done int;
+    locked int;
+BEGIN
+    SELECT * INTO r FROM gan_run WHERE run = wanted FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN 'busy: another session is at it';
+    END IF;
+    IF r.state NOT IN ('running', 'paused') THEN
+        RETURN r.state;
+    END IF;
+    expired := gan_expire_leases(r.run);
+    replaced := gan_replace_hoarded(r.run);
+    SELECT count(*) INTO done FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
+        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
+    IF done >= r.quorum THEN
+        RETURN gan_aggregate(r.iteration, r.run);
+    END IF;
+    RETURN format('%s: iteration %s, %s of %s units are in', r.state, r.iteration, done, r.quorum)
+        || CASE WHEN expired > 0 THEN format(', %s put back', expired) ELSE '' END
+        || CASE WHEN replaced > 0 THEN format(', %s replaced', replaced) ELSE '' END;
+END
+$$;
+
+-- Lists the runs that a coordinator cares for.
+CREATE FUNCTION gan_open_runs(OUT run int, OUT state text) RETURNS SETOF record
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT r.run, r.state FROM gan_run r WHERE r.state NOT IN ('finished', 'stopped') ORDER BY r.run
+$$;
+
+-- Ticks all runs until the time is over; each tick is a transaction of its own. An error in one run doesn't stop the others.
+CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT NULL)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    started timestamptz := pg_catalog.clock_timestamp();
+    open_runs int[];
+    one int;
+    answer text;
+    stepped boolean;
+BEGIN
+    LOOP
+        stepped := false;
+        SELECT pg_catalog.array_agg(o.run) INTO open_runs FROM @extschema@.gan_open_runs() o
+            WHERE gan_coordinate.run IS NULL OR o.run OPERATOR(pg_catalog.=) gan_coordinate.run;
+        COMMIT;
+        FOREACH one IN ARRAY coalesce(open_runs, '{}'::int[]) LOOP
+            BEGIN
+                answer := @extschema@.gan_tick(one);
+                stepped := stepped OR pg_catalog.starts_with(answer, 'step');
+            EXCEPTION WHEN OTHERS THEN
+                RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
+            END;
+            COMMIT;
+        END LOOP;
+        EXIT WHEN max_seconds IS NULL AND open_runs IS NULL;
+        EXIT WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=)
+                  started OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => coalesce(max_seconds, 'Infinity'::float8));
+        IF NOT stepped THEN
+            PERFORM pg_catalog.pg_sleep(CASE WHEN open_runs IS NULL THEN 0.25 ELSE 0.02 END);
+        END IF;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION gan_aggregate(int, int) IS 'The step: averages an iteration''s gradients, applies Adam, merges batch norm, opens the next iteration; one transaction';
+COMMENT ON FUNCTION gan_tick(int) IS 'Does for a run what is due: leases, the step; returns at once if another session is at it';
+COMMENT ON PROCEDURE gan_coordinate(float8, int) IS 'Ticks all runs for so many seconds, or until all are over';

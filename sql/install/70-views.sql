@@ -1,0 +1,34 @@
+-- ---------------------------------------------------------------------------------------------------------------------
+-- What there is to see
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION gan_generate(n int DEFAULT 64, seed bigint DEFAULT 0, run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS bytea
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+
+CREATE VIEW gan_progress AS
+    SELECT r.run, r.name, r.state, r.iteration, r.target_iterations, h.epoch, h.loss_d, h.loss_g,
+           u.pending, u.claimed, u.done, w.active AS active_workers
+    FROM gan_run r
+    LEFT JOIN gan_history h ON h.run = r.run AND h.iteration = r.iteration - 1
+    CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'claimed') AS claimed,
+                               count(*) FILTER (WHERE state = 'done') AS done
+                        FROM gan_work_unit WHERE run = r.run AND iteration = r.iteration) AS u
+    CROSS JOIN LATERAL (SELECT count(*) AS active FROM gan_worker WHERE run = r.run AND last_seen > statement_timestamp() - interval '1 minute') AS w;
+
+-- Images used in each epoch, straight from the positions that were averaged: in a complete epoch each image once.
+CREATE FUNCTION gan_ledger(run int DEFAULT NULL)
+    RETURNS TABLE (epoch bigint, images bigint, different_images bigint, of_images bigint, complete boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT p.place / r.dataset_images, count(*), count(DISTINCT gan_image_number(r.seed, r.dataset_images, p.place)), r.dataset_images,
+           count(*) = r.dataset_images AND count(DISTINCT gan_image_number(r.seed, r.dataset_images, p.place)) = r.dataset_images
+    FROM gan_run r
+    JOIN gan_history h ON h.run = r.run
+    CROSS JOIN LATERAL unnest(h.positions) AS span
+    CROSS JOIN LATERAL generate_series(lower(span), upper(span) - 1) AS p (place)
+    WHERE r.run = gan_the_run($1)
+    GROUP BY 1, r.dataset_images ORDER BY 1
+$$;
+
+COMMENT ON FUNCTION gan_generate(int, bigint, int, int) IS 'A sheet of n generated images as one PNG';
+COMMENT ON VIEW gan_progress IS 'Where each run is';
+COMMENT ON FUNCTION gan_ledger(int) IS 'Images used in each epoch: every image once';

@@ -1,0 +1,32 @@
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Rights: everything belongs to gan_owner, nobody else may do anything, students may call the worker's functions
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    object record;
+BEGIN
+    FOR object IN
+        SELECT c.oid::regclass::text AS name, c.relkind FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
+        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+            AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'gannsfriends') AND c.relkind IN ('r', 'p', 'v')
+    LOOP
+        EXECUTE pg_catalog.format('ALTER %s %s OWNER TO gan_owner', CASE object.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, object.name);
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', object.name);
+    END LOOP;
+    FOR object IN
+        SELECT p.oid::regprocedure::text AS name, p.prokind, p.proname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.objid
+        WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+            AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'gannsfriends')
+    LOOP
+        EXECUTE pg_catalog.format('ALTER ROUTINE %s OWNER TO gan_owner', object.name);
+        EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', object.name);
+    END LOOP;
+END
+$$;
+
+GRANT USAGE, CREATE ON SCHEMA @extschema@ TO gan_owner; -- partitions of new runs
+GRANT USAGE ON SCHEMA @extschema@ TO gan_student;
+GRANT EXECUTE ON FUNCTION gan_run_config(text), gan_join(int, text, bigint, bytea, int, int, text, text), gan_claim(int), gan_renew(bigint, uuid),
+    gan_release(bigint, uuid), gan_fetch_weights(int, int, int), gan_upload(bigint, uuid, int, bytea),
+    gan_submit(bigint, uuid, int, float8, float8, float8, float8), gan_credit(int) TO gan_student;
