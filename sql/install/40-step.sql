@@ -142,8 +142,8 @@ BEGIN
             COMMIT;
         END LOOP;
         EXIT WHEN max_seconds IS NULL AND open_runs IS NULL;
-        EXIT WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=)
-                  started OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => coalesce(max_seconds, 'Infinity'::float8));
+        EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)
+                  OPERATOR(pg_catalog.>=) max_seconds; -- never, if null
         IF NOT stepped THEN
             PERFORM pg_catalog.pg_sleep(CASE WHEN open_runs IS NULL THEN 0.25 ELSE 0.02 END);
         END IF;

@@ -1,0 +1,97 @@
+/*
+ * run.c - reading a run's configuration, and its first weights
+ */
+#include "gannsfriends.h"
+
+#include "catalog/pg_type.h"
+
+/* Reads a run from gan_run; with lock, so that nobody else changes it until the end of the transaction. */
+void gan_run_read(gan_run *run, int32 number, bool lock) {
+    const char *query = "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
+                        "discriminator_features, norm_momentum, learning_rate, beta1, beta2, epsilon "
+                        "FROM gan_run WHERE run = $1";
+    dcgan_config config;
+
+    if (gan_execute(lock ? psprintf("%s FOR NO KEY UPDATE SKIP LOCKED", query) : query, 1, (Oid[]){INT4OID},
+                    (Datum[]){Int32GetDatum(number)}, !lock) != 1) {
+        if (lock && gan_execute("SELECT FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
+                                (Datum[]){Int32GetDatum(number)}, true) == 1)
+            ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("another session is working on run %d", number),
+                            errhint("Wait a moment and look at gan_progress.")));
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no run %d", number)));
+    }
+    memset(run, 0, sizeof *run);
+    run->run = number;
+    run->iteration = DatumGetInt32(gan_value(0, 1, NULL));
+    run->quorum = DatumGetInt32(gan_value(0, 2, NULL));
+    run->state = TextDatumGetCString(gan_value(0, 3, NULL));
+    run->seed = DatumGetInt64(gan_value(0, 4, NULL));
+    config = (dcgan_config){.channels = DatumGetUInt32(gan_value(0, 5, NULL)),
+                            .image_size = DatumGetUInt32(gan_value(0, 6, NULL)),
+                            .latent = DatumGetUInt32(gan_value(0, 7, NULL)),
+                            .generator_features = DatumGetUInt32(gan_value(0, 8, NULL)),
+                            .discriminator_features = DatumGetUInt32(gan_value(0, 9, NULL))};
+    run->norm_momentum = DatumGetFloat8(gan_value(0, 10, NULL));
+    run->adam = (dcgan_adam_options){.learning_rate = DatumGetFloat8(gan_value(0, 11, NULL)),
+                                     .beta1 = DatumGetFloat8(gan_value(0, 12, NULL)),
+                                     .beta2 = DatumGetFloat8(gan_value(0, 13, NULL)),
+                                     .epsilon = DatumGetFloat8(gan_value(0, 14, NULL))};
+    gan_check_status(dcgan_model_init(&run->model, &config));
+    run->shards = (int32)shard_total(run->model.parameter_count);
+}
+
+/* Returns the run an argument names, or the one that is meant where it is null. */
+int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
+    bool null = PG_ARGISNULL(argument);
+
+    if (SPI_execute_with_args("SELECT gan_the_run($1)", 1, (Oid[]){INT4OID},
+                              (Datum[]){null ? (Datum)0 : PG_GETARG_DATUM(argument)}, null ? "n" : " ", true, 1) != SPI_OK_SELECT)
+        elog(ERROR, "gan_the_run failed");
+    return DatumGetInt32(gan_value(0, 1, NULL));
+}
+
+/* Stores one shard of initial weights, and moments of zero. */
+static void store_initial_shard(const gan_run *run, int32 shard) {
+    size_t count = gan_shard_length(&run->model, shard);
+    bytea *weights = gan_blob_new(count), *zero = gan_blob_new(count);
+
+    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count, gan_blob_values(weights));
+    memset(gan_blob_values(zero), 0, count * sizeof(float));
+    gan_blob_seal(weights);
+    gan_blob_seal(zero);
+    gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2, $3)", gan_partition(GAN_WEIGHTS, run->run, 0)), 3,
+                (Oid[]){INT4OID, INT4OID, BYTEAOID},
+                (Datum[]){Int32GetDatum(run->run), Int32GetDatum(shard), PointerGetDatum(weights)}, false);
+    gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2, $3, $3)", gan_partition(GAN_MOMENTS, run->run, 0)), 3,
+                (Oid[]){INT4OID, INT4OID, BYTEAOID},
+                (Datum[]){Int32GetDatum(run->run), Int32GetDatum(shard), PointerGetDatum(zero)}, false);
+    pfree(weights);
+    pfree(zero);
+}
+
+/* Stores running statistics of mean 0 and variance 1. */
+static void store_initial_statistics(const gan_run *run) {
+    bytea *running = gan_blob_new(run->model.statistics_count);
+
+    dcgan_initialise_statistics(&run->model, gan_blob_values(running));
+    gan_blob_seal(running);
+    gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2)", gan_partition(GAN_BATCH_NORM, run->run, 0)), 2,
+                (Oid[]){INT4OID, BYTEAOID}, (Datum[]){Int32GetDatum(run->run), PointerGetDatum(running)}, false);
+}
+
+PG_FUNCTION_INFO_V1(gan_initialise);
+
+/* Writes the weights, moments and statistics of iteration 0. */
+Datum gan_initialise(PG_FUNCTION_ARGS) {
+    gan_run run;
+
+    SPI_connect();
+    gan_run_read(&run, PG_GETARG_INT32(0), false);
+    for (int32 shard = 0; shard < run.shards; shard++) {
+        CHECK_FOR_INTERRUPTS();
+        store_initial_shard(&run, shard);
+    }
+    store_initial_statistics(&run);
+    SPI_finish();
+    PG_RETURN_VOID();
+}

@@ -1,0 +1,25 @@
+/*
+ * spi.c - the few lines that every query would repeat
+ */
+#include "gannsfriends.h"
+
+/* Runs a query with parameters; returns the number of rows. Anything but success is an error. */
+int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only) {
+    int result = SPI_execute_with_args(query, arguments, types, values, NULL, read_only, 0);
+
+    if (result < 0)
+        elog(ERROR, "query failed (%s): %s", SPI_result_code_string(result), query);
+    return (int)SPI_processed;
+}
+
+/* Returns one value of the last query's result; an error if it is null and is_null is. */
+Datum gan_value(int row, int column, bool *is_null) {
+    bool null;
+    Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);
+
+    if (is_null)
+        *is_null = null;
+    else if (null)
+        elog(ERROR, "unexpected null in column %d", column);
+    return value;
+}
