@@ -11,10 +11,10 @@ PG_MODULE_MAGIC;
 
 /* Turns a status of the library into an error; DCGAN_OK does nothing. */
 void gan_check_status(dcgan_status status) {
-    int code = status == DCGAN_NOT_FINITE     ? ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
-               : status == DCGAN_TOO_LARGE    ? ERRCODE_PROGRAM_LIMIT_EXCEEDED
+    int code = status == DCGAN_NOT_FINITE       ? ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
+               : status == DCGAN_TOO_LARGE      ? ERRCODE_PROGRAM_LIMIT_EXCEEDED
                : status == DCGAN_INVALID_CONFIG ? ERRCODE_INVALID_PARAMETER_VALUE
-                                              : ERRCODE_INTERNAL_ERROR;
+                                                : ERRCODE_INTERNAL_ERROR;
 
     if (status != DCGAN_OK)
         ereport(ERROR, (errcode(code), errmsg("%s", dcgan_status_text(status))));
@@ -27,7 +27,8 @@ Datum gan_require_autocommit(PG_FUNCTION_ARGS) {
     char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
     if (IsTransactionBlock() || IsSubTransaction())
-        ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION), errmsg("%s can't run inside a transaction block", name),
+        ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+                        errmsg("%s can't run inside a transaction block", name),
                         errhint("Send the statement on its own, in autocommit mode.")));
     PG_RETURN_VOID();
 }
@@ -87,5 +88,6 @@ Datum gan_image_number(PG_FUNCTION_ARGS) {
     if (position < 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("a position is at least 0, not " INT64_FORMAT, position)));
-    PG_RETURN_INT64((int64)dcgan_permute(seed, (uint64)(position / images), (uint64)images, (uint64)(position % images)));
+    PG_RETURN_INT64(
+        (int64)dcgan_permute(seed, (uint64)(position / images), (uint64)images, (uint64)(position % images)));
 }

@@ -4,19 +4,22 @@
 #include "gannsfriends.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 
 /* Reads a run from gan_run; with lock, so that nobody else changes it until the end of the transaction. */
 void gan_run_read(gan_run *run, int32 number, bool lock) {
-    const char *query = "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
-                        "discriminator_features, norm_momentum, learning_rate, beta1, beta2, epsilon "
-                        "FROM gan_run WHERE run = $1";
+    const char *query =
+        "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
+        "discriminator_features, norm_momentum, learning_rate, beta1, beta2, epsilon "
+        "FROM gan_run WHERE run = $1";
     dcgan_config config;
 
     if (gan_execute(lock ? psprintf("%s FOR NO KEY UPDATE SKIP LOCKED", query) : query, 1, (Oid[]){INT4OID},
                     (Datum[]){Int32GetDatum(number)}, !lock) != 1) {
         if (lock && gan_execute("SELECT FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
                                 (Datum[]){Int32GetDatum(number)}, true) == 1)
-            ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("another session is working on run %d", number),
+            ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                            errmsg("another session is working on run %d", number),
                             errhint("Wait a moment and look at gan_progress.")));
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no run %d", number)));
     }
@@ -45,7 +48,8 @@ int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
     bool null = PG_ARGISNULL(argument);
 
     if (SPI_execute_with_args("SELECT gan_the_run($1)", 1, (Oid[]){INT4OID},
-                              (Datum[]){null ? (Datum)0 : PG_GETARG_DATUM(argument)}, null ? "n" : " ", true, 1) != SPI_OK_SELECT)
+                              (Datum[]){null ? (Datum)0 : PG_GETARG_DATUM(argument)}, null ? "n" : " ", true,
+                              1) != SPI_OK_SELECT)
         elog(ERROR, "gan_the_run failed");
     return DatumGetInt32(gan_value(0, 1, NULL));
 }
@@ -55,16 +59,18 @@ static void store_initial_shard(const gan_run *run, int32 shard) {
     size_t count = gan_shard_length(&run->model, shard);
     bytea *weights = gan_blob_new(count), *zero = gan_blob_new(count);
 
-    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count, gan_blob_values(weights));
+    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count,
+                     gan_blob_values(weights));
     memset(gan_blob_values(zero), 0, count * sizeof(float));
     gan_blob_seal(weights);
     gan_blob_seal(zero);
-    gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2, $3)", gan_partition(GAN_WEIGHTS, run->run, 0)), 3,
-                (Oid[]){INT4OID, INT4OID, BYTEAOID},
+    gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2, $3)", gan_partition(GAN_WEIGHTS, run->run, 0)),
+                3, (Oid[]){INT4OID, INT4OID, BYTEAOID},
                 (Datum[]){Int32GetDatum(run->run), Int32GetDatum(shard), PointerGetDatum(weights)}, false);
-    gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2, $3, $3)", gan_partition(GAN_MOMENTS, run->run, 0)), 3,
-                (Oid[]){INT4OID, INT4OID, BYTEAOID},
-                (Datum[]){Int32GetDatum(run->run), Int32GetDatum(shard), PointerGetDatum(zero)}, false);
+    gan_execute(
+        psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2, $3, $3)", gan_partition(GAN_MOMENTS, run->run, 0)), 3,
+        (Oid[]){INT4OID, INT4OID, BYTEAOID},
+        (Datum[]){Int32GetDatum(run->run), Int32GetDatum(shard), PointerGetDatum(zero)}, false);
     pfree(weights);
     pfree(zero);
 }
@@ -76,7 +82,8 @@ static void store_initial_statistics(const gan_run *run) {
     dcgan_initialise_statistics(&run->model, gan_blob_values(running));
     gan_blob_seal(running);
     gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2)", gan_partition(GAN_BATCH_NORM, run->run, 0)), 2,
-                (Oid[]){INT4OID, BYTEAOID}, (Datum[]){Int32GetDatum(run->run), PointerGetDatum(running)}, false);
+                (Oid[]){INT4OID, BYTEAOID}, (Datum[]){Int32GetDatum(run->run), PointerGetDatum(running)},
+                false);
 }
 
 PG_FUNCTION_INFO_V1(gan_initialise);

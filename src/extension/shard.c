@@ -1,7 +1,8 @@
 /*
  * shard.c - a run's shards: where they are, and the blobs they are
  *
- * A run has two partitions of each large table, for even and for odd iterations. A step reads one and fills the other.
+ * A run has two partitions of each large table, for even and for odd iterations. A step reads one and fills the
+ * other.
  */
 #include "gannsfriends.h"
 
@@ -16,8 +17,9 @@ const char *gan_partition(gan_table table, int32 run, int32 iteration) {
 }
 
 /*
- * Empties the partition that an iteration will fill. TRUNCATE gives the space back at once and leaves nothing for vacuum, but it
- * needs the table for itself. If somebody reads it (pg_dump, say), deleting the rows is as right and only leaves dead ones.
+ * Empties the partition that an iteration will fill. TRUNCATE gives the space back at once and leaves nothing
+ * for vacuum, but it needs the table for itself. If somebody reads it (pg_dump, say), deleting the rows is as
+ * right and only leaves dead ones.
  */
 void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
     const char *name = gan_partition(table, run, iteration);
@@ -55,7 +57,8 @@ float *gan_blob_expect(Datum datum, size_t count, const char *what) {
     blob_status status = blob_check((unsigned char *)VARDATA(blob), VARSIZE(blob) - VARHDRSZ, count);
 
     if (status != BLOB_OK)
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("%s: the stored shard is %s", what, blob_status_text(status))));
+        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                        errmsg("%s: the stored shard is %s", what, blob_status_text(status))));
     return gan_blob_values(blob);
 }
 

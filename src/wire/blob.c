@@ -40,7 +40,8 @@ size_t blob_size(size_t count) {
     return BLOB_HEADER_SIZE + count * sizeof(float);
 }
 
-/* Fills the tables of the slicing-by-eight method: table[k][b] is the CRC of byte b followed by k zero bytes. */
+/* Fills the tables of the slicing-by-eight method: table[k][b] is the CRC of byte b followed by k zero bytes.
+ */
 static void fill_tables(uint32_t table[8][256]) {
     for (uint32_t b = 0; b < 256; b++) {
         uint32_t crc = b;
@@ -53,7 +54,8 @@ static void fill_tables(uint32_t table[8][256]) {
             table[k][b] = table[k - 1][b] >> 8 ^ table[0][table[k - 1][b] & 255];
 }
 
-/* Computes a CRC-32C from tables, eight bytes at a time (Kounavis and Berry 2005): for machines without the instruction. */
+/* Computes a CRC-32C from tables, eight bytes at a time (Kounavis and Berry 2005): for machines without the
+ * instruction. */
 static uint32_t crc_by_table(uint32_t crc, const unsigned char *p, size_t size) {
     uint32_t table[8][256];
 
@@ -64,7 +66,8 @@ static uint32_t crc_by_table(uint32_t crc, const unsigned char *p, size_t size) 
         memcpy(&high, p + 4, 4);
         low ^= crc;
         crc = table[7][low & 255] ^ table[6][low >> 8 & 255] ^ table[5][low >> 16 & 255] ^ table[4][low >> 24] ^
-              table[3][high & 255] ^ table[2][high >> 8 & 255] ^ table[1][high >> 16 & 255] ^ table[0][high >> 24];
+              table[3][high & 255] ^ table[2][high >> 8 & 255] ^ table[1][high >> 16 & 255] ^
+              table[0][high >> 24];
     }
     for (; size; size--)
         crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
@@ -73,7 +76,8 @@ static uint32_t crc_by_table(uint32_t crc, const unsigned char *p, size_t size) 
 
 #ifdef __x86_64__
 /* Computes a CRC-32C with the SSE 4.2 instruction. */
-__attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t crc, const unsigned char *p, size_t size) {
+__attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t crc, const unsigned char *p,
+                                                                     size_t size) {
     uint64_t wide = crc;
 
     for (; size >= 8; p += 8, size -= 8) {

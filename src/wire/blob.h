@@ -1,5 +1,6 @@
 /*
- * blob.h - the bytes in which weights, moments, gradients and statistics are stored and sent (docs/format.md section 8)
+ * blob.h - the bytes in which weights, moments, gradients and statistics are stored and sent (docs/format.md
+ * section 8)
  *
  * Pure C: shared by the worker and the server, and fed to fuzzers. Every byte of a blob may come from an enemy.
  */

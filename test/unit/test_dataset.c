@@ -700,6 +700,29 @@ static void test_bomb(void **state) {
     free(file.bytes);
 }
 
+/* What is wrong with an image is said in words. */
+static void test_reasons(void **state) {
+    const char *const cases[][2] = {{"b-broken.jpg", "end"},
+                                    {"c-text.jpg", "neither a JPEG nor a PNG"},
+                                    {"f-cmyk.jpg", "CMYK"},
+                                    {"y-truncated.png", "premature end"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[PATH_SIZE];
+        char error[300] = "";
+        content file;
+        image decoded;
+
+        fixture(path, cases[i][0]);
+        file = slurp(path);
+        assert_int_equal(image_decode(file.bytes, file.size, &decoded, error, sizeof error), IMAGE_BROKEN);
+        if (strstr(error, cases[i][1]) == NULL)
+            fail_msg("%s: \"%s\" lacks \"%s\"", cases[i][0], error, cases[i][1]);
+        free(file.bytes);
+    }
+}
+
 /* ---- real images ---- */
 
 /* The archive of faces has 8000 images, and the last one is not plain. */
@@ -765,6 +788,7 @@ int main(void) {
         cmocka_unit_test(test_damaged_files),
         cmocka_unit_test(test_damaged_entry),
         cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_reasons),
         cmocka_unit_test(test_faces),
     };
 

@@ -1,0 +1,63 @@
+# GANNs with friends
+#
+#   make            builds the extension and the worker
+#   make install    installs the extension into PostgreSQL's folders and gan_worker into $(PREFIX)/bin
+#   make unit       runs the unit tests
+#   make installcheck   runs pg_regress against a running server (PGHOST, PGPORT, PGUSER)
+#
+# scripts/test.sh does all of it, with a server of its own.
+
+EXTENSION = gannsfriends
+EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gannsfriends.control)
+MODULE_big = gannsfriends
+
+include src/dcgan/sources.mk
+DCGAN_OBJS = $(addprefix src/dcgan/,$(DCGAN_SOURCES:.c=.o))
+OBJS = $(DCGAN_OBJS) src/wire/blob.o $(addprefix src/extension/,gannsfriends.o spi.o run.o shard.o transfer.o aggregate.o generate.o sheet.o)
+
+INSTALL_SQL = sql/gannsfriends--$(EXTVERSION).sql
+DATA = $(wildcard sql/upgrade/*.sql)
+DATA_built = $(INSTALL_SQL)
+DOCS = README.md
+
+REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test --outputdir=. --load-extension=gannsfriends
+
+# A threaded BLAS would start threads in a backend, where PostgreSQL's signal handlers must not run: link the serial one, statically,
+# so that no other library in the backend can replace it.
+MULTIARCH = $(shell $(CC) -print-multiarch)
+OPENBLAS_SERIAL = $(firstword $(wildcard /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a) /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a)
+PG_CPPFLAGS = -I/usr/include/$(MULTIARCH)/openblas-serial
+SHLIB_LINK = $(OPENBLAS_SERIAL) -Wl,--exclude-libs,ALL -lpng -lm
+override with_llvm = no
+EXTRA_CLEAN = $(INSTALL_SQL) build results
+
+PG_CONFIG = pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# C11 as the library is written; PostgreSQL's own flags warn of declarations after statements, which C has had since 1999.
+$(OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11
+$(DCGAN_OBJS): override CFLAGS += $(DCGAN_CFLAGS)
+$(OBJS): $(wildcard src/*/*.h src/dcgan/cpu/*.h)
+
+$(INSTALL_SQL): $(sort $(wildcard sql/install/*.sql)) gannsfriends.control
+	cat $(filter %.sql,$^) > $@
+
+.PHONY: worker unit
+all: worker
+worker:
+	$(MAKE) -C src/worker
+
+install: install-worker
+.PHONY: install-worker
+install-worker: worker
+	$(MAKE) -C src/worker install
+
+clean: clean-worker
+.PHONY: clean-worker
+clean-worker:
+	$(MAKE) -C src/worker clean
+
+unit:
+	$(MAKE) -f test/unit/Makefile

@@ -1,0 +1,217 @@
+/*
+ * transfer.c - shards to and from workers
+ *
+ * Every byte that arrives is hostile until it has been checked here, before it is stored.
+ */
+#include "gannsfriends.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/uuid.h"
+
+#include <math.h>
+
+PG_FUNCTION_INFO_V1(gan_fetch_weights);
+
+/* Returns one shard of an iteration's weights, or its running statistics; null if they are no longer held. */
+Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
+    int32 number = PG_GETARG_INT32(0), iteration = PG_GETARG_INT32(1), shard = PG_GETARG_INT32(2);
+    MemoryContext caller = CurrentMemoryContext, inner;
+    bytea *data = NULL;
+    gan_run run;
+
+    SPI_connect();
+    gan_run_read(&run, number, false);
+    if (iteration < 0 || gan_shard_length(&run.model, shard) == 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("there is no shard %d of iteration %d", shard, iteration),
+                        errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.", number,
+                                run.shards, run.shards)));
+    if (shard < run.shards)
+        gan_execute(psprintf("SELECT data FROM %s WHERE shard = $1 AND iteration = $2",
+                             gan_partition(GAN_WEIGHTS, number, iteration)),
+                    2, (Oid[]){INT4OID, INT4OID}, (Datum[]){Int32GetDatum(shard), Int32GetDatum(iteration)},
+                    true);
+    else
+        gan_execute(psprintf("SELECT running FROM %s WHERE iteration = $1",
+                             gan_partition(GAN_BATCH_NORM, number, iteration)),
+                    1, (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(iteration)}, true);
+    if (SPI_processed == 1) {
+        inner = MemoryContextSwitchTo(caller); /* what is returned must outlive SPI */
+        data = DatumGetByteaPCopy(gan_value(0, 1, NULL));
+        MemoryContextSwitchTo(inner);
+    }
+    SPI_finish();
+    if (!data)
+        PG_RETURN_NULL();
+    PG_RETURN_BYTEA_P(data);
+}
+
+/* What an upload needs to know of the unit it belongs to. */
+typedef struct claimed_unit {
+    int32 run, iteration;
+    bool valid; /* the caller holds it, under this token, and its lease is running */
+} claimed_unit;
+
+/* Looks up the unit and whether the caller may upload to it now. */
+static claimed_unit find_claim(Datum unit, Datum token) {
+    claimed_unit claim = {0};
+
+    if (gan_execute(
+            "SELECT u.run, u.iteration FROM gan_work_unit u JOIN gan_run r ON r.run = u.run JOIN gan_worker w "
+            "ON w.worker = u.worker "
+            "WHERE u.unit = $1 AND u.token = $2 AND u.state = 'claimed' AND u.lease_until > "
+            "statement_timestamp() "
+            "AND u.iteration = r.iteration AND r.state IN ('running', 'paused') AND w.login = session_user "
+            "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)",
+            2, (Oid[]){INT8OID, UUIDOID}, (Datum[]){unit, token}, false) != 1)
+        return claim;
+    claim.run = DatumGetInt32(gan_value(0, 1, NULL));
+    claim.iteration = DatumGetInt32(gan_value(0, 2, NULL));
+    claim.valid = true;
+    return claim;
+}
+
+/* Tells whether all variances of a statistics vector are at least 0. */
+static bool variances_are_possible(const dcgan_model *model, const float *statistics) {
+    for (int n = 0; n < 2; n++) {
+        const dcgan_network *network = n ? &model->discriminator : &model->generator;
+        for (size_t i = 0; i < network->layer_count; i++) {
+            const dcgan_layer *layer = &network->layers[i];
+            size_t channels = layer->transposed ? layer->shape.large_channels : layer->shape.small_channels;
+            for (size_t c = 0; layer->normalised && c < channels; c++)
+                if (!(statistics[layer->statistics + channels + c] >= 0))
+                    return false;
+        }
+    }
+    return true;
+}
+
+/* Checks one uploaded shard: header, size, checksum, finiteness, norm. Returns the sum of squares; raises an
+ * error on anything wrong. */
+static double check_upload(const gan_run *run, int32 shard, bytea *data, double limit) {
+    size_t count = gan_shard_length(&run->model, shard), size = VARSIZE_ANY_EXHDR(data);
+    const unsigned char *bytes = (const unsigned char *)VARDATA_ANY(data);
+    const float *values = (const float *)(bytes + BLOB_HEADER_SIZE);
+    blob_status status = blob_check(bytes, size, count);
+    double squares = 0;
+
+    if (status != BLOB_OK)
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+                 errmsg("the uploaded shard is %s", blob_status_text(status)),
+                 errdetail("Shard %d has %zu elements of float32, %zu bytes with the header; %zu bytes came.",
+                           shard, count, blob_size(count), size),
+                 status == BLOB_CRC ? errhint("Send it again.")
+                                    : errhint("The format is in docs/format.md, section 8.")));
+    if (!dcgan_finite(values, count, &squares))
+        ereport(ERROR,
+                (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                 errmsg("the uploaded shard holds NaN or infinity"),
+                 errhint("Release the unit and claim again; if it happens again, tell the instructor.")));
+    if (shard < run->shards ? !(squares <= limit * limit) : !(squares <= 1e12))
+        ereport(ERROR,
+                (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                 errmsg("the norm of the uploaded shard is %g, the limit is %g", sqrt(squares),
+                        shard < run->shards ? limit : 1e6),
+                 errhint("Release the unit and claim again; if it happens again, tell the instructor.")));
+    if (shard == run->shards && !variances_are_possible(&run->model, values))
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the uploaded statistics hold a negative variance")));
+    return squares;
+}
+
+/* Reads the run's limit on the norm of a gradient. */
+static double gradient_limit(int32 run) {
+    gan_execute("SELECT gradient_limit FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
+                (Datum[]){Int32GetDatum(run)}, false);
+    return DatumGetFloat8(gan_value(0, 1, NULL));
+}
+
+/* Stores a shard under the claim's token; what an earlier claim left is replaced. Returns false if it was there
+ * already. */
+static bool store_shard(const claimed_unit *claim, Datum unit, Datum token, int32 shard, double squares,
+                        bytea *data) {
+    const char *table = gan_partition(GAN_GRADIENT, claim->run, claim->iteration);
+    Datum values[] = {Int32GetDatum(claim->run),
+                      Int32GetDatum(claim->iteration),
+                      unit,
+                      Int32GetDatum(shard),
+                      token,
+                      Float8GetDatum(squares),
+                      PointerGetDatum(data)};
+    Oid types[] = {INT4OID, INT4OID, INT8OID, INT4OID, UUIDOID, FLOAT8OID, BYTEAOID};
+
+    return gan_execute(
+               psprintf("INSERT INTO %s AS g (run, slot, iteration, unit, shard, token, square_sum, data) "
+                        "VALUES ($1, $2 %% 2, $2, $3, $4, $5, $6, $7) "
+                        "ON CONFLICT (run, slot, unit, shard) DO UPDATE "
+                        "SET iteration = excluded.iteration, token = excluded.token, square_sum = "
+                        "excluded.square_sum, "
+                        "data = excluded.data WHERE g.token <> excluded.token",
+                        table),
+               7, types, values, false) == 1;
+}
+
+PG_FUNCTION_INFO_V1(gan_upload);
+
+/* Checks and stores one shard of a unit's result: accepted, already or stale. */
+Datum gan_upload(PG_FUNCTION_ARGS) {
+    Datum unit = PG_GETARG_DATUM(0), token = PG_GETARG_DATUM(1);
+    int32 shard = PG_GETARG_INT32(2);
+    const char *answer = "stale";
+    claimed_unit claim;
+
+    if (IsTransactionBlock() || IsSubTransaction())
+        ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+                        errmsg("gan_upload can't run inside a transaction block"),
+                        errhint("Send the statement on its own, in autocommit mode.")));
+    SPI_connect();
+    claim = find_claim(unit, token);
+    if (claim.valid) {
+        bytea *data = PG_GETARG_BYTEA_P(3);
+        gan_run run;
+        gan_run_read(&run, claim.run, false);
+        if (gan_shard_length(&run.model, shard) == 0)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no shard %d", shard),
+                            errhint("A result has shards 0 to %d; shard %d holds the statistics.", run.shards,
+                                    run.shards)));
+        answer = store_shard(&claim, unit, token, shard,
+                             check_upload(&run, shard, data, gradient_limit(claim.run)), data)
+                     ? "accepted"
+                     : "already";
+    }
+    SPI_finish();
+    PG_RETURN_TEXT_P(cstring_to_text(answer));
+}
+
+PG_FUNCTION_INFO_V1(gan_uploaded);
+
+/* Adds up what was uploaded under a claim: number of shards, and the square of the gradient's norm. */
+Datum gan_uploaded(PG_FUNCTION_ARGS) {
+    Datum unit = PG_GETARG_DATUM(0), token = PG_GETARG_DATUM(1), values[2];
+    bool nulls[2] = {false, false};
+    TupleDesc descriptor;
+    int32 run, iteration;
+
+    if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "gan_uploaded must return a row");
+    BlessTupleDesc(descriptor);
+    SPI_connect();
+    if (gan_execute("SELECT run, iteration FROM gan_work_unit WHERE unit = $1", 1, (Oid[]){INT8OID},
+                    (Datum[]){unit}, false) != 1)
+        elog(ERROR, "the unit is gone");
+    run = DatumGetInt32(gan_value(0, 1, NULL));
+    iteration = DatumGetInt32(gan_value(0, 2, NULL));
+    gan_execute(
+        psprintf("SELECT count(*)::int, coalesce(sum(square_sum) FILTER (WHERE shard < r.shards), 0) FROM %s g "
+                 "JOIN gan_run r ON r.run = g.run WHERE unit = $1 AND token = $2 AND g.iteration = $3",
+                 gan_partition(GAN_GRADIENT, run, iteration)),
+        3, (Oid[]){INT8OID, UUIDOID, INT4OID}, (Datum[]){unit, token, Int32GetDatum(iteration)}, false);
+    values[0] = gan_value(0, 1, NULL);
+    values[1] = gan_value(0, 2, NULL);
+    SPI_finish();
+    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
+}
