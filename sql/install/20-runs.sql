@@ -195,6 +195,22 @@ BEGIN
 END
 $$;
 
+-- Drops a run with all that belongs to it.
+CREATE FUNCTION gan_drop_run(run int) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    parent text;
+BEGIN
+    PERFORM FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR UPDATE;
+    FOREACH parent IN ARRAY ARRAY['gan_weights', 'gan_moments', 'gan_batch_norm', 'gan_gradient'] LOOP
+        EXECUTE format('DROP TABLE @extschema@.%I', parent || '_r' || run);
+    END LOOP;
+    DELETE FROM gan_run WHERE gan_run.run = run;
+END
+$$;
+
+COMMENT ON FUNCTION gan_drop_run(int) IS 'Deletes a run: weights, history, workers, credit';
 COMMENT ON FUNCTION gan_create_run IS 'Makes a run: checks every hyper-parameter, draws the initial weights from the seed; returns its number';
 COMMENT ON FUNCTION gan_start(int) IS 'Starts or resumes a run';
 COMMENT ON FUNCTION gan_pause(int) IS 'Gives out no more work until gan_start';

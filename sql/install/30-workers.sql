@@ -21,27 +21,27 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION gan_run_config(name text DEFAULT NULL)
+CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
     RETURNS TABLE (run int, name text, state text, seed bigint, channels int, image_size int, latent int, generator_features int,
                    discriminator_features int, batch int, parameters bigint, shards int, dataset_images bigint, dataset_digest bytea,
                    target_iterations int, iteration int)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    wanted int;
+    found int;
 BEGIN
     IF $1 IS NULL THEN
-        wanted := gan_the_run(NULL);
+        found := gan_the_run(NULL);
     ELSE
-        SELECT r.run INTO wanted FROM gan_run r WHERE r.name = $1;
-        IF wanted IS NULL THEN
+        SELECT r.run INTO found FROM gan_run r WHERE r.name = $1;
+        IF found IS NULL THEN
             RAISE EXCEPTION 'there is no run named "%"', $1 USING ERRCODE = 'undefined_object',
                 HINT = 'The runs are: ' || coalesce((SELECT string_agg(format('"%s"', r.name), ', ' ORDER BY r.run) FROM gan_run r), 'none yet') || '.';
         END IF;
     END IF;
     RETURN QUERY SELECT r.run, r.name, r.state, r.seed, r.channels, r.image_size, r.latent, r.generator_features,
         r.discriminator_features, r.batch, r.parameters, r.shards, r.dataset_images, r.dataset_digest, r.target_iterations, r.iteration
-        FROM gan_run r WHERE r.run = wanted;
+        FROM gan_run r WHERE r.run = found;
 END
 $$;
 
@@ -102,7 +102,7 @@ BEGIN
         SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'claimed') INTO done, claimed
             FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration;
         message := CASE WHEN done >= r.quorum THEN format('iteration %s is complete, waiting for the coordinator''s step', r.iteration)
-                        ELSE format('iteration %s: %s of %s units are in, others are computing %s', r.iteration, done, r.quorum, claimed) END;
+                        ELSE format('iteration %s: %s of %s units are in, %s in work', r.iteration, done, r.quorum, claimed) END;
     ELSE
         message := format('run "%s" %s', r.name, CASE reason WHEN 'not_started' THEN 'has not been started yet' WHEN 'paused' THEN 'is paused'
             WHEN 'finished' THEN format('is finished after %s iterations', r.iteration) ELSE format('was stopped after %s iterations', r.iteration) END);

@@ -35,13 +35,19 @@ Datum gan_require_autocommit(PG_FUNCTION_ARGS) {
 
 /* Reads five integer arguments as a network's configuration and refuses an impossible one. */
 static void read_config(FunctionCallInfo fcinfo, dcgan_model *model) {
+    static const char *const names[] = {"channels", "image_size", "latent", "generator_features",
+                                        "discriminator_features"};
     uint32_t values[5];
     dcgan_config config;
     char problem[128];
     dcgan_status status;
 
-    for (int i = 0; i < 5; i++)
-        values[i] = (uint32_t)Max(PG_GETARG_INT32(i), 0);
+    for (int i = 0; i < 5; i++) {
+        if (PG_GETARG_INT32(i) < 0)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("%s is %d, but must not be negative", names[i], PG_GETARG_INT32(i))));
+        values[i] = (uint32_t)PG_GETARG_INT32(i);
+    }
     config = (dcgan_config){values[0], values[1], values[2], values[3], values[4]};
     if (dcgan_config_check(&config, problem, sizeof problem) != DCGAN_OK)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", problem),

@@ -58,7 +58,7 @@ float *gan_blob_expect(Datum datum, size_t count, const char *what) {
 
     if (status != BLOB_OK)
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("%s: the stored shard is %s", what, blob_status_text(status))));
+                        errmsg("%s: a stored shard %s", what, blob_status_text(status))));
     return gan_blob_values(blob);
 }
 

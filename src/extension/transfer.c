@@ -101,7 +101,7 @@ static double check_upload(const gan_run *run, int32 shard, bytea *data, double 
     if (status != BLOB_OK)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-                 errmsg("the uploaded shard is %s", blob_status_text(status)),
+                 errmsg("the uploaded shard %s", blob_status_text(status)),
                  errdetail("Shard %d has %zu elements of float32, %zu bytes with the header; %zu bytes came.",
                            shard, count, blob_size(count), size),
                  status == BLOB_CRC ? errhint("Send it again.")

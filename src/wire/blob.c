@@ -11,19 +11,19 @@
 
 static const unsigned char magic[4] = {'G', 'A', 'N', 'F'};
 
-/* Names a status for people. */
+/* Says what is wrong, to follow "the blob": "is shorter than its header". */
 const char *blob_status_text(blob_status status) {
     switch (status) {
     case BLOB_OK:
-        return "no error";
+        return "is fine";
     case BLOB_SHORT:
-        return "shorter than its header of 24 bytes";
+        return "is shorter than its header of 24 bytes";
     case BLOB_MAGIC:
         return "does not begin with \"GANF\"";
     case BLOB_VERSION_NEW:
-        return "of a format version that is not known here";
+        return "is of a format version that is not known here";
     case BLOB_ELEMENT:
-        return "of an element type that is not known here";
+        return "is of an element type that is not known here";
     case BLOB_RESERVED:
         return "has something in the reserved bytes of its header";
     case BLOB_COUNT:
@@ -33,7 +33,7 @@ const char *blob_status_text(blob_status status) {
     case BLOB_CRC:
         return "was damaged on the way: its checksum does not fit its data";
     }
-    return "unknown status";
+    return "has an unknown status";
 }
 
 size_t blob_size(size_t count) {

@@ -28,7 +28,7 @@ typedef enum blob_status {
     BLOB_CRC          /* damaged on the way */
 } blob_status;
 
-/* Names a status for people. */
+/* Says what is wrong, to follow "the blob": "is shorter than its header". */
 const char *blob_status_text(blob_status status);
 
 /* Computes the bytes of a blob of count float32. */

@@ -1,0 +1,229 @@
+/*
+ * connection.c - connecting, running one statement, sorting errors into those that pass and those that don't
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include "connection.h"
+#include "display.h"
+#include "stop.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECT_SECONDS 10.0
+#define PARAMETERS_MAX 8
+
+/* Prints what the server has to say besides results. */
+static void print_notice(void *context, const PGresult *result) {
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    (void)context;
+    if (text == NULL)
+        text = PQresultErrorMessage(result);
+    display_warn("server: %.*s", (int)strcspn(text, "\n"), text);
+}
+
+server *server_new(const char *conninfo) {
+    server *made = calloc(1, sizeof *made);
+
+    if (made != NULL && conninfo != NULL && (made->conninfo = strdup(conninfo)) == NULL) {
+        free(made);
+        return NULL;
+    }
+    return made;
+}
+
+void server_free(server *server) {
+    if (server == NULL)
+        return;
+    PQfinish(server->link);
+    free(server->conninfo);
+    free(server);
+}
+
+const char *server_error(const server *server) {
+    return server->error;
+}
+
+const char *server_state(const server *server) {
+    return server->state;
+}
+
+bool server_connected(const server *server) {
+    return server->link != NULL && PQstatus(server->link) == CONNECTION_OK;
+}
+
+/* Closes the connection. */
+static void hang_up(server *server) {
+    PQfinish(server->link);
+    server->link = NULL;
+}
+
+/* Sorts an SQLSTATE: is it worth another try? */
+static server_status sort_state(const char *state) {
+    static const char *const passing[] = {"08", "53", "40", "57P01", "57P02", "57P03", "57P05", "57014",
+                                          "55P03", "25P03"};
+
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
+        if (strncmp(state, passing[i], strlen(passing[i])) == 0)
+            return SERVER_RETRY;
+    return SERVER_FATAL;
+}
+
+/* Adds a line to the error. */
+static void add_line(server *server, const char *line) {
+    size_t length = strlen(server->error);
+
+    if (line != NULL && line[0] != '\0')
+        snprintf(server->error + length, sizeof server->error - length, "%s%s", length > 0 ? "\n  " : "", line);
+}
+
+/* Says what may help where the server itself gives no hint. */
+static const char *hint_for(const char *state) {
+    if (strncmp(state, "28", 2) == 0)
+        return "Check the login and the password of your connection string; your instructor can make a new one.";
+    if (strcmp(state, "3D000") == 0)
+        return "Check the database's name at the end of your connection string.";
+    if (strcmp(state, "42883") == 0)
+        return "Is this the right database? The extension gannsfriends is not in it, or in another version.";
+    if (strcmp(state, "42501") == 0)
+        return "Only logins made by gan_enroll (members of gan_student) may do this; ask your instructor.";
+    return NULL;
+}
+
+/*
+ * Keeps why connecting failed. libpq has no SQLSTATE for that but in the verbose message "FATAL:  28P01: password
+ * …\nLOCATION: …".
+ */
+static server_status connect_failed(server *server) {
+    const char *text = PQerrorMessage(server->link);
+    const char *colon = strstr(text, ":  ");
+    size_t length = strlen(text);
+    const char *location = strstr(text, "\nLOCATION:");
+    server_status status = SERVER_RETRY;
+
+    server->state[0] = '\0';
+    if (colon != NULL && strspn(colon + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && colon[8] == ':') {
+        memcpy(server->state, colon + 3, 5);
+        server->state[5] = '\0';
+        status = sort_state(server->state);
+    } else if (PQconnectionNeedsPassword(server->link))
+        status = SERVER_FATAL;
+    if (location != NULL)
+        length = (size_t)(location - text);
+    while (length > 0 && text[length - 1] == '\n')
+        length--;
+    snprintf(server->error, sizeof server->error, "%.*s", (int)(length < INT_MAX ? length : 0), text);
+    add_line(server, PQconnectionNeedsPassword(server->link)
+                         ? "Put the password into the connection string, or into PGPASSWORD."
+                         : hint_for(server->state));
+    hang_up(server);
+    return status;
+}
+
+/* Starts connecting. What the connection string says goes before what stands ahead of it here. */
+static PGconn *start_connecting(const char *conninfo) {
+    static const char *const names[] = {"keepalives_idle", "keepalives_interval", "keepalives_count",
+                                        "tcp_user_timeout", "connect_timeout", "dbname",
+                                        "fallback_application_name", "client_encoding", NULL};
+    const char *values[] = {"10", "5", "3", "25000", "10", conninfo, "gan_worker", "UTF8", NULL};
+
+    return PQconnectStartParams(names, values, 1);
+}
+
+server_status server_connect(server *server) {
+    double until = stop_clock() + CONNECT_SECONDS;
+    PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
+
+    if (server_connected(server))
+        return SERVER_OK;
+    hang_up(server);
+    server->link = start_connecting(server->conninfo);
+    if (server->link == NULL) {
+        snprintf(server->error, sizeof server->error, "not enough memory for a connection");
+        return SERVER_FATAL;
+    }
+    if (PQstatus(server->link) == CONNECTION_BAD)
+        return connect_failed(server);
+    PQsetErrorVerbosity(server->link, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(server->link, print_notice, NULL);
+    while (polled != PGRES_POLLING_OK && polled != PGRES_POLLING_FAILED) {
+        short events = polled == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        stop_event event = stop_wait(PQsocket(server->link), events, until - stop_clock());
+
+        if (event != STOP_READY) {
+            snprintf(server->error, sizeof server->error, "the server does not answer (no connection within %.0f s)",
+                     CONNECT_SECONDS);
+            server->state[0] = '\0';
+            hang_up(server);
+            return SERVER_RETRY;
+        }
+        polled = PQconnectPoll(server->link);
+    }
+    if (polled == PGRES_POLLING_FAILED)
+        return connect_failed(server);
+    PQsetErrorVerbosity(server->link, PQERRORS_DEFAULT);
+    return SERVER_OK;
+}
+
+/* Keeps why a statement failed, and closes a connection that is of no more use. */
+static server_status statement_failed(server *server, const PGresult *result) {
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    bool lost = PQstatus(server->link) != CONNECTION_OK;
+
+    snprintf(server->state, sizeof server->state, "%s", state != NULL ? state : "");
+    server->error[0] = '\0';
+    add_line(server, primary != NULL ? primary : PQerrorMessage(server->link));
+    server->error[strcspn(server->error, "\n")] = '\0';
+    add_line(server, PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
+    add_line(server, hint != NULL ? hint : hint_for(server->state));
+    if (lost || strncmp(server->state, "57P", 3) == 0 || strncmp(server->state, "08", 2) == 0) {
+        hang_up(server);
+        lost = true;
+    }
+    return lost ? SERVER_RETRY : sort_state(server->state);
+}
+
+server_status connection_nonsense(server *server, const char *thing) {
+    server->state[0] = '\0';
+    snprintf(server->error, sizeof server->error,
+             "the server sent %s that this program can't use\n  Do gan_worker and the server's extension have the "
+             "same version?",
+             thing);
+    return SERVER_FATAL;
+}
+
+server_status connection_row(server *server, const char *sql, const server_value *values, int count, int columns,
+                             bool binary_result, PGresult **result) {
+    const char *data[PARAMETERS_MAX];
+    int sizes[PARAMETERS_MAX], formats[PARAMETERS_MAX];
+    server_status status = server_connect(server);
+
+    *result = NULL;
+    if (status != SERVER_OK)
+        return status;
+    if (count > PARAMETERS_MAX)
+        return connection_nonsense(server, "a statement");
+    for (int i = 0; i < count; i++) {
+        if (values[i].size > INT_MAX)
+            return connection_nonsense(server, "a size");
+        data[i] = values[i].data;
+        sizes[i] = (int)values[i].size;
+        formats[i] = values[i].size > 0;
+    }
+    *result = PQexecParams(server->link, sql, count, NULL, data, sizes, formats, binary_result);
+    if (PQresultStatus(*result) != PGRES_TUPLES_OK)
+        status = statement_failed(server, *result);
+    else if (PQntuples(*result) != 1 || PQnfields(*result) != columns)
+        status = connection_nonsense(server, "a result");
+    if (status != SERVER_OK) {
+        PQclear(*result);
+        *result = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,39 @@
+/*
+ * display.h - everything the program says. On a terminal one line is rewritten again and again; in a pipe there is
+ * a plain line for each unit. Any thread may call these functions.
+ */
+#ifndef GANN_DISPLAY_H
+#define GANN_DISPLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct display_state {
+    uint32_t iteration;
+    int64_t target;
+    double loss_d, loss_g;
+    double speed; /* images/s of computing */
+    uint64_t units;
+    bool any; /* a unit was handed in: the losses and the speed are known */
+} display_state;
+
+/* Finds out whether there is a terminal. */
+void display_open(void);
+
+/* Tells whether anybody sees a line that is rewritten. */
+bool display_live(void);
+
+/* Rewrites the line on a terminal; note, for example "64/128 images", may be empty. */
+void display_progress(const display_state *state, const char *note);
+
+/* Shows that a unit was handed in. */
+void display_unit(const display_state *state);
+
+/* Says one line on standard output. */
+void display_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Says one line on standard error, or more if the text has more. */
+void display_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

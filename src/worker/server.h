@@ -1,0 +1,105 @@
+/*
+ * server.h - the server: one C function for each SQL function of docs/protocol.md
+ *
+ * Every function connects first if there is no connection, and may be called again after SERVER_RETRY. What comes
+ * from the server is checked before it is returned. One thread at a time.
+ */
+#ifndef GANN_SERVER_H
+#define GANN_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../dcgan/dcgan.h"
+
+#define SERVER_DIGEST_SIZE 32
+
+typedef enum server_status {
+    SERVER_OK,
+    SERVER_RETRY, /* no connection, or the server is short of something: later it may go */
+    SERVER_FATAL  /* trying again can't mend it */
+} server_status;
+
+typedef struct server server;
+
+typedef struct server_run {
+    int32_t run;
+    char name[64], state[16];
+    uint64_t seed;
+    dcgan_config network; /* checked */
+    size_t batch, parameters, shards;
+    bool dataset_known;
+    uint64_t dataset_images;
+    unsigned char dataset_digest[SERVER_DIGEST_SIZE];
+    int32_t target, iteration;
+} server_run;
+
+typedef struct server_member {
+    int32_t run;
+    const char *name, *cpu, *version;
+    uint64_t dataset_images;
+    const unsigned char *dataset_digest;
+    int cores, memory_mb;
+} server_member;
+
+typedef enum server_reason { SERVER_WORK, SERVER_WAIT, SERVER_OVER } server_reason;
+
+typedef struct server_claim {
+    server_reason reason;
+    char why[16], message[256]; /* the reason as the server calls it, and in words */
+    double retry_seconds;
+    int64_t unit; /* from here on: for SERVER_WORK only */
+    char token[37];
+    uint32_t iteration;
+    uint64_t position;
+    size_t images;
+    double lease_seconds;
+} server_claim;
+
+typedef enum server_answer { SERVER_ACCEPTED, SERVER_ALREADY, SERVER_STALE, SERVER_REFUSED } server_answer;
+
+typedef struct server_verdict {
+    server_answer answer;
+    char code[32], message[256];
+} server_verdict;
+
+/* Prepares connections with a connection string, which may be NULL. Returns NULL when memory is short. */
+server *server_new(const char *conninfo);
+void server_free(server *server);
+
+/* Returns message, detail and hint of the last failure, and its SQLSTATE or "". */
+const char *server_error(const server *server);
+const char *server_state(const server *server);
+
+/* Connects unless connected. */
+server_status server_connect(server *server);
+
+/* Tells whether there is a connection, as far as is known without trying it. */
+bool server_connected(const server *server);
+
+/* Describes the connection: "PostgreSQL 15.4 at host, TLS yes", and the login: whether it is a gan_student. */
+void server_describe(const server *server, char *text, size_t size);
+server_status server_role(server *server, char *role, size_t size, bool *student);
+
+server_status server_run_config(server *server, const char *name, server_run *run);
+server_status server_join(server *server, const server_member *member, int32_t *worker);
+server_status server_take(server *server, int32_t worker, server_claim *claim); /* gan_claim */
+
+/* Downloads a shard into values[count]; held is false if the iteration is no longer there. */
+server_status server_fetch_weights(server *server, int32_t run, uint32_t iteration, size_t shard, float *values,
+                                   size_t count, bool *held);
+
+/* Extends the lease; held is false if it is lost. */
+server_status server_renew(server *server, const server_claim *claim, bool *held);
+
+/* Uploads a shard's blob. */
+server_status server_upload(server *server, const server_claim *claim, size_t shard, const unsigned char *blob,
+                            size_t size, server_answer *answer);
+
+server_status server_submit(server *server, const server_claim *claim, size_t batch,
+                            const dcgan_unit_result *result, server_verdict *verdict);
+server_status server_release(server *server, const server_claim *claim, bool *released);
+server_status server_credit(server *server, int32_t worker, uint64_t *units, uint64_t *images);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * stop.c - signals by way of a pipe that every wait also looks at
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include "stop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static int wake[2] = {-1, -1};
+static volatile sig_atomic_t asked;
+
+/* Notes the first signal; leaves at the second. */
+static void on_signal(int number) {
+    int saved = errno;
+    ssize_t written;
+
+    (void)number;
+    if (asked)
+        _exit(130);
+    asked = 1;
+    written = write(wake[1], "!", 1);
+    (void)written;
+    errno = saved;
+}
+
+int stop_install(void) {
+    struct sigaction action;
+
+    if (pipe(wake) != 0)
+        return -1;
+    for (int i = 0; i < 2; i++)
+        if (fcntl(wake[i], F_SETFL, O_NONBLOCK) != 0 || fcntl(wake[i], F_SETFD, FD_CLOEXEC) != 0)
+            return -1;
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGTERM);
+    action.sa_flags = SA_RESTART;
+    action.sa_handler = on_signal;
+    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
+        return -1;
+    action.sa_handler = SIG_IGN;
+    return sigaction(SIGPIPE, &action, NULL);
+}
+
+bool stop_asked(void) {
+    return asked != 0;
+}
+
+double stop_clock(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Computes poll's timeout until a moment, rounded up so that no wait spins. */
+static int milliseconds_until(double moment) {
+    double left = ceil((moment - stop_clock()) * 1000.0);
+
+    return left <= 0 ? 0 : left < INT_MAX ? (int)left : INT_MAX;
+}
+
+stop_event stop_wait(int fd, short events, double seconds) {
+    double until = stop_clock() + seconds;
+
+    for (;;) {
+        struct pollfd fds[2] = {{.fd = wake[0], .events = POLLIN}, {.fd = fd, .events = events}};
+        int ready;
+
+        if (asked)
+            return STOP_ASKED;
+        ready = poll(fds, fd >= 0 ? 2 : 1, milliseconds_until(until));
+        if (asked)
+            return STOP_ASKED;
+        if (ready < 0 && errno != EINTR)
+            return STOP_FAILED;
+        if (ready > 0 && fd >= 0 && fds[1].revents != 0)
+            return STOP_READY;
+        if (stop_clock() >= until)
+            return STOP_TIMEOUT;
+    }
+}

@@ -1,0 +1,24 @@
+/*
+ * stop.h - Ctrl-C and SIGTERM: the first asks to stop, the second leaves at once. All waiting of the main thread
+ * is done here, so that a signal ends any wait.
+ */
+#ifndef GANN_STOP_H
+#define GANN_STOP_H
+
+#include <stdbool.h>
+
+typedef enum stop_event { STOP_TIMEOUT, STOP_READY, STOP_ASKED, STOP_FAILED } stop_event;
+
+/* Installs the signal handlers; returns -1 if that fails. */
+int stop_install(void);
+
+/* Tells whether to stop was asked. */
+bool stop_asked(void);
+
+/* Waits until fd (may be -1) has one of poll's events, to stop is asked, or the seconds are over. */
+stop_event stop_wait(int fd, short events, double seconds);
+
+/* Returns the seconds of a clock that only goes forward. */
+double stop_clock(void);
+
+#endif

@@ -1,0 +1,163 @@
+-- The worker's functions, as a student
+\set VERBOSITY terse
+\set SHOW_CONTEXT never
+CREATE ROLE ann LOGIN IN ROLE gan_student;
+CREATE ROLE bo LOGIN IN ROLE gan_student;
+CREATE ROLE stranger LOGIN;
+SELECT gan_create_run('protocol', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
+                      images_per_unit => 10, units_per_iteration => 2, target_iterations => 2, batch => 4) AS run \gset
+SELECT parameters, shards FROM gan_run WHERE run = :run \gset
+
+-- A blob of n numbers, as docs/format.md says; only for this test
+CREATE FUNCTION le(value bigint, bytes int) RETURNS bytea LANGUAGE sql AS
+    $$ SELECT string_agg(set_byte('\x00', 0, (value >> (8 * i) & 255)::int), '' ORDER BY i) FROM generate_series(0, bytes - 1) i $$;
+CREATE FUNCTION crc32c(data bytea) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE crc bigint := 4294967295;
+BEGIN
+    FOR i IN 0 .. length(data) - 1 LOOP
+        crc := crc # get_byte(data, i);
+        FOR bit IN 1 .. 8 LOOP crc := (crc >> 1) # (CASE WHEN crc & 1 = 1 THEN x'82F63B78'::bigint ELSE 0 END); END LOOP;
+    END LOOP;
+    RETURN crc # 4294967295;
+END $$;
+CREATE FUNCTION blob(data bytea, elements bigint DEFAULT NULL, magic bytea DEFAULT 'GANF', version int DEFAULT 1, type int DEFAULT 1, reserved int DEFAULT 0)
+    RETURNS bytea LANGUAGE sql AS
+    $$ SELECT magic || le(version, 2) || le(type, 2) || le(coalesce(elements, length(data) / 4), 8) || le(crc32c(data), 4) || le(reserved, 4) || data $$;
+CREATE FUNCTION floats(n bigint, word bytea DEFAULT '\x0000003f') RETURNS bytea LANGUAGE sql AS -- 0.5
+    $$ SELECT decode(repeat(encode(word, 'hex'), n::int), 'hex') $$;
+SELECT to_hex(crc32c('123456789')) AS published_check_value;
+SELECT statistics FROM gan_network_size(1, 32, 2, 1, 1) \gset
+SELECT blob(floats(:parameters)) AS gradient, blob(floats(:statistics)) AS moments \gset
+
+SET SESSION AUTHORIZATION ann;
+SELECT name, state, image_size, shards, dataset_images FROM gan_run_config();
+SELECT gan_run_config('nosuch');
+SELECT gan_join(:run, E'evil\x1b[2J', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0');
+SELECT gan_join(:run, 'laptop', 0, sha256('faces'), 4, 8000, 'cpu', '0.1.0');
+SELECT gan_join(:run, 'laptop', 100, '\x00', 4, 8000, 'cpu', '0.1.0');
+SELECT gan_join(:run, 'laptop', 100, sha256('faces'), 4, 8000, '<script>', '0.1.0');
+SELECT gan_join(:run, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS ann \gset
+SELECT gan_join(:run, 'laptop', 100, sha256('faces'), 8, 8000, 'cpu', '0.1.0') = :ann AS same_worker;
+\set VERBOSITY default
+SELECT gan_join(:run, 'desktop', 101, sha256('other'), 4, 8000, 'cpu', '0.1.0');
+\set VERBOSITY terse
+SELECT unit, reason, message, retry_seconds FROM gan_claim(:ann);
+RESET SESSION AUTHORIZATION;
+SELECT gan_start(:run);
+
+SET SESSION AUTHORIZATION ann;
+BEGIN; SELECT gan_claim(:ann); ROLLBACK;
+SELECT unit, token, iteration, first_position, images, lease_seconds, reason FROM gan_claim(:ann) \gset
+SELECT :iteration AS iteration, :first_position AS first_position, :images AS images, :lease_seconds AS lease, :'reason' AS reason;
+\set old :token
+SELECT unit = :unit AS same_unit, token <> :'token' AS new_token, token FROM gan_claim(:ann) \gset again_
+SELECT :'again_same_unit' AS same_unit, :'again_new_token' AS new_token;
+\set token :again_token
+SELECT gan_upload(:unit, :'old', 0, :'gradient') AS old_token;
+SELECT gan_submit(:unit, :'old', 4, 1, 1, 0.5, 0.5) AS old_token;
+SELECT gan_renew(:unit, :'old') AS old_token, gan_renew(:unit, :'token') AS new_token;
+
+-- What is wrong with an upload is an error, and nothing of it is kept
+SELECT gan_upload(:unit, :'token', 0, '');
+SELECT gan_upload(:unit, :'token', 0, substr(:'gradient'::bytea, 1, 23));
+SELECT gan_upload(:unit, :'token', 0, substr(:'gradient'::bytea, 1, 200));
+SELECT gan_upload(:unit, :'token', 0, :'gradient'::bytea || '\x00');
+SELECT gan_upload(:unit, :'token', 0, :'moments');
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters), magic => 'GANG'));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters), version => 2));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters), type => 2));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters), reserved => 1));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters), elements => 9223372036854775807));
+SELECT gan_upload(:unit, :'token', 0, set_byte(:'gradient', 100, 1));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters - 1) || '\x0000c07f')); -- NaN at the end
+SELECT gan_upload(:unit, :'token', 0, blob('\x0000807f' || floats(:parameters - 1))); -- infinity at the beginning
+SELECT gan_upload(:unit, :'token', 0, blob('\x000080ff' || floats(:parameters - 1)));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\xcaf24971'))); -- 1e30
+SELECT gan_upload(:unit, :'token', -1, :'gradient');
+SELECT gan_upload(:unit, :'token', 2, :'gradient');
+SELECT gan_upload(:unit, :'token', 1, blob(floats(:statistics, '\x000000bf'))); -- variances of -0.5
+BEGIN; SELECT gan_upload(:unit, :'token', 0, :'gradient'); ROLLBACK;
+RESET SESSION AUTHORIZATION;
+SELECT count(*) AS kept FROM gan_gradient;
+SET SESSION AUTHORIZATION ann;
+
+SELECT answer, code, message LIKE '0 of 2%' AS message FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT gan_upload(:unit, :'token', 0, :'gradient') AS first, gan_upload(:unit, :'token', 0, :'gradient') AS again;
+SELECT gan_upload(:unit, :'token', 1, :'moments');
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 'NaN', 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', 0, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 'Infinity', 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 1.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, NULL, 0.5);
+
+-- A classmate can do nothing with it
+SET SESSION AUTHORIZATION bo;
+SELECT gan_join(:run, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS bo \gset
+SELECT gan_claim(:ann);
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT gan_upload(:unit, :'token', 0, :'gradient'), gan_renew(:unit, :'token'), gan_release(:unit, :'token');
+SELECT * FROM gan_credit(:ann);
+
+SET SESSION AUTHORIZATION ann;
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT gan_upload(:unit, :'token', 0, :'gradient');
+SELECT gan_release(:unit, :'token');
+
+-- An expired lease: late work is refused, keeps no bytes, earns nothing
+SELECT unit, token FROM gan_claim(:ann) \gset
+RESET SESSION AUTHORIZATION;
+UPDATE gan_work_unit SET lease_until = now() - interval '1 s' WHERE unit = :unit;
+SET SESSION AUTHORIZATION ann;
+SELECT gan_upload(:unit, :'token', 0, :'gradient'), gan_renew(:unit, :'token');
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+RESET SESSION AUTHORIZATION;
+SELECT gan_tick(:run);
+SET SESSION AUTHORIZATION ann;
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+
+-- Bo does it; then there is nothing to do, and the reason is said
+SET SESSION AUTHORIZATION bo;
+SELECT unit, token FROM gan_claim(:bo) \gset
+SELECT gan_release(:unit, :'token');
+SELECT unit, token FROM gan_claim(:bo) \gset
+SELECT gan_upload(:unit, :'token', 0, :'gradient'), gan_upload(:unit, :'token', 1, :'moments');
+SET SESSION AUTHORIZATION ann;
+SELECT unit, reason, message, retry_seconds FROM gan_claim(:ann);
+SET SESSION AUTHORIZATION bo;
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 3, 3, 1, 0);
+SELECT unit, reason, message FROM gan_claim(:bo);
+RESET SESSION AUTHORIZATION;
+SELECT gan_tick(:run);
+SELECT iteration, epoch, units, images, positions, workers, loss_d, loss_g, accuracy_real, accuracy_fake, round(gradient_norm_g::numeric, 4) AS norm_g,
+       round(gradient_norm_d::numeric, 4) AS norm_d FROM gan_history;
+SELECT login, name, cores, units, images FROM gan_worker ORDER BY worker;
+SELECT iteration, first_position, images, state FROM gan_work_unit ORDER BY unit;
+SELECT iteration, shard FROM gan_weights ORDER BY 1;
+SELECT gan_aggregate(0, :run);
+SELECT gan_fetch_weights(:run, 1, 0) = (SELECT data FROM gan_weights WHERE iteration = 1) AS fetched, gan_fetch_weights(:run, 7, 0) IS NULL AS gone;
+SELECT gan_fetch_weights(:run, 1, 9);
+SELECT gan_stop(:run);
+SET SESSION AUTHORIZATION bo;
+SELECT reason, message FROM gan_claim(:bo);
+SELECT units, images FROM gan_credit(:bo);
+
+-- A student has no other right
+SELECT * FROM gan_run;
+SELECT * FROM gan_gradient;
+SELECT * FROM gan_progress;
+UPDATE gan_worker SET images = 1000000;
+SELECT gan_create_run('mine');
+SELECT gan_aggregate(1);
+SELECT gan_tick();
+CALL gan_coordinate(1);
+SELECT gan_generate();
+SELECT gan_enroll('eve');
+SELECT gan_own_worker(1);
+SET SESSION AUTHORIZATION stranger;
+SELECT gan_claim(1);
+RESET SESSION AUTHORIZATION;
+SELECT gan_drop_run(run) FROM gan_run;
+SELECT count(*) AS partitions_left FROM pg_class WHERE relname ~ '^gan_.*_r\d+';
+DROP FUNCTION le, crc32c, blob, floats;
+DROP ROLE ann, bo, stranger;
