@@ -65,6 +65,10 @@ CREATE FUNCTION gan_replace_hoarded(run int) RETURNS int
 DECLARE
     replaced int;
 BEGIN
+    -- Whoever hoarded let go: the unit that was replaced is of no use any more.
+    DELETE FROM gan_work_unit WHERE unit IN (
+        SELECT u.unit FROM gan_work_unit later JOIN gan_work_unit u ON u.unit = later.replaces
+        WHERE later.run = $1 AND later.replaces IS NOT NULL FOR UPDATE OF u SKIP LOCKED);
     WITH overdue AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
         WHERE u.run = $1 AND u.state <> 'done'
