@@ -88,7 +88,7 @@ CREATE TABLE gan_work_unit (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX gan_work_unit_iteration ON gan_work_unit (run, iteration, first_position);
-CREATE INDEX gan_work_unit_pending ON gan_work_unit (run, iteration, unit) WHERE state = 'pending';
+CREATE INDEX gan_work_unit_pending ON gan_work_unit (run, iteration, first_position) WHERE state = 'pending';
 CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed'; -- a worker holds one unit at a time
 
 CREATE TABLE gan_history (

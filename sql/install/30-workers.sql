@@ -132,7 +132,7 @@ BEGIN
                 WHERE u.worker = w.worker AND u.state = 'claimed';
             WITH next AS MATERIALIZED (
                 SELECT p.unit FROM gan_work_unit p WHERE p.run = r.run AND p.iteration = r.iteration AND p.state = 'pending'
-                ORDER BY p.unit LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
+                ORDER BY p.first_position LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
             UPDATE gan_work_unit u SET state = 'claimed', worker = w.worker, token = gen_random_uuid(), attempts = u.attempts + 1,
                     claimed_at = statement_timestamp(), lease_until = statement_timestamp() + make_interval(secs => r.lease_seconds)
                 FROM next WHERE u.unit = next.unit
