@@ -1,0 +1,121 @@
+#!/bin/bash
+# From a bare Debian 12 to a trained small network: installs what is missing, builds, starts a PostgreSQL of its own, trains with
+# two workers and leaves demo/samples.png.
+#
+#   scripts/demo.sh [--data PATH] [--minutes N] [--keep]
+#
+#   --data PATH   a zip archive or a folder of faces instead of Fashion-MNIST: trains 64x64 in colour
+#   --minutes N   how long to train (3)
+#   --keep        leave the server and the workers running, and say how to stop them
+#
+# Runs as root or with sudo; safe to run again; leaves no process behind.
+set -euo pipefail
+export LC_ALL=C.UTF-8
+umask 022
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/server.sh
+. scripts/server.sh
+
+data=/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
+minutes=3
+keep=
+network="channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32, images_per_unit => 128, batch => 64"
+while [ $# -gt 0 ]; do
+	case $1 in
+	--data)
+		data=$(realpath "${2:?--data needs a path}")
+		network="images_per_unit => 64, batch => 64"
+		shift
+		;;
+	--minutes)
+		minutes=${2:?--minutes needs a number}
+		shift
+		;;
+	--keep) keep=1 ;;
+	*)
+		sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+		exit 2
+		;;
+	esac
+	shift
+done
+[[ $minutes =~ ^[0-9]+(\.[0-9]+)?$ ]] || { echo "demo.sh: --minutes is '$minutes', but must be a number" >&2; exit 2; }
+say() { printf '\n== %s\n' "$*"; }
+sudo=(); [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+
+say 'Installing what is missing'
+scripts/deps.sh demo
+say 'Building'
+make --no-print-directory -j2 all > /tmp/gann-build.$$ 2>&1 || { tail -n 30 /tmp/gann-build.$$; exit 1; }
+"${sudo[@]}" make --no-print-directory install >> /tmp/gann-build.$$ 2>&1 || { tail -n 30 /tmp/gann-build.$$; exit 1; }
+rm -f /tmp/gann-build.$$
+mkdir -p demo
+
+say 'Starting a PostgreSQL server of our own'
+workers=()
+stop_workers() {
+	local pid
+	for pid in "${workers[@]}"; do kill "$pid" 2> /dev/null || true; done
+	for pid in "${workers[@]}"; do wait "$pid" 2> /dev/null || true; done
+}
+folder=$(server_tempdir)
+if [ -z "$keep" ]; then
+	server_trap
+	server_remove_at_exit "$folder"
+	server_call_at_exit stop_workers
+fi
+server_start "$folder" "shared_buffers = '256MB'" "max_wal_size = '2GB'" "synchronous_commit = off"
+echo "listening on $PGHOST, port $PGPORT"
+createdb train
+export PGDATABASE=train PGOPTIONS='-c client_min_messages=warning'
+sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
+
+say 'The instructor: CREATE EXTENSION, a run, two students'
+sql 'CREATE EXTENSION gannsfriends'
+sql "SELECT gan_create_run('demo', seed => 1, units_per_iteration => 2, target_iterations => 1000000, lease_seconds => 15, $network)" > /dev/null
+alice=$(sql "SELECT gan_enroll('alice', '127.0.0.1')")
+bo=$(sql "SELECT gan_enroll('bo', '127.0.0.1')")
+sql 'SELECT gan_start()'
+
+say "The students: two workers of one thread, for $minutes minutes"
+env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$alice" --data "$data" --name alice-laptop > demo/alice.log 2>&1 9>&- &
+workers+=($!)
+env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$bo" --data "$data" --name bo-laptop > demo/bo.log 2>&1 9>&- &
+workers+=($!)
+
+sheet() { sql "SELECT encode(gan_generate(64, 7), 'base64')" | base64 -d > "$1.tmp" && mv "$1.tmp" "$1"; }
+progress="SELECT format('iteration %s, epoch %s, loss D %s, G %s, D right on real %s%%, on fake %s%%, %s images/s', h.iteration, round(h.epoch::numeric, 2), round(h.loss_d::numeric, 3),
+ round(h.loss_g::numeric, 3), round(100 * h.accuracy_real::numeric), round(100 * h.accuracy_fake::numeric),
+ (SELECT round(sum(images) / greatest(extract(epoch FROM max(ended_at) - min(started_at)), 0.001)) FROM gan_history WHERE iteration > h.iteration - 50))
+ FROM gan_history h ORDER BY iteration DESC LIMIT 1"
+rounds=$(awk -v m="$minutes" 'BEGIN { n = int(m * 6 + 0.5); print n < 1 ? 1 : n }')
+for ((i = 1; i <= rounds; i++)); do
+	sql 'CALL gan_coordinate(10)'
+	for pid in "${workers[@]}"; do
+		kill -0 "$pid" 2> /dev/null || { echo 'demo.sh: a worker ended early:' >&2; tail -n 5 demo/alice.log demo/bo.log >&2; exit 1; }
+	done
+	sql "$progress"
+	sheet demo/samples.png
+done
+
+say 'The learning curve'
+psql -Xq -c "SELECT min(iteration) AS from_iteration, max(iteration) AS to_iteration, round(max(epoch)::numeric, 2) AS epoch, sum(images) AS images,
+ round(avg(loss_d)::numeric, 3) AS loss_d, round(avg(loss_g)::numeric, 3) AS loss_g, round(avg(accuracy_real)::numeric, 2) AS right_on_real,
+ round(avg(accuracy_fake)::numeric, 2) AS right_on_fake
+ FROM (SELECT *, ntile(10) OVER (ORDER BY iteration) AS part FROM gan_history) AS h GROUP BY part ORDER BY part" | tee demo/learning_curve.txt
+say 'Who did it'
+psql -Xq -c 'SELECT login, name, units, images FROM gan_worker ORDER BY images DESC'
+say 'Every image once an epoch'
+psql -Xq -c 'SELECT * FROM gan_ledger()'
+echo "the sheet: $PWD/demo/samples.png"
+
+if [ -n "$keep" ]; then
+	say 'Left running'
+	echo "  psql -h $PGHOST -p $PGPORT -U postgres train     then: CALL gan_coordinate(60);"
+	echo "  stop with: kill ${workers[*]}; $([ "$(id -u)" -eq 0 ] && echo "runuser -u postgres -- ")$(server_bindir)/pg_ctl -D $_server_data stop"
+	disown -a
+else
+	sql 'SELECT gan_stop()'
+	stop_workers
+	say 'Stopped. All clean.'
+fi
