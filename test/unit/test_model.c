@@ -95,10 +95,12 @@ static void check_shape(const dcgan_layer *layer, const expected_layer *e) {
 static void check_layers(const dcgan_model *model, size_t n) {
     assert_int_equal(model->generator.layer_count, n + 1);
     assert_int_equal(model->discriminator.layer_count, n + 1);
-    assert_int_equal(model->image_count, model->config.image_size * model->config.image_size * model->config.channels);
+    assert_int_equal(model->image_count,
+                     model->config.image_size * model->config.image_size * model->config.channels);
     for (size_t i = 0; i <= n; i++) {
         const dcgan_layer *g = &model->generator.layers[i], *d = &model->discriminator.layers[i];
-        expected_layer eg = generator_layer(&model->config, n, i), ed = discriminator_layer(&model->config, n, i);
+        expected_layer eg = generator_layer(&model->config, n, i),
+                       ed = discriminator_layer(&model->config, n, i);
         assert_int_equal(g->transposed, 1);
         assert_int_equal(d->transposed, 0);
         check_shape(g, &eg);
@@ -264,7 +266,8 @@ static void a_message_never_overflows_its_buffer(void **state) {
 }
 
 static void limits_themselves_are_allowed(void **state) {
-    const dcgan_config good[] = {{1, 32, 1, 1, 1}, {3, 128, 1024, 1, 1}, {3, 32, 1024, 512, 1}, {1, 32, 1, 1, 512}};
+    const dcgan_config good[] = {
+        {1, 32, 1, 1, 1}, {3, 128, 1024, 1, 1}, {3, 32, 1024, 512, 1}, {1, 32, 1, 1, 512}};
     dcgan_model model;
     char error[128] = "untouched";
     (void)state;

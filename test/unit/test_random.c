@@ -74,8 +74,8 @@ static void check_normal(const char *rest) {
     double expected;
     float z[64];
 
-    assert_int_equal(sscanf(rest, " %" SCNd64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %zu %lf", &seed, &c[0], &c[1],
-                            &c[2], &index, &expected),
+    assert_int_equal(sscanf(rest, " %" SCNd64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %zu %lf", &seed, &c[0],
+                            &c[1], &c[2], &index, &expected),
                      6);
     assert_true(index < 64);
     dcgan_noise((uint64_t)seed, c[0], c[1], c[2], index + 1, z);

@@ -1,0 +1,62 @@
+# A class for a test: a server with a coordinator, enrolled students and their workers.
+#
+#   my $class = GannClass->new;
+#   my $run = $class->create_run('fashion', seed => 7, …);   # gan_create_run's parameters; small by default
+#   my $worker = $class->worker('ann', '--name', 'x');        # the real gan_worker, in the background
+#   $class->coordinate(60);                                    # CALL gan_coordinate in the background
+package GannClass;
+use strict;
+use warnings;
+use parent -norequire, 'GannTest';
+use GannTest;
+
+our %small = (
+    channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8,
+    images_per_unit => 20, units_per_iteration => 2, batch => 8, seed => 7, lease_seconds => 10,
+);
+
+sub create_run {
+    my ($self, $name, %options) = @_;
+    my %all = (%small, %options);
+    my $arguments = join ', ', map {"$_ => $all{$_}"} sort keys %all;
+    return $self->psql("SELECT gan_create_run('$name', $arguments)");
+}
+
+# The connection string of a student, who is enrolled at the first call.
+sub student {
+    my ($self, $name) = @_;
+    return $self->{students}{$name} //= $self->psql("SELECT gan_enroll('$name', '127.0.0.1')");
+}
+
+sub data { return $_[0]{data_file} // GannTest::fashion_file() }
+
+sub worker_program { return GannTest::root_folder() . '/src/worker/gan_worker' }
+
+# Starts a worker of a student's in the background; returns its pid. A hash of options for start_background may come first.
+sub worker {
+    my ($self, @arguments) = @_;
+    my %opt = ref $arguments[0] ? %{ shift @arguments } : ();
+    my $student = shift @arguments;
+    return $self->start_background({ name => "worker-$student", %opt },
+        worker_program(), '--connect', $self->student($student), '--data', $self->data, @arguments);
+}
+
+# Runs the coordinator in the background for so many seconds (or until all runs are over); returns its pid.
+sub coordinate {
+    my ($self, $seconds) = @_;
+    return $self->start_background({ name => 'coordinator' }, $self->{bindir} . '/psql', '-X', '-q', '-h', $self->host, '-p', $self->port,
+        '-U', 'postgres', '-d', $self->database, '-c', 'CALL gan_coordinate(' . ($seconds // '') . ')');
+}
+
+# All shards of the newest weights and the running statistics, as one string of bytes.
+sub weights_file {
+    my ($self, $run, $file) = @_;
+    my $hex = $self->psql("SELECT encode(w.data, 'hex') FROM gan_weights w JOIN gan_run r USING (run, iteration) WHERE run = $run ORDER BY shard")
+      . $self->psql("SELECT encode(running, 'hex') FROM gan_batch_norm JOIN gan_run USING (run, iteration) WHERE run = $run");
+    open my $out, '>:raw', $file or die "$file: $!";
+    print $out pack 'H*', $hex =~ s/\n//gr;
+    close $out or die "$file: $!";
+    return $file;
+}
+
+1;
