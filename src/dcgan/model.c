@@ -151,10 +151,11 @@ static void build_discriminator(dcgan_model *model, size_t stages) {
 /* Fills in the table. */
 dcgan_status dcgan_model_init(dcgan_model *model, const dcgan_config *config) {
     dcgan_status status = dcgan_config_check(config, NULL, 0);
-    size_t stages = stage_count(config->image_size);
+    size_t stages;
 
     if (status != DCGAN_OK)
         return status;
+    stages = stage_count(config->image_size);
     memset(model, 0, sizeof *model);
     model->config = *config;
     model->image_count = (size_t)config->image_size * config->image_size * config->channels;

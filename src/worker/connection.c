@@ -36,30 +36,30 @@ server *server_new(const char *conninfo) {
     return made;
 }
 
-void server_free(server *server) {
+void server_free(server *s) {
     if (server == NULL)
         return;
-    PQfinish(server->link);
-    free(server->conninfo);
-    free(server);
+    PQfinish(s->link);
+    free(s->conninfo);
+    free(s);
 }
 
-const char *server_error(const server *server) {
-    return server->error;
+const char *server_error(const server *s) {
+    return s->error;
 }
 
-const char *server_state(const server *server) {
-    return server->state;
+const char *server_state(const server *s) {
+    return s->state;
 }
 
-bool server_connected(const server *server) {
-    return server->link != NULL && PQstatus(server->link) == CONNECTION_OK;
+bool server_connected(const server *s) {
+    return s->link != NULL && PQstatus(s->link) == CONNECTION_OK;
 }
 
 /* Closes the connection. */
-static void hang_up(server *server) {
-    PQfinish(server->link);
-    server->link = NULL;
+static void hang_up(server *s) {
+    PQfinish(s->link);
+    s->link = NULL;
 }
 
 /* Sorts an SQLSTATE: is it worth another try? */
@@ -74,11 +74,11 @@ static server_status sort_state(const char *state) {
 }
 
 /* Adds a line to the error. */
-static void add_line(server *server, const char *line) {
-    size_t length = strlen(server->error);
+static void add_line(server *s, const char *line) {
+    size_t length = strlen(s->error);
 
     if (line != NULL && line[0] != '\0')
-        snprintf(server->error + length, sizeof server->error - length, "%s%s", length > 0 ? "\n  " : "", line);
+        snprintf(s->error + length, sizeof s->error - length, "%s%s", length > 0 ? "\n  " : "", line);
 }
 
 /* Says what may help where the server itself gives no hint. */
@@ -98,29 +98,29 @@ static const char *hint_for(const char *state) {
  * Keeps why connecting failed. libpq has no SQLSTATE for that but in the verbose message "FATAL:  28P01: password
  * …\nLOCATION: …".
  */
-static server_status connect_failed(server *server) {
-    const char *text = PQerrorMessage(server->link);
+static server_status connect_failed(server *s) {
+    const char *text = PQerrorMessage(s->link);
     const char *colon = strstr(text, ":  ");
     size_t length = strlen(text);
     const char *location = strstr(text, "\nLOCATION:");
     server_status status = SERVER_RETRY;
 
-    server->state[0] = '\0';
+    s->state[0] = '\0';
     if (colon != NULL && strspn(colon + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && colon[8] == ':') {
-        memcpy(server->state, colon + 3, 5);
-        server->state[5] = '\0';
-        status = sort_state(server->state);
-    } else if (PQconnectionNeedsPassword(server->link))
+        memcpy(s->state, colon + 3, 5);
+        s->state[5] = '\0';
+        status = sort_state(s->state);
+    } else if (PQconnectionNeedsPassword(s->link))
         status = SERVER_FATAL;
     if (location != NULL)
         length = (size_t)(location - text);
     while (length > 0 && text[length - 1] == '\n')
         length--;
-    snprintf(server->error, sizeof server->error, "%.*s", (int)(length < INT_MAX ? length : 0), text);
-    add_line(server, PQconnectionNeedsPassword(server->link)
+    snprintf(s->error, sizeof s->error, "%.*s", (int)(length < INT_MAX ? length : 0), text);
+    add_line(s, PQconnectionNeedsPassword(s->link)
                          ? "Put the password into the connection string, or into PGPASSWORD."
-                         : hint_for(server->state));
-    hang_up(server);
+                         : hint_for(s->state));
+    hang_up(s);
     return status;
 }
 
@@ -134,93 +134,93 @@ static PGconn *start_connecting(const char *conninfo) {
     return PQconnectStartParams(names, values, 1);
 }
 
-server_status server_connect(server *server) {
+server_status server_connect(server *s) {
     double until = stop_clock() + CONNECT_SECONDS;
     PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
 
-    if (server_connected(server))
+    if (server_connected(s))
         return SERVER_OK;
-    hang_up(server);
-    server->link = start_connecting(server->conninfo);
-    if (server->link == NULL) {
-        snprintf(server->error, sizeof server->error, "not enough memory for a connection");
+    hang_up(s);
+    s->link = start_connecting(s->conninfo);
+    if (s->link == NULL) {
+        snprintf(s->error, sizeof s->error, "not enough memory for a connection");
         return SERVER_FATAL;
     }
-    if (PQstatus(server->link) == CONNECTION_BAD)
-        return connect_failed(server);
-    PQsetErrorVerbosity(server->link, PQERRORS_VERBOSE);
-    PQsetNoticeReceiver(server->link, print_notice, NULL);
+    if (PQstatus(s->link) == CONNECTION_BAD)
+        return connect_failed(s);
+    PQsetErrorVerbosity(s->link, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(s->link, print_notice, NULL);
     while (polled != PGRES_POLLING_OK && polled != PGRES_POLLING_FAILED) {
         short events = polled == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        stop_event event = stop_wait(PQsocket(server->link), events, until - stop_clock());
+        stop_event event = stop_wait(PQsocket(s->link), events, until - stop_clock());
 
         if (event != STOP_READY) {
-            snprintf(server->error, sizeof server->error, "the server does not answer (no connection within %.0f s)",
+            snprintf(s->error, sizeof s->error, "the server does not answer (no connection within %.0f s)",
                      CONNECT_SECONDS);
-            server->state[0] = '\0';
-            hang_up(server);
+            s->state[0] = '\0';
+            hang_up(s);
             return SERVER_RETRY;
         }
-        polled = PQconnectPoll(server->link);
+        polled = PQconnectPoll(s->link);
     }
     if (polled == PGRES_POLLING_FAILED)
-        return connect_failed(server);
-    PQsetErrorVerbosity(server->link, PQERRORS_DEFAULT);
+        return connect_failed(s);
+    PQsetErrorVerbosity(s->link, PQERRORS_DEFAULT);
     return SERVER_OK;
 }
 
 /* Keeps why a statement failed, and closes a connection that is of no more use. */
-static server_status statement_failed(server *server, const PGresult *result) {
+static server_status statement_failed(server *s, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-    bool lost = PQstatus(server->link) != CONNECTION_OK;
+    bool lost = PQstatus(s->link) != CONNECTION_OK;
 
-    snprintf(server->state, sizeof server->state, "%s", state != NULL ? state : "");
-    server->error[0] = '\0';
-    add_line(server, primary != NULL ? primary : PQerrorMessage(server->link));
-    server->error[strcspn(server->error, "\n")] = '\0';
-    add_line(server, PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
-    add_line(server, hint != NULL ? hint : hint_for(server->state));
-    if (lost || strncmp(server->state, "57P", 3) == 0 || strncmp(server->state, "08", 2) == 0) {
-        hang_up(server);
+    snprintf(s->state, sizeof s->state, "%s", state != NULL ? state : "");
+    s->error[0] = '\0';
+    add_line(s, primary != NULL ? primary : PQerrorMessage(s->link));
+    s->error[strcspn(s->error, "\n")] = '\0';
+    add_line(s, PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
+    add_line(s, hint != NULL ? hint : hint_for(s->state));
+    if (lost || strncmp(s->state, "57P", 3) == 0 || strncmp(s->state, "08", 2) == 0) {
+        hang_up(s);
         lost = true;
     }
-    return lost ? SERVER_RETRY : sort_state(server->state);
+    return lost ? SERVER_RETRY : sort_state(s->state);
 }
 
-server_status connection_nonsense(server *server, const char *thing) {
-    server->state[0] = '\0';
-    snprintf(server->error, sizeof server->error,
+server_status connection_nonsense(server *s, const char *thing) {
+    s->state[0] = '\0';
+    snprintf(s->error, sizeof s->error,
              "the server sent %s that this program can't use\n  Do gan_worker and the server's extension have the "
              "same version?",
              thing);
     return SERVER_FATAL;
 }
 
-server_status connection_row(server *server, const char *sql, const server_value *values, int count, int columns,
+server_status connection_row(server *s, const char *sql, const server_value *values, int count, int columns,
                              bool binary_result, PGresult **result) {
     const char *data[PARAMETERS_MAX];
     int sizes[PARAMETERS_MAX], formats[PARAMETERS_MAX];
-    server_status status = server_connect(server);
+    server_status status = server_connect(s);
 
     *result = NULL;
     if (status != SERVER_OK)
         return status;
     if (count > PARAMETERS_MAX)
-        return connection_nonsense(server, "a statement");
+        return connection_nonsense(s, "a statement");
     for (int i = 0; i < count; i++) {
         if (values[i].size > INT_MAX)
-            return connection_nonsense(server, "a size");
+            return connection_nonsense(s, "a size");
         data[i] = values[i].data;
         sizes[i] = (int)values[i].size;
         formats[i] = values[i].size > 0;
     }
-    *result = PQexecParams(server->link, sql, count, NULL, data, sizes, formats, binary_result);
+    *result = PQexecParams(s->link, sql, count, NULL, data, sizes, formats, binary_result);
     if (PQresultStatus(*result) != PGRES_TUPLES_OK)
-        status = statement_failed(server, *result);
+        status = statement_failed(s, *result);
     else if (PQntuples(*result) != 1 || PQnfields(*result) != columns)
-        status = connection_nonsense(server, "a result");
+        status = connection_nonsense(s, "a result");
     if (status != SERVER_OK) {
         PQclear(*result);
         *result = NULL;

@@ -27,10 +27,10 @@ typedef struct server_value {
  * Runs one statement in autocommit and expects one row of the given number of columns. On SERVER_OK the caller
  * clears the result.
  */
-server_status connection_row(server *server, const char *sql, const server_value *values, int count, int columns,
+server_status connection_row(server *s, const char *sql, const server_value *values, int count, int columns,
                              bool binary_result, PGresult **result);
 
 /* Fails because the server sent what it should not: column names the thing. Returns SERVER_FATAL. */
-server_status connection_nonsense(server *server, const char *thing);
+server_status connection_nonsense(server *s, const char *thing);
 
 #endif

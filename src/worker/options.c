@@ -80,17 +80,17 @@ static options_answer read_name(char name[33], const char *text) {
 
 /* Takes a connection string out of argv. Never prints any of it: it may hold a password, and so do libpq's
  * messages. */
-static options_answer take_connect(options *options, char *text) {
+static options_answer take_connect(options *o, char *text) {
     PQconninfoOption *parsed = NULL;
     bool string = strchr(text, '=') != NULL || strncmp(text, "postgres://", 11) == 0 ||
                   strncmp(text, "postgresql://", 13) == 0;
 
-    if (options->connect != NULL)
+    if (o->connect != NULL)
         return wrong("more than one connection string", "Give one, in quotes: 'postgresql://...'");
-    if ((options->connect = strdup(text)) == NULL)
+    if ((o->connect = strdup(text)) == NULL)
         return wrong("not enough memory", "Close other programs.");
     memset(text, 'x', strlen(text));
-    if (string && (parsed = PQconninfoParse(options->connect, NULL)) == NULL)
+    if (string && (parsed = PQconninfoParse(o->connect, NULL)) == NULL)
         return wrong("the connection string cannot be read",
                      "It has the form 'postgresql://login:password@host:5432/database', in quotes.");
     PQconninfoFree(parsed);
@@ -98,35 +98,35 @@ static options_answer take_connect(options *options, char *text) {
 }
 
 /* Reads one option. */
-static options_answer read_option(options *options, int option, char *text) {
+static options_answer read_option(options *o, int option, char *text) {
     options_answer answer;
     long number;
 
     switch (option) {
     case 'c':
-        return take_connect(options, text);
+        return take_connect(o, text);
     case 'd':
-        options->data = text;
+        o->data = text;
         return OPTIONS_GO;
     case 'n':
-        return read_name(options->name, text);
+        return read_name(o->name, text);
     case 'r':
-        options->run = text;
+        o->run = text;
         return OPTIONS_GO;
     case 't':
         if ((answer = read_number("threads", text, 1, THREADS_MAX, &number)) == OPTIONS_GO)
-            options->threads = (int)number;
+            o->threads = (int)number;
         return answer;
     case 'b':
         if ((answer = read_number("batch", text, 1, BATCH_MAX, &number)) == OPTIONS_GO)
-            options->batch = (size_t)number;
+            o->batch = (size_t)number;
         return answer;
     case 'm':
         if ((answer = read_number("cache", text, 0, CACHE_MAX_MB, &number)) == OPTIONS_GO)
-            options->cache_mb = (size_t)number;
+            o->cache_mb = (size_t)number;
         return answer;
     case 'k':
-        options->check = true;
+        o->check = true;
         return OPTIONS_GO;
     case 'h':
         fputs(usage, stdout);
@@ -141,7 +141,7 @@ static options_answer read_option(options *options, int option, char *text) {
 }
 
 /* Takes what is not an option: at most a connection string. */
-static options_answer take_rest(options *options, int argc, char **argv) {
+static options_answer take_rest(options *o, int argc, char **argv) {
     if (optind == argc)
         return OPTIONS_GO;
     if (argc - optind > 1)
@@ -150,26 +150,26 @@ static options_answer take_rest(options *options, int argc, char **argv) {
         strncmp(argv[optind], "postgresql://", 13) != 0)
         return wrong("an argument is neither an option nor a connection string",
                      "The dataset is given by --data, the connection by 'postgresql://...'.");
-    return take_connect(options, argv[optind]);
+    return take_connect(o, argv[optind]);
 }
 
-options_answer options_read(options *options, int argc, char **argv) {
+options_answer options_read(options *o, int argc, char **argv) {
     options_answer answer = OPTIONS_GO;
     int option;
 
-    memset(options, 0, sizeof *options);
-    options->cache_mb = CACHE_MB;
-    hardware_name(options->name);
+    memset(o, 0, sizeof *o);
+    o->cache_mb = CACHE_MB;
+    hardware_name(o->name);
     while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, "", known, NULL)) != -1)
-        answer = read_option(options, option, optarg);
+        answer = read_option(o, option, optarg);
     if (answer == OPTIONS_GO)
-        answer = take_rest(options, argc, argv);
-    if (answer == OPTIONS_GO && options->data == NULL)
+        answer = take_rest(o, argc, argv);
+    if (answer == OPTIONS_GO && o->data == NULL)
         answer = wrong("--data is missing", "For example: --data img_align_celeba.zip");
     return answer;
 }
 
-void options_free(options *options) {
-    free(options->connect);
-    options->connect = NULL;
+void options_free(options *o) {
+    free(o->connect);
+    o->connect = NULL;
 }

@@ -24,9 +24,9 @@ typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_
  * Reads the command line. OPTIONS_DONE: --help or --version was answered; OPTIONS_WRONG: the mistake was named on
  * standard error. A connection string is taken out of argv, where every user of the machine could read it.
  */
-options_answer options_read(options *options, int argc, char **argv);
+options_answer options_read(options *o, int argc, char **argv);
 
 /* Frees what options_read() allocated. */
-void options_free(options *options);
+void options_free(options *o);
 
 #endif

@@ -66,40 +66,40 @@ typedef struct server_verdict {
 
 /* Prepares connections with a connection string, which may be NULL. Returns NULL when memory is short. */
 server *server_new(const char *conninfo);
-void server_free(server *server);
+void server_free(server *s);
 
 /* Returns message, detail and hint of the last failure, and its SQLSTATE or "". */
-const char *server_error(const server *server);
-const char *server_state(const server *server);
+const char *server_error(const server *s);
+const char *server_state(const server *s);
 
 /* Connects unless connected. */
-server_status server_connect(server *server);
+server_status server_connect(server *s);
 
 /* Tells whether there is a connection, as far as is known without trying it. */
-bool server_connected(const server *server);
+bool server_connected(const server *s);
 
 /* Describes the connection: "PostgreSQL 15.4 at host, TLS yes", and the login: whether it is a gan_student. */
-void server_describe(const server *server, char *text, size_t size);
-server_status server_role(server *server, char *role, size_t size, bool *student);
+void server_describe(const server *s, char *text, size_t size);
+server_status server_role(server *s, char *role, size_t size, bool *student);
 
-server_status server_run_config(server *server, const char *name, server_run *run);
-server_status server_join(server *server, const server_member *member, int32_t *worker);
-server_status server_take(server *server, int32_t worker, server_claim *claim); /* gan_claim */
+server_status server_run_config(server *s, const char *name, server_run *run);
+server_status server_join(server *s, const server_member *member, int32_t *worker);
+server_status server_take(server *s, int32_t worker, server_claim *claim); /* gan_claim */
 
 /* Downloads a shard into values[count]; held is false if the iteration is no longer there. */
-server_status server_fetch_weights(server *server, int32_t run, uint32_t iteration, size_t shard, float *values,
+server_status server_fetch_weights(server *s, int32_t run, uint32_t iteration, size_t shard, float *values,
                                    size_t count, bool *held);
 
 /* Extends the lease; held is false if it is lost. */
-server_status server_renew(server *server, const server_claim *claim, bool *held);
+server_status server_renew(server *s, const server_claim *claim, bool *held);
 
 /* Uploads a shard's blob. */
-server_status server_upload(server *server, const server_claim *claim, size_t shard, const unsigned char *blob,
+server_status server_upload(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
                             size_t size, server_answer *answer);
 
-server_status server_submit(server *server, const server_claim *claim, size_t batch,
+server_status server_submit(server *s, const server_claim *claim, size_t batch,
                             const dcgan_unit_result *result, server_verdict *verdict);
-server_status server_release(server *server, const server_claim *claim, bool *released);
-server_status server_credit(server *server, int32_t worker, uint64_t *units, uint64_t *images);
+server_status server_release(server *s, const server_claim *claim, bool *released);
+server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images);
 
 #endif

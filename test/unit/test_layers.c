@@ -49,11 +49,11 @@ static float *filled(size_t count, float value) {
     return x;
 }
 
-/* Integers -3 ... 3. */
+/* Integers -3 ... 3 without 0. */
 static float *integers(size_t count) {
     float *x = filled(count, 0);
     for (size_t i = 0; i < count; i++)
-        x[i] = (float)(random_bits() % 7) - 3;
+        x[i] = (float)(random_bits() % 3 + 1) * (random_bits() % 2 ? 1 : -1);
     return x;
 }
 
@@ -208,25 +208,27 @@ static double inner(const float *x, const float *y, size_t count) {
     return sum;
 }
 
-/* <conv(x, W), y> = <x, convT(y, W)> = <W, dW(x, y)>, without a rounding error. */
-static void check_adjoint(const dcgan_backend *b, const conv_case *c) {
+/* <conv(x, W), y> = <x, convT(y, W)> = <W, dW(x, y)>, without a rounding error; returns if it isn't just 0. */
+static int check_adjoint(const dcgan_backend *b, const conv_case *c) {
     conv_data d = open_conv(c);
     float *zero = filled(d.weight_count, 0);
     float *y = convolved(b, &d), *x = transposed(b, &d), *dw = weighted(b, &d, zero);
     double product = inner(y, d.small, d.small_count);
 
-    assert_true(product != 0);
     assert_true(inner(x, d.large, d.large_count) == product);
     assert_true(inner(dw, d.weights, d.weight_count) == product);
     free(zero), free(y), free(x), free(dw);
     close_conv(&d);
+    return product != 0;
 }
 
 static void convolutions_are_adjoint(void **state) {
+    size_t telling = 0;
     (void)state;
     for (size_t b = 0; b < 2; b++)
         for (size_t i = 0; i < SIZE(cases); i++)
-            check_adjoint(backends[b], &cases[i]);
+            telling += (size_t)check_adjoint(backends[b], &cases[i]);
+    assert_true(telling >= 2 * SIZE(cases) - 4);
 }
 
 static void weight_gradients_are_added(void **state) {
@@ -336,7 +338,7 @@ static void moments_equal_the_plain_ones(void **state) {
     }
 }
 
-/* 1000 + {-1, 0, 1}: the variance is 2/3 (biased); a one-pass sum of squares in floats would lose it. */
+/* 10000 + {-1, 0, 1}: the variance is 2/3 (biased); a one-pass sum of squares in floats would lose it. */
 static void moments_do_not_cancel(void **state) {
     const float x[] = {9999, 10000, 10001};
     float mean, variance;
@@ -393,7 +395,7 @@ static void normalise_as_computed_by_hand(void **state) {
     (void)state;
     for (size_t b = 0; b < 2; b++) {
         backends[b]->normalise(y, x, mean, variance, scale, shift, 1, 2, 0.25f);
-        assert_true(fabs((double)y[0] - (4 / sqrt(1e-5) - 1)) <= 1e-4);
+        assert_true(fabs((double)y[0] - (4 / sqrt(1e-5) - 1)) <= 1e-3);
         assert_true(fabs((double)y[1] + 1.25) <= 1e-6);
     }
 }
@@ -720,8 +722,8 @@ static size_t norm_at(const dcgan_model *model, size_t offset, const dcgan_layer
 /* Draws values of every channel of every layer, rows of them, and writes their statistics. */
 static void moments_of(const dcgan_model *model, float *const *values, size_t first, size_t rows,
                        float *statistics) {
-    const dcgan_layer *layer;
-    int discriminator;
+    const dcgan_layer *layer = NULL;
+    int discriminator = 0;
 
     for (size_t o = 0, i = 0, c; o < model->statistics_count; o += 2 * c, i++) {
         c = norm_at(model, o, &layer, &discriminator);
@@ -759,8 +761,8 @@ static void merged_variance_is_never_negative(void **state) {
     size_t n = model.statistics_count;
     float *part = filled(n, 0.1f), *merged = filled(n, NAN);
     double *sums = calloc(n, sizeof *sums);
-    const dcgan_layer *layer;
-    int discriminator;
+    const dcgan_layer *layer = NULL;
+    int discriminator = 0;
     (void)state;
     for (size_t o = 0, c; o < n; o += 2 * c) {
         c = norm_at(&model, o, &layer, &discriminator);
@@ -784,8 +786,8 @@ static void running_statistics_by_definition(void **state) {
     dcgan_model model = small_model();
     size_t n = model.statistics_count;
     float *running = reals(n, 1, 0.5), *merged = reals(n, 1, 0.5), *before = copy_of(running, n);
-    const dcgan_layer *layer;
-    int discriminator;
+    const dcgan_layer *layer = NULL;
+    int discriminator = 0;
     (void)state;
     dcgan_statistics_run(&model, running, merged, 0.1, images);
     for (size_t o = 0, c; o < n; o += 2 * c) {

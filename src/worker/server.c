@@ -1,0 +1,361 @@
+/*
+ * server.c - the SQL functions of docs/protocol.md, with what they return checked
+ */
+#define _GNU_SOURCE
+
+#include "connection.h"
+#include "../wire/blob.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_MAX 4096
+#define UNIT_IMAGES_MAX 65536
+#define IMAGES_MAX ((int64_t)1 << 32)
+#define NUMBER_SIZE 40
+
+/* Makes a parameter of a text, which may be NULL. */
+static server_value text_value(const char *text) {
+    return (server_value){.data = text};
+}
+
+/* Makes a parameter of a whole number; buffer holds it. */
+static server_value whole_value(char buffer[NUMBER_SIZE], int64_t number) {
+    snprintf(buffer, NUMBER_SIZE, "%" PRId64, number);
+    return text_value(buffer);
+}
+
+/* Makes a parameter of a number; buffer holds it. */
+static server_value real_value(char buffer[NUMBER_SIZE], double number) {
+    snprintf(buffer, NUMBER_SIZE, "%.17g", number);
+    return text_value(buffer);
+}
+
+/* Reads a whole number within limits from the only row. */
+static bool get_whole(const PGresult *row, int column, int64_t low, int64_t high, int64_t *number) {
+    const char *text = PQgetvalue(row, 0, column);
+    char *end;
+
+    errno = 0;
+    *number = strtoll(text, &end, 10);
+    return !PQgetisnull(row, 0, column) && end != text && *end == '\0' && errno == 0 && *number >= low &&
+           *number <= high;
+}
+
+/* Reads a number within limits. */
+static bool get_real(const PGresult *row, int column, double low, double high, double *number) {
+    const char *text = PQgetvalue(row, 0, column);
+    char *end;
+
+    *number = strtod(text, &end);
+    return !PQgetisnull(row, 0, column) && end != text && *end == '\0' && *number >= low && *number <= high;
+}
+
+/* Copies a text, which may be cut off; SQL's NULL becomes "". */
+static void get_text(const PGresult *row, int column, char *text, size_t size) {
+    snprintf(text, size, "%s", PQgetvalue(row, 0, column));
+}
+
+/* Reads a digest written in hex. */
+static bool get_digest(const PGresult *row, int column, unsigned char digest[SERVER_DIGEST_SIZE]) {
+    const char *text = PQgetvalue(row, 0, column);
+
+    if (strlen(text) != 2 * SERVER_DIGEST_SIZE || strspn(text, "0123456789abcdef") != 2 * SERVER_DIGEST_SIZE)
+        return false;
+    for (size_t i = 0; i < SERVER_DIGEST_SIZE; i++) {
+        char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
+        digest[i] = (unsigned char)strtoul(pair, NULL, 16);
+    }
+    return true;
+}
+
+void server_describe(const server *s, char *text, size_t size) {
+    const char *host = server_connected(s) ? PQhost(s->link) : NULL;
+
+    if (!server_connected(s))
+        snprintf(text, size, "not connected");
+    else
+        snprintf(text, size, "PostgreSQL %s at %s, database %s, TLS %s",
+                 PQparameterStatus(s->link, "server_version") ? PQparameterStatus(s->link, "server_version") : "?",
+                 host != NULL && host[0] != '\0' ? host : "this machine", PQdb(s->link),
+                 PQsslInUse(s->link) ? "yes" : "no");
+}
+
+server_status server_role(server *s, char *role, size_t size, bool *student) {
+    PGresult *row;
+    server_status status = connection_row(
+        s,
+        "SELECT session_user, EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'gan_student'"
+        " AND pg_catalog.pg_has_role(oid, 'member'))",
+        NULL, 0, 2, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    get_text(row, 0, role, size);
+    *student = strcmp(PQgetvalue(row, 0, 1), "t") == 0;
+    PQclear(row);
+    return SERVER_OK;
+}
+
+/* Reads the network's shape, and makes sure that it is one and has the announced numbers of parameters, shards. */
+static bool get_network(const PGresult *row, server_run *run) {
+    uint32_t *const fields[] = {&run->network.channels, &run->network.image_size, &run->network.latent,
+                                &run->network.generator_features, &run->network.discriminator_features};
+    int64_t number;
+    dcgan_model model;
+
+    for (int i = 0; i < 5; i++) {
+        if (!get_whole(row, 4 + i, 1, 1 << 20, &number))
+            return false;
+        *fields[i] = (uint32_t)number;
+    }
+    if (dcgan_config_check(&run->network, NULL, 0) != DCGAN_OK ||
+        dcgan_model_init(&model, &run->network) != DCGAN_OK ||
+        !get_whole(row, 10, 1, (int64_t)DCGAN_MAX_PARAMETERS, &number) ||
+        (size_t)number != model.parameter_count)
+        return false;
+    run->parameters = (size_t)number;
+    if (!get_whole(row, 11, 1, (int64_t)DCGAN_MAX_PARAMETERS, &number))
+        return false;
+    run->shards = (size_t)number;
+    return run->shards == shard_total(run->parameters);
+}
+
+/* Reads the only row of gan_run_config. */
+static bool get_run(const PGresult *row, server_run *run) {
+    int64_t number, seed, batch, target, iteration;
+
+    memset(run, 0, sizeof *run);
+    if (!get_whole(row, 0, 1, INT32_MAX, &number) || !get_whole(row, 3, INT64_MIN, INT64_MAX, &seed) ||
+        !get_whole(row, 9, 1, BATCH_MAX, &batch) || !get_whole(row, 14, 1, INT32_MAX, &target) ||
+        !get_whole(row, 15, 0, target, &iteration) || !get_network(row, run))
+        return false;
+    run->run = (int32_t)number;
+    run->seed = (uint64_t)seed;
+    run->batch = (size_t)batch;
+    run->target = (int32_t)target;
+    run->iteration = (int32_t)iteration;
+    get_text(row, 1, run->name, sizeof run->name);
+    get_text(row, 2, run->state, sizeof run->state);
+    run->dataset_known = !PQgetisnull(row, 0, 12);
+    if (!run->dataset_known)
+        return true;
+    if (!get_whole(row, 12, 1, IMAGES_MAX, &number) || !get_digest(row, 13, run->dataset_digest))
+        return false;
+    run->dataset_images = (uint64_t)number;
+    return true;
+}
+
+server_status server_run_config(server *s, const char *name, server_run *run) {
+    server_value value = text_value(name);
+    PGresult *row;
+    server_status status = connection_row(
+        s,
+        "SELECT run, name, state, seed, channels, image_size, latent, generator_features, discriminator_features,"
+        " batch, parameters, shards, dataset_images, pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
+        " iteration FROM gan_run_config($1::pg_catalog.text)",
+        &value, 1, 16, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    if (!get_run(row, run))
+        status = connection_nonsense(s, "a configuration");
+    PQclear(row);
+    return status;
+}
+
+server_status server_join(server *s, const server_member *member, int32_t *worker) {
+    char run[NUMBER_SIZE], images[NUMBER_SIZE], cores[NUMBER_SIZE], memory[NUMBER_SIZE];
+    const server_value values[] = {whole_value(run, member->run),
+                                   text_value(member->name),
+                                   whole_value(images, (int64_t)member->dataset_images),
+                                   {.data = member->dataset_digest, .size = SERVER_DIGEST_SIZE},
+                                   whole_value(cores, member->cores),
+                                   whole_value(memory, member->memory_mb),
+                                   text_value(member->cpu),
+                                   text_value(member->version)};
+    PGresult *row;
+    int64_t number = 0;
+    server_status status = connection_row(
+        s, "SELECT gan_join($1::int4, $2::text, $3::int8, $4::bytea, $5::int4, $6::int4, $7::text, $8::text)", values,
+        8, 1, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    if (!get_whole(row, 0, 1, INT32_MAX, &number))
+        status = connection_nonsense(s, "a worker number");
+    *worker = (int32_t)number;
+    PQclear(row);
+    return status;
+}
+
+/* Reads the reason of a claim. */
+static server_reason read_reason(const char *reason) {
+    if (strcmp(reason, "work") == 0)
+        return SERVER_WORK;
+    return strcmp(reason, "finished") == 0 || strcmp(reason, "stopped") == 0 ? SERVER_OVER : SERVER_WAIT;
+}
+
+/* Reads the unit of a claim. */
+static bool get_unit(const PGresult *row, server_claim *claim) {
+    int64_t iteration, position, images;
+
+    if (!get_whole(row, 0, 1, INT64_MAX, &claim->unit) || !get_whole(row, 2, 0, INT32_MAX, &iteration) ||
+        !get_whole(row, 3, 0, INT64_MAX - UNIT_IMAGES_MAX, &position) ||
+        !get_whole(row, 4, 1, UNIT_IMAGES_MAX, &images) || !get_real(row, 5, 0.001, 1e6, &claim->lease_seconds))
+        return false;
+    get_text(row, 1, claim->token, sizeof claim->token);
+    claim->iteration = (uint32_t)iteration;
+    claim->position = (uint64_t)position;
+    claim->images = (size_t)images;
+    return PQgetlength(row, 0, 1) == 36;
+}
+
+server_status server_take(server *s, int32_t worker, server_claim *claim) {
+    char number[NUMBER_SIZE];
+    const server_value value = whole_value(number, worker);
+    PGresult *row;
+    server_status status = connection_row(s,
+                                          "SELECT unit, token, iteration, first_position, images, lease_seconds,"
+                                          " reason, message, retry_seconds FROM gan_claim($1::int4)",
+                                          &value, 1, 9, false, &row);
+
+    memset(claim, 0, sizeof *claim);
+    if (status != SERVER_OK)
+        return status;
+    get_text(row, 6, claim->why, sizeof claim->why);
+    get_text(row, 7, claim->message, sizeof claim->message);
+    claim->reason = read_reason(claim->why);
+    if (!get_real(row, 8, 0, 3600, &claim->retry_seconds))
+        status = connection_nonsense(s, "a claim");
+    else if (claim->reason == SERVER_WORK && !get_unit(row, claim))
+        status = connection_nonsense(s, "a work unit");
+    PQclear(row);
+    return status;
+}
+
+server_status server_fetch_weights(server *s, int32_t run, uint32_t iteration, size_t shard, float *values,
+                                   size_t count, bool *held) {
+    char numbers[3][NUMBER_SIZE];
+    const server_value parameters[] = {whole_value(numbers[0], run), whole_value(numbers[1], iteration),
+                                       whole_value(numbers[2], (int64_t)shard)};
+    PGresult *row;
+    server_status status =
+        connection_row(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", parameters, 3, 1, true, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    *held = !PQgetisnull(row, 0, 0);
+    if (*held) {
+        const unsigned char *blob = (const unsigned char *)PQgetvalue(row, 0, 0);
+        blob_status checked = blob_check(blob, (size_t)PQgetlength(row, 0, 0), count);
+
+        if (checked == BLOB_OK)
+            memcpy(values, blob + BLOB_HEADER_SIZE, count * sizeof *values);
+        else
+            status = connection_nonsense(s, blob_status_text(checked));
+    }
+    PQclear(row);
+    return status;
+}
+
+server_status server_renew(server *s, const server_claim *claim, bool *held) {
+    char unit[NUMBER_SIZE];
+    const server_value values[] = {whole_value(unit, claim->unit), text_value(claim->token)};
+    PGresult *row;
+    server_status status = connection_row(s, "SELECT gan_renew($1::int8, $2::uuid)", values, 2, 1, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    *held = !PQgetisnull(row, 0, 0);
+    PQclear(row);
+    return SERVER_OK;
+}
+
+/* Reads an answer. */
+static bool read_answer(const char *text, server_answer *answer) {
+    static const char *const answers[] = {"accepted", "already", "stale", "refused"};
+
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        if (strcmp(text, answers[i]) == 0) {
+            *answer = (server_answer)i;
+            return true;
+        }
+    return false;
+}
+
+server_status server_upload(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
+                            size_t size, server_answer *answer) {
+    char numbers[2][NUMBER_SIZE];
+    const server_value values[] = {whole_value(numbers[0], claim->unit), text_value(claim->token),
+                                   whole_value(numbers[1], (int64_t)shard), {.data = blob, .size = size}};
+    PGresult *row;
+    server_status status = connection_row(s, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", values, 4,
+                                          1, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    if (!read_answer(PQgetvalue(row, 0, 0), answer))
+        status = connection_nonsense(s, "an answer to an upload");
+    PQclear(row);
+    return status;
+}
+
+server_status server_submit(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
+                            server_verdict *verdict) {
+    char n[6][NUMBER_SIZE];
+    const server_value values[] = {whole_value(n[0], claim->unit),        text_value(claim->token),
+                                   whole_value(n[1], (int64_t)batch),     real_value(n[2], result->loss_d),
+                                   real_value(n[3], result->loss_g),      real_value(n[4], result->accuracy_real),
+                                   real_value(n[5], result->accuracy_fake)};
+    PGresult *row;
+    server_status status =
+        connection_row(s,
+                       "SELECT answer, code, message FROM gan_submit($1::int8, $2::uuid, $3::int4, $4::float8,"
+                       " $5::float8, $6::float8, $7::float8)",
+                       values, 7, 3, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    if (!read_answer(PQgetvalue(row, 0, 0), &verdict->answer))
+        status = connection_nonsense(s, "an answer to a submission");
+    get_text(row, 1, verdict->code, sizeof verdict->code);
+    get_text(row, 2, verdict->message, sizeof verdict->message);
+    PQclear(row);
+    return status;
+}
+
+server_status server_release(server *s, const server_claim *claim, bool *released) {
+    char unit[NUMBER_SIZE];
+    const server_value values[] = {whole_value(unit, claim->unit), text_value(claim->token)};
+    PGresult *row;
+    server_status status = connection_row(s, "SELECT gan_release($1::int8, $2::uuid)", values, 2, 1, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    *released = strcmp(PQgetvalue(row, 0, 0), "t") == 0;
+    PQclear(row);
+    return SERVER_OK;
+}
+
+server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images) {
+    char number[NUMBER_SIZE];
+    const server_value value = whole_value(number, worker);
+    PGresult *row;
+    int64_t got[2] = {0, 0};
+    server_status status =
+        connection_row(s, "SELECT units, images FROM gan_credit($1::int4)", &value, 1, 2, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    if (!get_whole(row, 0, 0, INT64_MAX, &got[0]) || !get_whole(row, 1, 0, INT64_MAX, &got[1]))
+        status = connection_nonsense(s, "a credit");
+    *units = (uint64_t)got[0];
+    *images = (uint64_t)got[1];
+    PQclear(row);
+    return status;
+}
