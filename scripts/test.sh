@@ -212,12 +212,18 @@ suite_regress() {
 }
 
 suite_pgtap() {
+	local files=(test/pgtap/*.sql)
+	[ ${#files[@]} -gt 0 ] || return 1
 	run_step "$1" psql -Xq -v ON_ERROR_STOP=1 -d gann_pgtap -c 'CREATE EXTENSION pgtap' \
 		-c 'CREATE EXTENSION gannsfriends CASCADE' || return
-	PGDATABASE=gann_pgtap run_step "$1" pg_prove --verbose --merge --norc --ext .sql test/pgtap/*.sql
+	PGDATABASE=gann_pgtap run_step "$1" pg_prove --verbose --merge --norc "${files[@]}"
 }
 
-suite_e2e() { run_step "$1" prove --verbose --merge --norc -Itest/lib test/t/*.t; }
+suite_e2e() {
+	local files=(test/t/*.t)
+	[ ${#files[@]} -gt 0 ] || return 1
+	run_step "$1" prove --verbose --merge --norc -Itest/lib "${files[@]}"
+}
 
 server_trap
 server_call_at_exit step_stop restore_plain

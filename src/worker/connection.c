@@ -37,7 +37,7 @@ server *server_new(const char *conninfo) {
 }
 
 void server_free(server *s) {
-    if (server == NULL)
+    if (s == NULL)
         return;
     PQfinish(s->link);
     free(s->conninfo);
@@ -64,8 +64,8 @@ static void hang_up(server *s) {
 
 /* Sorts an SQLSTATE: is it worth another try? */
 static server_status sort_state(const char *state) {
-    static const char *const passing[] = {"08", "53", "40", "57P01", "57P02", "57P03", "57P05", "57014",
-                                          "55P03", "25P03"};
+    static const char *const passing[] = {"08",    "53",    "40",    "57P01", "57P02",
+                                          "57P03", "57P05", "57014", "55P03", "25P03"};
 
     for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
         if (strncmp(state, passing[i], strlen(passing[i])) == 0)
@@ -84,7 +84,8 @@ static void add_line(server *s, const char *line) {
 /* Says what may help where the server itself gives no hint. */
 static const char *hint_for(const char *state) {
     if (strncmp(state, "28", 2) == 0)
-        return "Check the login and the password of your connection string; your instructor can make a new one.";
+        return "Check the login and the password of your connection string; your instructor can make a new "
+               "one.";
     if (strcmp(state, "3D000") == 0)
         return "Check the database's name at the end of your connection string.";
     if (strcmp(state, "42883") == 0)
@@ -95,8 +96,8 @@ static const char *hint_for(const char *state) {
 }
 
 /*
- * Keeps why connecting failed. libpq has no SQLSTATE for that but in the verbose message "FATAL:  28P01: password
- * …\nLOCATION: …".
+ * Keeps why connecting failed. libpq has no SQLSTATE for that but in the verbose message "FATAL:  28P01:
+ * password …\nLOCATION: …".
  */
 static server_status connect_failed(server *s) {
     const char *text = PQerrorMessage(s->link);
@@ -118,17 +119,17 @@ static server_status connect_failed(server *s) {
         length--;
     snprintf(s->error, sizeof s->error, "%.*s", (int)(length < INT_MAX ? length : 0), text);
     add_line(s, PQconnectionNeedsPassword(s->link)
-                         ? "Put the password into the connection string, or into PGPASSWORD."
-                         : hint_for(s->state));
+                    ? "Put the password into the connection string, or into PGPASSWORD."
+                    : hint_for(s->state));
     hang_up(s);
     return status;
 }
 
 /* Starts connecting. What the connection string says goes before what stands ahead of it here. */
 static PGconn *start_connecting(const char *conninfo) {
-    static const char *const names[] = {"keepalives_idle", "keepalives_interval", "keepalives_count",
-                                        "tcp_user_timeout", "connect_timeout", "dbname",
-                                        "fallback_application_name", "client_encoding", NULL};
+    static const char *const names[] = {"keepalives_idle",           "keepalives_interval", "keepalives_count",
+                                        "tcp_user_timeout",          "connect_timeout",     "dbname",
+                                        "fallback_application_name", "client_encoding",     NULL};
     const char *values[] = {"10", "5", "3", "25000", "10", conninfo, "gan_worker", "UTF8", NULL};
 
     return PQconnectStartParams(names, values, 1);
@@ -191,10 +192,11 @@ static server_status statement_failed(server *s, const PGresult *result) {
 
 server_status connection_nonsense(server *s, const char *thing) {
     s->state[0] = '\0';
-    snprintf(s->error, sizeof s->error,
-             "the server sent %s that this program can't use\n  Do gan_worker and the server's extension have the "
-             "same version?",
-             thing);
+    snprintf(
+        s->error, sizeof s->error,
+        "the server sent %s that this program can't use\n  Do gan_worker and the server's extension have the "
+        "same version?",
+        thing);
     return SERVER_FATAL;
 }
 

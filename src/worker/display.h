@@ -1,6 +1,6 @@
 /*
- * display.h - everything the program says. On a terminal one line is rewritten again and again; in a pipe there is
- * a plain line for each unit. Any thread may call these functions.
+ * display.h - everything the program says. On a terminal one line is rewritten again and again; in a pipe there
+ * is a plain line for each unit. Any thread may call these functions.
  */
 #ifndef GANN_DISPLAY_H
 #define GANN_DISPLAY_H

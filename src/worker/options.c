@@ -37,13 +37,17 @@ static const char usage[] =
     "\n"
     "Ctrl-C hands the unit back and ends; a second Ctrl-C ends at once.\n";
 
-static const struct option known[] = {
-    {"connect", required_argument, NULL, 'c'}, {"data", required_argument, NULL, 'd'},
-    {"name", required_argument, NULL, 'n'},    {"run", required_argument, NULL, 'r'},
-    {"threads", required_argument, NULL, 't'}, {"batch", required_argument, NULL, 'b'},
-    {"cache", required_argument, NULL, 'm'},   {"check", no_argument, NULL, 'k'},
-    {"help", no_argument, NULL, 'h'},          {"version", no_argument, NULL, 'v'},
-    {NULL, 0, NULL, 0}};
+static const struct option known[] = {{"connect", required_argument, NULL, 'c'},
+                                      {"data", required_argument, NULL, 'd'},
+                                      {"name", required_argument, NULL, 'n'},
+                                      {"run", required_argument, NULL, 'r'},
+                                      {"threads", required_argument, NULL, 't'},
+                                      {"batch", required_argument, NULL, 'b'},
+                                      {"cache", required_argument, NULL, 'm'},
+                                      {"check", no_argument, NULL, 'k'},
+                                      {"help", no_argument, NULL, 'h'},
+                                      {"version", no_argument, NULL, 'v'},
+                                      {NULL, 0, NULL, 0}};
 
 /* Names a mistake. */
 static options_answer wrong(const char *what, const char *remedy) {

@@ -21,8 +21,8 @@ typedef struct options {
 typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_answer;
 
 /*
- * Reads the command line. OPTIONS_DONE: --help or --version was answered; OPTIONS_WRONG: the mistake was named on
- * standard error. A connection string is taken out of argv, where every user of the machine could read it.
+ * Reads the command line. OPTIONS_DONE: --help or --version was answered; OPTIONS_WRONG: the mistake was named
+ * on standard error. A connection string is taken out of argv, where every user of the machine could read it.
  */
 options_answer options_read(options *o, int argc, char **argv);
 

@@ -1,7 +1,7 @@
 /*
  * server.c - the SQL functions of docs/protocol.md, with what they return checked
  */
-#define _GNU_SOURCE
+#define _POSIX_C_SOURCE 200809L
 
 #include "connection.h"
 #include "../wire/blob.h"
@@ -80,7 +80,8 @@ void server_describe(const server *s, char *text, size_t size) {
         snprintf(text, size, "not connected");
     else
         snprintf(text, size, "PostgreSQL %s at %s, database %s, TLS %s",
-                 PQparameterStatus(s->link, "server_version") ? PQparameterStatus(s->link, "server_version") : "?",
+                 PQparameterStatus(s->link, "server_version") ? PQparameterStatus(s->link, "server_version")
+                                                              : "?",
                  host != NULL && host[0] != '\0' ? host : "this machine", PQdb(s->link),
                  PQsslInUse(s->link) ? "yes" : "no");
 }
@@ -101,7 +102,8 @@ server_status server_role(server *s, char *role, size_t size, bool *student) {
     return SERVER_OK;
 }
 
-/* Reads the network's shape, and makes sure that it is one and has the announced numbers of parameters, shards. */
+/* Reads the network's shape, and makes sure that it is one and has the announced numbers of parameters, shards.
+ */
 static bool get_network(const PGresult *row, server_run *run) {
     uint32_t *const fields[] = {&run->network.channels, &run->network.image_size, &run->network.latent,
                                 &run->network.generator_features, &run->network.discriminator_features};
@@ -153,12 +155,13 @@ static bool get_run(const PGresult *row, server_run *run) {
 server_status server_run_config(server *s, const char *name, server_run *run) {
     server_value value = text_value(name);
     PGresult *row;
-    server_status status = connection_row(
-        s,
-        "SELECT run, name, state, seed, channels, image_size, latent, generator_features, discriminator_features,"
-        " batch, parameters, shards, dataset_images, pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
-        " iteration FROM gan_run_config($1::pg_catalog.text)",
-        &value, 1, 16, false, &row);
+    server_status status = connection_row(s,
+                                          "SELECT run, name, state, seed, channels, image_size, latent, "
+                                          "generator_features, discriminator_features,"
+                                          " batch, parameters, shards, dataset_images, "
+                                          "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
+                                          " iteration FROM gan_run_config($1::pg_catalog.text)",
+                                          &value, 1, 16, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -181,8 +184,8 @@ server_status server_join(server *s, const server_member *member, int32_t *worke
     PGresult *row;
     int64_t number = 0;
     server_status status = connection_row(
-        s, "SELECT gan_join($1::int4, $2::text, $3::int8, $4::bytea, $5::int4, $6::int4, $7::text, $8::text)", values,
-        8, 1, false, &row);
+        s, "SELECT gan_join($1::int4, $2::text, $3::int8, $4::bytea, $5::int4, $6::int4, $7::text, $8::text)",
+        values, 8, 1, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -219,10 +222,11 @@ server_status server_take(server *s, int32_t worker, server_claim *claim) {
     char number[NUMBER_SIZE];
     const server_value value = whole_value(number, worker);
     PGresult *row;
-    server_status status = connection_row(s,
-                                          "SELECT unit, token, iteration, first_position, images, lease_seconds,"
-                                          " reason, message, retry_seconds FROM gan_claim($1::int4)",
-                                          &value, 1, 9, false, &row);
+    server_status status =
+        connection_row(s,
+                       "SELECT unit, token, iteration, first_position, images, lease_seconds,"
+                       " reason, message, retry_seconds FROM gan_claim($1::int4)",
+                       &value, 1, 9, false, &row);
 
     memset(claim, 0, sizeof *claim);
     if (status != SERVER_OK)
@@ -244,8 +248,8 @@ server_status server_fetch_weights(server *s, int32_t run, uint32_t iteration, s
     const server_value parameters[] = {whole_value(numbers[0], run), whole_value(numbers[1], iteration),
                                        whole_value(numbers[2], (int64_t)shard)};
     PGresult *row;
-    server_status status =
-        connection_row(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", parameters, 3, 1, true, &row);
+    server_status status = connection_row(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)",
+                                          parameters, 3, 1, true, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -256,8 +260,11 @@ server_status server_fetch_weights(server *s, int32_t run, uint32_t iteration, s
 
         if (checked == BLOB_OK)
             memcpy(values, blob + BLOB_HEADER_SIZE, count * sizeof *values);
-        else
-            status = connection_nonsense(s, blob_status_text(checked));
+        else {
+            snprintf(s->error, sizeof s->error, "shard %zu of the weights is bad: %s", shard,
+                     blob_status_text(checked));
+            status = SERVER_RETRY;
+        }
     }
     PQclear(row);
     return status;
@@ -291,11 +298,13 @@ static bool read_answer(const char *text, server_answer *answer) {
 server_status server_upload(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
                             size_t size, server_answer *answer) {
     char numbers[2][NUMBER_SIZE];
-    const server_value values[] = {whole_value(numbers[0], claim->unit), text_value(claim->token),
-                                   whole_value(numbers[1], (int64_t)shard), {.data = blob, .size = size}};
+    const server_value values[] = {whole_value(numbers[0], claim->unit),
+                                   text_value(claim->token),
+                                   whole_value(numbers[1], (int64_t)shard),
+                                   {.data = blob, .size = size}};
     PGresult *row;
-    server_status status = connection_row(s, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", values, 4,
-                                          1, false, &row);
+    server_status status = connection_row(s, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)",
+                                          values, 4, 1, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -308,10 +317,11 @@ server_status server_upload(server *s, const server_claim *claim, size_t shard, 
 server_status server_submit(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
                             server_verdict *verdict) {
     char n[6][NUMBER_SIZE];
-    const server_value values[] = {whole_value(n[0], claim->unit),        text_value(claim->token),
-                                   whole_value(n[1], (int64_t)batch),     real_value(n[2], result->loss_d),
-                                   real_value(n[3], result->loss_g),      real_value(n[4], result->accuracy_real),
-                                   real_value(n[5], result->accuracy_fake)};
+    const server_value values[] = {
+        whole_value(n[0], claim->unit),         text_value(claim->token),
+        whole_value(n[1], (int64_t)batch),      real_value(n[2], result->loss_d),
+        real_value(n[3], result->loss_g),       real_value(n[4], result->accuracy_real),
+        real_value(n[5], result->accuracy_fake)};
     PGresult *row;
     server_status status =
         connection_row(s,
@@ -333,7 +343,8 @@ server_status server_release(server *s, const server_claim *claim, bool *release
     char unit[NUMBER_SIZE];
     const server_value values[] = {whole_value(unit, claim->unit), text_value(claim->token)};
     PGresult *row;
-    server_status status = connection_row(s, "SELECT gan_release($1::int8, $2::uuid)", values, 2, 1, false, &row);
+    server_status status =
+        connection_row(s, "SELECT gan_release($1::int8, $2::uuid)", values, 2, 1, false, &row);
 
     if (status != SERVER_OK)
         return status;

@@ -1,8 +1,8 @@
 /*
  * server.h - the server: one C function for each SQL function of docs/protocol.md
  *
- * Every function connects first if there is no connection, and may be called again after SERVER_RETRY. What comes
- * from the server is checked before it is returned. One thread at a time.
+ * Every function connects first if there is no connection, and may be called again after SERVER_RETRY. What
+ * comes from the server is checked before it is returned. One thread at a time.
  */
 #ifndef GANN_SERVER_H
 #define GANN_SERVER_H
@@ -97,8 +97,8 @@ server_status server_renew(server *s, const server_claim *claim, bool *held);
 server_status server_upload(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
                             size_t size, server_answer *answer);
 
-server_status server_submit(server *s, const server_claim *claim, size_t batch,
-                            const dcgan_unit_result *result, server_verdict *verdict);
+server_status server_submit(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
+                            server_verdict *verdict);
 server_status server_release(server *s, const server_claim *claim, bool *released);
 server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images);
 

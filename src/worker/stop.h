@@ -1,6 +1,6 @@
 /*
- * stop.h - Ctrl-C and SIGTERM: the first asks to stop, the second leaves at once. All waiting of the main thread
- * is done here, so that a signal ends any wait.
+ * stop.h - Ctrl-C and SIGTERM: the first asks to stop, the second leaves at once. All waiting of the main
+ * thread is done here, so that a signal ends any wait.
  */
 #ifndef GANN_STOP_H
 #define GANN_STOP_H

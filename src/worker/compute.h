@@ -1,0 +1,35 @@
+/*
+ * compute.h - one work unit in a thread of its own, so that the main thread can renew the lease, show progress
+ * and stop it
+ */
+#ifndef GANN_COMPUTE_H
+#define GANN_COMPUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../dcgan/dcgan.h"
+
+typedef struct compute compute;
+
+/* Allocates a thread's memory for a model and for minibatches of up to batch images; NULL when memory is short.
+ */
+compute *compute_new(const dcgan_model *model, size_t batch);
+void compute_free(compute *c);
+
+/* Starts a unit; what it points to must stay until compute_finish(). Returns -1 if no thread can be made. */
+int compute_start(compute *c, const dcgan_unit *unit);
+
+/* Returns a file descriptor that becomes readable when the unit is finished. */
+int compute_descriptor(const compute *c);
+
+/* Returns the images done so far. */
+size_t compute_progress(const compute *c);
+
+/* Asks the thread to stop after the pass it is at. */
+void compute_cancel(compute *c);
+
+/* Waits for the thread; the result stays valid until the next start. seconds is what the unit took. */
+dcgan_status compute_finish(compute *c, const dcgan_unit_result **result, double *seconds);
+
+#endif

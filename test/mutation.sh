@@ -1,0 +1,293 @@
+#!/bin/bash
+# Shows that the unit tests turn red: breaks src/dcgan in one place at a time and expects some test to fail.
+#
+#   test/mutation.sh [PATTERN]     only mutants whose file or description contains PATTERN
+#
+# Prints TAP. A mutant is killed if a test fails, crashes or is not done after 60 s; one that doesn't compile is no
+# mutant, and neither is one whose text is not in the file exactly once: both are "not ok". The list names the tests
+# that are tried first; a mutant is alive only when all tests have passed.
+#
+# Environment: CC; JOBS, mutants at a time (default: the number of cores); GANN_TEST_SEED.
+set -uo pipefail
+export LC_ALL=C
+export OPENBLAS_NUM_THREADS=1
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cc=${CC:-gcc}
+jobs=${JOBS:-$(nproc)}
+only=${1:-}
+cflags=(-std=gnu11 -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off)
+libraries=(-lcmocka -lopenblas -lm)
+tests=(random model layers gradients unit)
+export GANN_FIXTURES=$root/test/fixture
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/gann_mutation.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# ---- the mutants ------------------------------------------------------------------------------------------
+
+files=() froms=() tos=() firsts=() descriptions=()
+
+# mutant FILE FIRST-TESTS DESCRIPTION FROM TO; FROM must be in FILE exactly once, literally
+mutant() {
+	case "$1 $3" in *"$only"*) ;; *) return ;; esac
+	files+=("$1") firsts+=("$2") descriptions+=("$3") froms+=("$4") tos+=("$5")
+}
+
+mutant adam.c layers 'beta1 and beta2 swapped' \
+	'beta1 = (real)options->beta1, beta2 = (real)options->beta2' 'beta1 = (real)options->beta2, beta2 = (real)options->beta1'
+mutant adam.c layers 'no bias correction of the first moment' \
+	'options->learning_rate / (1.0 - pow(options->beta1, (double)t))' 'options->learning_rate'
+mutant adam.c layers 'no bias correction of the second moment' \
+	'(real)sqrt(1.0 - pow(options->beta2, (double)t))' '1'
+mutant adam.c layers 'epsilon inside the bias correction' \
+	'((real)sqrt(v) / root + epsilon)' '(((real)sqrt(v) + epsilon) / root)'
+mutant adam.c layers 'the step goes uphill' 'weights[j] -= rate' 'weights[j] += rate'
+mutant adam.c layers 'second moment of g, not g squared' 'rest2 * g * g' 'rest2 * g'
+mutant adam.c layers 'the mean forgets its weight' 'sum[j] += weight * (double)x[j]' 'sum[j] += (double)x[j]'
+mutant adam.c layers 'the mean keeps only the last part' 'sum[j] += weight' 'sum[j] = weight'
+mutant adam.c layers 'NaN accepted' '!(poison == 0) || !isfinite(sum)' 'poison != poison && 0'
+mutant adam.c layers 'the last number is not looked at' \
+	'for (size_t j = 0; j < count; j++) {
+        poison' 'for (size_t j = 0; j + 1 < count; j++) {
+        poison'
+
+mutant loss.c layers 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
+mutant loss.c layers 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'
+mutant loss.c layers 'log in place of log1p' 'log1p(exp(-fabs(x)))' 'log(1 + exp(-fabs(x)))'
+mutant loss.c layers 'derivative plus target' '(sigmoid - target)' '(sigmoid + target)'
+mutant loss.c layers 'derivative for negative logits' 'e / (1 + e)' '1 / (1 + e)'
+
+mutant random.c random 'nine rounds of Philox' 'round < 10' 'round < 9'
+mutant random.c random 'key schedule' 'k1 += 0xBB67AE85u' 'k1 += 0x9E3779B9u'
+mutant random.c random 'sine and cosine swapped' \
+	'deviates[pair] = radius * cos(two_pi * v);
+        deviates[pair + 1] = radius * sin' 'deviates[pair + 1] = radius * cos(two_pi * v);
+        deviates[pair] = radius * sin'
+mutant random.c random 'logarithm of zero' '((double)block[pair] + 1.0)' '((double)block[pair])'
+mutant random.c random 'iteration left out of the noise' '(uint32_t)(j / 4), c1, c2, stream' '(uint32_t)(j / 4), c1, 0, stream'
+mutant random.c random 'five rounds of the Feistel network' 'round < 6' 'round < 5'
+mutant random.c random 'Feistel halves not swapped' 'left = swapped;' 'left = left;'
+mutant random.c random 'one epoch is like the other' 'right, round, epoch, DCGAN_STREAM_ORDER' 'right, round, 0, DCGAN_STREAM_ORDER'
+mutant random.c random 'no walk along the cycle' 'while (x >= images);' 'while (0);'
+mutant random.c random 'slices of weights start anew' 'weight_deviate(seed, j)' 'weight_deviate(seed, j - first)'
+
+mutant model.c model 'stride of the 1x1 layers' 'stride = small_size == 1 ? 1 : 2' 'stride = 2'
+mutant model.c model 'a stage is missing' 'size < image_size' '2 * size < image_size'
+mutant model.c model 'batch norm on the first layer of the discriminator' '.normalised = i > 0 && i < stages' '.normalised = i < stages'
+mutant model.c model 'slope of the LeakyReLU' '.slope = (real)0.2' '.slope = (real)0.1'
+mutant model.c model 'scales start at 0' 't->mean = kind == DCGAN_SCALE ? 1.0 : 0.0' 't->mean = 0.0'
+mutant model.c model 'variances not counted' 'model->statistics_count += 2 * channels' 'model->statistics_count += channels'
+mutant model.c model 'two channels accepted' 'c->channels != 1 && c->channels != 3' 'c->channels < 1 || c->channels > 3'
+mutant model.c model 'latent limit off by one' 'c->latent > DCGAN_MAX_LATENT' 'c->latent >= DCGAN_MAX_LATENT'
+
+mutant network.c 'gradients unit' 'statistics of the generator forget the mean' \
+	'((double)tape->variance[i][c] + mean * mean)' '((double)tape->variance[i][c])'
+mutant network.c 'gradients unit' 'the wrong input for the weight gradient' \
+	'i ? tape->output[i - 1] : tape->input' 'i > 1 ? tape->output[i - 1] : tape->input'
+mutant network.c 'gradients unit' 'backward without the derivative of tanh' \
+	'backend->hyperbolic_tangent_backward(dy, tape->output[i], count)' '(void)count'
+mutant network.c 'gradients unit' 'backward without the rectifier' \
+	'backend->rectify_backward(dy, tape->output[i], count, layer->slope)' '(void)count'
+mutant network.c unit 'evaluation by the statistics of the first layer' \
+	'running ? running + layer->statistics :' 'running ? running :'
+
+mutant statistics.c layers 'biased running variance' '* values / (values - 1)' '* 1.0'
+mutant statistics.c layers 'discriminator counts its images once' '(discriminator ? 2 : 1)' '1'
+mutant statistics.c layers 'variance of the means forgotten' 'second[c] - first[c] * first[c]' 'second[c]'
+mutant statistics.c layers 'weight of a part forgotten' 'first[c] += a->weight *' 'first[c] += 1.0 *'
+mutant statistics.c layers 'momentum the other way round' \
+	'r->momentum * ((double)new_mean[c]' '(1 - r->momentum) * ((double)new_mean[c]'
+mutant statistics.c layers 'negative variance' '(v > 0 ? v : 0)' '(v > 0 ? v : -1)'
+
+mutant unit.c unit 'statistics of the real images without their half' '0.5 * (double)count / (double)' '(double)count / (double)'
+mutant unit.c unit 'statistics of the fake images without their half' 's->statistics_sums, 0.5 * share)' 's->statistics_sums, share)'
+mutant unit.c 'gradients unit' "the generator's backward pass added to the discriminator's gradient" \
+	'own_loss ? s->result->gradient : NULL' 's->result->gradient'
+mutant unit.c 'gradients unit' 'minibatches instead of images weighed' \
+	'target, 1.0 / (double)s->unit->count)' 'target, 1.0 / (double)count)'
+mutant unit.c 'gradients unit' 'the saturating loss of the generator' \
+	'judge_backward(s, logits, count, 1.0, 0)' 'judge_backward(s, logits, count, 0.0, 0)'
+mutant unit.c 'gradients unit' 'fake images learned as real' \
+	'judge_backward(s, logits, count, 0.0, 1)' 'judge_backward(s, logits, count, 1.0, 1)'
+mutant unit.c 'gradients unit' 'gradient not cleared' \
+	'memset(result->gradient, 0, model->parameter_count * sizeof(real));' ''
+mutant unit.c unit 'every minibatch draws the same noise' 'unit->position + first + i' 'unit->position + i'
+mutant unit.c unit 'every minibatch sees the same images' 'unit->images + first *' 'unit->images + 0 *'
+mutant unit.c unit 'samples in [0, 1]' '/ 127.5f - 1.0f' '/ 255.0f'
+mutant unit.c unit 'accuracy of the fake images' 'count_right(logits, count, 0)' 'count_right(logits, count, 1)'
+mutant unit.c unit 'NaN in the gradient accepted' \
+	'!isfinite(r->loss_d) || !isfinite(r->loss_g) ||
+        !dcgan_finite(r->gradient, s->model->parameter_count, NULL) ||
+        !dcgan_finite(r->statistics, s->model->statistics_count, NULL)' '0'
+mutant unit.c unit 'workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
+
+mutant generate.c layers 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
+mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, 0,' 'first, 0,'
+
+mutant cpu/blas.c layers 'padding above' 'start < padding ? padding - start : 0' '0'
+mutant cpu/blas.c layers 'padding below' 'start + 4 - padding > size ? size + padding - start : 4' '4'
+mutant cpu/blas.c layers 'border not cleared' 'memset(patches, 0, 16 * a * sizeof *patches)' '(void)0'
+mutant cpu/blas.c layers 'image not cleared' 'memset(large, 0, large_of(s) * sizeof *large);' ''
+mutant cpu/blas.c layers 'overlapping patches overwritten' 'to[k] += from[k]' 'to[k] = from[k]'
+mutant cpu/blas.c layers 'weight gradient overwritten' 'patches, (int)k, 1, dweights' 'patches, (int)k, 0, dweights'
+mutant cpu/blas.c layers 'convolution added to what was there' 'weights,
+             (int)k, 0, small' 'weights,
+             (int)k, 1, small'
+mutant cpu/blas.c layers 'small matrix not transposed in the weight gradient' \
+	'CblasTrans, CblasNoTrans, (int)b' 'CblasNoTrans, CblasNoTrans, (int)b'
+mutant cpu/blas.c layers 'weights not transposed in the convolution' 'CblasRowMajor, CblasNoTrans, CblasTrans' 'CblasRowMajor, CblasNoTrans, CblasNoTrans'
+mutant cpu/blas.c layers 'every block of the convolution written over the first' \
+	'small + n * pixels_of(s) * b, (int)b);
+    }
+}
+
+static void transposed' 'small, (int)b);
+    }
+}
+
+static void transposed'
+mutant cpu/blas.c layers 'every block of the transposed convolution written over the first' \
+	'large + (n + m) * large_of(s)' 'large + m * large_of(s)'
+mutant cpu/blas.c layers 'stride across is always 2' \
+	'clip(s->stride, j, s->padding, s->large_width, &x0, &x1);
+            if' 'clip(2, j, s->padding, s->large_width, &x0, &x1);
+            if'
+
+mutant cpu/layers.c layers 'unbiased variance' '(real)(square[c] / (double)rows)' '(real)(square[c] / (double)(rows - 1))'
+mutant cpu/layers.c layers 'the second block of channels has the moments of the first' \
+	'moments_block(mean + c, variance + c, x + c,' 'moments_block(mean + c, variance + c, x,'
+mutant cpu/layers.c layers 'no epsilon in normalise' \
+	'(double)scale[first + c] / sqrt((double)variance[first + c] + DCGAN_NORM_EPSILON)' \
+	'(double)scale[first + c] / sqrt((double)variance[first + c])'
+mutant cpu/layers.c layers 'ten times the epsilon in normalise_backward' \
+	'(real)(1 / sqrt((double)variance[first + c] + DCGAN_NORM_EPSILON))' \
+	'(real)(1 / sqrt((double)variance[first + c] + 10 * DCGAN_NORM_EPSILON))'
+mutant cpu/layers.c layers 'sign of the offset' '(double)shift[first + c] - f' '(double)shift[first + c] + f'
+mutant cpu/layers.c layers 'mean of dv not subtracted' '(dv - mean_dv[c] - normalised' '(dv - normalised'
+mutant cpu/layers.c layers 'sign of the variance term' '- normalised * mean_dvx[c]' '+ normalised * mean_dvx[c]'
+mutant cpu/layers.c layers 'dscale overwritten' 'dscale[first + c] +=' 'dscale[first + c] ='
+mutant cpu/layers.c layers 'dshift overwritten' 'dshift[first + c] +=' 'dshift[first + c] ='
+mutant cpu/layers.c layers 'rectifier ignores its slope' 'x[i] = x[i] > 0 ? x[i] : slope * x[i]' 'x[i] = x[i] > 0 ? x[i] : 0'
+mutant cpu/layers.c layers 'rectifier passes on what it stopped' \
+	'dy[i] = y[i] > 0 ? dy[i] : slope * dy[i];
+}' 'dy[i] = y[i] >= 0 ? dy[i] : slope * dy[i];
+}'
+mutant cpu/layers.c layers 'derivative of tanh' '1 - y[i] * y[i]' '1 + y[i] * y[i]'
+mutant cpu/naive.c layers 'stride across is always 2' 'v = s->stride * j + kx' 'v = 2 * j + kx'
+mutant cpu/naive.c layers 'weight gradient overwritten' 'a] += (real)sum' 'a] = (real)sum'
+
+# ---- building and running -----------------------------------------------------------------------------------
+
+# Compiles a source below $1 twice, as float and as double: compile FOLDER NAME OBJECTS
+compile() {
+	"$cc" "${cflags[@]}" -c "$1/src/dcgan/$2" -o "$3/float/${2//\//_}.o" &&
+		"$cc" "${cflags[@]}" -DDCGAN_DOUBLE -c "$1/src/dcgan/$2" -o "$3/double/${2//\//_}.o"
+}
+
+compile_test() {
+	local define=()
+	[ "$1" = gradients ] && define=(-DDCGAN_DOUBLE)
+	"$cc" "${cflags[@]}" "${define[@]}" -c "$work/test/unit/test_$1.c" -o "$work/objects/test_$1.o"
+}
+
+# Links and runs one test, the objects in a folder taking the place of their namesakes: run_test FOLDER TEST; 125: it
+# doesn't link
+run_test() {
+	local kind=float object name objects=() extra=()
+	[ "$2" = gradients ] && kind=double
+	[ "$2" = unit ] && extra=("$work/objects/fixture.o")
+	for object in "$work/objects/$kind"/*.o; do
+		name=$1/$kind/${object##*/}
+		[ -f "$name" ] || name=$object
+		objects+=("$name")
+	done
+	"$cc" -o "$1/test_$2" "$work/objects/test_$2.o" "${extra[@]}" "${objects[@]}" "${libraries[@]}" >"$1/log" 2>&1 || return 125
+	timeout -k 5 60 "$1/test_$2" >"$1/log" 2>&1
+}
+
+# Replaces the text FROM, which must be there exactly once, in FILE: mutate FILE FROM TO
+mutate() {
+	FROM=$2 TO=$3 perl -0777 -i -pe 'BEGIN { $n = 0 } $n += s/\Q$ENV{FROM}\E/$ENV{TO}/g; END { exit($n == 1 ? 0 : 1) }' "$1"
+}
+
+# Builds mutant number $1 and looks for a test that kills it; writes the verdict to its folder.
+try_mutant() {
+	local n=$1 folder=$work/mutant_$1 test status
+	local file=${files[n]}
+
+	mkdir -p "$folder/float" "$folder/double"
+	cp -r "$work/src" "$folder/src"
+	if ! mutate "$folder/src/dcgan/$file" "${froms[n]}" "${tos[n]}"; then
+		echo "stale: its text is not in the file exactly once" >"$folder/verdict"
+	elif ! compile "$folder" "$file" "$folder" 2>"$folder/log"; then
+		echo "broken: it does not compile" >"$folder/verdict"
+	else
+		for test in $(printf '%s\n' ${firsts[n]} "${tests[@]}" | awk '!seen[$0]++'); do
+			run_test "$folder" "$test"
+			status=$?
+			[ $status -eq 0 ] && continue
+			if [ $status -eq 125 ]; then
+				echo "broken: it does not link" >"$folder/verdict"
+			else
+				echo "killed by test_$test" >"$folder/verdict"
+			fi
+			break
+		done
+		[ -f "$folder/verdict" ] || echo "alive: all tests passed" >"$folder/verdict"
+	fi
+	rm -rf "$folder/src" "$folder/float" "$folder/double" "$folder"/test_*
+}
+
+# Runs a command in the background, at most $jobs of them at a time.
+in_background() {
+	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+	"$@" &
+}
+
+bail_out() {
+	echo "Bail out! $1"
+	exit 1
+}
+
+mkdir -p "$work/objects/float" "$work/objects/double" "$work/src" "$work/test" "$work/baseline"
+cp -r "$root/src/dcgan" "$work/src/dcgan"
+cp -r "$root/test/unit" "$work/test/unit"
+
+for source in "$work"/src/dcgan/*.c "$work"/src/dcgan/cpu/*.c; do
+	in_background compile "$work" "${source#"$work/src/dcgan/"}" "$work/objects"
+done
+for test in "${tests[@]}"; do
+	in_background compile_test "$test"
+done
+in_background "$cc" "${cflags[@]}" -c "$work/test/unit/fixture.c" -o "$work/objects/fixture.o"
+wait
+
+[ ${#files[@]} -gt 0 ] || bail_out "no mutant's name contains \"$only\""
+for test in "${tests[@]}"; do
+	if ! run_test "$work/baseline" "$test"; then
+		sed 's/^/# /' "$work/baseline/log"
+		bail_out "test_$test fails (or does not build) without any mutation"
+	fi
+done
+
+echo "1..${#files[@]}"
+for n in "${!files[@]}"; do
+	in_background try_mutant "$n"
+done
+wait
+
+failed=0
+for n in "${!files[@]}"; do
+	verdict=$(cat "$work/mutant_$n/verdict" 2>/dev/null || echo "broken: no verdict")
+	case $verdict in
+	killed*) echo "ok $((n + 1)) - killed: ${files[n]}: ${descriptions[n]} (${verdict#killed by })" ;;
+	*)
+		echo "not ok $((n + 1)) - ${files[n]}: ${descriptions[n]}: $verdict"
+		[ "${verdict%%:*}" = broken ] && sed 's/^/# /' "$work/mutant_$n/log"
+		failed=$((failed + 1))
+		;;
+	esac
+done
+echo "# ${#files[@]} mutants, $failed not killed"
+[ "$failed" -eq 0 ]
