@@ -69,7 +69,7 @@ CREATE TABLE gan_work_unit (
     replaces       bigint UNIQUE,           -- the unit this one was opened for, because that one stayed locked
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
-    opened_at      timestamptz NOT NULL DEFAULT statement_timestamp(),
+    opened_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     claimed_at     timestamptz,
     lease_until    timestamptz,
     submitted_at   timestamptz,
@@ -113,15 +113,14 @@ CREATE TABLE gan_history (
 
 -- What is as large as the model is stored by shard (1 MiB) and by slot, iteration modulo 2. A run has its own two partitions of each
 -- table. A step reads one slot and fills the other, which it empties first by TRUNCATE: nothing waits for vacuum, and the size of
--- a run is bounded. gan_create_run makes the partitions.
+-- a run is bounded. gan_create_run makes the partitions and their primary keys (pg_dump could not restore keys that came from here).
 
 CREATE TABLE gan_weights (
     run       int NOT NULL,
     slot      int NOT NULL CHECK (slot = iteration % 2),
     iteration int NOT NULL CHECK (iteration >= 0),
     shard     int NOT NULL CHECK (shard >= 0),
-    data      bytea NOT NULL,
-    PRIMARY KEY (run, slot, shard)
+    data      bytea NOT NULL
 ) PARTITION BY LIST (run);
 
 CREATE TABLE gan_moments (
@@ -130,16 +129,14 @@ CREATE TABLE gan_moments (
     iteration int NOT NULL CHECK (iteration >= 0),
     shard     int NOT NULL CHECK (shard >= 0),
     first     bytea NOT NULL,
-    second    bytea NOT NULL,
-    PRIMARY KEY (run, slot, shard)
+    second    bytea NOT NULL
 ) PARTITION BY LIST (run);
 
 CREATE TABLE gan_batch_norm (
     run       int NOT NULL,
     slot      int NOT NULL CHECK (slot = iteration % 2),
     iteration int NOT NULL CHECK (iteration >= 0),
-    running   bytea NOT NULL,
-    PRIMARY KEY (run, slot)
+    running   bytea NOT NULL
 ) PARTITION BY LIST (run);
 
 CREATE TABLE gan_gradient (
@@ -150,8 +147,7 @@ CREATE TABLE gan_gradient (
     shard      int NOT NULL CHECK (shard >= 0), -- the shard after the last holds the batch-norm statistics
     token      uuid NOT NULL,
     square_sum float8 NOT NULL CHECK (square_sum >= 0 AND square_sum < 'Infinity'),
-    data       bytea NOT NULL,
-    PRIMARY KEY (run, slot, unit, shard)
+    data       bytea NOT NULL
 ) PARTITION BY LIST (run);
 
 -- Compression never helps floats. Partitions inherit it.

@@ -58,14 +58,16 @@ CREATE FUNCTION gan_create_partitions(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
     parent text;
+    key text;
     slot int;
 BEGIN
-    FOREACH parent IN ARRAY ARRAY['gan_weights', 'gan_moments', 'gan_batch_norm', 'gan_gradient'] LOOP
+    FOR parent, key IN VALUES ('gan_weights', 'shard'), ('gan_moments', 'shard'), ('gan_batch_norm', 'run'), ('gan_gradient', 'unit, shard') LOOP
         EXECUTE format('CREATE TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) PARTITION BY LIST (slot)',
                        parent || '_r' || run, parent, run);
         FOR slot IN 0..1 LOOP
             EXECUTE format('CREATE TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)',
                            parent || '_r' || run || '_' || slot, parent || '_r' || run, slot);
+            EXECUTE format('ALTER TABLE @extschema@.%I ADD PRIMARY KEY (%s)', parent || '_r' || run || '_' || slot, key);
         END LOOP;
     END LOOP;
 END

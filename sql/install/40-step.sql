@@ -47,9 +47,10 @@ CREATE FUNCTION gan_expire_leases(run int) RETURNS int
 #variable_conflict use_column
 DECLARE
     expired int;
+    right_now timestamptz := clock_timestamp(); -- a statement of the coordinator's lasts a minute
 BEGIN
     WITH over AS MATERIALIZED (
-        SELECT u.unit FROM gan_work_unit u WHERE u.run = $1 AND u.state = 'claimed' AND u.lease_until <= statement_timestamp()
+        SELECT u.unit FROM gan_work_unit u WHERE u.run = $1 AND u.state = 'claimed' AND u.lease_until <= right_now
         ORDER BY u.unit FOR UPDATE SKIP LOCKED)
     UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
         FROM over WHERE u.unit = over.unit;
@@ -64,6 +65,7 @@ CREATE FUNCTION gan_replace_hoarded(run int) RETURNS int
 #variable_conflict use_column
 DECLARE
     replaced int;
+    right_now timestamptz := clock_timestamp();
 BEGIN
     -- Whoever hoarded let go: the unit that was replaced is of no use any more.
     DELETE FROM gan_work_unit WHERE unit IN (
@@ -72,7 +74,7 @@ BEGIN
     WITH overdue AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
         WHERE u.run = $1 AND u.state <> 'done'
-            AND greatest(u.opened_at, u.lease_until, r.iteration_started_at) + make_interval(secs => r.lease_seconds) < statement_timestamp()
+            AND greatest(u.opened_at, u.lease_until, r.iteration_started_at) + make_interval(secs => r.lease_seconds) < right_now
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)),
     free AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u WHERE u.unit IN (SELECT unit FROM overdue) FOR UPDATE SKIP LOCKED)

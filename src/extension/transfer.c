@@ -147,7 +147,7 @@ static bool store_shard(const claimed_unit *claim, Datum unit, Datum token, int3
     return gan_execute(
                psprintf("INSERT INTO %s AS g (run, slot, iteration, unit, shard, token, square_sum, data) "
                         "VALUES ($1, $2 %% 2, $2, $3, $4, $5, $6, $7) "
-                        "ON CONFLICT (run, slot, unit, shard) DO UPDATE "
+                        "ON CONFLICT (unit, shard) DO UPDATE "
                         "SET iteration = excluded.iteration, token = excluded.token, square_sum = "
                         "excluded.square_sum, "
                         "data = excluded.data WHERE g.token <> excluded.token",

@@ -50,7 +50,7 @@ is $class->psql("SELECT sum(images) FROM gan_worker WHERE run = $run"), '2400', 
 # kill -9 of the backend in the step: iteration i or i + 1, never between
 $run = $class->create_run('step', latent => 100, generator_features => 64, discriminator_features => 64, image_size => 64, channels => 3, images_per_unit => 4, batch => 4, units_per_iteration => 1, target_iterations => 100);
 $class->psql("SELECT gan_start($run)");
-$class->signal($coordinator, 'TERM');
+$class->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL gan_coordinate%'});
 $class->wait_for($coordinator, 10);
 my $worker = $class->worker('ann', '--run', 'step');
 my ($in_between, $stepped, $kills) = (0, 0, 0);
