@@ -39,6 +39,11 @@ include $(PGXS)
 # C11 as the library is written; PostgreSQL's own flags warn of declarations after statements, which C has had since 1999.
 $(OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11
 $(DCGAN_OBJS): override CFLAGS += $(DCGAN_CFLAGS)
+# make SANITIZE=address,undefined: for the test suite; the server needs LD_PRELOAD of the sanitizer's library then.
+ifdef SANITIZE
+$(OBJS): override CFLAGS += -fsanitize=$(SANITIZE)
+SHLIB_LINK += -fsanitize=$(SANITIZE)
+endif
 $(OBJS): $(wildcard src/*/*.h src/dcgan/cpu/*.h)
 
 $(INSTALL_SQL): $(sort $(wildcard sql/install/*.sql)) gannsfriends.control

@@ -19,7 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 data=/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 minutes=3
 keep=
-network="channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32, images_per_unit => 128, batch => 64"
+network="channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32, images_per_unit => 64, batch => 64"
 while [ $# -gt 0 ]; do
 	case $1 in
 	--data)
@@ -64,6 +64,7 @@ if [ -z "$keep" ]; then
 	server_remove_at_exit "$folder"
 	server_call_at_exit stop_workers
 fi
+export GANN_SERVER_FAST=1 # what the demo trains need not outlive a power cut
 server_start "$folder" "shared_buffers = '256MB'" "max_wal_size = '2GB'" "synchronous_commit = off"
 echo "listening on $PGHOST, port $PGPORT"
 createdb train
@@ -78,9 +79,9 @@ bo=$(sql "SELECT gan_enroll('bo', '127.0.0.1')")
 sql 'SELECT gan_start()'
 
 say "The students: two workers of one thread, for $minutes minutes"
-env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$alice" --data "$data" --name alice-laptop > demo/alice.log 2>&1 9>&- &
+env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$alice" --data "$data" --name alice-laptop --threads 1 > demo/alice.log 2>&1 9>&- &
 workers+=($!)
-env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$bo" --data "$data" --name bo-laptop > demo/bo.log 2>&1 9>&- &
+env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$bo" --data "$data" --name bo-laptop --threads 1 > demo/bo.log 2>&1 9>&- &
 workers+=($!)
 
 sheet() { sql "SELECT encode(gan_generate(64, 7), 'base64')" | base64 -d > "$1.tmp" && mv "$1.tmp" "$1"; }

@@ -97,7 +97,7 @@ DECLARE
     claimed bigint;
 BEGIN
     reason := CASE r.state WHEN 'running' THEN 'waiting' WHEN 'created' THEN 'not_started' ELSE r.state END;
-    retry_seconds := CASE reason WHEN 'waiting' THEN 0.2 WHEN 'finished' THEN 0 WHEN 'stopped' THEN 0 ELSE 2 END;
+    retry_seconds := CASE reason WHEN 'waiting' THEN 0.05 WHEN 'finished' THEN 0 WHEN 'stopped' THEN 0 ELSE 2 END;
     IF reason = 'waiting' THEN
         SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'claimed') INTO done, claimed
             FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration;
