@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what is missing from Debian 12 for building, testing or showing gannsfriends.
 #
-#   scripts/deps.sh [build|test|demo …]     (none named: build)
+#   scripts/deps.sh [build|test|asan|demo …]     (none named: build)
 #
 # Packages that are there already are left alone: a second run does nothing and needs no network.
 set -euo pipefail
@@ -22,6 +22,7 @@ test=(
 	perl python3-numpy python3-pil
 	dataset-fashion-mnist
 )
+asan=("${test[@]}" clang-14 libclang-rt-14-dev)
 demo=("${build[@]}" dataset-fashion-mnist)
 
 # Asked for at the first installation only; a cluster that exists is never touched.
@@ -40,6 +41,7 @@ for name in "$@"; do
 	case $name in
 	build) wanted+=("${build[@]}") ;;
 	test) wanted+=("${test[@]}") ;;
+	asan) wanted+=("${asan[@]}") ;;
 	demo) wanted+=("${demo[@]}") ;;
 	-h | --help) usage ;;
 	*)

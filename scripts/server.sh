@@ -16,7 +16,6 @@
 #
 # Read by server_start:
 #   GANN_SERVER_FAST=1      no fsync: data outlive a crash of the server, not of the machine
-#   GANN_SERVER_PRELOAD=F   LD_PRELOAD of the server's processes (AddressSanitizer's library)
 #   GANN_SERVER_TCP=ADDRS   listen_addresses instead of 127.0.0.1
 #   GANN_SERVER_PORT=N      this port instead of a free one
 
@@ -138,7 +137,7 @@ _server_home() {
 
 # server_start FOLDER [line of postgresql.conf …]
 server_start() {
-	local folder=$1 home data sockets bin user port tries line sync=() preload=()
+	local folder=$1 home data sockets bin user port tries line sync=()
 	shift
 	if [ -n "$_server_data" ]; then
 		_server_say 'this shell has a server already'
@@ -176,9 +175,6 @@ server_start() {
 
 	_server_log=$home/server.log
 	touch "$_server_log" && chown "$user" "$_server_log" || return
-	[ -z "${GANN_SERVER_PRELOAD:-}" ] || preload=(
-		"LD_PRELOAD=$GANN_SERVER_PRELOAD" ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0
-	)
 
 	# Someone else may take the port between the look and the start: then another one.
 	for ((tries = 0; tries < 5; tries++)); do
@@ -196,7 +192,7 @@ server_start() {
 			echo "include 'private.conf'" >>"$data/postgresql.conf"
 		chown "$user" "$data/private.conf" || return
 		_server_data=$data # from here on the trap looks for a server to stop
-		if _server_as env "${preload[@]}" "$bin/pg_ctl" -D "$data" -l "$_server_log" -t 60 -w -s start \
+		if _server_as "$bin/pg_ctl" -D "$data" -l "$_server_log" -t 60 -w -s start \
 			>/dev/null 2>&1 </dev/null; then
 			export PGHOST=$sockets PGPORT=$port PGUSER=postgres PGDATABASE=postgres
 			unset PGHOSTADDR PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGOPTIONS

@@ -4,7 +4,7 @@
 #   scripts/test.sh [--long] [--asan] [unit|mutation|regress|pgtap|e2e …]     (none named: all)
 #
 #   --long   also the tests that take minutes (GANN_LONG=1)
-#   --asan   everything built with SANITIZE=address,undefined
+#   --asan   the unit tests under the address and undefined behaviour sanitizers
 #
 # Each suite writes build/test/SUITE.log; the last line is `N passed, N failed[, N skipped]`. A suite
 # that crashes, runs no test or not as many as it planned counts as one failure.
@@ -27,7 +27,7 @@ unset GANN_LONG
 while [ $# -gt 0 ]; do
 	case $1 in
 	--long) export GANN_LONG=1 ;;
-	--asan) asan=1 ;;
+	--asan) asan=asan ;;
 	unit | mutation | regress | pgtap | e2e) suites+=("$1") ;;
 	*)
 		sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
@@ -42,8 +42,7 @@ wants() { [[ " ${suites[*]} " == *" $1 "* ]]; }
 limit=${GANN_SUITE_TIMEOUT:-$([ -n "${GANN_LONG:-}" ] && echo 7200 || echo 1800)}
 logs=build/test
 passed=0 failed=0 skipped=0
-as_root=()    # how `make install` is called
-instrumented= # set once a build with sanitizers may be installed
+as_root=() # how `make install` is called
 
 # Two runs in one checkout would build over each other.
 exec 9<scripts/test.sh
@@ -67,7 +66,6 @@ else
 fi
 
 finish() {
-	restore_plain
 	printf '%d passed, %d failed' "$passed" "$failed"
 	[ "$skipped" -eq 0 ] || printf ', %d skipped' "$skipped"
 	echo
@@ -111,19 +109,6 @@ must_step() {
 		failed=$((failed + 1))
 		finish
 	fi
-}
-
-# What an instrumented run installs works under its own server only: put the plain build back.
-restore_plain() {
-	[ -n "$instrumented" ] || return 0
-	instrumented=
-	echo 'test.sh: installing the plain build again'
-	{
-		make clean && make "PG_CONFIG=$(server_bindir)/pg_config" -j"$(nproc)" &&
-			"${as_root[@]}" make "PG_CONFIG=$(server_bindir)/pg_config" install
-	} >/dev/null 2>&1 || echo 'test.sh: that failed: run make clean, make and make install' >&2
-	mkdir -p "$logs"
-	echo plain >"$logs/flavour"
 }
 
 # Each tally prints `passed failed skipped planned`, planned -1 where the log tells none.
@@ -202,7 +187,7 @@ judge() {
 	fi
 }
 
-suite_unit() { run_step "$1" "${make[@]}" unit; }
+suite_unit() { run_step "$1" "${make[@]}" unit ${asan:+SANITIZE=1}; }
 
 suite_mutation() { run_step "$1" bash test/mutation.sh; }
 
@@ -226,34 +211,19 @@ suite_e2e() {
 }
 
 server_trap
-server_call_at_exit step_stop restore_plain
+server_call_at_exit step_stop
 shopt -s nullglob
 mkdir -p "$logs"
 
-must_step deps scripts/deps.sh test
+must_step deps scripts/deps.sh "${asan:-test}"
 
 # The server's tools are there only now.
 make=(make "PG_CONFIG=$(server_bindir)/pg_config")
-flavour=plain
-if [ -n "$asan" ]; then
-	flavour=asan
-	make+=('SANITIZE=address,undefined')
-	GANN_SERVER_PRELOAD=$(readlink -f "$(gcc -print-file-name=libasan.so)")
-	export GANN_SERVER_PRELOAD UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-fi
 if [ ! -w "$("$(server_bindir)/pg_config" --pkglibdir)" ]; then
 	as_root=(sudo)
 fi
 
-# Objects of the other flavour must not get into this one.
-if [ "$flavour" != "$(cat "$logs/flavour" 2>/dev/null || echo plain)" ]; then
-	make clean >/dev/null 2>&1
-	mkdir -p "$logs"
-fi
-echo "$flavour" >"$logs/flavour"
-
 must_step build "${make[@]}" -j"$(nproc)"
-instrumented=$asan
 must_step install "${as_root[@]}" "${make[@]}" install
 
 server=

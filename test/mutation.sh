@@ -81,7 +81,7 @@ mutant model.c model 'variances not counted' 'model->statistics_count += 2 * cha
 mutant model.c model 'two channels accepted' 'c->channels != 1 && c->channels != 3' 'c->channels < 1 || c->channels > 3'
 mutant model.c model 'latent limit off by one' 'c->latent > DCGAN_MAX_LATENT' 'c->latent >= DCGAN_MAX_LATENT'
 
-mutant network.c 'gradients unit' 'statistics of the generator forget the mean' \
+mutant network.c 'gradients unit' 'statistics of a minibatch forget the mean' \
 	'((double)tape->variance[i][c] + mean * mean)' '((double)tape->variance[i][c])'
 mutant network.c 'gradients unit' 'the wrong input for the weight gradient' \
 	'i ? tape->output[i - 1] : tape->input' 'i > 1 ? tape->output[i - 1] : tape->input'
@@ -179,10 +179,16 @@ mutant cpu/naive.c layers 'weight gradient overwritten' 'a] += (real)sum' 'a] = 
 
 # ---- building and running -----------------------------------------------------------------------------------
 
-# Compiles a source below $1 twice, as float and as double: compile FOLDER NAME OBJECTS
+# Names the kind of numbers a test is compiled for.
+kind_of() {
+	if [ "$1" = gradients ]; then echo double; else echo float; fi
+}
+
+# Compiles a source below FOLDER into FOLDER's objects: compile FOLDER NAME KIND OBJECTS
 compile() {
-	"$cc" "${cflags[@]}" -c "$1/src/dcgan/$2" -o "$3/float/${2//\//_}.o" &&
-		"$cc" "${cflags[@]}" -DDCGAN_DOUBLE -c "$1/src/dcgan/$2" -o "$3/double/${2//\//_}.o"
+	local define=()
+	[ "$3" = double ] && define=(-DDCGAN_DOUBLE)
+	"$cc" "${cflags[@]}" "${define[@]}" -c "$1/src/dcgan/$2" -o "$4/$3/${2//\//_}.o"
 }
 
 compile_test() {
@@ -191,11 +197,11 @@ compile_test() {
 	"$cc" "${cflags[@]}" "${define[@]}" -c "$work/test/unit/test_$1.c" -o "$work/objects/test_$1.o"
 }
 
-# Links and runs one test, the objects in a folder taking the place of their namesakes: run_test FOLDER TEST; 125: it
-# doesn't link
+# Links and runs one test, the objects in a folder taking the place of their namesakes; returns 125 if it doesn't
+# link: run_test FOLDER TEST
 run_test() {
-	local kind=float object name objects=() extra=()
-	[ "$2" = gradients ] && kind=double
+	local kind object name objects=() extra=()
+	kind=$(kind_of "$2")
 	[ "$2" = unit ] && extra=("$work/objects/fixture.o")
 	for object in "$work/objects/$kind"/*.o; do
 		name=$1/$kind/${object##*/}
@@ -203,7 +209,7 @@ run_test() {
 		objects+=("$name")
 	done
 	"$cc" -o "$1/test_$2" "$work/objects/test_$2.o" "${extra[@]}" "${objects[@]}" "${libraries[@]}" >"$1/log" 2>&1 || return 125
-	timeout -k 5 60 "$1/test_$2" >"$1/log" 2>&1
+	{ timeout -k 5 60 "$1/test_$2" >"$1/log" 2>&1; } 2>/dev/null # without the shell's word on a crash
 }
 
 # Replaces the text FROM, which must be there exactly once, in FILE: mutate FILE FROM TO
@@ -211,30 +217,43 @@ mutate() {
 	FROM=$2 TO=$3 perl -0777 -i -pe 'BEGIN { $n = 0 } $n += s/\Q$ENV{FROM}\E/$ENV{TO}/g; END { exit($n == 1 ? 0 : 1) }' "$1"
 }
 
-# Builds mutant number $1 and looks for a test that kills it; writes the verdict to its folder.
+# Runs the tests on mutant number $1, whose source is in folder $2, until one kills it; prints the verdict.
+judge() {
+	local n=$1 folder=$2 file=${files[$1]} test kind
+
+	# shellcheck disable=SC2086 # the first tests are words
+	for test in $(printf '%s\n' ${firsts[n]} "${tests[@]}" | awk '!seen[$0]++'); do
+		kind=$(kind_of "$test")
+		if [ ! -f "$folder/$kind/${file//\//_}.o" ] && ! compile "$folder" "$file" "$kind" "$folder" 2>"$folder/log"; then
+			echo "broken: it does not compile"
+			return
+		fi
+		run_test "$folder" "$test"
+		case $? in
+		0) ;;
+		125)
+			echo "broken: it does not link"
+			return
+			;;
+		*)
+			echo "killed by test_$test"
+			return
+			;;
+		esac
+	done
+	echo "alive: all tests passed"
+}
+
+# Builds mutant number $1 and writes the verdict to its folder.
 try_mutant() {
-	local n=$1 folder=$work/mutant_$1 test status
-	local file=${files[n]}
+	local n=$1 folder=$work/mutant_$1
 
 	mkdir -p "$folder/float" "$folder/double"
 	cp -r "$work/src" "$folder/src"
-	if ! mutate "$folder/src/dcgan/$file" "${froms[n]}" "${tos[n]}"; then
-		echo "stale: its text is not in the file exactly once" >"$folder/verdict"
-	elif ! compile "$folder" "$file" "$folder" 2>"$folder/log"; then
-		echo "broken: it does not compile" >"$folder/verdict"
+	if mutate "$folder/src/dcgan/${files[n]}" "${froms[n]}" "${tos[n]}"; then
+		judge "$n" "$folder" >"$folder/verdict"
 	else
-		for test in $(printf '%s\n' ${firsts[n]} "${tests[@]}" | awk '!seen[$0]++'); do
-			run_test "$folder" "$test"
-			status=$?
-			[ $status -eq 0 ] && continue
-			if [ $status -eq 125 ]; then
-				echo "broken: it does not link" >"$folder/verdict"
-			else
-				echo "killed by test_$test" >"$folder/verdict"
-			fi
-			break
-		done
-		[ -f "$folder/verdict" ] || echo "alive: all tests passed" >"$folder/verdict"
+		echo "stale: its text is not in the file exactly once" >"$folder/verdict"
 	fi
 	rm -rf "$folder/src" "$folder/float" "$folder/double" "$folder"/test_*
 }
@@ -255,7 +274,9 @@ cp -r "$root/src/dcgan" "$work/src/dcgan"
 cp -r "$root/test/unit" "$work/test/unit"
 
 for source in "$work"/src/dcgan/*.c "$work"/src/dcgan/cpu/*.c; do
-	in_background compile "$work" "${source#"$work/src/dcgan/"}" "$work/objects"
+	for kind in float double; do
+		in_background compile "$work" "${source#"$work/src/dcgan/"}" "$kind" "$work/objects"
+	done
 done
 for test in "${tests[@]}"; do
 	in_background compile_test "$test"

@@ -125,6 +125,21 @@ static server_status connect_failed(server *s) {
     return status;
 }
 
+/* Tells whether libpq refused a value of the connection string: it says so before it goes near the network. */
+static bool is_bad_value(const server *s) {
+    return strncmp(PQerrorMessage(s->link), "invalid ", 8) == 0;
+}
+
+/* Fails for good, without libpq's message: what it quotes may be a piece of a password with ":" or "@" in it. */
+static server_status bad_value(server *s) {
+    s->state[0] = '\0';
+    snprintf(s->error, sizeof s->error,
+             "the connection string has a port, sslmode or other option that can't be\n  In a password, write @ as "
+             "%%40, : as %%3A and / as %%2F; port and the rest are as your instructor gave them.");
+    hang_up(s);
+    return SERVER_FATAL;
+}
+
 /* Starts connecting. What the connection string says goes before what stands ahead of it here. */
 static PGconn *start_connecting(const char *conninfo) {
     static const char *const names[] = {"keepalives_idle",           "keepalives_interval", "keepalives_count",
@@ -148,7 +163,7 @@ server_status server_connect(server *s) {
         return SERVER_FATAL;
     }
     if (PQstatus(s->link) == CONNECTION_BAD)
-        return connect_failed(s);
+        return is_bad_value(s) ? bad_value(s) : connect_failed(s);
     PQsetErrorVerbosity(s->link, PQERRORS_VERBOSE);
     PQsetNoticeReceiver(s->link, print_notice, NULL);
     while (polled != PGRES_POLLING_OK && polled != PGRES_POLLING_FAILED) {

@@ -183,14 +183,8 @@ sub _percent {
 
 sub start {
     my $self = shift;
-    my @preload = $ENV{GANN_SERVER_PRELOAD}
-      ? (
-        'env', "LD_PRELOAD=$ENV{GANN_SERVER_PRELOAD}",
-        'ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0'
-      )
-      : ();
     my ($status, $output) =
-      $self->_as_server(@preload, $self->_pg_ctl, '-l', "$self->{folder}/server.log", 'start');
+      $self->_as_server($self->_pg_ctl, '-l', "$self->{folder}/server.log", 'start');
     $status == 0 or croak "the server did not start: $output" . $self->server_log;
     $self->{running} = 1;
     return;
