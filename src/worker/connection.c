@@ -190,7 +190,8 @@ static server_status statement_failed(server *s, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-    bool lost = PQstatus(s->link) != CONNECTION_OK;
+    /* Without an SQLSTATE it was libpq that failed. After a failed write it may still call the connection fine. */
+    bool lost = state == NULL || PQstatus(s->link) != CONNECTION_OK;
 
     snprintf(s->state, sizeof s->state, "%s", state != NULL ? state : "");
     s->error[0] = '\0';

@@ -70,7 +70,7 @@ static void print_lines(FILE *stream, const char *format, va_list values) {
     vsnprintf(text, sizeof text, format, values);
     for (char *c = text; *c != '\0'; c++)
         if (((unsigned char)*c < ' ' && *c != '\n') || *c == 127)
-            *c = '?';
+            *c = *c == '\t' ? ' ' : '?';
     pthread_mutex_lock(&lock);
     if (started) {
         fputs("\r\033[K", stdout);

@@ -4,7 +4,6 @@
 #include "backoff.h"
 #include "check.h"
 #include "display.h"
-#include "hardware.h"
 #include "loop.h"
 #include "stop.h"
 
@@ -58,11 +57,6 @@ int main(int argc, char **argv) {
 
     if (answer != OPTIONS_GO)
         return answer == OPTIONS_DONE ? 0 : 2;
-    if (o.threads == 0) {
-        hardware machine;
-        hardware_read(&machine);
-        o.threads = machine.cores;
-    }
     display_open();
     if (stop_install() != 0) {
         fprintf(stderr, "gan_worker: the signal handlers can't be installed\n");

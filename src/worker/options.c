@@ -29,7 +29,7 @@ static const char usage[] =
     "  --data PATH     the images: a zip archive, a folder, or an IDX file\n"
     "  --name N        name of this program in the class (default: the host's name)\n"
     "  --run NAME      which run to join (default: the only one)\n"
-    "  --threads T     threads to compute with (default: all cores)\n"
+    "  --threads T     threads to compute with (default: 1)\n"
     "  --batch B       images computed at once (default: the run's)\n"
     "  --cache MB      memory for prepared images (default: 1024)\n"
     "  --check         try the connection, the run, the dataset and the speed, then end\n"
@@ -162,6 +162,7 @@ options_answer options_read(options *o, int argc, char **argv) {
     int option;
 
     memset(o, 0, sizeof *o);
+    o->threads = 1;
     o->cache_mb = CACHE_MB;
     hardware_name(o->name);
     while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, "", known, NULL)) != -1)
