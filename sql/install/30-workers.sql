@@ -200,11 +200,10 @@ DECLARE
     up record;
 BEGIN
     PERFORM gan_require_autocommit('gan_submit');
-    SELECT * INTO u FROM gan_work_unit w WHERE w.unit = $1 FOR UPDATE;
+    SELECT * INTO u FROM gan_work_unit w WHERE w.unit = $1 AND w.token = $2 FOR UPDATE; -- nobody can lock what is not theirs
     SELECT * INTO r FROM gan_run WHERE run = u.run;
     answer := 'stale';
-    IF u.unit IS NULL OR u.token IS DISTINCT FROM $2
-       OR NOT EXISTS (SELECT FROM gan_worker w WHERE w.worker = u.worker AND w.login = session_user) THEN
+    IF u.unit IS NULL OR NOT EXISTS (SELECT FROM gan_worker w WHERE w.worker = u.worker AND w.login = session_user) THEN
         code := 'not_held';
         message := format('unit %s is not held under this token: its lease ended and it was given to another, or it was never yours', coalesce($1::text, 'NULL'));
     ELSIF u.state = 'done' THEN

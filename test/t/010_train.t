@@ -4,7 +4,7 @@ use warnings;
 use Test::More;
 use GannClass;
 
-my $class = GannClass->new;
+my $class = GannClass->new(conf => ["track_functions = 'all'"]);
 plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
 my $file = $class->folder . '/weights';
 
@@ -48,8 +48,12 @@ my $replay = $class->create_run('replay', target_iterations => 4);
 my $once = $class->create_run('once', target_iterations => 1);
 $class->psql("SELECT gan_start($replay); SELECT gan_start($once)");
 $coordinator = $class->coordinate(20);
+my $fetches = q{SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname = 'gan_fetch_weights'};
+ok $class->poll_until($fetches, qr/[1-9]/, 15), 'downloads are counted';
+my $before = $class->psql($fetches);
 my $alone = $class->worker('ann', '--run', 'once');
 is $class->wait_for($alone, 60), 0, 'one worker does both units of an iteration';
+ok $class->poll_until("SELECT coalesce(sum(calls), 0) - $before FROM pg_stat_user_functions WHERE funcname = 'gan_fetch_weights'", '1', 15), 'and downloads the weights (of one shard) once';
 $class->psql("SELECT gan_pause($replay)");
 my ($one, $two) = map { $class->psql("SELECT gan_join($replay, '$_', dataset_images, dataset_digest, 1, 1, '', '') FROM gan_run WHERE run = $once") } 'one', 'two';
 $class->psql("SELECT gan_start($replay)");
