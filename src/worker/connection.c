@@ -130,12 +130,14 @@ static bool is_bad_value(const server *s) {
     return strncmp(PQerrorMessage(s->link), "invalid ", 8) == 0;
 }
 
-/* Fails for good, without libpq's message: what it quotes may be a piece of a password with ":" or "@" in it. */
+/* Fails for good, without libpq's message: what it quotes may be a piece of a password with ":" or "@" in it.
+ */
 static server_status bad_value(server *s) {
     s->state[0] = '\0';
-    snprintf(s->error, sizeof s->error,
-             "the connection string has a port, sslmode or other option that can't be\n  In a password, write @ as "
-             "%%40, : as %%3A and / as %%2F; port and the rest are as your instructor gave them.");
+    snprintf(
+        s->error, sizeof s->error,
+        "the connection string has a port, sslmode or other option that can't be\n  In a password, write @ as "
+        "%%40, : as %%3A and / as %%2F; port and the rest are as your instructor gave them.");
     hang_up(s);
     return SERVER_FATAL;
 }
@@ -190,7 +192,8 @@ static server_status statement_failed(server *s, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-    /* Without an SQLSTATE it was libpq that failed. After a failed write it may still call the connection fine. */
+    /* Without an SQLSTATE it was libpq that failed. After a failed write it may still call the connection fine.
+     */
     bool lost = state == NULL || PQstatus(s->link) != CONNECTION_OK;
 
     snprintf(s->state, sizeof s->state, "%s", state != NULL ? state : "");

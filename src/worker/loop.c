@@ -31,6 +31,7 @@ typedef struct loop {
     bool holds_weights;
     uint32_t weights_iteration;
     backoff wait;
+    double next_renewal; /* on stop_clock() */
     display_state display;
     double started, computed_seconds;
     uint64_t computed_images;
@@ -84,6 +85,24 @@ static outcome join(loop *l) {
     return GO_ON;
 }
 
+/*
+ * Renews the lease when a third of it is over; returns false if it is lost. A renewal that fails is tried again
+ * soon and is no reason to stop working: the connection may be back before the lease ends.
+ */
+static bool keep_lease(loop *l, const server_claim *claim) {
+    bool held = true;
+
+    if (stop_clock() < l->next_renewal)
+        return true;
+    if (server_renew(l->server, claim, &held) == SERVER_OK)
+        l->next_renewal = stop_clock() + claim->lease_seconds / 3;
+    else
+        l->next_renewal = stop_clock() + claim->lease_seconds / 20;
+    if (!held)
+        display_warn("the lease on unit %lld is lost; leaving it", (long long)claim->unit);
+    return held;
+}
+
 /* Downloads the weights of the claim's iteration unless they are held; DROP: that iteration is over. */
 static outcome fetch_weights(loop *l, const server_claim *claim) {
     if (l->holds_weights && l->weights_iteration == claim->iteration)
@@ -106,6 +125,8 @@ static outcome fetch_weights(loop *l, const server_claim *claim) {
         }
         if (stop_asked())
             return END;
+        if (!keep_lease(l, claim))
+            return DROP;
     }
     l->holds_weights = true;
     l->weights_iteration = claim->iteration;
@@ -134,26 +155,15 @@ static outcome prepare_images(loop *l, const server_claim *claim) {
         }
         if (stop_asked())
             return END;
+        if (!keep_lease(l, claim))
+            return DROP;
     }
     return GO_ON;
 }
 
-/* Renews the lease; *lost tells that it is no use to go on. */
-static outcome renew(loop *l, const server_claim *claim, bool *lost) {
-    bool held;
-
-    if (server_renew(l->server, claim, &held) == SERVER_OK)
-        *lost = !held;
-    return GO_ON; /* a failure is no reason to stop computing: the connection may be back before the lease ends
-                   */
-}
-
 /* Watches the thread: shows progress, renews the lease, heeds Ctrl-C. */
 static outcome watch(loop *l, const server_claim *claim) {
-    double next_renewal = stop_clock() + claim->lease_seconds / 3;
-
     for (;;) {
-        bool lost = false;
         char note[64];
         stop_event event = stop_wait(compute_descriptor(l->compute), POLLIN, 0.2);
         if (event == STOP_READY)
@@ -162,14 +172,8 @@ static outcome watch(loop *l, const server_claim *claim) {
             return END;
         snprintf(note, sizeof note, "%zu/%zu images", compute_progress(l->compute), claim->images);
         display_progress(&l->display, note);
-        if (stop_clock() >= next_renewal) {
-            renew(l, claim, &lost);
-            next_renewal = stop_clock() + claim->lease_seconds / 3;
-        }
-        if (lost) {
-            display_warn("the lease on unit %lld is lost; leaving it", (long long)claim->unit);
+        if (!keep_lease(l, claim))
             return DROP;
-        }
     }
 }
 
@@ -222,6 +226,8 @@ static outcome upload(loop *l, const server_claim *claim, const dcgan_unit_resul
         server_answer answer;
         server_status status;
 
+        if (!keep_lease(l, claim))
+            return DROP;
         blob_write(l->blob, statistics ? result->statistics : result->gradient + shard * SHARD_COUNT, count);
         status = server_upload(l->server, claim, shard, l->blob, blob_size(count), &answer);
         if (status == SERVER_OK) {
@@ -255,9 +261,10 @@ static outcome submit(loop *l, const server_claim *claim, const dcgan_unit_resul
     if (verdict.answer == SERVER_STALE || verdict.answer == SERVER_REFUSED) {
         bool released;
         display_warn("unit %lld was not taken (%s): %s", (long long)claim->unit, verdict.code, verdict.message);
-        if (verdict.answer == SERVER_REFUSED)
-            (void)server_release(l->server, claim, &released);
-        return DROP;
+        if (verdict.answer == SERVER_STALE)
+            return DROP;
+        (void)server_release(l->server, claim, &released); /* and give somebody else the chance to do better */
+        return stop_wait(-1, 0, backoff_jitter(5)) == STOP_ASKED ? END : DROP;
     }
     l->display.units++;
     l->display.any = true;
@@ -276,13 +283,12 @@ static outcome pause_for_test(loop *l, const server_claim *claim) {
     double end = stop_clock() + (text ? atof(text) / 1000 : 0);
 
     while (stop_clock() < end) {
-        bool lost = false, released;
-        if (stop_wait(-1, 0, claim->lease_seconds / 3) == STOP_ASKED) {
+        bool released;
+        if (stop_wait(-1, 0, 0.1) == STOP_ASKED) {
             (void)server_release(l->server, claim, &released);
             return END;
         }
-        renew(l, claim, &lost);
-        if (lost)
+        if (!keep_lease(l, claim))
             return DROP;
     }
     return GO_ON;
@@ -291,7 +297,10 @@ static outcome pause_for_test(loop *l, const server_claim *claim) {
 /* Does one claimed unit from weights to submission. */
 static outcome do_unit(loop *l, const server_claim *claim) {
     const dcgan_unit_result *result = NULL;
-    outcome o = fetch_weights(l, claim);
+    outcome o;
+
+    l->next_renewal = stop_clock() + claim->lease_seconds / 3;
+    o = fetch_weights(l, claim);
 
     if (o == GO_ON)
         o = prepare_images(l, claim);
@@ -322,18 +331,21 @@ static outcome wait_for_work(loop *l, const server_claim *claim, char *last_reas
 /* Claims and does units until something ends it. */
 static outcome work(loop *l) {
     char last_reason[16] = "";
+    bool rejoined = false;
 
     while (!stop_asked()) {
         server_claim claim;
         server_status status = server_take(l->server, l->worker, &claim);
         outcome o = GO_ON;
 
-        if (status == SERVER_FATAL && strcmp(server_state(l->server), "42501") == 0)
+        if (status == SERVER_FATAL && strcmp(server_state(l->server), "42501") == 0 && !rejoined) {
             o = join(l); /* the server does not know us: it was restored from a dump, say */
-        else if (status != SERVER_OK)
+            rejoined = true;
+        } else if (status != SERVER_OK)
             o = wait_and_retry(l, status);
         else {
             note_success(l);
+            rejoined = false;
             if (claim.reason == SERVER_OVER) {
                 display_say("%s", claim.message);
                 return END;
