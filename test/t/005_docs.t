@@ -1,0 +1,46 @@
+# The documentation agrees with the program: names, flags, versions, and the instructor's SQL.
+use strict;
+use warnings;
+use Test::More;
+use GannClass;
+
+my $class = GannClass->new;
+sub slurp { open my $in, '<', $_[0] or die "$_[0]: $!"; local $/; return scalar <$in> }
+
+my ($version) = slurp('gannsfriends.control') =~ /default_version = '(.*)'/;
+is $class->psql("SELECT extversion FROM pg_extension WHERE extname = 'gannsfriends'"), $version, 'the extension has the version of the control file';
+is +(slurp('META.json') =~ /"version": "(.*?)"/)[0], $version, 'so has META.json';
+is `src/worker/gan_worker --version`, "gan_worker $version\n", 'and the worker';
+
+my @documents = ('README.md', glob 'docs/*.md');
+my %exists = map { $_ => 1 } split /\n/, $class->psql(q{SELECT proname FROM pg_proc WHERE proname LIKE 'gan\_%' UNION SELECT relname FROM pg_class WHERE relname LIKE 'gan\_%'
+    UNION SELECT rolname FROM pg_roles WHERE rolname LIKE 'gan\_%'});
+$exists{gan_worker} = 1;
+my $help = `src/worker/gan_worker --help`;
+for my $document (@documents) {
+    my $text = slurp($document);
+    my %missing = map { $_ => 1 } grep { !$exists{$_} } $text =~ /\b(gan_[a-z_]*[a-z])\b/g;
+    is join(' ', sort keys %missing), '', "$document: every gan_… is there";
+    my %flags = map { $_ => 1 } grep { index($help, $_) < 0 } $text =~ /(?:gan_worker[^\n|]*? |`)(--[a-z]+)/g;
+    delete @flags{ '--data', '--keep', '--minutes' };    # of scripts/demo.sh
+    is join(' ', sort keys %flags), '', "$document: every flag of the worker is in its --help";
+    my %links = map { $_ => 1 } grep { !/^http/ && !-e ($document =~ m{^docs/} ? "docs/$_" : $_) } $text =~ /\]\(([^)#]+)\)/g;
+    is join(' ', sort keys %links), '', "$document: every link leads somewhere";
+}
+
+# The parameters of gan_create_run that are documented are the ones it has.
+my %documented = map { $_ => 1 } map { /`([a-z_0-9]+)`/g } map { (split /\|/)[1] } grep { /^\| `/ } split /\n/, slurp('docs/instructor.md');
+my %real = map { $_ => 1 } split /\n/, $class->psql("SELECT unnest(proargnames) FROM pg_proc WHERE proname = 'gan_create_run'");
+is join(' ', sort keys %documented), join(' ', sort keys %real), 'docs/instructor.md lists all parameters of gan_create_run';
+
+# The statements of the README and of the instructor's page run. What needs pg_cron is 030_cron.t's.
+for my $document ('README.md', 'docs/instructor.md') {
+    $class->psql('DROP EXTENSION gannsfriends');
+    $class->psql('CREATE EXTENSION gannsfriends') if $document ne 'README.md'; # which does it itself
+    for my $block (slurp($document) =~ /```sql\n(.*?)```/gs) {
+        $block =~ s/^.*pg_cron.*$|^.*cron\.schedule.*$//mg;
+        my ($out, $err, $status) = $class->psql($block, on_error => 'return');
+        is $status, 0, "$document: " . (split /\n/, $block)[0] or diag $err;
+    }
+}
+done_testing;
