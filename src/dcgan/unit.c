@@ -180,8 +180,8 @@ dcgan_status dcgan_unit_gradients(const dcgan_model *model, const dcgan_unit *un
     dcgan_status status;
     size_t needed;
 
-    if (!unit->weights || !unit->images || !workspace || unit->count < 1 || unit->threads < 1 || !result->gradient ||
-        !result->statistics)
+    if (!unit->weights || !unit->images || !workspace || unit->count < 1 || unit->threads < 1 ||
+        !result->gradient || !result->statistics)
         return DCGAN_INVALID_ARGUMENT;
     if ((status = dcgan_unit_workspace(model, unit->batch, &needed)) != DCGAN_OK)
         return status;

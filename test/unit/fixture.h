@@ -9,7 +9,8 @@
 
 typedef struct fixture fixture;
 
-/* Reads a whole file from the folder $GANN_FIXTURES (default test/fixture); null if it isn't there or is cut short. */
+/* Reads a whole file from the folder $GANN_FIXTURES (default test/fixture); null if it isn't there or is cut
+ * short. */
 fixture *fixture_open(const char *name);
 
 /* Finds a record; fails the test if it is missing or has another count (0: any). */

@@ -1,5 +1,6 @@
 /*
- * test_unit.c - a whole work unit, ten steps of Adam and generation against PyTorch (test/fixture/make_unit_fixture.py)
+ * test_unit.c - a whole work unit, ten steps of Adam and generation against PyTorch
+ * (test/fixture/make_unit_fixture.py)
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,7 +73,8 @@ static dcgan_status run(unit_test *t) {
 }
 
 /* Compares vectors by relative error; a NaN anywhere fails. */
-static void close_enough(const char *what, const float *got, const float *expected, size_t count, double tolerance) {
+static void close_enough(const char *what, const float *got, const float *expected, size_t count,
+                         double tolerance) {
     double difference = 0, norm = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -80,7 +82,8 @@ static void close_enough(const char *what, const float *got, const float *expect
         norm += (double)expected[i] * expected[i];
     }
     if (!(sqrt(difference) <= tolerance * sqrt(norm)))
-        fail_msg("%s: relative error %g, more than %g (norm %g)", what, sqrt(difference / norm), tolerance, sqrt(norm));
+        fail_msg("%s: relative error %g, more than %g (norm %g)", what, sqrt(difference / norm), tolerance,
+                 sqrt(norm));
     if (!(norm > 0))
         fail_msg("%s: the expected values are all zero, the comparison says nothing", what);
 }
@@ -90,8 +93,8 @@ static void tensors_close(const dcgan_model *model, const char *what, const floa
     for (size_t i = 0; i < model->tensor_count; i++) {
         char name[80];
         snprintf(name, sizeof name, "%s of %s", what, model->tensors[i].name);
-        close_enough(name, got + model->tensors[i].offset, expected + model->tensors[i].offset, model->tensors[i].count,
-                     TOLERANCE);
+        close_enough(name, got + model->tensors[i].offset, expected + model->tensors[i].offset,
+                     model->tensors[i].count, TOLERANCE);
     }
 }
 
@@ -142,7 +145,8 @@ static void noise_equals_pytorch(void **state) {
     const float *expected = fixture_get(t.f, "noise", t.unit.count * latent);
 
     for (size_t i = 0; i < t.unit.count; i++) {
-        dcgan_noise(t.unit.seed, (uint32_t)(t.unit.position + i), t.unit.iteration, DCGAN_STREAM_UNIT, latent, z);
+        dcgan_noise(t.unit.seed, (uint32_t)(t.unit.position + i), t.unit.iteration, DCGAN_STREAM_UNIT, latent,
+                    z);
         for (size_t k = 0; k < latent; k++)
             assert_true(fabsf(z[k] - expected[i * latent + k]) <= 1e-6f);
     }
@@ -177,7 +181,8 @@ static void check_training(const char *name) {
 
     assert_int_equal(dcgan_generate_workspace(&t.model, 3, &bytes), DCGAN_OK);
     t.workspace = realloc(t.workspace, bytes);
-    assert_int_equal(dcgan_generate(&t.model, t.weights, running, 77, 0, 3, images, t.workspace, bytes), DCGAN_OK);
+    assert_int_equal(dcgan_generate(&t.model, t.weights, running, 77, 0, 3, images, t.workspace, bytes),
+                     DCGAN_OK);
     close_enough("generated images", images, fixture_get(t.f, "generated", 3 * t.model.image_count),
                  3 * t.model.image_count, TOLERANCE);
     free(m), free(v), free(running), free(images);
@@ -229,7 +234,8 @@ static void the_same_unit_gives_the_same_bits(void **state) {
     unit_test a, b;
     (void)state;
     open_test(&a, "unit_a.bin"), open_test(&b, "unit_a.bin");
-    memset(b.workspace, 0xff, b.workspace_bytes); /* nothing may be read before it is written: this is NaN everywhere */
+    memset(b.workspace, 0xff,
+           b.workspace_bytes); /* nothing may be read before it is written: this is NaN everywhere */
     assert_int_equal(run(&a), DCGAN_OK);
     assert_int_equal(run(&b), DCGAN_OK);
     assert_memory_equal(a.gradient, b.gradient, a.model.parameter_count * sizeof(float));
