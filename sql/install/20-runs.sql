@@ -204,6 +204,9 @@ CREATE FUNCTION gan_drop_run(run int) RETURNS void
 DECLARE
     parent text;
 BEGIN
+    IF run IS NULL THEN
+        RAISE EXCEPTION 'a run to delete must be named' USING ERRCODE = 'null_value_not_allowed', HINT = 'SELECT run, name, state FROM gan_run lists them.';
+    END IF;
     PERFORM FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR UPDATE;
     FOREACH parent IN ARRAY ARRAY['gan_weights', 'gan_moments', 'gan_batch_norm', 'gan_gradient'] LOOP
         EXECUTE format('DROP TABLE @extschema@.%I', parent || '_r' || run);

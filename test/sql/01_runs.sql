@@ -71,5 +71,7 @@ SELECT array_agg(gan_image_number(7, 10, p) ORDER BY p) AS first_epoch, count(DI
 SELECT array_agg(gan_image_number(7, 10, p) ORDER BY p) AS second_epoch, count(DISTINCT gan_image_number(7, 10, p)) FROM generate_series(10, 19) p;
 SELECT gan_image_number(7, 0, 1);
 SELECT gan_image_number(7, 10, -1);
+SELECT gan_drop_run(NULL);
+SELECT gan_drop_run(99);
 SELECT gan_drop_run(run) FROM gan_run;
 SELECT count(*) AS partitions_left FROM pg_class WHERE relname ~ '^gan_.*_r\d+';
