@@ -139,7 +139,9 @@ static options_answer read_option(options *o, int option, char *text) {
         puts("gan_worker " GANN_VERSION);
         return OPTIONS_DONE;
     default:
-        fputs("gan_worker --help lists the options.\n", stderr);
+        /* getopt's own message would show what follows "=", which may be a password */
+        fputs("gan_worker: an option is unknown or lacks its value\ngan_worker --help lists the options.\n",
+              stderr);
         return OPTIONS_WRONG;
     }
 }
@@ -163,6 +165,7 @@ options_answer options_read(options *o, int argc, char **argv) {
 
     memset(o, 0, sizeof *o);
     o->threads = 1;
+    opterr = 0;
     o->cache_mb = CACHE_MB;
     hardware_name(o->name);
     while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, "", known, NULL)) != -1)

@@ -12,6 +12,8 @@ is $class->psql("SELECT extversion FROM pg_extension WHERE extname = 'gannsfrien
 is +(slurp('META.json') =~ /"version": "(.*?)"/)[0], $version, 'so has META.json';
 is `src/worker/gan_worker --version`, "gan_worker $version\n", 'and the worker';
 
+is `src/worker/gan_worker --conect=postgresql://ann:secret\@host/train 2>&1` =~ /secret/ ? 'shown' : 'hidden', 'hidden', 'a mistyped option does not show the password';
+
 my @documents = ('README.md', glob 'docs/*.md');
 my %exists = map { $_ => 1 } split /\n/, $class->psql(q{SELECT proname FROM pg_proc WHERE proname LIKE 'gan\_%' UNION SELECT relname FROM pg_class WHERE relname LIKE 'gan\_%'
     UNION SELECT rolname FROM pg_roles WHERE rolname LIKE 'gan\_%'});
