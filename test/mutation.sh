@@ -125,19 +125,19 @@ mutant unit.c unit 'workspace not checked' 'if (workspace_bytes < needed)' 'if (
 mutant generate.c layers 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
 mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, 0,' 'first, 0,'
 
-mutant cpu/blas.c layers 'padding above' 'start < padding ? padding - start : 0' '0'
-mutant cpu/blas.c layers 'padding below' 'start + 4 - padding > size ? size + padding - start : 4' '4'
-mutant cpu/blas.c layers 'border not cleared' 'memset(patches, 0, 16 * a * sizeof *patches)' '(void)0'
-mutant cpu/blas.c layers 'image not cleared' 'memset(large, 0, large_of(s) * sizeof *large);' ''
-mutant cpu/blas.c layers 'overlapping patches overwritten' 'to[k] += from[k]' 'to[k] = from[k]'
-mutant cpu/blas.c layers 'weight gradient overwritten' 'patches, (int)k, 1, dweights' 'patches, (int)k, 0, dweights'
-mutant cpu/blas.c layers 'convolution added to what was there' 'weights,
+mutant cpu/im2col.c layers 'padding above' 'start < padding ? padding - start : 0' '0'
+mutant cpu/im2col.c layers 'padding below' 'start + 4 - padding > size ? size + padding - start : 4' '4'
+mutant cpu/im2col.c layers 'border not cleared' 'memset(patches, 0, 16 * a * sizeof *patches)' '(void)0'
+mutant cpu/im2col.c layers 'image not cleared' 'memset(large, 0, large_of(s) * sizeof *large);' ''
+mutant cpu/im2col.c layers 'overlapping patches overwritten' 'to[k] += from[k]' 'to[k] = from[k]'
+mutant cpu/im2col.c layers 'weight gradient overwritten' 'patches, (int)k, 1, dweights' 'patches, (int)k, 0, dweights'
+mutant cpu/im2col.c layers 'convolution added to what was there' 'weights,
              (int)k, 0, small' 'weights,
              (int)k, 1, small'
-mutant cpu/blas.c layers 'small matrix not transposed in the weight gradient' \
+mutant cpu/im2col.c layers 'small matrix not transposed in the weight gradient' \
 	'CblasTrans, CblasNoTrans, (int)b' 'CblasNoTrans, CblasNoTrans, (int)b'
-mutant cpu/blas.c layers 'weights not transposed in the convolution' 'CblasRowMajor, CblasNoTrans, CblasTrans' 'CblasRowMajor, CblasNoTrans, CblasNoTrans'
-mutant cpu/blas.c layers 'every block of the convolution written over the first' \
+mutant cpu/im2col.c layers 'weights not transposed in the convolution' 'CblasRowMajor, CblasNoTrans, CblasTrans' 'CblasRowMajor, CblasNoTrans, CblasNoTrans'
+mutant cpu/im2col.c layers 'every block of the convolution written over the first' \
 	'small + n * pixels_of(s) * b, (int)b);
     }
 }
@@ -147,9 +147,9 @@ static void transposed' 'small, (int)b);
 }
 
 static void transposed'
-mutant cpu/blas.c layers 'every block of the transposed convolution written over the first' \
+mutant cpu/im2col.c layers 'every block of the transposed convolution written over the first' \
 	'large + (n + m) * large_of(s)' 'large + m * large_of(s)'
-mutant cpu/blas.c layers 'stride across is always 2' \
+mutant cpu/im2col.c layers 'stride across is always 2' \
 	'clip(s->stride, j, s->padding, s->large_width, &x0, &x1);
             if' 'clip(2, j, s->padding, s->large_width, &x0, &x1);
             if'

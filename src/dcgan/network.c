@@ -36,10 +36,10 @@ void tape_take(dcgan_tape *tape, dcgan_arena *arena, const dcgan_network *networ
 }
 
 /* Finds the largest scratch memory over all layers. */
-size_t network_scratch_count(const dcgan_network *network, const dcgan_backend *backend) {
+size_t network_scratch_count(const dcgan_network *network, const dcgan_backend *backend, size_t images) {
     size_t largest = 0;
     for (size_t i = 0; i < network->layer_count; i++) {
-        size_t count = backend->scratch_count(&network->layers[i].shape);
+        size_t count = backend->scratch_count(&network->layers[i].shape, images);
         largest = count > largest ? count : largest;
     }
     return largest;
@@ -57,7 +57,7 @@ size_t network_widest(const dcgan_network *network) {
 
 /* Normalises (in training by the batch's own statistics) and applies the layer's activation. */
 static void finish_layer(dcgan_tape *tape, size_t i, const dcgan_layer *layer, const dcgan_backend *backend,
-                         const real *weights, const real *running, size_t images) {
+                         const real *weights, const real *running, size_t images, const dcgan_work *work) {
     size_t channels = layer_channels(layer), count = images * layer_output_count(layer),
            rows = count / channels;
     real *y = tape->output[i];
@@ -66,28 +66,28 @@ static void finish_layer(dcgan_tape *tape, size_t i, const dcgan_layer *layer, c
         const real *mean = running ? running + layer->statistics : tape->mean[i];
         const real *variance = running ? running + layer->statistics + channels : tape->variance[i];
         if (!running)
-            backend->moments(tape->mean[i], tape->variance[i], tape->z[i], rows, channels);
+            backend->moments(tape->mean[i], tape->variance[i], tape->z[i], rows, channels, work);
         backend->normalise(y, tape->z[i], mean, variance, weights + layer->scale, weights + layer->shift, rows,
-                           channels, layer->slope);
+                           channels, layer->slope, work);
     } else if (layer->activation == DCGAN_RECTIFIER)
-        backend->rectify(y, count, layer->slope);
+        backend->rectify(y, count, layer->slope, work);
     else if (layer->activation == DCGAN_TANH)
-        backend->hyperbolic_tangent(y, count);
+        backend->hyperbolic_tangent(y, count, work);
 }
 
 /* Runs the network on tape->input; returns the last output. */
 const real *network_forward(dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
-                            const real *weights, const real *running, size_t images, real *scratch) {
+                            const real *weights, const real *running, size_t images, const dcgan_work *work) {
     const real *x = tape->input;
 
     for (size_t i = 0; i < network->layer_count; i++) {
         const dcgan_layer *layer = &network->layers[i];
         real *z = layer->normalised ? tape->z[i] : tape->output[i];
         if (layer->transposed)
-            backend->transposed_convolution(z, x, weights + layer->weight, images, &layer->shape, scratch);
+            backend->transposed_convolution(z, x, weights + layer->weight, images, &layer->shape, work);
         else
-            backend->convolution(z, x, weights + layer->weight, images, &layer->shape, scratch);
-        finish_layer(tape, i, layer, backend, weights, running, images);
+            backend->convolution(z, x, weights + layer->weight, images, &layer->shape, work);
+        finish_layer(tape, i, layer, backend, weights, running, images, work);
         x = tape->output[i];
     }
     return x;
@@ -96,41 +96,41 @@ const real *network_forward(dcgan_tape *tape, const dcgan_network *network, cons
 /* Turns dy into dz in place: backward of finish_layer, line by line from its end. */
 static void unfinish_layer(const dcgan_tape *tape, size_t i, const dcgan_layer *layer,
                            const dcgan_backend *backend, const real *weights, real *dweights, real *dy,
-                           size_t images) {
+                           size_t images, const dcgan_work *work) {
     size_t channels = layer_channels(layer), count = images * layer_output_count(layer);
 
     if (layer->normalised)
         backend->normalise_backward(dy, dweights ? dweights + layer->scale : NULL,
-                                    dweights ? dweights + layer->shift : NULL, dy, tape->output[i], tape->z[i],
-                                    tape->mean[i], tape->variance[i], weights + layer->scale, count / channels,
-                                    channels, layer->slope);
+                                    dweights ? dweights + layer->shift : NULL, dy, tape->z[i], tape->mean[i],
+                                    tape->variance[i], weights + layer->scale, weights + layer->shift,
+                                    count / channels, channels, layer->slope, work);
     else if (layer->activation == DCGAN_RECTIFIER)
-        backend->rectify_backward(dy, tape->output[i], count, layer->slope);
+        backend->rectify_backward(dy, tape->output[i], count, layer->slope, work);
     else if (layer->activation == DCGAN_TANH)
-        backend->hyperbolic_tangent_backward(dy, tape->output[i], count);
+        backend->hyperbolic_tangent_backward(dy, tape->output[i], count, work);
 }
 
 /* Runs backward from dy; returns the derivative of the input where wanted. */
 real *network_backward(const dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
                        const real *weights, real *dweights, int want_dinput, real *dy, real *spare,
-                       size_t images, real *scratch) {
+                       size_t images, const dcgan_work *work) {
     for (size_t i = network->layer_count; i-- > 0;) {
         const dcgan_layer *layer = &network->layers[i];
         const dcgan_convolution *shape = &layer->shape;
         const real *x = i ? tape->output[i - 1] : tape->input, *w = weights + layer->weight;
         real *freed = dy;
 
-        unfinish_layer(tape, i, layer, backend, weights, dweights, dy, images);
+        unfinish_layer(tape, i, layer, backend, weights, dweights, dy, images, work);
         if (dweights && layer->transposed)
-            backend->weight_gradient(dweights + layer->weight, dy, x, images, shape, scratch);
+            backend->weight_gradient(dweights + layer->weight, dy, x, images, shape, work);
         else if (dweights)
-            backend->weight_gradient(dweights + layer->weight, x, dy, images, shape, scratch);
+            backend->weight_gradient(dweights + layer->weight, x, dy, images, shape, work);
         if (i == 0 && !want_dinput)
             return NULL;
         if (layer->transposed)
-            backend->convolution(spare, dy, w, images, shape, scratch);
+            backend->convolution(spare, dy, w, images, shape, work);
         else
-            backend->transposed_convolution(spare, dy, w, images, shape, scratch);
+            backend->transposed_convolution(spare, dy, w, images, shape, work);
         dy = spare;
         spare = freed;
     }

@@ -26,8 +26,9 @@ size_t layer_channels(const dcgan_layer *layer);
 /* Lays out a tape for up to batch images. */
 void tape_take(dcgan_tape *tape, dcgan_arena *arena, const dcgan_network *network, size_t batch);
 
-/* Finds the largest scratch memory and the largest activation of one image over all layers. */
-size_t network_scratch_count(const dcgan_network *network, const dcgan_backend *backend);
+/* Finds the largest scratch memory over all layers for so many images, and the largest activation of one image
+ * over all layers. */
+size_t network_scratch_count(const dcgan_network *network, const dcgan_backend *backend, size_t images);
 size_t network_widest(const dcgan_network *network);
 
 /*
@@ -35,7 +36,7 @@ size_t network_widest(const dcgan_network *network);
  * statistics, kept on the tape) and the whole statistics vector in evaluation. Returns the last output.
  */
 const real *network_forward(dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
-                            const real *weights, const real *running, size_t images, real *scratch);
+                            const real *weights, const real *running, size_t images, const dcgan_work *work);
 
 /*
  * Runs backward from the derivative of the last output, which dy holds at the start. dy and spare are two
@@ -44,7 +45,7 @@ const real *network_forward(dcgan_tape *tape, const dcgan_network *network, cons
  */
 real *network_backward(const dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
                        const real *weights, real *dweights, int want_dinput, real *dy, real *spare,
-                       size_t images, real *scratch);
+                       size_t images, const dcgan_work *work);
 
 /* Adds the batch statistics on the tape to double sums (dcgan_statistics_add's), for this network's layers. */
 void tape_add_statistics(const dcgan_tape *tape, const dcgan_network *network, double *sums, double weight);

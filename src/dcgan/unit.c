@@ -20,7 +20,7 @@ typedef struct unit_state {
     real *latent;            /* [batch][latent] */
     real *dlogits;           /* [batch] */
     real *buffers[2];        /* [batch][widest] derivatives, back and forth */
-    real *scratch;           /* the backend's */
+    dcgan_work work;         /* scratch memory and threads */
     double *statistics_sums; /* [statistics_count] */
 } unit_state;
 
@@ -28,8 +28,8 @@ typedef struct unit_state {
 static void take_state(unit_state *s, dcgan_arena *arena, size_t batch) {
     const dcgan_model *model = s->model;
     size_t g = network_widest(&model->generator), d = network_widest(&model->discriminator);
-    size_t sg = network_scratch_count(&model->generator, s->backend);
-    size_t sd = network_scratch_count(&model->discriminator, s->backend);
+    size_t sg = network_scratch_count(&model->generator, s->backend, batch);
+    size_t sd = network_scratch_count(&model->discriminator, s->backend, batch);
 
     tape_take(&s->generator, arena, &model->generator, batch);
     tape_take(&s->discriminator, arena, &model->discriminator, batch);
@@ -38,7 +38,7 @@ static void take_state(unit_state *s, dcgan_arena *arena, size_t batch) {
     s->dlogits = arena_take(arena, batch, 1);
     s->buffers[0] = arena_take(arena, batch, g > d ? g : d);
     s->buffers[1] = arena_take(arena, batch, g > d ? g : d);
-    s->scratch = arena_take(arena, sg > sd ? sg : sd, 1);
+    s->work.scratch = arena_take(arena, sg > sd ? sg : sd, 1);
     s->statistics_sums = arena_take_doubles(arena, model->statistics_count);
 }
 
@@ -50,7 +50,7 @@ static int fits_blas(const dcgan_model *model, size_t batch) {
 
 /* Computes the bytes of workspace that units with minibatches of up to batch images need. */
 dcgan_status dcgan_unit_workspace(const dcgan_model *model, size_t batch, size_t *bytes) {
-    unit_state state = {.model = model, .backend = &dcgan_backend_blas};
+    unit_state state = {.model = model, .backend = &dcgan_backend_cpu};
     dcgan_arena arena = arena_begin(NULL);
 
     if (batch < 1)
@@ -73,7 +73,7 @@ static size_t count_right(const real *logits, size_t count, int real_images) {
 static const real *judge(unit_state *s, const real *images, size_t count) {
     s->discriminator.input = images;
     return network_forward(&s->discriminator, &s->model->discriminator, s->backend, s->unit->weights, NULL,
-                           count, s->scratch);
+                           count, &s->work);
 }
 
 /*
@@ -86,7 +86,7 @@ static real *judge_backward(unit_state *s, const real *logits, size_t count, dou
     loss_backward(s->buffers[0], logits, count, target, 1.0 / (double)s->unit->count);
     return network_backward(&s->discriminator, &s->model->discriminator, s->backend, s->unit->weights,
                             own_loss ? s->result->gradient : NULL, !own_loss, s->buffers[0], s->buffers[1],
-                            count, s->scratch);
+                            count, &s->work);
 }
 
 /* Learns from real images first … first + count - 1 of the unit. */
@@ -117,8 +117,8 @@ static void fake_pass(unit_state *s, size_t first, size_t count) {
         dcgan_noise(unit->seed, (uint32_t)(unit->position + first + i), unit->iteration, DCGAN_STREAM_UNIT,
                     latent, s->latent + i * latent);
     s->generator.input = s->latent;
-    fake = network_forward(&s->generator, &s->model->generator, s->backend, unit->weights, NULL, count,
-                           s->scratch);
+    fake =
+        network_forward(&s->generator, &s->model->generator, s->backend, unit->weights, NULL, count, &s->work);
     logits = judge(s, fake, count);
 
     s->result->loss_d += loss_fake(logits, count);
@@ -131,7 +131,7 @@ static void fake_pass(unit_state *s, size_t first, size_t count) {
     dfake = judge_backward(s, logits, count, 1.0, 0);
     other = dfake == s->buffers[0] ? s->buffers[1] : s->buffers[0];
     network_backward(&s->generator, &s->model->generator, s->backend, unit->weights, s->result->gradient, 0,
-                     dfake, other, count, s->scratch);
+                     dfake, other, count, &s->work);
 }
 
 /* Asks the caller whether to go on. */
@@ -175,10 +175,11 @@ static dcgan_status finish_result(unit_state *s) {
 /* Computes both gradients of a unit at the same weights. The result is undefined on error. */
 dcgan_status dcgan_unit_gradients(const dcgan_model *model, const dcgan_unit *unit, dcgan_unit_result *result,
                                   void *workspace, size_t workspace_bytes) {
-    unit_state state = {.model = model, .backend = &dcgan_backend_blas, .unit = unit, .result = result};
+    unit_state state = {.model = model, .backend = &dcgan_backend_cpu, .unit = unit, .result = result};
     dcgan_arena arena = arena_begin(workspace);
     dcgan_status status;
     size_t needed;
+    pool threads;
 
     if (!unit->weights || !unit->images || !workspace || unit->count < 1 || unit->threads < 1 ||
         !result->gradient || !result->statistics)
@@ -189,10 +190,13 @@ dcgan_status dcgan_unit_gradients(const dcgan_model *model, const dcgan_unit *un
         return DCGAN_WORKSPACE;
     take_state(&state, &arena, unit->batch);
 
-    openblas_set_num_threads(unit->threads);
+    openblas_set_num_threads(1); /* each of ours calls it for itself */
+    pool_start(&threads, unit->threads);
+    state.work.pool = &threads;
     memset(result->gradient, 0, model->parameter_count * sizeof(real));
     memset(state.statistics_sums, 0, model->statistics_count * sizeof(double));
     result->loss_d = result->loss_g = result->accuracy_real = result->accuracy_fake = 0;
     status = run_minibatches(&state);
+    pool_stop(&threads);
     return status == DCGAN_OK ? finish_result(&state) : status;
 }

@@ -39,7 +39,9 @@
 #define TRIES 4
 #define TOLERANCE 1e-6
 
-static const dcgan_backend *const backends[] = {&dcgan_backend_naive, &dcgan_backend_blas};
+static double norm_scratch[1 << 16];
+static const dcgan_work work = {.scratch = norm_scratch};
+static const dcgan_backend *const backends[] = {&dcgan_backend_naive, &dcgan_backend_cpu};
 static uint64_t test_seed = 1, random_state;
 
 /* ---- data ------------------------------------------------------------------------------------------ */
@@ -127,11 +129,13 @@ typedef struct conv_data {
     dcgan_convolution shape;
     size_t images, small_count, large_count, weight_count;
     double *small, *large, *weights, *scratch; /* inputs, and at the other end the upstream gradient */
+    dcgan_work work;
 } conv_data;
 
 static const struct {
     size_t images, height, width, small, large, stride;
-} conv_cases[] = {{2, 3, 5, 7, 11, 2}, {5, 7, 2, 3, 1, 2}, {3, 1, 1, 7, 5, 1}, {2, 2, 3, 5, 7, 1}};
+} conv_cases[] = {
+    {2, 3, 5, 7, 11, 2}, {5, 7, 2, 3, 1, 2}, {3, 1, 1, 7, 5, 1}, {2, 2, 3, 5, 7, 1}, {2, 4, 8, 32, 16, 2}};
 
 static conv_data open_conv(const dcgan_backend *backend, size_t n) {
     size_t two = conv_cases[n].stride == 2, h = conv_cases[n].height, w = conv_cases[n].width;
@@ -151,7 +155,8 @@ static conv_data open_conv(const dcgan_backend *backend, size_t n) {
     d.small = numbers(d.small_count, 0, 1);
     d.large = numbers(d.large_count, 0, 1);
     d.weights = numbers(d.weight_count, 0, 1);
-    d.scratch = numbers(dcgan_backend_blas.scratch_count(&d.shape), 0, 1);
+    d.scratch = numbers(dcgan_backend_cpu.scratch_count(&d.shape, d.images), 0, 1);
+    d.work.scratch = d.scratch;
     return d;
 }
 
@@ -163,7 +168,7 @@ static void close_conv(conv_data *d) {
 static double convolution_scalar(void *context) {
     const conv_data *d = context;
     double *y = numbers(d->small_count, 0, 1), sum;
-    d->backend->convolution(y, d->large, d->weights, d->images, &d->shape, d->scratch);
+    d->backend->convolution(y, d->large, d->weights, d->images, &d->shape, &d->work);
     sum = inner(y, d->small, d->small_count);
     free(y);
     return sum;
@@ -173,7 +178,7 @@ static double convolution_scalar(void *context) {
 static double transposed_scalar(void *context) {
     const conv_data *d = context;
     double *x = numbers(d->large_count, 0, 1), sum;
-    d->backend->transposed_convolution(x, d->small, d->weights, d->images, &d->shape, d->scratch);
+    d->backend->transposed_convolution(x, d->small, d->weights, d->images, &d->shape, &d->work);
     sum = inner(x, d->large, d->large_count);
     free(x);
     return sum;
@@ -184,9 +189,9 @@ static void check_conv(const dcgan_backend *b, size_t n) {
     double *dlarge = numbers(d.large_count, 0, 1), *dsmall = numbers(d.small_count, 0, 1);
     double *dweights = calloc(d.weight_count, sizeof *dweights);
 
-    b->transposed_convolution(dlarge, d.small, d.weights, d.images, &d.shape, d.scratch);
-    b->convolution(dsmall, d.large, d.weights, d.images, &d.shape, d.scratch);
-    b->weight_gradient(dweights, d.large, d.small, d.images, &d.shape, d.scratch);
+    b->transposed_convolution(dlarge, d.small, d.weights, d.images, &d.shape, &d.work);
+    b->convolution(dsmall, d.large, d.weights, d.images, &d.shape, &d.work);
+    b->weight_gradient(dweights, d.large, d.small, d.images, &d.shape, &d.work);
     check_gradient("convolution by its input", convolution_scalar, &d, d.large, dlarge, d.large_count, 1e-3);
     check_gradient("convolution by its weights", convolution_scalar, &d, d.weights, dweights, d.weight_count,
                    1e-3);
@@ -235,8 +240,9 @@ static void close_norm(norm_data *d) {
 /* Batch norm in training: through the batch's own moments. */
 static double norm_scalar(void *context) {
     const norm_data *d = context;
-    d->backend->moments(d->mean, d->variance, d->x, d->rows, d->channels);
-    d->backend->normalise(d->y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, d->slope);
+    d->backend->moments(d->mean, d->variance, d->x, d->rows, d->channels, &work);
+    d->backend->normalise(d->y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, d->slope,
+                          &work);
     return inner(d->y, d->upstream, d->count);
 }
 
@@ -246,8 +252,8 @@ static void check_norm(const dcgan_backend *b, size_t rows, size_t channels, dou
     double *dscale = calloc(channels, sizeof *dscale), *dshift = calloc(channels, sizeof *dshift);
 
     norm_scalar(&d);
-    b->normalise_backward(dx, dscale, dshift, d.upstream, d.y, d.x, d.mean, d.variance, d.scale, rows, channels,
-                          slope);
+    b->normalise_backward(dx, dscale, dshift, d.upstream, d.x, d.mean, d.variance, d.scale, d.shift, rows,
+                          channels, slope, &work);
     check_gradient("batch norm by its input", norm_scalar, &d, d.x, dx, d.count, 1e-5);
     check_gradient("batch norm by its scale", norm_scalar, &d, d.scale, dscale, channels, 1e-5);
     check_gradient("batch norm by its shift", norm_scalar, &d, d.shift, dshift, channels, 1e-5);
@@ -281,9 +287,9 @@ static double activation_scalar(void *context) {
     const activation_data *d = context;
     memcpy(d->y, d->x, ACTIVATIONS * sizeof *d->y);
     if (d->tangent)
-        d->backend->hyperbolic_tangent(d->y, ACTIVATIONS);
+        d->backend->hyperbolic_tangent(d->y, ACTIVATIONS, &work);
     else
-        d->backend->rectify(d->y, ACTIVATIONS, 0.2);
+        d->backend->rectify(d->y, ACTIVATIONS, 0.2, &work);
     return inner(d->y, d->upstream, ACTIVATIONS);
 }
 
@@ -295,9 +301,9 @@ static void check_activation(const dcgan_backend *b, int tangent) {
     activation_scalar(&d);
     memcpy(dx, d.upstream, ACTIVATIONS * sizeof *dx);
     if (tangent)
-        b->hyperbolic_tangent_backward(dx, d.y, ACTIVATIONS);
+        b->hyperbolic_tangent_backward(dx, d.y, ACTIVATIONS, &work);
     else
-        b->rectify_backward(dx, d.y, ACTIVATIONS, 0.2);
+        b->rectify_backward(dx, d.y, ACTIVATIONS, 0.2, &work);
     check_gradient(tangent ? "tanh" : "rectifier", activation_scalar, &d, d.x, dx, ACTIVATIONS, 1e-5);
     free(dx), free(d.x), free(d.y), free(d.upstream);
 }

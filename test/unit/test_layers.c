@@ -24,7 +24,9 @@
 
 #define SIZE(array) (sizeof(array) / sizeof *(array))
 
-static const dcgan_backend *const backends[] = {&dcgan_backend_naive, &dcgan_backend_blas};
+static const dcgan_backend *const backends[] = {&dcgan_backend_naive, &dcgan_backend_cpu};
+static float norm_scratch[1 << 16];
+static const dcgan_work work = {.scratch = norm_scratch};
 static uint64_t test_seed = 1, random_state;
 
 /* ---- data ------------------------------------------------------------------------------------------ */
@@ -119,6 +121,7 @@ typedef struct conv_data {
     dcgan_convolution shape;
     size_t images, small_count, large_count, weight_count, scratch_count;
     float *small, *large, *weights, *scratch;
+    dcgan_work work;
 } conv_data;
 
 static dcgan_convolution shape_of(const conv_case *c) {
@@ -140,12 +143,13 @@ static conv_data open_conv(const conv_case *c) {
     d.small_count = c->images * s->small_height * s->small_width * s->small_channels;
     d.large_count = c->images * s->large_height * s->large_width * s->large_channels;
     d.weight_count = 16 * s->small_channels * s->large_channels;
-    d.scratch_count = dcgan_backend_blas.scratch_count(s);
+    d.scratch_count = dcgan_backend_cpu.scratch_count(s, c->images);
     d.small = integers(d.small_count);
     d.large = integers(d.large_count);
     d.weights = integers(d.weight_count);
     d.scratch = filled(d.scratch_count, NAN);
     d.scratch[d.scratch_count] = 99;
+    d.work.scratch = d.scratch;
     return d;
 }
 
@@ -156,28 +160,28 @@ static void close_conv(conv_data *d) {
 
 static float *convolved(const dcgan_backend *b, conv_data *d) {
     float *y = filled(d->small_count, NAN);
-    b->convolution(y, d->large, d->weights, d->images, &d->shape, d->scratch);
+    b->convolution(y, d->large, d->weights, d->images, &d->shape, &d->work);
     return y;
 }
 
 static float *transposed(const dcgan_backend *b, conv_data *d) {
     float *x = filled(d->large_count, NAN);
-    b->transposed_convolution(x, d->small, d->weights, d->images, &d->shape, d->scratch);
+    b->transposed_convolution(x, d->small, d->weights, d->images, &d->shape, &d->work);
     return x;
 }
 
 /* Adds the gradient to a copy of start. */
 static float *weighted(const dcgan_backend *b, conv_data *d, const float *start) {
     float *dw = copy_of(start, d->weight_count);
-    b->weight_gradient(dw, d->large, d->small, d->images, &d->shape, d->scratch);
+    b->weight_gradient(dw, d->large, d->small, d->images, &d->shape, &d->work);
     return dw;
 }
 
 /* Compares the two backends' results and frees them. */
-static void both_same(const char *what, float *naive, float *blas, size_t count) {
-    same(what, blas, naive, count);
+static void both_same(const char *what, float *naive, float *cpu, size_t count) {
+    same(what, cpu, naive, count);
     assert_true(largest(naive, count) < 0x1p24); /* or it wouldn't be exact */
-    free(naive), free(blas);
+    free(naive), free(cpu);
 }
 
 static void check_conv_case(const conv_case *c) {
@@ -311,7 +315,7 @@ static norm_data open_norm(size_t n) {
     d.shift = reals(d.channels, 0, 0.5);
     d.mean = filled(d.channels, NAN);
     d.variance = filled(d.channels, NAN);
-    dcgan_backend_naive.moments(d.mean, d.variance, d.x, d.rows, d.channels);
+    dcgan_backend_naive.moments(d.mean, d.variance, d.x, d.rows, d.channels, &work);
     return d;
 }
 
@@ -325,7 +329,7 @@ static void moments_equal_the_plain_ones(void **state) {
         norm_data d = open_norm(n);
         float *mean = filled(d.channels, NAN), *variance = filled(d.channels, NAN);
         mean[d.channels] = variance[d.channels] = 99;
-        dcgan_backend_blas.moments(mean, variance, d.x, d.rows, d.channels);
+        dcgan_backend_cpu.moments(mean, variance, d.x, d.rows, d.channels, &work);
         close_to("mean", mean, d.mean, d.channels, 1e-6);
         close_to("variance", variance, d.variance, d.channels, 1e-6);
         assert_true(mean[d.channels] == 99 && variance[d.channels] == 99);
@@ -344,7 +348,7 @@ static void moments_do_not_cancel(void **state) {
     float mean, variance;
     (void)state;
     for (size_t b = 0; b < 2; b++) {
-        backends[b]->moments(&mean, &variance, x, 3, 1);
+        backends[b]->moments(&mean, &variance, x, 3, 1, &work);
         assert_true(mean == 10000);
         assert_true(fabs((double)variance - 2.0 / 3) <= 1e-7);
     }
@@ -352,7 +356,7 @@ static void moments_do_not_cancel(void **state) {
 
 static float *normalised(const dcgan_backend *b, const norm_data *d, float slope) {
     float *y = filled(d->count, NAN);
-    b->normalise(y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, slope);
+    b->normalise(y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, slope, &work);
     return y;
 }
 
@@ -367,14 +371,14 @@ static double norm_tolerance(const norm_data *d) {
 static void check_normalise(size_t n, float slope) {
     norm_data d = open_norm(n);
     float *expected = normalised(&dcgan_backend_naive, &d, slope),
-          *y = normalised(&dcgan_backend_blas, &d, slope);
+          *y = normalised(&dcgan_backend_cpu, &d, slope);
 
     close_to("normalise", y, expected, d.count, norm_tolerance(&d));
     if (slope > 0)
         says_something("normalise", expected, d.count);
     free(y);
     y = copy_of(d.x, d.count);
-    dcgan_backend_blas.normalise(y, y, d.mean, d.variance, d.scale, d.shift, d.rows, d.channels, slope);
+    dcgan_backend_cpu.normalise(y, y, d.mean, d.variance, d.scale, d.shift, d.rows, d.channels, slope, &work);
     close_to("normalise in place", y, expected, d.count, norm_tolerance(&d));
     free(y), free(expected);
     close_norm(&d);
@@ -394,7 +398,7 @@ static void normalise_as_computed_by_hand(void **state) {
     float y[2];
     (void)state;
     for (size_t b = 0; b < 2; b++) {
-        backends[b]->normalise(y, x, mean, variance, scale, shift, 1, 2, 0.25f);
+        backends[b]->normalise(y, x, mean, variance, scale, shift, 1, 2, 0.25f, &work);
         assert_true(fabs((double)y[0] - (4 / sqrt(1e-5) - 1)) <= 1e-3);
         assert_true(fabs((double)y[1] + 1.25) <= 1e-6);
     }
@@ -405,11 +409,10 @@ typedef struct norm_gradient {
 } norm_gradient;
 
 /* Runs backward; dscale and dshift start at 1 and 2. */
-static norm_gradient normalise_gradient(const dcgan_backend *b, const norm_data *d, const float *y,
-                                        float slope) {
+static norm_gradient normalise_gradient(const dcgan_backend *b, const norm_data *d, float slope) {
     norm_gradient g = {filled(d->count, NAN), filled(d->channels, 1), filled(d->channels, 2)};
-    b->normalise_backward(g.dx, g.dscale, g.dshift, d->dy, y, d->x, d->mean, d->variance, d->scale, d->rows,
-                          d->channels, slope);
+    b->normalise_backward(g.dx, g.dscale, g.dshift, d->dy, d->x, d->mean, d->variance, d->scale, d->shift,
+                          d->rows, d->channels, slope, &work);
     return g;
 }
 
@@ -418,13 +421,13 @@ static void free_gradient(norm_gradient *g) {
 }
 
 /* dx may be dy, dscale and dshift may be null: the same dx has to come out, to the bit. */
-static void check_variants(const dcgan_backend *b, const norm_data *d, const float *y, float slope,
+static void check_variants(const dcgan_backend *b, const norm_data *d, float slope,
                            const norm_gradient *expected) {
     for (int wanted = 0; wanted < 4; wanted++) {
         float *dx = copy_of(d->dy, d->count), *dscale = filled(d->channels, 1),
               *dshift = filled(d->channels, 2);
-        b->normalise_backward(dx, wanted & 1 ? dscale : NULL, wanted & 2 ? dshift : NULL, dx, y, d->x, d->mean,
-                              d->variance, d->scale, d->rows, d->channels, slope);
+        b->normalise_backward(dx, wanted & 1 ? dscale : NULL, wanted & 2 ? dshift : NULL, dx, d->x, d->mean,
+                              d->variance, d->scale, d->shift, d->rows, d->channels, slope, &work);
         assert_memory_equal(dx, expected->dx, d->count * sizeof *dx);
         if (wanted & 1)
             assert_memory_equal(dscale, expected->dscale, d->channels * sizeof *dscale);
@@ -436,19 +439,18 @@ static void check_variants(const dcgan_backend *b, const norm_data *d, const flo
 
 static void check_normalise_backward(size_t n, float slope) {
     norm_data d = open_norm(n);
-    float *y = normalised(&dcgan_backend_naive, &d, slope);
-    norm_gradient naive = normalise_gradient(&dcgan_backend_naive, &d, y, slope);
-    norm_gradient blas = normalise_gradient(&dcgan_backend_blas, &d, y, slope);
+    norm_gradient naive = normalise_gradient(&dcgan_backend_naive, &d, slope);
+    norm_gradient cpu = normalise_gradient(&dcgan_backend_cpu, &d, slope);
     double sums = 1e-6 * (double)d.rows + 1e-5;
 
-    close_to("dx", blas.dx, naive.dx, d.count, norm_tolerance(&d));
-    close_to("dscale", blas.dscale, naive.dscale, d.channels, sums);
-    close_to("dshift", blas.dshift, naive.dshift, d.channels, sums);
+    close_to("dx", cpu.dx, naive.dx, d.count, norm_tolerance(&d));
+    close_to("dscale", cpu.dscale, naive.dscale, d.channels, sums);
+    close_to("dshift", cpu.dshift, naive.dshift, d.channels, sums);
     if (d.rows > 2)
         says_something("dx", naive.dx, d.count);
-    check_variants(&dcgan_backend_naive, &d, y, slope, &naive);
-    check_variants(&dcgan_backend_blas, &d, y, slope, &blas);
-    free(y), free_gradient(&naive), free_gradient(&blas);
+    check_variants(&dcgan_backend_naive, &d, slope, &naive);
+    check_variants(&dcgan_backend_cpu, &d, slope, &cpu);
+    free_gradient(&naive), free_gradient(&cpu);
     close_norm(&d);
 }
 
@@ -468,12 +470,12 @@ static void rectify_by_definition(void **state) {
         for (size_t s = 1; s < SIZE(slopes); s++) {
             float y[SIZE(x)], dy[SIZE(x)];
             memcpy(y, x, sizeof x);
-            backends[b]->rectify(y, SIZE(x), slopes[s]);
+            backends[b]->rectify(y, SIZE(x), slopes[s], &work);
             for (size_t i = 0; i < SIZE(x); i++) {
                 dy[i] = (float)i + 1;
                 assert_true(y[i] == (x[i] > 0 ? x[i] : slopes[s] * x[i]));
             }
-            backends[b]->rectify_backward(dy, y, SIZE(x), slopes[s]);
+            backends[b]->rectify_backward(dy, y, SIZE(x), slopes[s], &work);
             for (size_t i = 0; i < SIZE(x); i++)
                 assert_true(dy[i] == ((float)i + 1) * (x[i] > 0 ? 1 : slopes[s]));
         }
@@ -487,10 +489,10 @@ static void activations_equal_the_plain_ones(void **state) {
     for (size_t b = 0; b < 2; b++) {
         y[b] = copy_of(x, COUNT), t[b] = copy_of(x, COUNT);
         dy[b] = copy_of(upstream, COUNT), dt[b] = copy_of(upstream, COUNT);
-        backends[b]->rectify(y[b], COUNT, 0.2f);
-        backends[b]->rectify_backward(dy[b], y[b], COUNT, 0.2f);
-        backends[b]->hyperbolic_tangent(t[b], COUNT);
-        backends[b]->hyperbolic_tangent_backward(dt[b], t[0], COUNT);
+        backends[b]->rectify(y[b], COUNT, 0.2f, &work);
+        backends[b]->rectify_backward(dy[b], y[b], COUNT, 0.2f, &work);
+        backends[b]->hyperbolic_tangent(t[b], COUNT, &work);
+        backends[b]->hyperbolic_tangent_backward(dt[b], t[0], COUNT, &work);
     }
     same("rectify", y[1], y[0], COUNT);
     same("rectify_backward", dy[1], dy[0], COUNT);
@@ -506,10 +508,10 @@ static void hyperbolic_tangent_at_its_ends(void **state) {
     (void)state;
     for (size_t b = 0; b < 2; b++) {
         float x[] = {0, 1e4f, -1e4f, 1, INFINITY}, dy[] = {3, 3, 3, 3, 3};
-        backends[b]->hyperbolic_tangent(x, SIZE(x));
+        backends[b]->hyperbolic_tangent(x, SIZE(x), &work);
         assert_true(x[0] == 0 && x[1] == 1 && x[2] == -1 && x[4] == 1);
         assert_true(fabs((double)x[3] - 0.76159415595576488812) <= 1e-7);
-        backends[b]->hyperbolic_tangent_backward(dy, x, SIZE(x));
+        backends[b]->hyperbolic_tangent_backward(dy, x, SIZE(x), &work);
         assert_true(dy[0] == 3 && dy[1] == 0 && dy[2] == 0 && dy[4] == 0);
         assert_true(fabs((double)dy[3] - 3 * 0.41997434161402606939) <= 1e-6);
     }
@@ -521,15 +523,15 @@ static void no_layer_swallows_nan(void **state) {
     (void)state;
     for (size_t b = 0; b < 2; b++)
         for (size_t s = 0; s < SIZE(slopes); s++) {
-            y = NAN, backends[b]->rectify(&y, 1, slopes[s]);
+            y = NAN, backends[b]->rectify(&y, 1, slopes[s], &work);
             assert_true(isnan(y));
-            y = NAN, backends[b]->rectify_backward(&y, &zero, 1, slopes[s]);
+            y = NAN, backends[b]->rectify_backward(&y, &zero, 1, slopes[s], &work);
             assert_true(isnan(y));
-            y = NAN, backends[b]->hyperbolic_tangent(&y, 1);
+            y = NAN, backends[b]->hyperbolic_tangent(&y, 1, &work);
             assert_true(isnan(y));
-            backends[b]->normalise(&y, &nan, &zero, &one, &scale, &shift, 1, 1, slopes[s]);
+            backends[b]->normalise(&y, &nan, &zero, &one, &scale, &shift, 1, 1, slopes[s], &work);
             assert_true(isnan(y));
-            backends[b]->moments(&mean, &variance, &nan, 1, 1);
+            backends[b]->moments(&mean, &variance, &nan, 1, 1, &work);
             assert_true(isnan(mean) && isnan(variance));
         }
 }
@@ -728,7 +730,7 @@ static void moments_of(const dcgan_model *model, float *const *values, size_t fi
     for (size_t o = 0, i = 0, c; o < model->statistics_count; o += 2 * c, i++) {
         c = norm_at(model, o, &layer, &discriminator);
         assert_true(c > 0);
-        dcgan_backend_naive.moments(statistics + o, statistics + o + c, values[i] + first * c, rows, c);
+        dcgan_backend_naive.moments(statistics + o, statistics + o + c, values[i] + first * c, rows, c, &work);
     }
 }
 

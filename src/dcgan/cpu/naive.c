@@ -22,16 +22,16 @@ static int large_pixel(const dcgan_convolution *s, size_t n, size_t i, size_t j,
     return 1;
 }
 
-static size_t scratch_count(const dcgan_convolution *s) {
-    (void)s;
+static size_t scratch_count(const dcgan_convolution *s, size_t images) {
+    (void)s, (void)images;
     return 0;
 }
 
 static void convolution(real *small, const real *large, const real *weights, size_t images,
-                        const dcgan_convolution *s, real *scratch) {
+                        const dcgan_convolution *s, const dcgan_work *work) {
     size_t o;
 
-    (void)scratch;
+    (void)work;
     for (size_t n = 0; n < images; n++)
         for (size_t i = 0; i < s->small_height; i++)
             for (size_t j = 0; j < s->small_width; j++)
@@ -65,8 +65,8 @@ static double receive(const real *small, const real *weights, size_t n, size_t u
 }
 
 static void transposed_convolution(real *large, const real *small, const real *weights, size_t images,
-                                   const dcgan_convolution *s, real *scratch) {
-    (void)scratch;
+                                   const dcgan_convolution *s, const dcgan_work *work) {
+    (void)work;
     for (size_t n = 0; n < images; n++)
         for (size_t u = 0; u < s->large_height; u++)
             for (size_t v = 0; v < s->large_width; v++)
@@ -76,10 +76,10 @@ static void transposed_convolution(real *large, const real *small, const real *w
 }
 
 static void weight_gradient(real *dweights, const real *large, const real *small, size_t images,
-                            const dcgan_convolution *s, real *scratch) {
+                            const dcgan_convolution *s, const dcgan_work *work) {
     size_t o;
 
-    (void)scratch;
+    (void)work;
     for (size_t b = 0; b < s->small_channels; b++)
         for (size_t k = 0; k < 16; k++)
             for (size_t a = 0; a < s->large_channels; a++) {
@@ -96,7 +96,9 @@ static void weight_gradient(real *dweights, const real *large, const real *small
             }
 }
 
-static void moments(real *mean, real *variance, const real *x, size_t rows, size_t channels) {
+static void moments(real *mean, real *variance, const real *x, size_t rows, size_t channels,
+                    const dcgan_work *work) {
+    (void)work;
     for (size_t c = 0; c < channels; c++) {
         double m = 0, v = 0;
         for (size_t r = 0; r < rows; r++)
@@ -108,29 +110,36 @@ static void moments(real *mean, real *variance, const real *x, size_t rows, size
     }
 }
 
+/* Computes the activation's input: normalised, scaled, shifted. */
+static double line(double x, real mean, real variance, real scale, real shift) {
+    return (double)scale * (x - (double)mean) / sqrt((double)variance + DCGAN_NORM_EPSILON) + (double)shift;
+}
+
 static void normalise(real *y, const real *x, const real *mean, const real *variance, const real *scale,
-                      const real *shift, size_t rows, size_t channels, real slope) {
+                      const real *shift, size_t rows, size_t channels, real slope, const dcgan_work *work) {
+    (void)work;
     for (size_t i = 0; i < rows * channels; i++) {
         size_t c = i % channels;
-        double v = (double)scale[c] * ((double)x[i] - (double)mean[c]) /
-                       sqrt((double)variance[c] + DCGAN_NORM_EPSILON) +
-                   (double)shift[c];
+        double v = line((double)x[i], mean[c], variance[c], scale[c], shift[c]);
         y[i] = (real)(v > 0 ? v : (double)slope * v);
     }
 }
 
-static void normalise_backward(real *dx, real *dscale, real *dshift, const real *dy, const real *y,
-                               const real *x, const real *mean, const real *variance, const real *scale,
-                               size_t rows, size_t channels, real slope) {
+static void normalise_backward(real *dx, real *dscale, real *dshift, const real *dy, const real *x,
+                               const real *mean, const real *variance, const real *scale, const real *shift,
+                               size_t rows, size_t channels, real slope, const dcgan_work *work) {
+    (void)work;
     for (size_t c = 0; c < channels; c++) {
         double inverse = 1 / sqrt((double)variance[c] + DCGAN_NORM_EPSILON), sum = 0, sum_x = 0;
         for (size_t i = c; i < rows * channels; i += channels) {
-            double dv = (double)dy[i] * (y[i] > 0 ? 1 : (double)slope);
+            double dv = (double)dy[i] *
+                        (line((double)x[i], mean[c], variance[c], scale[c], shift[c]) > 0 ? 1 : (double)slope);
             sum += dv;
             sum_x += dv * ((double)x[i] - (double)mean[c]) * inverse;
         }
         for (size_t i = c; i < rows * channels; i += channels) {
-            double dv = (double)dy[i] * (y[i] > 0 ? 1 : (double)slope);
+            double dv = (double)dy[i] *
+                        (line((double)x[i], mean[c], variance[c], scale[c], shift[c]) > 0 ? 1 : (double)slope);
             double normalised = ((double)x[i] - (double)mean[c]) * inverse;
             dx[i] = (real)((double)scale[c] * inverse *
                            (dv - sum / (double)rows - normalised * sum_x / (double)rows));
@@ -142,24 +151,28 @@ static void normalise_backward(real *dx, real *dscale, real *dshift, const real 
     }
 }
 
-static void rectify(real *x, size_t count, real slope) {
+static void rectify(real *x, size_t count, real slope, const dcgan_work *work) {
+    (void)work;
     for (size_t i = 0; i < count; i++)
         if (!(x[i] > 0))
             x[i] *= slope;
 }
 
-static void rectify_backward(real *dy, const real *y, size_t count, real slope) {
+static void rectify_backward(real *dy, const real *y, size_t count, real slope, const dcgan_work *work) {
+    (void)work;
     for (size_t i = 0; i < count; i++)
         if (!(y[i] > 0))
             dy[i] *= slope;
 }
 
-static void hyperbolic_tangent(real *x, size_t count) {
+static void hyperbolic_tangent(real *x, size_t count, const dcgan_work *work) {
+    (void)work;
     for (size_t i = 0; i < count; i++)
         x[i] = (real)tanh((double)x[i]);
 }
 
-static void hyperbolic_tangent_backward(real *dy, const real *y, size_t count) {
+static void hyperbolic_tangent_backward(real *dy, const real *y, size_t count, const dcgan_work *work) {
+    (void)work;
     for (size_t i = 0; i < count; i++)
         dy[i] = (real)((double)dy[i] * (1 - (double)y[i] * (double)y[i]));
 }

@@ -1,0 +1,43 @@
+/*
+ * pool.h - threads that share out the tasks of one operation after the other
+ *
+ * An operation is cut into tasks that write to different memory, always into the same tasks however many
+ * threads there are. So results have the same bits for every number of threads.
+ */
+#ifndef DCGAN_POOL_H
+#define DCGAN_POOL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#define POOL_MAX_THREADS 64
+
+typedef void (*pool_task)(void *context, size_t task);
+
+typedef struct pool {
+    int helpers; /* threads beside the caller's */
+    pthread_t threads[POOL_MAX_THREADS - 1];
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    /* the operation at hand */
+    pool_task function;
+    void *context;
+    size_t tasks;
+    atomic_size_t next;    /* the next task that nobody has taken */
+    atomic_int resting;    /* helpers that have found no more tasks */
+    atomic_uint operation; /* counts operations; a change is what helpers wait for */
+    atomic_int stopping;
+} pool;
+
+/* Starts threads - 1 helpers; with fewer than that if the system gives no more. */
+void pool_start(pool *p, int threads);
+
+/* Ends the helpers. */
+void pool_stop(pool *p);
+
+/* Calls function(context, 0 … tasks - 1), in any order and from any thread of the pool; returns when all have
+ * returned. p may be NULL: the caller does them all. */
+void pool_run(pool *p, size_t tasks, pool_task function, void *context);
+
+#endif
