@@ -18,7 +18,7 @@ jobs=${JOBS:-$(nproc)}
 only=${1:-}
 cflags=(-std=gnu11 -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off)
 libraries=(-lcmocka -lopenblas -lm)
-tests=(random model layers gradients unit)
+tests=(random model layers winograd winograd_double gradients unit)
 export GANN_FIXTURES=$root/test/fixture
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/gann_mutation.XXXXXX")
@@ -130,44 +130,69 @@ mutant cpu/im2col.c layers 'padding below' 'start + 4 - padding > size ? size + 
 mutant cpu/im2col.c layers 'border not cleared' 'memset(patches, 0, 16 * a * sizeof *patches)' '(void)0'
 mutant cpu/im2col.c layers 'image not cleared' 'memset(large, 0, large_of(s) * sizeof *large);' ''
 mutant cpu/im2col.c layers 'overlapping patches overwritten' 'to[k] += from[k]' 'to[k] = from[k]'
-mutant cpu/im2col.c layers 'weight gradient overwritten' 'patches, (int)k, 1, dweights' 'patches, (int)k, 0, dweights'
-mutant cpu/im2col.c layers 'convolution added to what was there' 'weights,
-             (int)k, 0, small' 'weights,
-             (int)k, 1, small'
+mutant cpu/im2col.c layers 'weight gradient overwritten' '(int)c->depth, 1, c->dweights' '(int)c->depth, 0, c->dweights'
+mutant cpu/im2col.c layers 'convolution added to what was there' '(int)c->depth, 0, c->to_small' '(int)c->depth, 1, c->to_small'
 mutant cpu/im2col.c layers 'small matrix not transposed in the weight gradient' \
-	'CblasTrans, CblasNoTrans, (int)b' 'CblasNoTrans, CblasNoTrans, (int)b'
+	'CblasTrans, CblasNoTrans, (int)count' 'CblasNoTrans, CblasNoTrans, (int)count'
 mutant cpu/im2col.c layers 'weights not transposed in the convolution' 'CblasRowMajor, CblasNoTrans, CblasTrans' 'CblasRowMajor, CblasNoTrans, CblasNoTrans'
 mutant cpu/im2col.c layers 'every block of the convolution written over the first' \
-	'small + n * pixels_of(s) * b, (int)b);
-    }
-}
-
-static void transposed' 'small, (int)b);
-    }
-}
-
-static void transposed'
-mutant cpu/im2col.c layers 'every block of the transposed convolution written over the first' \
-	'large + (n + m) * large_of(s)' 'large + m * large_of(s)'
+	'c.to_small = small + n * c.pixels * s->small_channels;' 'c.to_small = small;'
+mutant cpu/im2col.c layers 'every block of the transposed convolution written over the first' 'c.to_large = large + n * large_of(s);' 'c.to_large = large;'
+mutant cpu/im2col.c layers 'every group of the transposed convolution written over the first' \
+	'add_patches(c->to_large + (first + n) * large_of(c->shape)' 'add_patches(c->to_large + n * large_of(c->shape)'
+mutant cpu/im2col.c layers 'outputs after the first group get no gradient' '(s->small_channels + GROUP_OUTPUTS - 1) / GROUP_OUTPUTS' '1'
 mutant cpu/im2col.c layers 'stride across is always 2' \
 	'clip(s->stride, j, s->padding, s->large_width, &x0, &x1);
             if' 'clip(2, j, s->padding, s->large_width, &x0, &x1);
             if'
 
-mutant cpu/layers.c layers 'unbiased variance' '(real)(square[c] / (double)rows)' '(real)(square[c] / (double)(rows - 1))'
-mutant cpu/layers.c layers 'the second block of channels has the moments of the first' \
-	'moments_block(mean + c, variance + c, x + c,' 'moments_block(mean + c, variance + c, x,'
-mutant cpu/layers.c layers 'no epsilon in normalise' \
-	'(double)scale[first + c] / sqrt((double)variance[first + c] + DCGAN_NORM_EPSILON)' \
-	'(double)scale[first + c] / sqrt((double)variance[first + c])'
-mutant cpu/layers.c layers 'ten times the epsilon in normalise_backward' \
-	'(real)(1 / sqrt((double)variance[first + c] + DCGAN_NORM_EPSILON))' \
-	'(real)(1 / sqrt((double)variance[first + c] + 10 * DCGAN_NORM_EPSILON))'
-mutant cpu/layers.c layers 'sign of the offset' '(double)shift[first + c] - f' '(double)shift[first + c] + f'
-mutant cpu/layers.c layers 'mean of dv not subtracted' '(dv - mean_dv[c] - normalised' '(dv - normalised'
-mutant cpu/layers.c layers 'sign of the variance term' '- normalised * mean_dvx[c]' '+ normalised * mean_dvx[c]'
-mutant cpu/layers.c layers 'dscale overwritten' 'dscale[first + c] +=' 'dscale[first + c] ='
-mutant cpu/layers.c layers 'dshift overwritten' 'dshift[first + c] +=' 'dshift[first + c] ='
+mutant cpu/winograd.c winograd 'the last block takes images that are not there' 'size_t count = images - n < block ? images - n : block;
+        w.rows = count * w.tiles;
+        w.input = small + n * w.small_count;
+        w.output = large' 'size_t count = block;
+        w.rows = count * w.tiles;
+        w.input = small + n * w.small_count;
+        w.output = large'
+mutant cpu/winograd.c winograd 'every block read from the first image' 'w.input = large + n * w.large_count;
+        w.output' 'w.input = large;
+        w.output'
+mutant cpu/winograd.c winograd 'every slice is the first' 'w->first < columns; w->first += slice' 'w->first < slice; w->first += slice'
+mutant cpu/winograd.c winograd 'panels of a slice share their weights' 'w->first + panel * w->kernels->columns, w->shape);
+}
+
+static void input_panel' 'w->first, w->shape);
+}
+
+static void input_panel'
+mutant cpu/winograd.c winograd 'takes images that are not whole tiles' 's->small_height % KERNEL_TILE == 0 &&' ''
+mutant cpu/kernels_body.h winograd 'a coefficient of the input transform' '2 * d1 - 3 * d2 + d3' '2 * d1 - 2 * d2 + d3'
+mutant cpu/kernels_body.h winograd 'a coefficient of its adjoint' '-2 * p0 - p1 - 3 * p2 - p4' '-2 * p0 - p1 - 2 * p2 - p4'
+mutant cpu/kernels_body.h winograd 'a coefficient of the output transform' 'difference + 8 * m3' 'difference + 4 * m3'
+mutant cpu/kernels_body.h winograd 'a coefficient of its adjoint' '4 * y[2 * step] + 8 * y3' '8 * y[2 * step] + 8 * y3'
+mutant cpu/kernels_body.h winograd 'a coefficient of the weight transform, in the sixth digit' 'sixth0 = g0 * (real)(1.0 / 6)' 'sixth0 = g0 * (real)0.166667'
+mutant cpu/kernels_body.h winograd 'a coefficient of its adjoint' '(u2 + 2 * u3)' '(u2 + u3)'
+mutant cpu/kernels_body.h winograd 'the border of the image is the pixel before' 'quarter % 2 - 1; /* huge' 'quarter % 2; /* huge'
+mutant cpu/kernels_body.h winograd 'overlapping tiles overwritten' 'store(to, load(to) + d[p])' 'store(to, d[p])'
+mutant cpu/kernels_body.h winograd 'weight gradient overwritten' 'store(to + 2 * a + c, load(to + 2 * a + c) + u[1])' 'store(to + 2 * a + c, u[1])'
+mutant cpu/kernels_body.h winograd 'rows of the last block of sums forgotten' 'rows / blocks + (block < rows % blocks)' 'rows / blocks'
+mutant pool.c winograd 'the first task is never done' 'atomic_store(&p->next, 0)' 'atomic_store(&p->next, 1)'
+
+mutant cpu/layers.c layers 'unbiased variance' '(double)rows, square = total(&n, 1, c) / (double)rows' '(double)rows, square = total(&n, 1, c) / (double)(rows - 1)'
+mutant cpu/layers.c layers 'the second block of channels has the moments of the first' 'n->x + first * n->channels + c, n->x + c' 'n->x + first * n->channels, n->x'
+mutant cpu/layers.c layers 'the pivot forgotten in the mean' '(real)((double)x[c] + shift)' '(real)shift'
+mutant cpu/layers.c layers 'only the first part of the rows counts' 'for (size_t part = 0; part < PARTS; part++)
+        sum' 'for (size_t part = 0; part < 1; part++)
+        sum'
+mutant cpu/layers.c layers 'no epsilon' '(double)variance[c] + DCGAN_NORM_EPSILON' '(double)variance[c]'
+mutant cpu/layers.c layers 'ten times the epsilon' '(double)variance[c] + DCGAN_NORM_EPSILON' '(double)variance[c] + 10 * DCGAN_NORM_EPSILON'
+mutant cpu/layers.c layers 'sign of the offset' '(double)shift[c] - factor' '(double)shift[c] + factor'
+mutant cpu/layers.c layers 'mean of dv not subtracted' '(dv - mean_dv[c] - (x[c]' '(dv - (x[c]'
+mutant cpu/layers.c layers 'sign of the variance term' '- mean_dv[c] - (x[c]' '- mean_dv[c] + (x[c]'
+mutant cpu/layers.c layers 'the slope ignored in the sums' 'dv = v > 0 ? dy[c] : slope * dy[c];
+            sum_dv' 'dv = dy[c];
+            sum_dv'
+mutant cpu/layers.c layers 'dscale overwritten' 'dscale[c] +=' 'dscale[c] ='
+mutant cpu/layers.c layers 'dshift overwritten' 'dshift[c] +=' 'dshift[c] ='
 mutant cpu/layers.c layers 'rectifier ignores its slope' 'x[i] = x[i] > 0 ? x[i] : slope * x[i]' 'x[i] = x[i] > 0 ? x[i] : 0'
 mutant cpu/layers.c layers 'rectifier passes on what it stopped' \
 	'dy[i] = y[i] > 0 ? dy[i] : slope * dy[i];
@@ -181,19 +206,25 @@ mutant cpu/naive.c layers 'weight gradient overwritten' 'a] += (real)sum' 'a] = 
 
 # Names the kind of numbers a test is compiled for.
 kind_of() {
-	if [ "$1" = gradients ]; then echo double; else echo float; fi
+	case $1 in gradients | *_double) echo double ;; *) echo float ;; esac
 }
 
 # Compiles a source below FOLDER into FOLDER's objects: compile FOLDER NAME KIND OBJECTS
 compile() {
-	local define=()
+	local define=() source
 	[ "$3" = double ] && define=(-DDCGAN_DOUBLE)
+	if [ "$2" = cpu/kernels_body.h ]; then # what is compiled are the files that include it
+		for source in cpu/kernels_avx512.c cpu/kernels_avx2.c cpu/kernels_portable.c; do
+			compile "$1" "$source" "$3" "$4" || return
+		done
+		return
+	fi
 	"$cc" "${cflags[@]}" "${define[@]}" -c "$1/src/dcgan/$2" -o "$4/$3/${2//\//_}.o"
 }
 
 compile_test() {
 	local define=()
-	[ "$1" = gradients ] && define=(-DDCGAN_DOUBLE)
+	[ "$(kind_of "$1")" = double ] && define=(-DDCGAN_DOUBLE)
 	"$cc" "${cflags[@]}" "${define[@]}" -c "$work/test/unit/test_$1.c" -o "$work/objects/test_$1.o"
 }
 
