@@ -158,7 +158,7 @@ typedef struct dcgan_unit {
     uint64_t seed;           /* the run's */
     uint32_t iteration;      /* the run's iteration these weights belong to */
     uint64_t position;       /* position of the first image in the run's order */
-    int threads;             /* threads of the BLAS; 1 or more */
+    int threads;             /* to compute with, 1 to 64; the result has the same bits for any number */
     dcgan_progress progress; /* may be NULL */
     void *context;
 } dcgan_unit;
