@@ -1,0 +1,69 @@
+#!/bin/bash
+# Pure compute of one work unit, beside PyTorch doing the same. Runs alternate, so that a machine that gets
+# slower meanwhile is slower for both.
+# shellcheck source=bench/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+pairs=5 seconds=5
+[ -z "$quick" ] || pairs=1 seconds=1
+torch=../shared/bench/torch_step.py
+
+kernels() { "$programs/kernels" --threads "$1" --batch 64 --seconds "$seconds"; }
+median_of() { sed -n 's/^median \([0-9.]*\) .*/\1/p' <<<"$1"; }
+
+no_torch=
+if [ ! -r "$torch" ]; then
+	no_torch="$torch is not there"
+elif ! /usr/bin/python3 -c 'import torch' 2>/dev/null; then
+	no_torch='python3-torch is not installed'
+fi
+
+# Figures that are the median of several runs of the same program.
+report() { # NAME VALUES UNIT DETAILS
+	local median least most
+	read -r median least most < <(tr ' ' '\n' <<<"${2# }" | summary 1)
+	figure "$1" "$median" "$3" "$4, min/median/max $least/$median/$most of $pairs runs"
+}
+
+beside_torch() {
+	local mine='' theirs='' ratios='' m t line path=
+	for ((i = 0; i < pairs; i++)); do
+		line=$(kernels 1)
+		path=${line##*core }
+		m=$(median_of "$line")
+		mine+=" $m"
+		if [ -z "$no_torch" ] && wants torch_images_per_second_1t worker_vs_torch_1t; then
+			t=$(OMP_NUM_THREADS=1 /usr/bin/python3 "$torch" 1 64 "$seconds" | sed -n 's/^bench: [a-z_]* \([0-9.]*\) .*/\1/p')
+			theirs+=" $t"
+			ratios+=" $(calculate "$m / $t")"
+		fi
+	done
+	report worker_images_per_second_1t "$mine" images/s "threads 1, batch 64, path OpenBLAS $path, $seconds s each"
+	if [ -n "$no_torch" ]; then
+		left_out torch_images_per_second_1t "$no_torch"
+		left_out worker_vs_torch_1t "$no_torch"
+	elif [ -n "$theirs" ]; then
+		report torch_images_per_second_1t "$theirs" images/s "threads 1, batch 64, path PyTorch, $seconds s each"
+		report worker_vs_torch_1t "$ratios" times "threads 1, batch 64, path OpenBLAS $path, runs in pairs of $seconds s each"
+	fi
+}
+
+two_threads() {
+	local ones='' twos='' ratios='' one two line path=
+	for ((i = 0; i < (pairs + 1) / 2; i++)); do
+		line=$(kernels 1)
+		one=$(median_of "$line")
+		line=$(kernels 2)
+		two=$(median_of "$line")
+		path=${line##*core }
+		ones+=" $one"
+		twos+=" $two"
+		ratios+=" $(calculate "$two / $one")"
+	done
+	pairs=$(((pairs + 1) / 2))
+	report worker_images_per_second_2t "$twos" images/s "threads 2, batch 64, path OpenBLAS $path, $seconds s each"
+	report worker_thread_scaling_2t "$ratios" times "threads 2 beside 1, batch 64, path OpenBLAS $path, runs in pairs"
+}
+
+! wants worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t || beside_torch
+! wants worker_images_per_second_2t worker_thread_scaling_2t || two_threads

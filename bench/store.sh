@@ -1,0 +1,49 @@
+#!/bin/bash
+# What the server does with a full-size model: uploads, downloads, the step, and how soon the next iteration is
+# there. A student that computes nothing feeds it.
+# shellcheck source=bench/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+iterations=6 reactions=12
+[ -z "$quick" ] || iterations=2 reactions=3
+
+bench_server durable
+uri=$(sql "SELECT gan_enroll('feeder', '127.0.0.1')")
+samples() { sed -n "s/^$1 //p" <<<"$2"; }
+
+# report NAME SAMPLES UNIT FACTOR DETAILS
+report() {
+	local median least most
+	read -r median least most < <(summary "$4" <<<"$2")
+	figure "$1" "$median" "$3" "$5, $server_says, min/median/max $least/$median/$most of $(wc -l <<<"$2")"
+}
+
+# transfer FIGURE KIND: both ways of moving the shards
+transfer() {
+	local median least most
+	read -r median least most < <(samples "$2_one_by_one" "$fed" | summary 1)
+	report "$1" "$(samples "$2" "$fed")" s 1 "6342272 parameters, TCP, one connection, path pipelined; shard by shard $least/$median/$most"
+}
+
+if wants aggregate_seconds_8_units upload_seconds_per_unit weights_download_seconds; then
+	create_run step 'units_per_iteration => 8, images_per_unit => 64, lease_seconds => 600' >/dev/null
+	fed=$("$programs/feed" step "$uri" step 8 "$iterations")
+	sql "SELECT gan_stop()" >/dev/null
+	report aggregate_seconds_8_units "$(samples step "$fed")" s 1 '8 units, 6342272 parameters, one backend'
+	transfer upload_seconds_per_unit upload
+	transfer weights_download_seconds download
+fi
+
+if wants submit_to_next_iteration_ms; then
+	in_background psql -Xq -c 'CALL gan_coordinate(80)'
+	tiny='channels => 1, image_size => 32, latent => 1, generator_features => 1, discriminator_features => 1'
+	create_run tiny "units_per_iteration => 2, images_per_unit => 64, $tiny" >/dev/null
+	small=$("$programs/feed" react "$uri" tiny 2 "$reactions")
+	sql 'SELECT gan_stop()' >/dev/null
+	create_run react 'units_per_iteration => 2, images_per_unit => 64' >/dev/null
+	large=$("$programs/feed" react "$uri" react 2 "$reactions")
+	sql 'SELECT gan_stop()' >/dev/null
+	read -r median least most < <(samples react "$small" | summary 1000)
+	report submit_to_next_iteration_ms "$(samples react "$large")" ms 1000 \
+		"2 units, 6342272 parameters, the step in it; with a network of next to no parameters $least/$median/$most ms"
+fi
