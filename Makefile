@@ -3,6 +3,7 @@
 #   make            builds the extension and the worker
 #   make install    installs the extension into PostgreSQL's folders and gan_worker into $(PREFIX)/bin
 #   make unit       runs the unit tests
+#   make bench      measures: one line a figure (bench/README.md)
 #   make installcheck   runs pg_regress against a running server (PGHOST, PGPORT, PGUSER)
 #
 # scripts/test.sh does all of it, with a server of its own.
@@ -66,3 +67,7 @@ clean-worker:
 
 unit:
 	$(MAKE) -f test/unit/Makefile
+
+.PHONY: bench
+bench:
+	bench/run.sh

@@ -4,7 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 clients=64 workers=60 rate=1000
-rounds=("$rate" full old full old "$rate")
+rounds=("$rate" full old "$rate" full old "$rate" full old)
 if [ -n "$quick" ]; then
 	workers=15
 	rounds=("$rate" full old)

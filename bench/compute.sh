@@ -4,7 +4,7 @@
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-pairs=5 seconds=5
+pairs=5 seconds=4
 [ -z "$quick" ] || pairs=1 seconds=1
 torch=../shared/bench/torch_step.py
 

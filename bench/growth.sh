@@ -3,7 +3,7 @@
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-iterations=200 seconds=170
+iterations=200 seconds=150
 [ -z "$quick" ] || iterations=10 seconds=30
 
 bench_server fast # the size does not depend on fsync, and 20 GB are to be uploaded

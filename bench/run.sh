@@ -13,15 +13,16 @@ set -uo pipefail
 export LC_ALL=C.UTF-8
 umask 022
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+unset MAKEFLAGS MFLAGS MAKELEVEL
 
 # group, seconds it may take at most, its figures
 groups=(
-	'compute 140 worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t worker_images_per_second_2t worker_thread_scaling_2t'
+	'compute 170 worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t worker_images_per_second_2t worker_thread_scaling_2t'
 	'store 90 aggregate_seconds_8_units upload_seconds_per_unit weights_download_seconds submit_to_next_iteration_ms'
 	'claims 90 claim_ms_p50_64_clients claim_ms_p99_64_clients claims_per_second claims_per_second_old_snapshot'
 	'system 150 system_useful_images_per_second_2_workers system_efficiency system_iteration_seconds select1_ms_p99_bystander'
 	'memory 40 worker_peak_rss_mb'
-	'growth 200 db_mb_after_200_iterations'
+	'growth 175 db_mb_after_200_iterations'
 )
 
 names() { printf '%s\n' "${groups[@]}" | cut -d' ' -f3- | tr ' ' '\n'; }
@@ -59,16 +60,28 @@ must() {
 	fi
 }
 
+config=pg_config
+[ ! -x /usr/lib/postgresql/15/bin/pg_config ] || config=/usr/lib/postgresql/15/bin/pg_config
+
+# Tells whether what was built is what the server has.
+is_installed() {
+	local file shared
+	shared=$("$config" --sharedir)/extension
+	cmp -s gannsfriends.so "$("$config" --pkglibdir)/gannsfriends.so" || return
+	for file in gannsfriends.control sql/gannsfriends--*.sql; do
+		cmp -s "$file" "$shared/${file##*/}" || return
+	done
+}
+
 # Builds what a group needs; the server's part goes where the server looks for it.
 build() {
+	local sudo=()
 	must make -f bench/Makefile -j"$(nproc)"
-	[ "$1" != compute ] && [ -z "${installed:-}" ] || return 0
-	local config=pg_config sudo=()
-	[ ! -x /usr/lib/postgresql/15/bin/pg_config ] || config=/usr/lib/postgresql/15/bin/pg_config
-	[ -w "$("$config" --pkglibdir)" ] || sudo=(sudo)
+	[ "$1" != compute ] || return 0
 	must make "PG_CONFIG=$config" -j"$(nproc)" all
+	! is_installed || return 0
+	[ -w "$("$config" --pkglibdir)" ] || sudo=(sudo)
 	must "${sudo[@]}" make "PG_CONFIG=$config" install
-	installed=1
 }
 
 # A group runs in the background, so that a signal to this script is heeded at once. timeout passes signals on
