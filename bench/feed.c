@@ -11,7 +11,7 @@
  * sent at once (libpq's pipeline mode), or each after the last one's answer download S, download_one_by_one S
  * the same of an iteration's weights step S                            seconds of gan_aggregate, its commit in
  * it react S                           from sending an iteration's last submission to holding a unit of the
- * next size ITERATION MB                 of the database, after so many iterations
+ * next size ITERATION MB                 of the database when the units of iteration 1, 2, ... are in
  */
 #include "client.h"
 #include "samples.h"
@@ -264,8 +264,8 @@ static void measure_growth(feed *f, int iterations, double seconds) {
             upload(f, &unit, 1, 1);
             client_submit(f->student, &unit);
         }
+        print_size(f, i); /* at its fullest: all units are in */
         step(f, unit.iteration);
-        print_size(f, i);
     }
 }
 

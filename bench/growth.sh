@@ -14,4 +14,4 @@ read -r _ finished last < <(tail -n 1 <<<"$sizes")
 most=$(awk '{ print $3 }' <<<"$sizes" | summary 1 | cut -d' ' -f3)
 at() { awk -v n="$1" 'NR == n { print $3 }' <<<"$sizes"; }
 half=$(at $(((finished + 1) / 2)))
-figure db_mb_after_200_iterations "$last" MB "after $finished iterations of 4 units, 6342272 parameters; after the first $(at 1), after half of them $half, at most $most, $server_says"
+figure db_mb_after_200_iterations "$last" MB "in iteration $finished of 4 units, 6342272 parameters; in the first $(at 1), in the middle $half, at most $most, $server_says"
