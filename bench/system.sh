@@ -54,8 +54,11 @@ read -r iterations useful span < <(sql "SELECT count(*), sum(images), extract(ep
 }
 speed=$(calculate "$useful / $span")
 pure=$(printf '%s\n' "$before" "$after" | awk '{ sum += $1 } END { printf "%.4g", 2 * sum / NR }')
-figure system_useful_images_per_second_2_workers "$speed" images/s "2 workers of 1 thread, batch 64, 320 images a unit, 2 units an iteration, $images_are, $iterations iterations in $span s, $server_says"
-figure system_efficiency "$(calculate "$speed / $pure")" of_pure_compute "$speed images/s of $pure images/s, which two workers compute when there is nothing else: before $(tr '\n' ' ' <<<"$before"), after $(tr '\n' ' ' <<<"$after")"
+# Whatever else ran on these cores meanwhile is in the figures: then they are worth nothing, and say so.
+quiet=$(paste -d' ' <(echo "$before" | awk '{ s += $1 } END { print s }') <(echo "$after" | awk '{ s += $1 } END { print s }') |
+	awk '{ change = 100 * ($2 / $1 - 1); if (change > 15 || change < -15) printf "DISTURBED, pure compute changed by %.0f %% meanwhile, ", change }')
+figure system_useful_images_per_second_2_workers "$speed" images/s "${quiet}2 workers of 1 thread, batch 64, 320 images a unit, 2 units an iteration, $images_are, $iterations iterations in $span s, $server_says"
+figure system_efficiency "$(calculate "$speed / $pure")" of_pure_compute "$quiet$speed images/s of $pure images/s, which two workers compute when there is nothing else: before $(tr '\n' ' ' <<<"$before"), after $(tr '\n' ' ' <<<"$after")"
 
 # Where an iteration goes, as the server's clock has it: from the last step to the claim, from there to the
 # submission, from a worker's submission to the last one's, from that to the end of the step.
@@ -67,6 +70,6 @@ read -r wall claim unit others step < <(sql "
 		avg(extract(epoch FROM ended_at - last))::numeric(8, 3)
 	FROM i JOIN gan_work_unit u USING (run, iteration)" | tr '|' ' ')
 compute=$(calculate "320 / ($pure / 2)")
-figure system_iteration_seconds "$wall" s "mean; from the step to the claim $claim, from the claim to the submission $unit, of which pure compute would take $compute; waiting for the other worker $others; from the last submission to the end of the step $step"
+figure system_iteration_seconds "$wall" s "${quiet}mean; from the step to the claim $claim, from the claim to the submission $unit, of which pure compute would take $compute; waiting for the other worker $others; from the last submission to the end of the step $step"
 read -r _ p50 _ p99 _ most _ count <<<"$bystander"
-figure select1_ms_p99_bystander "$p99" ms "50 a second beside the training, p50 $p50, max $most, $count of them"
+figure select1_ms_p99_bystander "$p99" ms "${quiet}50 a second beside the training, p50 $p50, max $most, $count of them"
