@@ -29,7 +29,7 @@ beside_torch() {
 	local mine='' theirs='' ratios='' m t line path=
 	for ((i = 0; i < pairs; i++)); do
 		line=$(kernels 1)
-		path=${line##*core }
+		path=${line##*path }
 		m=$(median_of "$line")
 		mine+=" $m"
 		if [ -z "$no_torch" ] && wants torch_images_per_second_1t worker_vs_torch_1t; then
@@ -38,13 +38,13 @@ beside_torch() {
 			ratios+=" $(calculate "$m / $t")"
 		fi
 	done
-	report worker_images_per_second_1t "$mine" images/s "threads 1, batch 64, path OpenBLAS $path, $seconds s each"
+	report worker_images_per_second_1t "$mine" images/s "threads 1, batch 64, path $path, $seconds s each"
 	if [ -n "$no_torch" ]; then
 		left_out torch_images_per_second_1t "$no_torch"
 		left_out worker_vs_torch_1t "$no_torch"
 	elif [ -n "$theirs" ]; then
 		report torch_images_per_second_1t "$theirs" images/s "threads 1, batch 64, path PyTorch, $seconds s each"
-		report worker_vs_torch_1t "$ratios" times "threads 1, batch 64, path OpenBLAS $path, runs in pairs of $seconds s each"
+		report worker_vs_torch_1t "$ratios" times "threads 1, batch 64, path $path, runs in pairs of $seconds s each"
 	fi
 }
 
@@ -55,14 +55,14 @@ two_threads() {
 		one=$(median_of "$line")
 		line=$(kernels 2)
 		two=$(median_of "$line")
-		path=${line##*core }
+		path=${line##*path }
 		ones+=" $one"
 		twos+=" $two"
 		ratios+=" $(calculate "$two / $one")"
 	done
 	pairs=$(((pairs + 1) / 2))
-	report worker_images_per_second_2t "$twos" images/s "threads 2, batch 64, path OpenBLAS $path, $seconds s each"
-	report worker_thread_scaling_2t "$ratios" times "threads 2 beside 1, batch 64, path OpenBLAS $path, runs in pairs"
+	report worker_images_per_second_2t "$twos" images/s "threads 2, batch 64, path $path, $seconds s each"
+	report worker_thread_scaling_2t "$ratios" times "threads 2 beside 1, batch 64, path $path, runs in pairs"
 }
 
 ! wants worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t || beside_torch

@@ -3,11 +3,13 @@
  *
  *   kernels [--threads N] [--batch N] [--seconds S]
  *
- * Prints "median M best B mean A images/s, N units, core C": images a second by the wall clock; the core is the
- * set of kernels that OpenBLAS chose. Random weights and images, nothing but dcgan_unit_gradients.
+ * Prints "median M best B mean A images/s, N units, path P": images a second by the wall clock; the path is how
+ * each layer's convolutions are computed, and the set of kernels that OpenBLAS chose. Random weights and
+ * images, nothing but dcgan_unit_gradients.
  */
 #include "samples.h"
 #include "../src/dcgan/dcgan.h"
+#include "../src/dcgan/cpu/paths.h"
 
 #include <cblas.h>
 #include <getopt.h>
@@ -78,6 +80,20 @@ static double compute(bench *b) {
     return samples_clock() - start;
 }
 
+/* Prints the path of each layer: "G im2col, Winograd (AVX-512) x 3, im2col". */
+static void print_paths(const char *name, const dcgan_network *network) {
+    fputs(name, stdout);
+    for (size_t i = 0, next; i < network->layer_count; i = next) {
+        const char *path = cpu_path_name(&network->layers[i].shape);
+        for (next = i + 1; next < network->layer_count; next++)
+            if (strcmp(cpu_path_name(&network->layers[next].shape), path) != 0)
+                break;
+        printf("%s %s", i ? "," : "", path);
+        if (next - i > 1)
+            printf(" x %zu", next - i);
+    }
+}
+
 int main(int argc, char **argv) {
     static const struct option known[] = {{"threads", required_argument, NULL, 't'},
                                           {"batch", required_argument, NULL, 'b'},
@@ -107,9 +123,11 @@ int main(int argc, char **argv) {
         samples_add(&taken, compute(&b));
     elapsed = samples_clock() - start;
     images = (double)batch;
-    printf("median %.2f best %.2f mean %.2f images/s, %zu units, core %s\n",
-           images / samples_quantile(&taken, 0.5), images / samples_quantile(&taken, 0),
-           images * (double)taken.count / elapsed, taken.count, openblas_get_corename());
+    printf("median %.2f best %.2f mean %.2f images/s, %zu units, path ", images / samples_quantile(&taken, 0.5),
+           images / samples_quantile(&taken, 0), images * (double)taken.count / elapsed, taken.count);
+    print_paths("G", &b.model.generator);
+    print_paths("; D", &b.model.discriminator);
+    printf("; OpenBLAS %s\n", openblas_get_corename());
     samples_free(&taken);
     free((void *)b.unit.weights);
     free((void *)b.unit.images);
