@@ -44,6 +44,8 @@ done
 bystander=$("$programs/bystander" $((seconds - SECONDS + begin > 10 ? seconds - SECONDS + begin : 10)))
 sql "SELECT gan_pause($run)" >/dev/null
 stop_background
+# The coordinator's session outlives its psql, and would be in the way of the pure compute.
+sql "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE 'CALL gan_coordinate%'" >/dev/null
 after=$(pure_compute)
 
 read -r iterations useful span < <(sql "SELECT count(*), sum(images), extract(epoch FROM max(ended_at) - min(started_at))
