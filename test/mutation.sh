@@ -175,7 +175,7 @@ mutant cpu/kernels_body.h winograd 'the border of the image is the pixel before'
 mutant cpu/kernels_body.h winograd 'overlapping tiles overwritten' 'store(to, load(to) + d[p])' 'store(to, d[p])'
 mutant cpu/kernels_body.h winograd 'weight gradient overwritten' 'store(to + 2 * a + c, load(to + 2 * a + c) + u[1])' 'store(to + 2 * a + c, u[1])'
 mutant cpu/kernels_body.h winograd 'rows of the last block of sums forgotten' 'rows / blocks + (block < rows % blocks)' 'rows / blocks'
-mutant pool.c winograd 'the first task is never done' 'atomic_store(&p->next, 0)' 'atomic_store(&p->next, 1)'
+mutant pool.c winograd 'the first task is never done' '*task = (uint32_t)ticket - 1' '*task = (uint32_t)ticket'
 
 mutant cpu/layers.c layers 'unbiased variance' '(double)rows, square = total(&n, 1, c) / (double)rows' '(double)rows, square = total(&n, 1, c) / (double)(rows - 1)'
 mutant cpu/layers.c layers 'the second block of channels has the moments of the first' 'n->x + first * n->channels + c, n->x + c' 'n->x + first * n->channels, n->x'

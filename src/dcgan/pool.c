@@ -2,6 +2,7 @@
  * pool.c - threads that share out the tasks of one operation after the other
  *
  * An operation may last 50 microseconds, so helpers look for the next one in a short loop before they sleep.
+ * Nobody waits for a helper that has not taken a task: it may have lost its processor to another program.
  */
 #include "pool.h"
 
@@ -19,47 +20,64 @@ static void relax(void) {
 #endif
 }
 
+/* Takes a task of the operation at hand; returns 0 if there is none left. Operation and tasks left are one
+ * number, so that who comes late can't take a task of the next operation for one of the last. */
+static int take_task(pool *p, size_t *task) {
+    uint64_t ticket = atomic_load(&p->ticket);
+
+    while ((uint32_t)ticket > 0)
+        if (atomic_compare_exchange_weak(&p->ticket, &ticket, ticket - 1)) {
+            *task = (uint32_t)ticket - 1;
+            return 1;
+        }
+    return 0;
+}
+
 /* Does tasks until none is left. */
 static void do_tasks(pool *p) {
     size_t task;
-    while ((task = atomic_fetch_add(&p->next, 1)) < p->tasks)
+
+    while (take_task(p, &task)) {
         p->function(p->context, task);
+        atomic_fetch_add(&p->finished, 1);
+    }
 }
 
-/* Waits until there is another operation than the last. */
-static void wait_for_operation(pool *p, unsigned last) {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load(&p->operation) != last)
-            return;
+static uint32_t operation(pool *p) {
+    return (uint32_t)(atomic_load(&p->ticket) >> 32);
+}
+
+/* Waits until there is another operation than the last; returns its number. */
+static uint32_t wait_for_operation(pool *p, uint32_t last) {
+    for (int i = 0; i < SPINS && operation(p) == last; i++)
         relax();
+    if (operation(p) == last) {
+        pthread_mutex_lock(&p->mutex);
+        while (operation(p) == last)
+            pthread_cond_wait(&p->wake, &p->mutex);
+        pthread_mutex_unlock(&p->mutex);
     }
-    pthread_mutex_lock(&p->mutex);
-    while (atomic_load(&p->operation) == last)
-        pthread_cond_wait(&p->wake, &p->mutex);
-    pthread_mutex_unlock(&p->mutex);
+    return operation(p);
 }
 
 /* A helper's life. */
 static void *help(void *context) {
     pool *p = context;
-    unsigned last = 0;
+    uint32_t last = 0;
 
     for (;;) {
-        wait_for_operation(p, last);
-        last++;
+        last = wait_for_operation(p, last);
         if (atomic_load(&p->stopping))
             return NULL;
         do_tasks(p);
-        atomic_fetch_add(&p->resting, 1);
     }
 }
 
 /* Announces an operation. The lock makes sure that no helper falls asleep between looking and waiting. */
-static void announce(pool *p) {
+static void announce(pool *p, size_t tasks) {
     pthread_mutex_lock(&p->mutex);
-    atomic_store(&p->next, 0);
-    atomic_store(&p->resting, 0);
-    atomic_fetch_add(&p->operation, 1);
+    atomic_store(&p->finished, 0);
+    atomic_store(&p->ticket, (uint64_t)(operation(p) + 1) << 32 | tasks);
     pthread_cond_broadcast(&p->wake);
     pthread_mutex_unlock(&p->mutex);
 }
@@ -80,7 +98,7 @@ void pool_start(pool *p, int threads) {
 
 void pool_stop(pool *p) {
     atomic_store(&p->stopping, 1);
-    announce(p);
+    announce(p, 0);
     for (int i = 0; i < p->helpers; i++)
         pthread_join(p->threads[i], NULL);
     pthread_cond_destroy(&p->wake);
@@ -88,19 +106,18 @@ void pool_stop(pool *p) {
 }
 
 void pool_run(pool *p, size_t tasks, pool_task function, void *context) {
-    if (!p || p->helpers == 0 || tasks == 1) {
+    if (!p || p->helpers == 0 || tasks < 2 || tasks > UINT32_MAX) {
         for (size_t task = 0; task < tasks; task++)
             function(context, task);
         return;
     }
     p->function = function;
     p->context = context;
-    p->tasks = tasks;
-    announce(p);
+    announce(p, tasks);
     do_tasks(p);
-    for (int looks = 0; atomic_load(&p->resting) < p->helpers; looks++) {
+    for (int looks = 0; atomic_load(&p->finished) < tasks; looks++) {
         relax();
-        if (looks > SPINS) /* a helper has lost its processor to somebody else */
+        if (looks > SPINS) /* a helper has lost its processor in the middle of a task */
             sched_yield();
     }
 }

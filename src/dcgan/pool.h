@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define POOL_MAX_THREADS 64
 
@@ -20,13 +21,11 @@ typedef struct pool {
     pthread_t threads[POOL_MAX_THREADS - 1];
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    /* the operation at hand */
+    /* The operation at hand; it stays as it is until all of its tasks are finished. */
     pool_task function;
     void *context;
-    size_t tasks;
-    atomic_size_t next;    /* the next task that nobody has taken */
-    atomic_int resting;    /* helpers that have found no more tasks */
-    atomic_uint operation; /* counts operations; a change is what helpers wait for */
+    _Atomic uint64_t ticket; /* number of the operation << 32 | tasks that nobody has taken */
+    atomic_size_t finished;  /* tasks */
     atomic_int stopping;
 } pool;
 
