@@ -66,7 +66,7 @@ CREATE TABLE gan_work_unit (
     images         int NOT NULL CHECK (images BETWEEN 1 AND 65536),
     state          text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'claimed', 'done')),
     attempts       int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    replaces       bigint UNIQUE,           -- the unit this one was opened for, because that one stayed locked
+    replaces       bigint,                  -- the unit this one was opened for, because that one stayed locked
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
     opened_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -87,8 +87,9 @@ CREATE TABLE gan_work_unit (
     CHECK (state = 'pending' OR attempts > 0)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
-CREATE INDEX gan_work_unit_iteration ON gan_work_unit (run, iteration, first_position);
-CREATE INDEX gan_work_unit_pending ON gan_work_unit (run, iteration, first_position) WHERE state = 'pending';
+CREATE INDEX gan_work_unit_iteration ON gan_work_unit (run, iteration);
+CREATE INDEX gan_work_unit_pending ON gan_work_unit (run, iteration, first_position) INCLUDE (unit) WHERE state = 'pending';
+CREATE UNIQUE INDEX gan_work_unit_replaces ON gan_work_unit (replaces) WHERE replaces IS NOT NULL;
 CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed'; -- a worker holds one unit at a time
 
 CREATE TABLE gan_history (

@@ -148,6 +148,18 @@ BEGIN
 END
 $$;
 
+-- Names the channel on which a run's workers are woken.
+CREATE FUNCTION gan_channel(run int) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$ SELECT 'gan_run_' || $1 $$;
+
+-- Wakes the workers that wait (docs/protocol.md): at the commit, whoever listens is told to ask again.
+CREATE FUNCTION gan_wake(run int) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+BEGIN
+    PERFORM pg_notify(gan_channel(run), '');
+END
+$$;
+
 CREATE FUNCTION gan_start(run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -162,6 +174,7 @@ BEGIN
     UPDATE gan_run SET state = 'running', iteration_started_at = coalesce(iteration_started_at, statement_timestamp())
         WHERE gan_run.run = r.run;
     PERFORM gan_open_units(r.run);
+    PERFORM gan_wake(r.run);
     RETURN format('run %s ("%s") is running at iteration %s of %s', r.run, r.name, r.iteration, r.target_iterations);
 END
 $$;
@@ -192,6 +205,7 @@ BEGIN
         UPDATE gan_run SET state = 'stopped' WHERE gan_run.run = r.run;
         UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
             WHERE u.run = r.run AND u.state = 'claimed';
+        PERFORM gan_wake(r.run);
     END IF;
     RETURN format('run %s ("%s") is over after %s iterations', r.run, r.name, r.iteration);
 END

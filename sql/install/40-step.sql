@@ -35,6 +35,7 @@ BEGIN
     ELSE
         DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration > $2;
     END IF;
+    PERFORM gan_wake($1);
 END
 $$;
 
@@ -55,6 +56,9 @@ BEGIN
     UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
         FROM over WHERE u.unit = over.unit;
     GET DIAGNOSTICS expired = ROW_COUNT;
+    IF expired > 0 THEN
+        PERFORM gan_wake($1);
+    END IF;
     RETURN expired;
 END
 $$;
@@ -82,6 +86,9 @@ BEGIN
         SELECT u.run, u.iteration, u.first_position, u.images, u.unit FROM gan_work_unit u
         WHERE u.unit IN (SELECT unit FROM overdue EXCEPT SELECT unit FROM free);
     GET DIAGNOSTICS replaced = ROW_COUNT;
+    IF replaced > 0 THEN
+        PERFORM gan_wake($1);
+    END IF;
     RETURN replaced;
 END
 $$;

@@ -62,7 +62,7 @@ static claimed_unit find_claim(Datum unit, Datum token) {
     if (gan_execute(
             "SELECT u.run, u.iteration FROM gan_work_unit u JOIN gan_run r ON r.run = u.run JOIN gan_worker w "
             "ON w.worker = u.worker "
-            "WHERE u.unit = $1 AND u.token = $2 AND u.state = 'claimed' AND u.lease_until > "
+            "WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND u.lease_until > "
             "statement_timestamp() "
             "AND u.iteration = r.iteration AND r.state IN ('running', 'paused') AND w.login = session_user "
             "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)",

@@ -3,17 +3,26 @@
 \pset format unaligned
 \pset tuples_only true
 BEGIN;
-SELECT plan(9);
+SELECT plan(10);
 
 SELECT gan_create_run('claims', seed => 1, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
                       images_per_unit => 5, units_per_iteration => 4096, lease_seconds => 10) AS run \gset
 SELECT gan_start(:run) \g /dev/null
 ANALYZE gan_work_unit;
-PREPARE claim AS SELECT p.unit FROM gan_work_unit p WHERE p.run = $1 AND p.iteration = $2 AND p.state = 'pending' ORDER BY p.first_position LIMIT 1 FOR UPDATE OF p SKIP LOCKED;
 CREATE FUNCTION plan_of(query text) RETURNS text LANGUAGE plpgsql AS
     $$ DECLARE line text; plan text := ''; BEGIN FOR line IN EXECUTE 'EXPLAIN ' || query LOOP plan := plan || line || E'\n'; END LOOP; RETURN plan; END $$;
-SELECT matches(plan_of(format('EXECUTE claim(%s, 0)', :run)), 'Index Scan using gan_work_unit_(pending|iteration)', 'a claim reads an index of this iteration''s units');
-SELECT doesnt_match(plan_of(format('EXECUTE claim(%s, 0)', :run)), 'Seq Scan|Sort', 'and scans or sorts nothing');
+-- The very statement of gan_claim, under the settings of gan_claim
+SELECT substring(prosrc FROM $$WITH next AS MATERIALIZED \((.*)\)\s+UPDATE gan_work_unit u SET state = 'claimed'$$) AS search,
+       (SELECT string_agg(format('SET LOCAL %s = %s', split_part(c, '=', 1), split_part(c, '=', 2)), ';') FROM unnest(proconfig) c WHERE c !~ '^search_path') AS settings
+    FROM pg_proc WHERE proname = 'gan_claim' \gset
+SELECT format('PREPARE search(int, int, bigint) AS %s', replace(replace(replace(:'search', 'r.run', '$1'), 'r.iteration', '$2'), 'mark', '$3')) \gexec
+SAVEPOINT settings;
+SELECT :'settings' \gexec
+SELECT plan_of(format('EXECUTE search(%s, 0, -1)', :run)) AS plan \gset
+ROLLBACK TO settings;
+SELECT matches(:'plan'::text, 'Index Only Scan using gan_work_unit_pending', 'a claim finds its candidates in the index alone');
+SELECT matches(:'plan'::text, 'LockRows.*Index Scan using gan_work_unit_pkey', 'and locks them by their number');
+SELECT doesnt_match(:'plan'::text, 'Seq Scan|Sort', 'it scans and sorts nothing');
 
 SELECT is((SELECT count(*) FROM gan_work_unit WHERE run = :run), 4096::bigint, 'an iteration opens all its units');
 SELECT is((SELECT range_agg(int8range(first_position, first_position + images)) FROM gan_work_unit WHERE run = :run), '{[0,20480)}'::int8multirange, 'their positions follow each other');

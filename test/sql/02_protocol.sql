@@ -153,7 +153,7 @@ SELECT gan_tick();
 CALL gan_coordinate(1);
 SELECT gan_generate();
 SELECT gan_enroll('eve');
-SELECT gan_own_worker(1);
+SELECT gan_wake(1);
 SET SESSION AUTHORIZATION stranger;
 SELECT gan_claim(1);
 RESET SESSION AUTHORIZATION;
