@@ -160,6 +160,10 @@ typedef struct dcgan_unit {
     uint64_t position;       /* position of the first image in the run's order */
     int threads;             /* to compute with, 1 to 64; the result has the same bits for any number */
     dcgan_progress progress; /* may be NULL */
+    void (*ready)(void *context, size_t first, size_t count); /* parameters first … first + count - 1 of
+                                                                  result->gradient are final; called from the
+                                                                  computing thread in the last minibatch; may be
+                                                                  NULL */
     void *context;
 } dcgan_unit;
 

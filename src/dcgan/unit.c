@@ -105,6 +105,12 @@ static void real_pass(unit_state *s, size_t first, size_t count) {
     judge_backward(s, logits, count, 1.0, 1);
 }
 
+/* Tells the caller, in the last minibatch, that a network's part of the gradient is final. */
+static void tell_ready(const unit_state *s, size_t done, size_t first, size_t count) {
+    if (s->unit->ready && done == s->unit->count)
+        s->unit->ready(s->unit->context, first, count);
+}
+
 /* Learns from as many generated images: one forward pass of both networks serves both losses. */
 static void fake_pass(unit_state *s, size_t first, size_t count) {
     const dcgan_unit *unit = s->unit;
@@ -128,10 +134,12 @@ static void fake_pass(unit_state *s, size_t first, size_t count) {
     tape_add_statistics(&s->discriminator, &s->model->discriminator, s->statistics_sums, 0.5 * share);
 
     judge_backward(s, logits, count, 0.0, 1);
+    tell_ready(s, first + count, s->model->generator.count, s->model->discriminator.count);
     dfake = judge_backward(s, logits, count, 1.0, 0);
     other = dfake == s->buffers[0] ? s->buffers[1] : s->buffers[0];
     network_backward(&s->generator, &s->model->generator, s->backend, unit->weights, s->result->gradient, 0,
                      dfake, other, count, &s->work);
+    tell_ready(s, first + count, 0, s->model->generator.count);
 }
 
 /* Asks the caller whether to go on. */

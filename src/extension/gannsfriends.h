@@ -43,6 +43,9 @@ extern float *gan_blob_expect(Datum blob, size_t count, const char *what);
 extern uint32 gan_blob_crc(bytea *blob);
 extern size_t gan_shard_length(const dcgan_model *model, int32 shard);
 
+/* memory.c */
+extern void gan_keep_memory(void);
+
 /* spi.c */
 extern int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only);
 extern Datum gan_value(int row, int column, bool *is_null);

@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "utils/guc.h"
 #include "utils/uuid.h"
 
 #include <math.h>
@@ -22,6 +23,7 @@ Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
     bytea *data = NULL;
     gan_run run;
 
+    gan_keep_memory();
     SPI_connect();
     gan_run_read(&run, number, false);
     if (iteration < 0 || gan_shard_length(&run.model, shard) == 0)
@@ -168,6 +170,10 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
         ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
                         errmsg("gan_upload can't run inside a transaction block"),
                         errhint("Send the statement on its own, in autocommit mode.")));
+    /* Its commit waits for no disk: the submission's does, and what is durable then includes all that came before. */
+    (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+                            false);
+    gan_keep_memory();
     SPI_connect();
     claim = find_claim(unit, token);
     if (claim.valid) {

@@ -3,7 +3,10 @@
  */
 #include "compute.h"
 #include "stop.h"
+#include "../wire/blob.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,9 +22,11 @@ struct compute {
     dcgan_status status;
     double seconds;
     pthread_t thread;
-    int done[2]; /* the thread writes a byte into it at its end */
+    int news[2]; /* the thread writes a byte into it when there is something to look at */
     atomic_size_t images_done;
-    atomic_bool cancelled;
+    atomic_bool cancelled, finished;
+    size_t shards;
+    atomic_size_t *changing; /* [shards] numbers of the gradient that are not final yet */
 };
 
 compute *compute_new(const dcgan_model *model, size_t batch) {
@@ -31,12 +36,15 @@ compute *compute_new(const dcgan_model *model, size_t batch) {
         return NULL;
     c->model = model;
     c->batch = batch;
-    c->done[0] = c->done[1] = -1;
+    c->news[0] = c->news[1] = -1;
     if (dcgan_unit_workspace(model, batch, &c->workspace_bytes) == DCGAN_OK)
         c->workspace = malloc(c->workspace_bytes);
     c->result.gradient = malloc(model->parameter_count * sizeof(real));
     c->result.statistics = malloc(model->statistics_count * sizeof(real));
-    if (!c->workspace || !c->result.gradient || !c->result.statistics || pipe(c->done) != 0) {
+    c->shards = shard_total(model->parameter_count);
+    c->changing = calloc(c->shards, sizeof *c->changing);
+    if (!c->workspace || !c->result.gradient || !c->result.statistics || !c->changing || pipe(c->news) != 0 ||
+        fcntl(c->news[0], F_SETFL, O_NONBLOCK) != 0 || fcntl(c->news[1], F_SETFL, O_NONBLOCK) != 0) {
         compute_free(c);
         return NULL;
     }
@@ -46,13 +54,14 @@ compute *compute_new(const dcgan_model *model, size_t batch) {
 void compute_free(compute *c) {
     if (!c)
         return;
-    if (c->done[0] >= 0) {
-        close(c->done[0]);
-        close(c->done[1]);
+    if (c->news[0] >= 0) {
+        close(c->news[0]);
+        close(c->news[1]);
     }
     free(c->workspace);
     free(c->result.gradient);
     free(c->result.statistics);
+    free(c->changing);
     free(c);
 }
 
@@ -63,14 +72,41 @@ static int progress(void *context, size_t images_done) {
     return atomic_load(&c->cancelled);
 }
 
+/* Wakes the main thread. If the pipe is full it has enough to wake up from. */
+static void tell_news(compute *c) {
+    ssize_t written;
+
+    do
+        written = write(c->news[1], "", 1);
+    while (written < 0 && errno == EINTR);
+}
+
+/* Called by the library when a part of the gradient is final. The order of the parts is of no matter, but each
+ * comes once. */
+static void ready(void *context, size_t first, size_t count) {
+    compute *c = context;
+    bool news = false;
+
+    while (count > 0) {
+        size_t shard = first / SHARD_COUNT, left = (shard + 1) * SHARD_COUNT - first,
+               part = count < left ? count : left;
+
+        news = atomic_fetch_sub(&c->changing[shard], part) == part || news;
+        first += part;
+        count -= part;
+    }
+    if (news)
+        tell_news(c);
+}
+
 static void *run(void *context) {
     compute *c = context;
     double start = stop_clock();
 
     c->status = dcgan_unit_gradients(c->model, &c->unit, &c->result, c->workspace, c->workspace_bytes);
     c->seconds = stop_clock() - start;
-    while (write(c->done[1], "", 1) < 0) /* only ever interrupted */
-        ;
+    atomic_store(&c->finished, true);
+    tell_news(c);
     return NULL;
 }
 
@@ -80,9 +116,13 @@ int compute_start(compute *c, const dcgan_unit *unit) {
 
     c->unit = *unit;
     c->unit.progress = progress;
+    c->unit.ready = ready;
     c->unit.context = c;
     atomic_store(&c->images_done, 0);
     atomic_store(&c->cancelled, false);
+    atomic_store(&c->finished, false);
+    for (size_t shard = 0; shard < c->shards; shard++)
+        atomic_store(&c->changing[shard], shard_length(c->model->parameter_count, shard));
     sigfillset(&all); /* signals are the main thread's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(&c->thread, NULL, run, c);
@@ -91,7 +131,23 @@ int compute_start(compute *c, const dcgan_unit *unit) {
 }
 
 int compute_descriptor(const compute *c) {
-    return c->done[0];
+    return c->news[0];
+}
+
+bool compute_finished(compute *c) {
+    char bytes[64];
+
+    while (read(c->news[0], bytes, sizeof bytes) > 0)
+        ;
+    return atomic_load(&c->finished);
+}
+
+bool compute_shard_final(const compute *c, size_t shard) {
+    return atomic_load(&c->changing[shard]) == 0;
+}
+
+const real *compute_gradient(const compute *c) {
+    return c->result.gradient;
 }
 
 size_t compute_progress(const compute *c) {
@@ -103,11 +159,8 @@ void compute_cancel(compute *c) {
 }
 
 dcgan_status compute_finish(compute *c, const dcgan_unit_result **result, double *seconds) {
-    char byte;
-
     pthread_join(c->thread, NULL);
-    while (read(c->done[0], &byte, 1) < 0)
-        ;
+    (void)compute_finished(c); /* empties the pipe */
     *result = &c->result;
     *seconds = c->seconds;
     return c->status;

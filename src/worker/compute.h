@@ -20,8 +20,16 @@ void compute_free(compute *c);
 /* Starts a unit; what it points to must stay until compute_finish(). Returns -1 if no thread can be made. */
 int compute_start(compute *c, const dcgan_unit *unit);
 
-/* Returns a file descriptor that becomes readable when the unit is finished. */
+/* Returns a file descriptor that becomes readable when more of the gradient is final or the unit is finished.
+ */
 int compute_descriptor(const compute *c);
+
+/* Makes the descriptor unreadable again, and tells whether the unit is finished. */
+bool compute_finished(compute *c);
+
+/* Tells whether a shard of the gradient will not change any more, and returns the gradient. */
+bool compute_shard_final(const compute *c, size_t shard);
+const real *compute_gradient(const compute *c);
 
 /* Returns the images done so far. */
 size_t compute_progress(const compute *c);

@@ -143,6 +143,7 @@ static bool get_run(const PGresult *row, server_run *run) {
     run->iteration = (int32_t)iteration;
     get_text(row, 1, run->name, sizeof run->name);
     get_text(row, 2, run->state, sizeof run->state);
+    get_text(row, 16, run->channel, sizeof run->channel);
     run->dataset_known = !PQgetisnull(row, 0, 12);
     if (!run->dataset_known)
         return true;
@@ -160,8 +161,8 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
                                           "generator_features, discriminator_features,"
                                           " batch, parameters, shards, dataset_images, "
                                           "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
-                                          " iteration FROM gan_run_config($1::pg_catalog.text)",
-                                          &value, 1, 16, false, &row);
+                                          " iteration, channel FROM gan_run_config($1::pg_catalog.text)",
+                                          &value, 1, 17, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -218,15 +219,20 @@ static bool get_unit(const PGresult *row, server_claim *claim) {
     return PQgetlength(row, 0, 1) == 36;
 }
 
-server_status server_take(server *s, int32_t worker, server_claim *claim) {
+void server_take_send(server *s, int32_t worker, server_reply *reply) {
     char number[NUMBER_SIZE];
     const server_value value = whole_value(number, worker);
+
+    s->woken = false; /* what came before is known to this claim */
+    connection_send(s,
+                    "SELECT unit, token, iteration, first_position, images, lease_seconds,"
+                    " reason, message, retry_seconds FROM gan_claim($1::int4)",
+                    &value, 1, 9, false, reply);
+}
+
+server_status server_take_read(server *s, server_reply *reply, server_claim *claim) {
     PGresult *row;
-    server_status status =
-        connection_row(s,
-                       "SELECT unit, token, iteration, first_position, images, lease_seconds,"
-                       " reason, message, retry_seconds FROM gan_claim($1::int4)",
-                       &value, 1, 9, false, &row);
+    server_status status = connection_read(s, reply, &row);
 
     memset(claim, 0, sizeof *claim);
     if (status != SERVER_OK)
@@ -242,14 +248,17 @@ server_status server_take(server *s, int32_t worker, server_claim *claim) {
     return status;
 }
 
-server_status server_fetch_weights(server *s, int32_t run, uint32_t iteration, size_t shard, float *values,
-                                   size_t count, bool *held) {
+void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
     char numbers[3][NUMBER_SIZE];
-    const server_value parameters[] = {whole_value(numbers[0], run), whole_value(numbers[1], iteration),
-                                       whole_value(numbers[2], (int64_t)shard)};
+    const server_value values[] = {whole_value(numbers[0], run), whole_value(numbers[1], iteration),
+                                   whole_value(numbers[2], (int64_t)shard)};
+
+    connection_send(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", values, 3, 1, true, reply);
+}
+
+server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count, bool *held) {
     PGresult *row;
-    server_status status = connection_row(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)",
-                                          parameters, 3, 1, true, &row);
+    server_status status = connection_read(s, reply, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -261,8 +270,8 @@ server_status server_fetch_weights(server *s, int32_t run, uint32_t iteration, s
         if (checked == BLOB_OK)
             memcpy(values, blob + BLOB_HEADER_SIZE, count * sizeof *values);
         else {
-            snprintf(s->error, sizeof s->error, "shard %zu of the weights is bad: %s", shard,
-                     blob_status_text(checked));
+            s->state[0] = '\0';
+            snprintf(s->error, sizeof s->error, "a shard of the weights %s", blob_status_text(checked));
             status = SERVER_RETRY;
         }
     }
@@ -295,16 +304,21 @@ static bool read_answer(const char *text, server_answer *answer) {
     return false;
 }
 
-server_status server_upload(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
-                            size_t size, server_answer *answer) {
+void server_upload_send(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
+                        size_t size, server_reply *reply) {
     char numbers[2][NUMBER_SIZE];
     const server_value values[] = {whole_value(numbers[0], claim->unit),
                                    text_value(claim->token),
                                    whole_value(numbers[1], (int64_t)shard),
                                    {.data = blob, .size = size}};
+
+    connection_send(s, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", values, 4, 1, false,
+                    reply);
+}
+
+server_status server_upload_read(server *s, server_reply *reply, server_answer *answer) {
     PGresult *row;
-    server_status status = connection_row(s, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)",
-                                          values, 4, 1, false, &row);
+    server_status status = connection_read(s, reply, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -314,20 +328,24 @@ server_status server_upload(server *s, const server_claim *claim, size_t shard, 
     return status;
 }
 
-server_status server_submit(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
-                            server_verdict *verdict) {
+void server_submit_send(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
+                        server_reply *reply) {
     char n[6][NUMBER_SIZE];
     const server_value values[] = {
         whole_value(n[0], claim->unit),         text_value(claim->token),
         whole_value(n[1], (int64_t)batch),      real_value(n[2], result->loss_d),
         real_value(n[3], result->loss_g),       real_value(n[4], result->accuracy_real),
         real_value(n[5], result->accuracy_fake)};
+
+    connection_send(s,
+                    "SELECT answer, code, message FROM gan_submit($1::int8, $2::uuid, $3::int4, $4::float8,"
+                    " $5::float8, $6::float8, $7::float8)",
+                    values, 7, 3, false, reply);
+}
+
+server_status server_submit_read(server *s, server_reply *reply, server_verdict *verdict) {
     PGresult *row;
-    server_status status =
-        connection_row(s,
-                       "SELECT answer, code, message FROM gan_submit($1::int8, $2::uuid, $3::int4, $4::float8,"
-                       " $5::float8, $6::float8, $7::float8)",
-                       values, 7, 3, false, &row);
+    server_status status = connection_read(s, reply, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -337,6 +355,11 @@ server_status server_submit(server *s, const server_claim *claim, size_t batch, 
     get_text(row, 2, verdict->message, sizeof verdict->message);
     PQclear(row);
     return status;
+}
+
+void server_drop(server_reply *reply) {
+    PQclear(reply->row);
+    reply->row = NULL;
 }
 
 server_status server_release(server *s, const server_claim *claim, bool *released) {

@@ -2,7 +2,8 @@
  * server.h - the server: one C function for each SQL function of docs/protocol.md
  *
  * Every function connects first if there is no connection, and may be called again after SERVER_RETRY. What
- * comes from the server is checked before it is returned. One thread at a time.
+ * comes from the server is checked before it is returned. One thread at a time. Where a function is split into
+ * …_send and …_read, many statements may be under way; each is a transaction of its own.
  */
 #ifndef GANN_SERVER_H
 #define GANN_SERVER_H
@@ -23,6 +24,17 @@ typedef enum server_status {
 
 typedef struct server server;
 
+/*
+ * A statement under way. Whoever sends it keeps the reply where it is until awaited is false; then the function
+ * that reads the answer says what it was. A reply that nobody reads any more is given to server_drop().
+ */
+typedef struct server_reply {
+    bool awaited;
+    server_status status; /* from here on: private */
+    int columns;
+    void *row;
+} server_reply;
+
 typedef struct server_run {
     int32_t run;
     char name[64], state[16];
@@ -33,6 +45,7 @@ typedef struct server_run {
     uint64_t dataset_images;
     unsigned char dataset_digest[SERVER_DIGEST_SIZE];
     int32_t target, iteration;
+    char channel[64]; /* where the run's workers are woken */
 } server_run;
 
 typedef struct server_member {
@@ -84,22 +97,54 @@ server_status server_role(server *s, char *role, size_t size, bool *student);
 
 server_status server_run_config(server *s, const char *name, server_run *run);
 server_status server_join(server *s, const server_member *member, int32_t *worker);
-server_status server_take(server *s, int32_t worker, server_claim *claim); /* gan_claim */
+
+/* gan_claim */
+void server_take_send(server *s, int32_t worker, server_reply *reply);
+server_status server_take_read(server *s, server_reply *reply, server_claim *claim);
 
 /* Downloads a shard into values[count]; held is false if the iteration is no longer there. */
-server_status server_fetch_weights(server *s, int32_t run, uint32_t iteration, size_t shard, float *values,
-                                   size_t count, bool *held);
+void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply);
+server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count, bool *held);
 
 /* Extends the lease; held is false if it is lost. */
 server_status server_renew(server *s, const server_claim *claim, bool *held);
 
-/* Uploads a shard's blob. */
-server_status server_upload(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
-                            size_t size, server_answer *answer);
+/* Uploads a shard's blob, which is copied. */
+void server_upload_send(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
+                        size_t size, server_reply *reply);
+server_status server_upload_read(server *s, server_reply *reply, server_answer *answer);
 
-server_status server_submit(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
-                            server_verdict *verdict);
+void server_submit_send(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
+                        server_reply *reply);
+server_status server_submit_read(server *s, server_reply *reply, server_verdict *verdict);
+
 server_status server_release(server *s, const server_claim *claim, bool *released);
 server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images);
+
+/* ---- waiting: all functions above that have no reply wait by themselves ---- */
+
+/* Writes and reads as much as goes without waiting; answers come to their replies, in the order of sending. */
+void server_receive(server *s);
+
+/* Returns what to wait for before the next server_receive(): poll's descriptor, -1 without a connection, and
+ * its events. */
+int server_descriptor(const server *s);
+short server_events(const server *s);
+
+/* Waits for one answer, or for all that were sent. */
+void server_await(server *s, const server_reply *reply);
+void server_settle(server *s);
+
+/* Waits so long for the server to say or take something, and heeds it; not ended by Ctrl-C. */
+void server_wait(server *s, double seconds);
+
+/* Gives up an answer that has come. */
+void server_drop(server_reply *reply);
+
+/* Listens on a channel, on this and all later connections. */
+void server_listen(server *s, const char *channel);
+
+/* Tells whether something came on it since the last call or the last gan_claim. */
+bool server_woken(server *s);
 
 #endif

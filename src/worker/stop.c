@@ -71,20 +71,26 @@ static int milliseconds_until(double moment) {
 }
 
 stop_event stop_wait(int fd, short events, double seconds) {
+    return stop_wait_two(fd, events, -1, 0, seconds);
+}
+
+stop_event stop_wait_two(int fd, short events, int other, short other_events, double seconds) {
     double until = stop_clock() + seconds;
 
     for (;;) {
-        struct pollfd fds[2] = {{.fd = wake[0], .events = POLLIN}, {.fd = fd, .events = events}};
+        struct pollfd fds[3] = {{.fd = wake[0], .events = POLLIN},
+                                {.fd = fd, .events = events}, /* poll() leaves out what is negative */
+                                {.fd = other, .events = other_events}};
         int ready;
 
         if (asked)
             return STOP_ASKED;
-        ready = poll(fds, fd >= 0 ? 2 : 1, milliseconds_until(until));
+        ready = poll(fds, 3, milliseconds_until(until));
         if (asked)
             return STOP_ASKED;
         if (ready < 0 && errno != EINTR)
             return STOP_FAILED;
-        if (ready > 0 && fd >= 0 && fds[1].revents != 0)
+        if (ready > 0 && (fds[1].revents != 0 || fds[2].revents != 0))
             return STOP_READY;
         if (stop_clock() >= until)
             return STOP_TIMEOUT;

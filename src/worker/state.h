@@ -1,0 +1,72 @@
+/*
+ * state.h - what the parts of the loop share: loop.c (joining, claiming), wakeup.c (waiting for work),
+ * download.c (weights), unit.c (one unit), upload.c (its result)
+ */
+#ifndef GANN_STATE_H
+#define GANN_STATE_H
+
+#include "backoff.h"
+#include "compute.h"
+#include "dataset.h"
+#include "display.h"
+#include "options.h"
+#include "server.h"
+#include "upload.h"
+
+/* Where the seconds of a session went. */
+typedef struct times {
+    double waiting, weights, images, computing, handing_in;
+} times;
+
+/* Everything the steps of a unit share. */
+typedef struct loop {
+    server *server;
+    const options *options;
+    const server_run *run;
+    dataset *data;
+    dcgan_model model;
+    compute *compute;
+    upload *upload;
+    size_t batch;
+    int32_t worker;
+    real *weights;
+    uint8_t *images;
+    size_t images_room; /* images that fit into images */
+    bool holds_weights;
+    uint32_t weights_iteration;
+    bool claimed_ahead; /* the next claim was sent together with the last submission */
+    server_status ahead_status;
+    server_claim ahead;
+    backoff wait;
+    double next_renewal; /* on stop_clock() */
+    double woken_at;
+    display_state display;
+    times times;
+    double started, computed_seconds;
+    uint64_t computed_images;
+} loop;
+
+/* What becomes of a step: go on, drop the unit and claim again, end well, end badly. */
+typedef enum outcome { GO_ON, DROP, END, FAIL } outcome;
+
+/* loop.c: waits after a failure that may pass, and says why once; forgets failures after a success */
+outcome loop_retry(loop *l, server_status status);
+void loop_success(loop *l);
+
+/*
+ * loop.c: renews the lease when a third of it is over; returns false if it is lost. A renewal that fails is
+ * tried again soon and is no reason to stop working: the connection may be back before the lease ends.
+ */
+bool loop_keep_lease(loop *l, const server_claim *claim);
+
+/* wakeup.c: waits where there is no work, and says why when the reason changes */
+outcome wakeup_wait(loop *l, const server_claim *claim, char *last_reason, size_t size);
+
+/* download.c: downloads the weights of the claim's iteration unless they are held; DROP: that iteration is over
+ */
+outcome download_weights(loop *l, const server_claim *claim);
+
+/* unit.c: does one claimed unit from weights to submission */
+outcome unit_do(loop *l, server_claim *claim);
+
+#endif

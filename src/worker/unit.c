@@ -1,0 +1,260 @@
+/*
+ * unit.c - one unit, from weights to submission
+ *
+ * The shards of the result go out while the thread computes the rest of it, and the claim of the next unit goes
+ * out together with the submission.
+ */
+#include "state.h"
+#include "stop.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Hands a unit back, if that goes without connecting anew. */
+static void give_back(loop *l, const server_claim *claim) {
+    bool released;
+
+    if (server_connected(l->server))
+        (void)server_release(l->server, claim, &released);
+}
+
+/* Looks up the unit's images in the run's order and prepares them. */
+static outcome prepare_images(loop *l, const server_claim *claim) {
+    uint64_t n = dataset_count(l->data);
+    double start = stop_clock();
+
+    if (claim->images > l->images_room) {
+        uint8_t *larger = realloc(l->images, claim->images * l->model.image_count);
+        if (!larger) {
+            display_warn("out of memory for %zu images of a unit", claim->images);
+            return FAIL;
+        }
+        l->images = larger;
+        l->images_room = claim->images;
+    }
+    for (size_t i = 0; i < claim->images; i++) {
+        uint64_t p = claim->position + i;
+        if (dataset_image(l->data, dcgan_permute(l->run->seed, p / n, n, p % n),
+                          l->images + i * l->model.image_count) != 0) {
+            display_warn("the dataset can't be read any more; see above");
+            return FAIL;
+        }
+        if (stop_asked())
+            return END;
+        if (!loop_keep_lease(l, claim))
+            return DROP;
+    }
+    l->times.images += stop_clock() - start;
+    return GO_ON;
+}
+
+/* Watches the thread: uploads what is final, shows progress, renews the lease, heeds Ctrl-C. */
+static outcome watch(loop *l, const server_claim *claim) {
+    for (;;) {
+        char note[64];
+        stop_event event = stop_wait_two(compute_descriptor(l->compute), POLLIN, server_descriptor(l->server),
+                                         server_events(l->server), 0.2);
+
+        if (event == STOP_ASKED)
+            return END;
+        if (compute_finished(l->compute))
+            return GO_ON;
+        upload_advance(l->upload);
+        if (upload_stale(l->upload)) {
+            display_warn("the lease on unit %lld is lost; leaving it", (long long)claim->unit);
+            return DROP;
+        }
+        if (event == STOP_TIMEOUT) {
+            snprintf(note, sizeof note, "%zu/%zu images", compute_progress(l->compute), claim->images);
+            display_progress(&l->display, note);
+        }
+        if (!loop_keep_lease(l, claim))
+            return DROP;
+    }
+}
+
+/* Computes the unit; parts of it are uploaded meanwhile. */
+static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit_result **result) {
+    const dcgan_unit unit = {.weights = l->weights,
+                             .images = l->images,
+                             .count = claim->images,
+                             .batch = l->batch,
+                             .seed = l->run->seed,
+                             .iteration = claim->iteration,
+                             .position = claim->position,
+                             .threads = l->options->threads};
+    double seconds;
+    dcgan_status status;
+    outcome o;
+
+    if (compute_start(l->compute, &unit) != 0) {
+        display_warn("no thread can be started to compute in");
+        return FAIL;
+    }
+    o = watch(l, claim);
+    if (o != GO_ON)
+        compute_cancel(l->compute);
+    if (o == END) /* at once: others wait for the unit, and the thread may take a while to notice */
+        give_back(l, claim);
+    status = compute_finish(l->compute, result, &seconds);
+    if (o != GO_ON)
+        return o;
+    l->times.computing += seconds;
+    if (status != DCGAN_OK) { /* what was uploaded of it is never submitted */
+        display_warn("unit %lld can't be computed: %s", (long long)claim->unit, dcgan_status_text(status));
+        give_back(l, claim);
+        return stop_wait(-1, 0, backoff_jitter(5)) == STOP_ASKED ? END : DROP;
+    }
+    l->computed_seconds += seconds;
+    l->computed_images += claim->images;
+    return GO_ON;
+}
+
+/* Sleeps before the rest of the upload where the test suite asks for it (GANN_TEST_PAUSE_MS), so that it can
+ * kill the worker in mid-unit. */
+static outcome pause_for_test(loop *l, const server_claim *claim) {
+    const char *text = getenv("GANN_TEST_PAUSE_MS");
+    double end = stop_clock() + (text ? atof(text) / 1000 : 0);
+
+    while (stop_clock() < end) {
+        if (stop_wait(-1, 0, 0.1) == STOP_ASKED) {
+            give_back(l, claim);
+            return END;
+        }
+        if (!loop_keep_lease(l, claim))
+            return DROP;
+    }
+    return GO_ON;
+}
+
+/* Uploads the rest of the result, as far as it goes without a failure. */
+static outcome upload_rest(loop *l, const server_claim *claim) {
+    for (;;) {
+        upload_advance(l->upload);
+        if (upload_sent(l->upload) || upload_status(l->upload) != SERVER_OK || upload_stale(l->upload))
+            return GO_ON;
+        if (!loop_keep_lease(l, claim))
+            return DROP;
+        server_wait(l->server, 0.2);
+    }
+}
+
+/* Submits, and asks for the next unit in the same breath unless to stop is asked. */
+static server_status submit(loop *l, const server_claim *claim, const dcgan_unit_result *result,
+                            server_verdict *verdict) {
+    size_t batch = l->batch < claim->images ? l->batch : claim->images;
+    server_reply submitted, taken;
+    bool ask = !stop_asked();
+    server_status status;
+
+    server_submit_send(l->server, claim, batch, result, &submitted);
+    if (ask)
+        server_take_send(l->server, l->worker, &taken);
+    status = server_submit_read(l->server, &submitted, verdict);
+    if (ask) {
+        l->ahead_status = server_take_read(l->server, &taken, &l->ahead);
+        l->claimed_ahead = true;
+    }
+    return status;
+}
+
+/* If the claim that went out with a submission that failed brought the same unit again: goes on under its new
+ * token. */
+static void adopt_claim(loop *l, server_claim *claim) {
+    if (!l->claimed_ahead || l->ahead_status != SERVER_OK || l->ahead.reason != SERVER_WORK ||
+        l->ahead.unit != claim->unit)
+        return;
+    *claim = l->ahead;
+    l->claimed_ahead = false;
+    upload_again(l->upload, true);
+}
+
+/* Shows a unit that was taken. */
+static outcome note_unit(loop *l, const server_claim *claim, const dcgan_unit_result *result) {
+    l->display.units++;
+    l->display.any = true;
+    l->display.iteration = claim->iteration;
+    l->display.loss_d = result->loss_d;
+    l->display.loss_g = result->loss_g;
+    l->display.speed = (double)l->computed_images / l->computed_seconds;
+    display_unit(&l->display);
+    return GO_ON;
+}
+
+/* Says that a unit was not taken, and gives somebody else the chance to do better. */
+static outcome note_refusal(loop *l, server_claim *claim, const server_verdict *verdict) {
+    display_warn("unit %lld was not taken (%s): %s", (long long)claim->unit, verdict->code, verdict->message);
+    if (verdict->answer == SERVER_STALE)
+        return DROP;
+    adopt_claim(l, claim);
+    give_back(l, claim);
+    return stop_wait(-1, 0, backoff_jitter(5)) == STOP_ASKED ? END : DROP;
+}
+
+/*
+ * Hands the result in: the rest of the upload, the submission, and again what failed. From here on a first
+ * Ctrl-C lets the unit be finished.
+ */
+static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *result) {
+    upload_complete(l->upload, result);
+    for (int incomplete = 0;;) {
+        server_verdict verdict;
+        server_status status = SERVER_OK;
+        outcome o = upload_rest(l, claim);
+
+        if (o != GO_ON)
+            return o;
+        if (upload_status(l->upload) == SERVER_OK && !upload_stale(l->upload))
+            status = submit(l, claim, result, &verdict);
+        upload_end(l->upload);
+        if (upload_stale(l->upload)) {
+            display_warn("unit %lld came too late", (long long)claim->unit);
+            return DROP;
+        }
+        if (upload_status(l->upload) != SERVER_OK)
+            status = upload_status(l->upload);
+        if (status == SERVER_OK) {
+            loop_success(l);
+            if (verdict.answer == SERVER_ACCEPTED || verdict.answer == SERVER_ALREADY)
+                return note_unit(l, claim, result);
+            if (strcmp(verdict.code, "incomplete") != 0 || incomplete++ == 3)
+                return note_refusal(l, claim, &verdict);
+            upload_again(l->upload, true); /* the server lost some of it */
+        } else if ((o = loop_retry(l, status)) != GO_ON) {
+            adopt_claim(l, claim);
+            give_back(l, claim);
+            return o;
+        }
+        upload_again(l->upload, false);
+        adopt_claim(l, claim);
+    }
+}
+
+outcome unit_do(loop *l, server_claim *claim) {
+    const dcgan_unit_result *result = NULL;
+    double start;
+    outcome o;
+
+    l->next_renewal = stop_clock() + claim->lease_seconds / 3;
+    o = download_weights(l, claim);
+    if (o == GO_ON)
+        o = prepare_images(l, claim);
+    if (o == END || o == FAIL) {
+        give_back(l, claim);
+        return o;
+    }
+    if (o != GO_ON)
+        return o;
+    upload_begin(l->upload, l->server, claim, l->compute);
+    o = compute_unit(l, claim, &result);
+    if (o == GO_ON)
+        o = pause_for_test(l, claim);
+    start = stop_clock();
+    if (o == GO_ON)
+        o = hand_in(l, claim, result);
+    upload_end(l->upload);
+    l->times.handing_in += stop_clock() - start;
+    return o;
+}

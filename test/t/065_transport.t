@@ -1,0 +1,84 @@
+# How results and words travel: uploads while computing, repairs after losses, workers that are woken and can't be worn out.
+use strict;
+use warnings;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use GannClass;
+
+my $class = GannClass->new(conf => ["track_functions = 'all'"]);
+plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
+my %full = (latent => 100, generator_features => 64, discriminator_features => 64, image_size => 64, channels => 3);
+sub claims { return $class->psql(q{SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname = 'gan_claim'}) }
+sub state_of { return $class->psql("SELECT string_agg(state, ' ' ORDER BY unit) FROM gan_work_unit WHERE run = $_[0] AND iteration = 0") }
+
+# Whole shards of the discriminator's gradient are there before the unit is finished; what is lost is sent again.
+my $run = $class->create_run('parts', %full, images_per_unit => 64, batch => 32, units_per_iteration => 1, target_iterations => 1, lease_seconds => 60);
+$class->psql("SELECT gan_start($run)");
+my $worker = $class->worker({ env => { GANN_TEST_PAUSE_MS => 3000 } }, 'ann', '--run', 'parts');
+ok $class->poll_until("SELECT count(*) > 0 FROM gan_gradient WHERE run = $run", 't', 60), 'the first shards come before the unit is submitted';
+is state_of($run), 'claimed', 'while it is in work';
+$class->poll_until("SELECT count(*) >= 4 FROM gan_gradient WHERE run = $run", 't', 60);
+is $class->psql("SELECT min(shard) >= 14, max(shard) FROM gan_gradient WHERE run = $run"), 't|24', 'they are the ones that are final first: the discriminator\'s';
+my $pid = $class->psql(q{SELECT pid FROM pg_stat_activity WHERE usename = 'ann'});
+sleep 1;
+$class->psql("SELECT pg_terminate_backend($pid)");
+ok $class->poll_until("SELECT string_agg(state, '') FROM gan_work_unit WHERE run = $run", 'done', 60), 'a connection that is lost in between costs nothing but a new one';
+is $class->psql("SELECT count(DISTINCT shard), count(DISTINCT g.token), max(attempts) FROM gan_gradient g JOIN gan_work_unit u USING (unit) WHERE g.run = $run"), '26|1|1', 'the unit was done in one attempt';
+$class->psql("SELECT gan_tick($run)");
+is $class->wait_for($worker, 20), 0, 'and the worker ends with the run';
+
+$run = $class->create_run('lost', units_per_iteration => 1, target_iterations => 1, lease_seconds => 60);
+$class->psql("CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN RETURN NULL; END \$\$;
+    CREATE TRIGGER forget BEFORE INSERT ON gan_gradient_r${run}_0 FOR EACH ROW EXECUTE FUNCTION forget(); SELECT gan_start($run)");
+$worker = $class->worker({ env => { GANN_TEST_PAUSE_MS => 1 } }, 'ann', '--run', 'lost');
+ok $class->poll_until("SELECT coalesce(sum(calls), 0) >= 2 FROM pg_stat_user_functions WHERE funcname = 'gan_submit'", 't', 30), 'a server that lost shards is asked again';
+$class->psql("DROP TRIGGER forget ON gan_gradient_r${run}_0");
+ok $class->poll_until("SELECT string_agg(state, '') FROM gan_work_unit WHERE run = $run", 'done', 60), 'until it has them';
+$class->psql("SELECT gan_tick($run)");
+is $class->wait_for($worker, 20), 0, 'the run ends';
+
+# A unit that is not finite in the end is never submitted, whatever was uploaded of it.
+$run = $class->create_run('nan', units_per_iteration => 1, target_iterations => 1, lease_seconds => 60);
+my $count = $class->psql("SELECT parameters FROM gan_run WHERE run = $run");
+my $crc = 0xffffffff;
+my $data = pack 'f<*', (3e38) x $count;
+my @table = map { my $c = $_; $c = $c & 1 ? $c >> 1 ^ 0x82F63B78 : $c >> 1 for 1 .. 8; $c } 0 .. 255;
+$crc = $crc >> 8 ^ $table[ ($crc ^ $_) & 255 ] for unpack 'C*', $data;
+my $blob = 'GANF' . pack('vvQ<VV', 1, 1, $count, $crc ^ 0xffffffff, 0) . $data;
+$class->psql("UPDATE gan_weights SET data = decode('" . unpack('H*', $blob) . "', 'hex') WHERE run = $run; SELECT gan_start($run)");
+my $submissions = $class->psql(q{SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'gan_submit'});
+$worker = $class->worker('ann', '--run', 'nan');
+ok $class->poll_until("SELECT attempts >= 1 AND state = 'pending' FROM gan_work_unit WHERE run = $run", 't', 30), 'a unit whose result is not finite is released';
+like $class->log_of($worker), qr/can't be computed/, 'the worker says so';
+$class->psql("SELECT gan_stop($run)");
+is $class->wait_for($worker, 20), 0, 'and goes on';
+is $class->psql(q{SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'gan_submit'}), $submissions, 'nothing of it was submitted';
+
+# Waiting workers are woken: the poll alone would take two seconds.
+$run = $class->create_run('wake', units_per_iteration => 3, target_iterations => 1, lease_seconds => 60);
+$class->student('bo');
+$worker = $class->worker('ann', '--run', 'wake');
+ok $class->poll_until("SELECT count(*) FROM gan_worker WHERE run = $run", '1', 30), 'a worker waits for the start';
+sleep 0.5;
+$class->psql("SELECT gan_start($run)");
+ok $class->poll_until("SELECT count(*) > 0 FROM gan_work_unit WHERE run = $run AND claimed_at IS NOT NULL", 't', 10), 'which it gets work from';
+is $class->psql("SELECT min(claimed_at) - min(opened_at) < interval '300 ms' FROM gan_work_unit WHERE run = $run"), 't', 'because it is woken';
+ok $class->poll_until("SELECT count(*) FROM gan_work_unit WHERE run = $run AND state = 'done'", '3', 30), 'and does all units';
+
+# A student who sends words without end makes the others ask no more often than every 50 ms.
+sleep 1;
+my $before = claims();
+my $started = time;
+my $flood = $class->start_background({ name => 'flood' }, $class->{bindir} . '/psql', '-Xq', $class->student('bo'),
+    '-c', "DO \$\$ BEGIN FOR i IN 1 .. 400 LOOP EXECUTE format('NOTIFY gan_run_$run, %L', repeat('x', 1000) || i); COMMIT; PERFORM pg_sleep(0.005); END LOOP; END \$\$");
+is $class->wait_for($flood, 30), 0, 'anybody may send words';
+my $seconds = time - $started;
+sleep 1;
+my $asked = claims() - $before;
+cmp_ok $asked, '>=', 5, "they are heard ($asked claims)";
+cmp_ok $asked, '<=', ($seconds + 1) / 0.05 + 5, sprintf('and in %.1f s the worker asked %d times, no more', $seconds, $asked);
+$class->psql("SELECT gan_tick($run)");
+my $ended = time;
+is $class->wait_for($worker, 20), 0, 'the end of the run reaches it';
+cmp_ok time - $ended, '<', 0.9, 'at once';
+done_testing;
