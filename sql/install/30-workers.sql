@@ -15,7 +15,7 @@ CREATE FUNCTION gan_claim_mark_set(run int, iteration int, first_position bigint
 CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
     RETURNS TABLE (run int, name text, state text, seed bigint, channels int, image_size int, latent int, generator_features int,
                    discriminator_features int, batch int, parameters bigint, shards int, dataset_images bigint, dataset_digest bytea,
-                   target_iterations int, iteration int, channel text)
+                   target_iterations int, iteration int, channel text, upload_element text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -32,7 +32,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT r.run, r.name, r.state, r.seed, r.channels, r.image_size, r.latent, r.generator_features,
         r.discriminator_features, r.batch, r.parameters, r.shards, r.dataset_images, r.dataset_digest, r.target_iterations, r.iteration,
-        gan_channel(r.run)
+        gan_channel(r.run), r.upload_element
         FROM gan_run r WHERE r.run = found;
 END
 $$;

@@ -91,23 +91,39 @@ static bool variances_are_possible(const dcgan_model *model, const float *statis
     return true;
 }
 
-/* Checks one uploaded shard: header, size, checksum, finiteness, norm. Returns the sum of squares; raises an
- * error on anything wrong. */
-static double check_upload(const gan_run *run, int32 shard, bytea *data, double limit) {
-    size_t count = gan_shard_length(&run->model, shard), size = VARSIZE_ANY_EXHDR(data);
+/* Checks the form of an uploaded shard: header, size, checksum. */
+static void check_form(int32 shard, size_t count, bytea *data, blob_element element) {
+    size_t size = VARSIZE_ANY_EXHDR(data);
     const unsigned char *bytes = (const unsigned char *)VARDATA_ANY(data);
-    const float *values = (const float *)(bytes + BLOB_HEADER_SIZE);
-    blob_status status = blob_check(bytes, size, count);
-    double squares = 0;
+    blob_status status =
+        element == BLOB_FLOAT16 ? blob_check_half(bytes, size, count) : blob_check(bytes, size, count);
 
     if (status != BLOB_OK)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-                 errmsg("the uploaded shard %s", blob_status_text(status)),
-                 errdetail("Shard %d has %zu elements of float32, %zu bytes with the header; %zu bytes came.",
-                           shard, count, blob_size(count), size),
-                 status == BLOB_CRC ? errhint("Send it again.")
-                                    : errhint("The format is in docs/format.md, section 8.")));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+                        errmsg("the uploaded shard %s", blob_status_text(status)),
+                        errdetail("Shard %d has %zu elements of %s, %zu bytes with the header; %zu bytes came.",
+                                  shard, count, element == BLOB_FLOAT16 ? "float16" : "float32",
+                                  blob_size_of(count, element), size),
+                        status == BLOB_CRC ? errhint("Send it again.")
+                                           : errhint("The format is in docs/format.md, section 8.")));
+}
+
+/* Makes a float32 blob of a checked float16 one: from here on nothing knows how it travelled. */
+static bytea *widen(bytea *data, size_t count) {
+    bytea *wide = gan_blob_new(count);
+
+    blob_read_half(gan_blob_values(wide), (const unsigned char *)VARDATA_ANY(data), count);
+    gan_blob_seal(wide);
+    return wide;
+}
+
+/* Checks the numbers of an uploaded shard: finiteness, norm. Returns the sum of squares; raises an error on
+ * anything wrong. */
+static double check_numbers(const gan_run *run, int32 shard, bytea *data, double limit) {
+    size_t count = gan_shard_length(&run->model, shard);
+    const float *values = gan_blob_values(data);
+    double squares = 0;
+
     if (!dcgan_finite(values, count, &squares))
         ereport(ERROR,
                 (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
@@ -125,11 +141,22 @@ static double check_upload(const gan_run *run, int32 shard, bytea *data, double 
     return squares;
 }
 
-/* Reads the run's limit on the norm of a gradient. */
-static double gradient_limit(int32 run) {
-    gan_execute("SELECT gradient_limit FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
-                (Datum[]){Int32GetDatum(run)}, false);
-    return DatumGetFloat8(gan_value(0, 1, NULL));
+/* What a run asks of uploads. */
+typedef struct upload_rules {
+    double limit; /* of a gradient's norm */
+    blob_element element;
+} upload_rules;
+
+/* Reads what the run asks of a shard. Statistics are always float32: they are few, and variances must not be
+ * rounded to 0. */
+static upload_rules read_rules(const gan_run *run, int32 shard) {
+    upload_rules rules;
+
+    gan_execute("SELECT gradient_limit, upload_element = 'float16' FROM gan_run WHERE run = $1", 1,
+                (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(run->run)}, false);
+    rules.limit = DatumGetFloat8(gan_value(0, 1, NULL));
+    rules.element = DatumGetBool(gan_value(0, 2, NULL)) && shard < run->shards ? BLOB_FLOAT16 : BLOB_FLOAT32;
+    return rules;
 }
 
 /* Stores a shard under the claim's token; what an earlier claim left is replaced. Returns false if it was there
@@ -170,7 +197,8 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
         ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
                         errmsg("gan_upload can't run inside a transaction block"),
                         errhint("Send the statement on its own, in autocommit mode.")));
-    /* Its commit waits for no disk: the submission's does, and what is durable then includes all that came before. */
+    /* Its commit waits for no disk: the submission's does, and what is durable then includes all that came
+     * before. */
     (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
                             false);
     gan_keep_memory();
@@ -178,14 +206,20 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
     claim = find_claim(unit, token);
     if (claim.valid) {
         bytea *data = PG_GETARG_BYTEA_P(3);
+        upload_rules rules;
+        size_t count;
         gan_run run;
         gan_run_read(&run, claim.run, false);
-        if (gan_shard_length(&run.model, shard) == 0)
+        count = gan_shard_length(&run.model, shard);
+        if (count == 0)
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no shard %d", shard),
                             errhint("A result has shards 0 to %d; shard %d holds the statistics.", run.shards,
                                     run.shards)));
-        answer = store_shard(&claim, unit, token, shard,
-                             check_upload(&run, shard, data, gradient_limit(claim.run)), data)
+        rules = read_rules(&run, shard);
+        check_form(shard, count, data, rules.element);
+        if (rules.element == BLOB_FLOAT16)
+            data = widen(data, count);
+        answer = store_shard(&claim, unit, token, shard, check_numbers(&run, shard, data, rules.limit), data)
                      ? "accepted"
                      : "already";
     }

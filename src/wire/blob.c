@@ -2,6 +2,7 @@
  * blob.c - the bytes in which weights, moments, gradients and statistics are stored and sent
  */
 #include "blob.h"
+#include "half.h"
 
 #include <string.h>
 
@@ -23,7 +24,7 @@ const char *blob_status_text(blob_status status) {
     case BLOB_VERSION_NEW:
         return "is of a format version that is not known here";
     case BLOB_ELEMENT:
-        return "is of an element type that is not known here";
+        return "is of another element type than is wanted here";
     case BLOB_RESERVED:
         return "has something in the reserved bytes of its header";
     case BLOB_COUNT:
@@ -36,8 +37,12 @@ const char *blob_status_text(blob_status status) {
     return "has an unknown status";
 }
 
+size_t blob_size_of(size_t count, blob_element element) {
+    return BLOB_HEADER_SIZE + count * (element == BLOB_FLOAT16 ? sizeof(uint16_t) : sizeof(float));
+}
+
 size_t blob_size(size_t count) {
-    return BLOB_HEADER_SIZE + count * sizeof(float);
+    return blob_size_of(count, BLOB_FLOAT32);
 }
 
 /* Fills the tables of the slicing-by-eight method: table[k][b] is the CRC of byte b followed by k zero bytes.
@@ -101,20 +106,44 @@ uint32_t blob_crc32c(const void *data, size_t size) {
     return ~crc_by_table(~0u, data, size);
 }
 
-/* Writes header and data; values may already lie behind the header. */
-void blob_write(unsigned char *blob, const float *values, size_t count) {
-    uint16_t version = BLOB_VERSION, element = BLOB_FLOAT32;
-    uint64_t elements = count;
-    uint32_t crc;
+/* Writes the header of data that are in place. */
+static void write_header(unsigned char *blob, uint64_t count, uint16_t element, int16_t scale) {
+    uint16_t version = BLOB_VERSION;
+    uint32_t crc = blob_crc32c(blob + BLOB_HEADER_SIZE, blob_size_of(count, element) - BLOB_HEADER_SIZE);
 
-    memmove(blob + BLOB_HEADER_SIZE, values, count * sizeof(float));
-    crc = blob_crc32c(blob + BLOB_HEADER_SIZE, count * sizeof(float));
     memcpy(blob, magic, 4);
     memcpy(blob + 4, &version, 2);
     memcpy(blob + 6, &element, 2);
-    memcpy(blob + 8, &elements, 8);
+    memcpy(blob + 8, &count, 8);
     memcpy(blob + 16, &crc, 4);
-    memset(blob + 20, 0, 4);
+    memcpy(blob + 20, &scale, 2);
+    memset(blob + 22, 0, 2);
+}
+
+/* Writes header and data; values may already lie behind the header. */
+void blob_write(unsigned char *blob, const float *values, size_t count) {
+    memmove(blob + BLOB_HEADER_SIZE, values, count * sizeof(float));
+    write_header(blob, count, BLOB_FLOAT32, 0);
+}
+
+/* Writes header and data, rounded to float16. */
+void blob_write_half(unsigned char *blob, const float *values, size_t count) {
+    int scale = half_scale(values, count);
+
+    half_encode((uint16_t *)(void *)(blob + BLOB_HEADER_SIZE), values, count, scale);
+    write_header(blob, count, BLOB_FLOAT16, (int16_t)scale);
+}
+
+/* Reads the scale from the header of a float16 blob. */
+static int stored_scale(const unsigned char *blob) {
+    int16_t scale;
+    memcpy(&scale, blob + 20, 2);
+    return scale;
+}
+
+/* Reads the numbers of a checked float16 blob. */
+void blob_read_half(float *values, const unsigned char *blob, size_t count) {
+    half_decode(values, (const uint16_t *)(const void *)(blob + BLOB_HEADER_SIZE), count, stored_scale(blob));
 }
 
 /* Reads the checksum from the header of a checked blob. */
@@ -124,33 +153,47 @@ uint32_t blob_stored_crc(const unsigned char *blob) {
     return crc;
 }
 
-/* Checks a blob that should hold count float32, the cheap tests first. */
-blob_status blob_check(const unsigned char *blob, size_t size, size_t count) {
+/* Tells whether the last four bytes of a header are as they must be. */
+static int reserved_is_fine(const unsigned char *blob, blob_element element) {
+    int scale = stored_scale(blob);
+
+    return blob[22] == 0 && blob[23] == 0 &&
+           (element == BLOB_FLOAT16 ? scale >= HALF_SCALE_MIN && scale <= HALF_SCALE_MAX : scale == 0);
+}
+
+/* Checks a blob that should hold count numbers of a type, the cheap tests first. */
+static blob_status check(const unsigned char *blob, size_t size, size_t count, blob_element wanted) {
     uint16_t version, element;
     uint64_t elements;
-    uint32_t reserved;
 
     if (size < BLOB_HEADER_SIZE)
         return BLOB_SHORT;
     memcpy(&version, blob + 4, 2);
     memcpy(&element, blob + 6, 2);
     memcpy(&elements, blob + 8, 8);
-    memcpy(&reserved, blob + 20, 4);
     if (memcmp(blob, magic, 4) != 0)
         return BLOB_MAGIC;
     if (version != BLOB_VERSION)
         return BLOB_VERSION_NEW;
-    if (element != BLOB_FLOAT32)
+    if (element != wanted)
         return BLOB_ELEMENT;
-    if (reserved != 0)
+    if (!reserved_is_fine(blob, wanted))
         return BLOB_RESERVED;
     if (elements != count)
         return BLOB_COUNT;
-    if (size != blob_size(count))
+    if (size != blob_size_of(count, wanted))
         return BLOB_LENGTH;
     if (blob_crc32c(blob + BLOB_HEADER_SIZE, size - BLOB_HEADER_SIZE) != blob_stored_crc(blob))
         return BLOB_CRC;
     return BLOB_OK;
+}
+
+blob_status blob_check(const unsigned char *blob, size_t size, size_t count) {
+    return check(blob, size, count, BLOB_FLOAT32);
+}
+
+blob_status blob_check_half(const unsigned char *blob, size_t size, size_t count) {
+    return check(blob, size, count, BLOB_FLOAT16);
 }
 
 size_t shard_total(size_t count) {

@@ -22,7 +22,7 @@ typedef enum blob_status {
     BLOB_MAGIC,       /* does not begin with GANF */
     BLOB_VERSION_NEW, /* a version this program does not know */
     BLOB_ELEMENT,     /* an element type this program does not know */
-    BLOB_RESERVED,    /* reserved bytes are not zero */
+    BLOB_RESERVED,    /* reserved bytes are not zero, or the scale of a float16 blob is not within its limits */
     BLOB_COUNT,       /* another number of elements than expected */
     BLOB_LENGTH,      /* another number of bytes than the header announces */
     BLOB_CRC          /* damaged on the way */
@@ -31,8 +31,9 @@ typedef enum blob_status {
 /* Says what is wrong, to follow "the blob": "is shorter than its header". */
 const char *blob_status_text(blob_status status);
 
-/* Computes the bytes of a blob of count float32. */
+/* Computes the bytes of a blob of count float32, or of another type. */
 size_t blob_size(size_t count);
+size_t blob_size_of(size_t count, blob_element element);
 
 /* Computes the CRC-32C (Castagnoli) of data. */
 uint32_t blob_crc32c(const void *data, size_t size);
@@ -42,6 +43,14 @@ void blob_write(unsigned char *blob, const float *values, size_t count);
 
 /* Checks a blob that should hold count float32; the data begin at blob + BLOB_HEADER_SIZE, of any alignment. */
 blob_status blob_check(const unsigned char *blob, size_t size, size_t count);
+
+/*
+ * The same in float16, with a scale (half.h). values must not lie within the blob, whose address must be even.
+ * blob_read_half() takes a checked one.
+ */
+void blob_write_half(unsigned char *blob, const float *values, size_t count);
+blob_status blob_check_half(const unsigned char *blob, size_t size, size_t count);
+void blob_read_half(float *values, const unsigned char *blob, size_t count);
 
 /* Reads the checksum from the header of a checked blob. */
 uint32_t blob_stored_crc(const unsigned char *blob);

@@ -144,6 +144,9 @@ static bool get_run(const PGresult *row, server_run *run) {
     get_text(row, 1, run->name, sizeof run->name);
     get_text(row, 2, run->state, sizeof run->state);
     get_text(row, 16, run->channel, sizeof run->channel);
+    run->half = strcmp(PQgetvalue(row, 0, 17), "float16") == 0;
+    if (!run->half && strcmp(PQgetvalue(row, 0, 17), "float32") != 0)
+        return false;
     run->dataset_known = !PQgetisnull(row, 0, 12);
     if (!run->dataset_known)
         return true;
@@ -156,13 +159,14 @@ static bool get_run(const PGresult *row, server_run *run) {
 server_status server_run_config(server *s, const char *name, server_run *run) {
     server_value value = text_value(name);
     PGresult *row;
-    server_status status = connection_row(s,
-                                          "SELECT run, name, state, seed, channels, image_size, latent, "
-                                          "generator_features, discriminator_features,"
-                                          " batch, parameters, shards, dataset_images, "
-                                          "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
-                                          " iteration, channel FROM gan_run_config($1::pg_catalog.text)",
-                                          &value, 1, 17, false, &row);
+    server_status status =
+        connection_row(s,
+                       "SELECT run, name, state, seed, channels, image_size, latent, "
+                       "generator_features, discriminator_features,"
+                       " batch, parameters, shards, dataset_images, "
+                       "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
+                       " iteration, channel, upload_element FROM gan_run_config($1::pg_catalog.text)",
+                       &value, 1, 18, false, &row);
 
     if (status != SERVER_OK)
         return status;

@@ -46,6 +46,7 @@ typedef struct server_run {
     unsigned char dataset_digest[SERVER_DIGEST_SIZE];
     int32_t target, iteration;
     char channel[64]; /* where the run's workers are woken */
+    bool half;        /* gradients travel as float16 */
 } server_run;
 
 typedef struct server_member {

@@ -18,6 +18,7 @@ typedef struct part {
 
 struct upload {
     const dcgan_model *model;
+    bool half; /* float16 for the gradient */
     server *server;
     const server_claim *claim;
     const compute *compute;
@@ -29,13 +30,14 @@ struct upload {
     bool stale;
 };
 
-upload *upload_new(const dcgan_model *model) {
+upload *upload_new(const dcgan_model *model, bool half) {
     size_t statistics = model->statistics_count, largest = statistics > SHARD_COUNT ? statistics : SHARD_COUNT;
     upload *u = calloc(1, sizeof *u);
 
     if (!u)
         return NULL;
     u->model = model;
+    u->half = half;
     u->shards = shard_total(model->parameter_count);
     u->parts = calloc(u->shards + 1, sizeof *u->parts);
     u->blob = malloc(blob_size(largest));
@@ -84,16 +86,30 @@ static bool is_final(const upload *u, size_t index) {
     return u->result != NULL || (index < u->shards && compute_shard_final(u->compute, index));
 }
 
+/* Writes a part into the blob; returns its size. */
+static size_t write_part(upload *u, size_t index) {
+    const real *values = index < u->shards ? compute_gradient(u->compute) + index * SHARD_COUNT : NULL;
+    size_t count = shard_length(u->model->parameter_count, index);
+
+    if (index == u->shards) {
+        blob_write(u->blob, u->result->statistics, u->model->statistics_count);
+        return blob_size(u->model->statistics_count);
+    }
+    if (!u->half) {
+        blob_write(u->blob, values, count);
+        return blob_size(count);
+    }
+    blob_write_half(u->blob, values, count);
+    return blob_size_of(count, BLOB_FLOAT16);
+}
+
 /* Sends one part. */
 static void send_part(upload *u, size_t index) {
-    bool statistics = index == u->shards;
-    size_t count = statistics ? u->model->statistics_count : shard_length(u->model->parameter_count, index);
+    size_t size = write_part(u, index);
 
-    blob_write(u->blob, statistics ? u->result->statistics : compute_gradient(u->compute) + index * SHARD_COUNT,
-               count);
     u->parts[index].state = PART_SENT;
     u->under_way++;
-    server_upload_send(u->server, u->claim, index, u->blob, blob_size(count), &u->parts[index].reply);
+    server_upload_send(u->server, u->claim, index, u->blob, size, &u->parts[index].reply);
 }
 
 /* Takes all answers that have come. */

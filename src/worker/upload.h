@@ -13,8 +13,8 @@
 
 typedef struct upload upload;
 
-/* Allocates for a model; NULL when memory is short. */
-upload *upload_new(const dcgan_model *model);
+/* Allocates for a model, whose gradients travel as float16 or float32; NULL when memory is short. */
+upload *upload_new(const dcgan_model *model, bool half);
 void upload_free(upload *u);
 
 /* Begins with a claim; nothing is sent yet. The claim and the computation must stay. */

@@ -37,6 +37,30 @@ ok $class->poll_until("SELECT string_agg(state, '') FROM gan_work_unit WHERE run
 $class->psql("SELECT gan_tick($run)");
 is $class->wait_for($worker, 20), 0, 'the run ends';
 
+# float16 on the way: the same unit, the same gradient to eleven bits, in half the bytes.
+sub gradient_of {
+    my ($name, $element) = @_;
+    my $one = $class->create_run($name, units_per_iteration => 1, target_iterations => 1, seed => 5, upload_element => "'$element'");
+    $class->psql("SELECT gan_start($one)");
+    my $half = $class->worker('ann', '--run', $name);
+    $class->poll_until("SELECT string_agg(state, '') FROM gan_work_unit WHERE run = $one", 'done', 60) or return;
+    $class->psql("SELECT gan_tick($one)");
+    $class->wait_for($half, 20);
+    my $blob = pack 'H*', $class->psql("SELECT encode(data, 'hex') FROM gan_gradient WHERE run = $one AND shard = 0");
+    return unpack 'f<*', substr $blob, 24;
+}
+my @exact = gradient_of('float32', 'float32');
+my @half = gradient_of('float16', 'float16');
+my ($squares, $errors, $different) = (0, 0, 0);
+for my $i (0 .. $#exact) {
+    $squares += $exact[$i]**2;
+    $errors += ($exact[$i] - $half[$i])**2;
+    $different++ if $exact[$i] != $half[$i];
+}
+is scalar @half, scalar @exact, 'a gradient that came as float16 is as long as any';
+cmp_ok $different, '>', @exact / 2, 'it is rounded';
+cmp_ok sqrt($errors / $squares), '<=', 3e-4, sprintf('by a relative error of %.2g', sqrt($errors / $squares));
+
 # A unit that is not finite in the end is never submitted, whatever was uploaded of it.
 $run = $class->create_run('nan', units_per_iteration => 1, target_iterations => 1, lease_seconds => 60);
 my $count = $class->psql("SELECT parameters FROM gan_run WHERE run = $run");
