@@ -6,7 +6,9 @@
 
 #include <stdlib.h>
 
-#define WINDOW 4 /* shards under way: the server checks one while the next ones come in */
+#define WINDOW                                                                                                 \
+    2 /* shards under way: the server checks one while the next one comes in; a renewal has to wait for both   \
+       */
 
 typedef enum part_state { PART_HERE, PART_SENT, PART_STORED } part_state;
 

@@ -14,17 +14,14 @@
 
 #define WAKEUP_SECONDS 0.05
 
-/* Waits until the connection brings a word, or is lost, or the time is over. */
+/* Waits until the connection brings a word (it may have done so already), or is lost, or the time is over. */
 static outcome wait_until(loop *l, double until) {
-    while (stop_clock() < until) {
-        int fd = server_descriptor(l->server);
-        stop_event event = stop_wait(fd, POLLIN, until - stop_clock());
+    bool connected = server_connected(l->server);
 
-        if (event == STOP_ASKED)
+    while (!server_woken(l->server) && connected == server_connected(l->server) && stop_clock() < until) {
+        if (stop_wait(server_descriptor(l->server), POLLIN, until - stop_clock()) == STOP_ASKED)
             return END;
         server_receive(l->server);
-        if (fd >= 0 && (server_descriptor(l->server) < 0 || server_woken(l->server)))
-            break;
     }
     return GO_ON;
 }

@@ -142,6 +142,29 @@ SET SESSION AUTHORIZATION bo;
 SELECT reason, message FROM gan_claim(:bo);
 SELECT units, images FROM gan_credit(:bo);
 
+-- A run whose gradients travel as float16: that and nothing else is taken, and kept as float32
+RESET SESSION AUTHORIZATION;
+SELECT gan_create_run('no', upload_element => 'float8');
+SELECT gan_create_run('half', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
+                      images_per_unit => 10, units_per_iteration => 1, upload_element => 'float16') AS half \gset
+SELECT gan_start(:half) \g /dev/null
+SET SESSION AUTHORIZATION ann;
+SELECT upload_element FROM gan_run_config('half');
+SELECT gan_join(:half, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS ann \gset
+SELECT unit, token FROM gan_claim(:ann) \gset
+SELECT gan_upload(:unit, :'token', 0, :'gradient');
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x0038'), :parameters + 1, type => 2));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x0038'), :parameters, type => 2, reserved => 114));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x0038'), :parameters, type => 2, reserved => 65536));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x007e'), :parameters, type => 2)); -- NaN
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x0078'), :parameters, type => 2, reserved => 113)); -- 2^128
+SELECT gan_upload(:unit, :'token', 1, blob(floats(:statistics, '\x0038'), :statistics, type => 2));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x003c'), :parameters, type => 2, reserved => 65535)); -- 2^-1; a scale of -1 is 0xffff
+SELECT gan_upload(:unit, :'token', 1, :'moments');
+RESET SESSION AUTHORIZATION;
+SELECT shard, data = CASE shard WHEN 0 THEN :'gradient'::bytea ELSE :'moments' END AS as_if_float32 FROM gan_gradient WHERE run = :half ORDER BY shard;
+SET SESSION AUTHORIZATION bo;
+
 -- A student has no other right
 SELECT * FROM gan_run;
 SELECT * FROM gan_gradient;

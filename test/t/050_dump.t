@@ -6,7 +6,7 @@ use GannClass;
 
 my $class = GannClass->new;
 plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
-my $run = $class->create_run('kept', target_iterations => 6);
+my $run = $class->create_run('kept', target_iterations => 100);
 $class->psql("SELECT gan_start($run)");
 my $coordinator = $class->coordinate(60);
 my $worker = $class->worker('ann');
@@ -33,7 +33,7 @@ $coordinator = $class->coordinate(60);
 (my $uri = $class->student('ann')) =~ s/train$/again/;
 $class->{students}{ann} = $uri;
 is $class->wait_for($class->worker('ann'), 60), 0, 'the restored class trains to its end';
-is $class->psql("SELECT state, iteration FROM gan_run"), 'finished|6', 'of all its iterations';
+is $class->psql("SELECT state, iteration FROM gan_run"), 'finished|100', 'of all its iterations';
 
 $class->psql('DROP EXTENSION gannsfriends');
 is $class->psql(q{SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE 'gan\_%'), (SELECT count(*) FROM pg_proc WHERE proname LIKE 'gan\_%')}), '0|0', 'DROP EXTENSION leaves no table and no function';
