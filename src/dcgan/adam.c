@@ -81,9 +81,9 @@ VECTORISED static double sum_of_squares(const real *x, size_t count) {
 }
 
 /*
- * Looks for NaN and infinity; returns 1 and adds up the squares if there are none, 0 otherwise. A sum of squares
- * is NaN or infinite if one of them is: no square of a float overflows a double, and what can't be negative
- * doesn't cancel.
+ * Looks for NaN and infinity; returns 1 and adds up the squares if there are none, 0 otherwise. A sum of
+ * squares is NaN or infinite if one of them is: no square of a float overflows a double, and what can't be
+ * negative doesn't cancel.
  */
 int dcgan_finite(const real *x, size_t count, double *square_sum) {
     double sum = sum_of_squares(x, count);
