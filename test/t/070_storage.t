@@ -21,6 +21,8 @@ sub states {
     return $class->psql("SELECT u.state, count(*) FROM gan_work_unit u JOIN gan_run r USING (run, iteration) WHERE u.run = $run GROUP BY 1 ORDER BY 1", %opt);
 }
 
+sub refusal { return ($class->psql_fails(@_))[1] }
+
 # A crash of the server takes gradients of units that were acknowledged; they are done again, and counted once
 my $run = $class->create_run('crash', units_per_iteration => 3, target_iterations => 4);
 $class->psql("SELECT gan_start($run)");
@@ -36,9 +38,9 @@ like $class->psql("SELECT gan_tick($run)"), qr/2 to be done again/, 'the next ti
 is states($run), 'pending|3', 'all are open again';
 feed('crash', 3);
 $class->restart('immediate');
-like $class->psql_fails("SELECT gan_aggregate(1, $run)"), qr/shard 0 of unit \d+ is missing/, 'a step by hand refuses units without gradients';
+like refusal("SELECT gan_aggregate(1, $run)"), qr/shard 0 of unit \d+ is missing/, 'a step by hand refuses units without gradients';
 like $class->psql("SELECT gan_tick($run)"), qr/3 to be done again/, 'a tick with the quorum does not step on them either';
-my $coordinator = $class->coordinate(60);
+my $coordinator = $class->coordinate;
 feed('crash', 9);
 ok $class->poll_until("SELECT state FROM gan_run WHERE run = $run", 'finished', 30), 'the run ends';
 is $class->wait_for($coordinator, 30), 0, 'and the coordinator';
@@ -59,7 +61,7 @@ $class->psql("UPDATE gan_gradient_piece SET token = gen_random_uuid() WHERE unit
 like $class->psql("SELECT gan_tick($run)"), qr/1 to be done again/, 'a shard of another claim does not count';
 feed('holes', 1);
 $class->psql("UPDATE gan_gradient_piece SET data = set_byte(data, 1000, get_byte(data, 1000) # 1) WHERE unit = $last AND shard = 0 AND piece = 0");
-like $class->psql_fails("SELECT gan_tick($run)"), qr/checksum does not fit/, 'a damaged piece stops the step';
+like refusal("SELECT gan_tick($run)"), qr/checksum does not fit/, 'a damaged piece stops the step';
 $class->psql("UPDATE gan_gradient_piece SET data = set_byte(data, 1000, get_byte(data, 1000) # 1) WHERE unit = $last AND shard = 0 AND piece = 0");
 like $class->psql("SELECT gan_tick($run)"), qr/^step/, 'and mended it goes on';
 
