@@ -115,7 +115,7 @@ END
 $$;
 
 -- Empties what the next step will empty, while the class computes: the step is spared it.
-CREATE FUNCTION gan_make_room(run int) RETURNS void
+CREATE FUNCTION gan_empty_next(run int) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION gan_tick(run int DEFAULT NULL) RETURNS text
@@ -148,7 +148,7 @@ BEGIN
         END IF;
         done := done - reopened; -- if that is a quorum, the next tick steps
     ELSIF r.state = 'running' THEN
-        PERFORM gan_make_room(r.run);
+        PERFORM gan_empty_next(r.run);
     END IF;
     RETURN format('%s: iteration %s, %s of %s units are in', r.state, r.iteration, done, r.quorum)
         || CASE WHEN expired > 0 THEN format(', %s put back', expired) ELSE '' END

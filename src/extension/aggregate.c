@@ -248,11 +248,10 @@ static void close_iteration(const step *s) {
 static void step_all_shards(step *s) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
 
-    for (gan_table table = GAN_STATE; table <= GAN_GRADIENT; table++)
-        gan_partition_empty(table, s->run.run, s->run.iteration + 1);
+    gan_make_room(&s->run);
     gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
     gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
-    gan_pieces_open_to_write(&s->new, GAN_STATE, s->run.run, s->run.iteration + 1);
+    gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
     for (gan_part part = 0; part < GAN_PARTS; part++)
         s->state[part] = gan_blob_new(SHARD_COUNT);
     s->sum = palloc(TILE_COUNT * sizeof *s->sum);

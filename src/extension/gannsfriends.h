@@ -44,8 +44,11 @@ typedef struct gan_pieces {
     IndexScanDesc scan; /* when reading */
     IndexInfo *info;    /* when writing */
     int64 owner;
-    int32 shard, piece; /* the next one */
-    bool found;         /* the last step of a reader found a row, of whatever iteration */
+    int32 shard, piece;        /* the next one */
+    BlockNumber *blocks;       /* when old rows are overwritten: theirs, in the order of the keys */
+    size_t *starts[GAN_PARTS]; /* where a shard's begin in blocks */
+    bool lenient;              /* a piece that is missing means the iteration isn't held any more */
+    bool found;                /* the last step of a reader found a row, of whatever iteration */
 } gan_pieces;
 
 /* run.c: all of these need SPI to be connected */
@@ -55,6 +58,7 @@ extern int32 gan_run_find(FunctionCallInfo fcinfo, int argument);
 /* shard.c */
 extern const char *gan_partition(gan_table table, int32 run, int32 iteration);
 extern void gan_partition_empty(gan_table table, int32 run, int32 iteration);
+extern void gan_make_room(const gan_run *run);
 extern unsigned char *gan_blob_new(size_t count);
 extern float *gan_blob_values(unsigned char *blob);
 extern void gan_blob_seal(unsigned char *blob, size_t count);
@@ -72,6 +76,10 @@ extern bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_
 extern bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blob, size_t size);
 extern void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob, size_t size,
                              const pg_uuid_t *token, double square_sum);
+
+/* reuse.c */
+extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
+extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, HeapTuple row);
 
 /* spi.c */
 extern int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only);

@@ -96,6 +96,7 @@ Datum gan_generate(PG_FUNCTION_ARGS) {
     iteration = PG_ARGISNULL(3) ? run.iteration : PG_GETARG_INT32(3);
     if (iteration >= 0) {
         gan_pieces_open(&state, GAN_STATE, run.run, iteration, GetActiveSnapshot());
+        state.lenient = iteration != run.iteration; /* a step that failed may have begun to overwrite it */
         weights = read_generator(&run, &state);
         running = weights ? read_running(&run, &state) : NULL;
         gan_pieces_close(&state);

@@ -12,6 +12,7 @@
 #include "gannsfriends.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -85,10 +86,13 @@ const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size) {
     p->found = index_getnext_slot(p->scan, ForwardScanDirection, p->slot);
     if (!p->found || DatumGetInt32(slot_getattr(p->slot, ITERATION, &null)) != p->iteration)
         return NULL;
-    if (DatumGetInt32(slot_getattr(p->slot, PIECE, &null)) != p->piece)
+    if (DatumGetInt32(slot_getattr(p->slot, PIECE, &null)) != p->piece) {
+        if (p->lenient)
+            return NULL;
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                         errmsg("%s: piece %d of shard %d is missing", RelationGetRelationName(p->relation),
                                p->piece, p->shard)));
+    }
     p->piece++;
     data = (bytea *)DatumGetPointer(slot_getattr(p->slot, DATA, &null));
     if (VARATT_IS_EXTENDED(data)) /* a short header, or what somebody put there by hand */
@@ -127,6 +131,8 @@ bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blo
         memcpy(blob + at, bytes, length);
         at += length;
     }
+    if (p->lenient && at != size)
+        return false;
     if (bytes || (at != 0 && at != size))
         ereport(ERROR,
                 (errcode(ERRCODE_DATA_CORRUPTED), errmsg("%s: shard %d has another length than its %zu bytes",
@@ -135,13 +141,8 @@ bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blo
 }
 
 /* Inserts one row and its index entry. */
-static void insert_piece(gan_pieces *p, Datum *values, bool *nulls) {
-    int columns = p->slot->tts_tupleDescriptor->natts;
-
-    ExecClearTuple(p->slot);
-    memcpy(p->slot->tts_values, values, columns * sizeof *values);
-    memcpy(p->slot->tts_isnull, nulls, columns * sizeof *nulls);
-    ExecStoreVirtualTuple(p->slot);
+static void insert_piece(gan_pieces *p, HeapTuple row, Datum *values, bool *nulls) {
+    ExecForceStoreHeapTuple(row, p->slot, false);
     /* Space is only ever won back by TRUNCATE: no look at the free space map. */
     table_tuple_insert(p->relation, p->slot, GetCurrentCommandId(true), TABLE_INSERT_SKIP_FSM, NULL);
     index_insert(p->index, &values[OWNER - 1], &nulls[OWNER - 1], &p->slot->tts_tid, p->relation,
@@ -165,10 +166,16 @@ void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned ch
     nulls[TOKEN - 1] = nulls[SQUARE_SUM - 1] = !token;
     for (size_t at = 0; at < size; at += PIECE_BYTES) {
         size_t length = Min(size - at, PIECE_BYTES);
+        HeapTuple tuple;
         memcpy(row.bytes, blob + at, length);
         SET_VARSIZE(&row, VARHDRSZ + length);
         values[PIECE - 1] = Int32GetDatum((int32)(at / PIECE_BYTES));
-        insert_piece(p, values, nulls);
+        tuple = heap_form_tuple(RelationGetDescr(p->relation), values, nulls);
+        if (p->blocks)
+            gan_pieces_overwrite(p, owner, shard, (int32)(at / PIECE_BYTES), tuple);
+        else
+            insert_piece(p, tuple, values, nulls);
+        heap_freetuple(tuple);
         nulls[TOKEN - 1] = nulls[SQUARE_SUM - 1] = true;
     }
 }

@@ -33,20 +33,32 @@ void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
         SPI_execute(psprintf("DELETE FROM %s", name), false, 0);
 }
 
-PG_FUNCTION_INFO_V1(gan_make_room);
+/* Finds the partition of the next iteration's gradients; invalid if there is nothing in it. */
+static Oid next_gradients(const gan_run *run) {
+    Oid relation = RelnameGetRelid(gan_partition(GAN_GRADIENT, run->run, run->iteration + 1));
+    Datum size = !OidIsValid(relation) ? Int64GetDatum(0)
+                                       : DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation),
+                                                             CStringGetTextDatum("main"));
+    return DatumGetInt64(size) > 0 ? relation : InvalidOid;
+}
 
-/* Empties the next iteration's gradients if that can be done now and there are any. */
-Datum gan_make_room(PG_FUNCTION_ARGS) {
+/* Empties the next iteration's gradients, if there are any. */
+void gan_make_room(const gan_run *run) {
+    if (OidIsValid(next_gradients(run)))
+        gan_partition_empty(GAN_GRADIENT, run->run, run->iteration + 1);
+}
+
+PG_FUNCTION_INFO_V1(gan_empty_next);
+
+/* The same ahead of the step; not if somebody reads them. */
+Datum gan_empty_next(PG_FUNCTION_ARGS) {
     gan_run run;
     Oid relation;
 
     SPI_connect();
     gan_run_read(&run, PG_GETARG_INT32(0), false);
-    relation = RelnameGetRelid(gan_partition(GAN_GRADIENT, run.run, run.iteration + 1));
-    if (OidIsValid(relation) &&
-        DatumGetInt64(DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation),
-                                          CStringGetTextDatum("main"))) > 0 &&
-        ConditionalLockRelationOid(relation, AccessExclusiveLock))
+    relation = next_gradients(&run);
+    if (OidIsValid(relation) && ConditionalLockRelationOid(relation, AccessExclusiveLock))
         gan_partition_empty(GAN_GRADIENT, run.run, run.iteration + 1);
     SPI_finish();
     PG_RETURN_VOID();

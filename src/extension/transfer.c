@@ -38,6 +38,7 @@ Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
     data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
     SET_VARSIZE(data, VARHDRSZ + size);
     gan_pieces_open(&state, GAN_STATE, number, iteration, GetActiveSnapshot());
+    state.lenient = iteration != run.iteration; /* a step that failed may have begun to overwrite it */
     held = gan_pieces_read(&state, GAN_WEIGHTS, shard, (unsigned char *)VARDATA(data), size);
     gan_pieces_close(&state);
     SPI_finish();

@@ -101,23 +101,49 @@ my ($few, $many) = (peak_growth('few', 4), peak_growth('many', 64));
 cmp_ok $many, '<', 100, sprintf('the step of 64 units takes %.1f MB', $many);
 cmp_ok abs($many - $few), '<', 5, sprintf('that of 4 units %.1f MB', $few);
 
-# Cancelling: statement_timeout at several points of a full-size step
-$run = $class->psql("SELECT gan_create_run('cancel', units_per_iteration => 6, images_per_unit => 4, batch => 4, target_iterations => 1)");
-$class->psql("SELECT gan_start($run)");
-feed('cancel', 6);
+# Cancelling: statement_timeout at several points of a full-size step, one that overwrites the weights of two iterations ago
+sub full_size {
+    my $name = shift;
+    my $n = $class->psql("SELECT gan_create_run('$name', seed => 7, units_per_iteration => 6, images_per_unit => 4, batch => 4, target_iterations => 3)");
+    $class->psql("SELECT gan_start($n)");
+    feed($name, 6);
+    like $class->psql("SELECT gan_aggregate(0, $n)"), qr/^step/, "$name: the first step";
+    feed($name, 6);
+    return $n;
+}
+my $undisturbed = full_size('undisturbed');
+my $file = "SELECT pg_relation_filepath('gan_state_piece_r${undisturbed}_0')";
+my $before = $class->psql($file);
+like $class->psql("SELECT gan_aggregate(1, $undisturbed)"), qr/^step/, 'a step';
+is $class->psql($file), $before, 'writes over the rows of two iterations ago, in the same file';
+$run = full_size('cancel');
 my @late;
 for my $ms (5, 15, 30, 50, 75, 100, 130, 160, 200, 250) {
-    my $sql = "SET statement_timeout = $ms;\n\\timing on\nSELECT gan_aggregate(0, $run);";
+    my $sql = "SET statement_timeout = $ms;\n\\timing on\nSELECT gan_aggregate(1, $run);";
     my ($code, $text) = $class->run({ timeout => 60 }, '/bin/sh', '-c', 'printf "%s" "$1" | "$2" -X -h "$3" -p "$4" -U postgres -d train 2>&1', 'sh', $sql, "$class->{bindir}/psql", $class->host, $class->port);
     my ($took) = $text =~ /Time: ([\d.]+) ms/;
     last if $text =~ /units of/;
     like $text, qr/canceling statement/, "cancelled after $ms ms" or last;
     push @late, $took - $ms;
+    is $class->psql("SELECT count(gan_fetch_weights($run, 1, s)), count(gan_fetch_weights($run, 2, s)), count(gan_fetch_weights($run, 0, s)) <= 26 FROM generate_series(0, 25) s"), '26|0|t', 'the run is where it was';
 }
 @late = sort { $a <=> $b } @late;
 cmp_ok scalar(@late), '>=', 3, 'the step was cancelled at several points';
 cmp_ok $late[ @late / 2 ], '<', 100, sprintf('and ended at most %.0f ms after (median %.0f)', $late[-1], $late[ @late / 2 ]);
-my $iteration = $class->psql("SELECT iteration FROM gan_run WHERE run = $run");
-like $class->psql("SELECT gan_aggregate(0, $run)"), qr/^step/, 'nothing was lost by it' if $iteration == 0;
-is $class->psql("SELECT count(*) FROM gan_history WHERE run = $run"), '1', 'and nothing counted twice';
+like $class->psql("SELECT gan_aggregate(1, $run)"), qr/^step/, 'nothing was lost by it' if $class->psql("SELECT iteration FROM gan_run WHERE run = $run") == 1;
+is $class->psql("SELECT count(DISTINCT weights_digest), count(*) FROM gan_history WHERE run IN ($run, $undisturbed) AND iteration = 1"), '1|2', 'the step has the bits of an undisturbed one';
+is $class->psql("SELECT count(DISTINCT md5) FROM (SELECT md5(string_agg(first || second, '' ORDER BY shard)) FROM gan_moments WHERE run IN ($run, $undisturbed) AND iteration = 2 GROUP BY run) m"), '1', 'the moments too';
+
+# A step over old rows is in the WAL like any other, and a manual VACUUM or a lock makes it go the other way
+$class->psql("CHECKPOINT");
+feed($_, 6) for 'cancel', 'undisturbed';
+$class->psql("VACUUM gan_state_piece_r${run}_1");
+$before = $class->psql("SELECT pg_relation_filepath('gan_state_piece_r${run}_1')");
+like $class->psql("SELECT gan_aggregate(2, $_)"), qr/^step/, 'a third step' for $run, $undisturbed;
+isnt $class->psql("SELECT pg_relation_filepath('gan_state_piece_r${run}_1')"), $before, 'after a VACUUM the table is emptied first';
+my $sums = "SELECT run, iteration, md5(string_agg(data, '' ORDER BY shard)) FROM gan_weights WHERE run IN ($run, $undisturbed) GROUP BY 1, 2 ORDER BY 2, 1";
+$before = $class->psql($sums);
+$class->restart('immediate');
+is $class->psql($sums), $before, 'a crash restores every row from the WAL';
+is $class->psql("SELECT count(DISTINCT md5) FROM ($sums) s"), '2', 'of two iterations, the same in both runs';
 done_testing;
