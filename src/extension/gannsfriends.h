@@ -83,6 +83,8 @@ extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 
 
 /* spi.c */
 extern int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only);
+extern int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types, Datum *values,
+                             bool read_only);
 extern Datum gan_value(int row, int column, bool *is_null);
 
 /* Turns a status of the library into an error; DCGAN_OK does nothing. */

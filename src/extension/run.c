@@ -13,10 +13,13 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
         "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
         "discriminator_features, norm_momentum, learning_rate, beta1, beta2, epsilon "
         "FROM gan_run WHERE run = $1";
+    static SPIPlanPtr plan, locking_plan;
     dcgan_config config;
+    Datum key[] = {Int32GetDatum(number)};
 
-    if (gan_execute(lock ? psprintf("%s FOR NO KEY UPDATE SKIP LOCKED", query) : query, 1, (Oid[]){INT4OID},
-                    (Datum[]){Int32GetDatum(number)}, !lock) != 1) {
+    if (gan_execute_saved(lock ? &locking_plan : &plan,
+                          lock ? psprintf("%s FOR NO KEY UPDATE SKIP LOCKED", query) : query, 1,
+                          (Oid[]){INT4OID}, key, !lock) != 1) {
         if (lock && gan_execute("SELECT FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
                                 (Datum[]){Int32GetDatum(number)}, true) == 1)
             ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),

@@ -55,9 +55,11 @@ typedef struct claimed_unit {
 
 /* Looks up the unit and whether the caller may upload to it now. */
 static claimed_unit find_claim(Datum unit, Datum token) {
+    static SPIPlanPtr plan;
     claimed_unit claim = {0};
 
-    if (gan_execute(
+    if (gan_execute_saved(
+            &plan,
             "SELECT u.run, u.iteration FROM gan_work_unit u JOIN gan_run r ON r.run = u.run JOIN gan_worker w "
             "ON w.worker = u.worker "
             "WHERE u.unit = $1 AND u.token = $2 AND u.state = 'claimed' AND u.lease_until > "
@@ -123,8 +125,10 @@ static double check_upload(const gan_run *run, int32 shard, bytea *data, double 
 
 /* Reads the run's limit on the norm of a gradient. */
 static double gradient_limit(int32 run) {
-    gan_execute("SELECT gradient_limit FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
-                (Datum[]){Int32GetDatum(run)}, false);
+    static SPIPlanPtr plan;
+
+    gan_execute_saved(&plan, "SELECT gradient_limit FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
+                      (Datum[]){Int32GetDatum(run)}, false);
     return DatumGetFloat8(gan_value(0, 1, NULL));
 }
 
@@ -213,6 +217,7 @@ Datum gan_uploaded(PG_FUNCTION_ARGS) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     int32 run, iteration, shards, parts = 0;
     double square_sum, sum = 0;
+    static SPIPlanPtr plan;
     gan_pieces pieces;
     TupleDesc descriptor;
 
@@ -220,9 +225,10 @@ Datum gan_uploaded(PG_FUNCTION_ARGS) {
         elog(ERROR, "gan_uploaded must return a row");
     BlessTupleDesc(descriptor);
     SPI_connect();
-    if (gan_execute("SELECT u.run, u.iteration, r.shards FROM gan_work_unit u JOIN gan_run r USING (run) "
-                    "WHERE u.unit = $1",
-                    1, (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
+    if (gan_execute_saved(&plan,
+                          "SELECT u.run, u.iteration, r.shards FROM gan_work_unit u JOIN gan_run r USING (run) "
+                          "WHERE u.unit = $1",
+                          1, (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
         elog(ERROR, "the unit is gone");
     run = DatumGetInt32(gan_value(0, 1, NULL));
     iteration = DatumGetInt32(gan_value(0, 2, NULL));
