@@ -8,7 +8,7 @@ pairs=5 seconds=4
 [ -z "$quick" ] || pairs=1 seconds=1
 torch=../shared/bench/torch_step.py
 
-kernels() { "$programs/kernels" --threads "$1" --batch 64 --seconds "$seconds"; }
+kernels() { "$programs/kernels" --threads "$1" --batch 64 --seconds "$seconds" "${@:2}"; } # THREADS [OPTION…]
 median_of() { sed -n 's/^median \([0-9.]*\) .*/\1/p' <<<"$1"; }
 
 no_torch=
@@ -19,10 +19,10 @@ elif ! /usr/bin/python3 -c 'import torch' 2>/dev/null; then
 fi
 
 # Figures that are the median of several runs of the same program.
-report() { # NAME VALUES UNIT DETAILS
+report() { # NAME VALUES UNIT DETAILS [RUNS]
 	local median least most
 	read -r median least most < <(tr ' ' '\n' <<<"${2# }" | summary 1)
-	figure "$1" "$median" "$3" "$4, min/median/max $least/$median/$most of $pairs runs"
+	figure "$1" "$median" "$3" "$4, min/median/max $least/$median/$most of ${5:-$pairs} runs"
 }
 
 beside_torch() {
@@ -48,6 +48,31 @@ beside_torch() {
 	fi
 }
 
+# The kernels that most laptops have, OpenBLAS's included, beside PyTorch, which takes what the machine has.
+avx2() {
+	local ratios='' line path='' t
+	for ((i = 0; i < (pairs + 1) / 2; i++)); do
+		if ! line=$(OPENBLAS_CORETYPE=Haswell kernels 1 --instructions AVX2 2>/dev/null); then
+			left_out worker_vs_torch_1t_avx2 'this processor has no AVX2'
+			return
+		fi
+		path=${line##*path }
+		t=$(OMP_NUM_THREADS=1 /usr/bin/python3 "$torch" 1 64 "$seconds" | sed -n 's/^bench: [a-z_]* \([0-9.]*\) .*/\1/p')
+		ratios+=" $(calculate "$(median_of "$line") / $t")"
+	done
+	report worker_vs_torch_1t_avx2 "$ratios" times "threads 1, batch 64, path $path, runs in pairs of $seconds s each" $(((pairs + 1) / 2))
+}
+
+# Each layer of the discriminator, each pass: the path that serves it, and what the others would do.
+layers() {
+	local repeats=5 shape pass path rest
+	[ -z "$quick" ] || repeats=1
+	"$programs/layers" --repeats "$repeats" | while read -r shape pass rest; do
+		path=${rest%%;*}
+		figure layer_gflops "${path##* }" GFLOP/s "layer $shape, $pass, threads 1, batch 64, path ${path% *}${rest#"$path"}, best of $repeats"
+	done
+}
+
 two_threads() {
 	local ones='' twos='' ratios='' one two line path=
 	for ((i = 0; i < (pairs + 1) / 2; i++)); do
@@ -60,10 +85,13 @@ two_threads() {
 		twos+=" $two"
 		ratios+=" $(calculate "$two / $one")"
 	done
-	pairs=$(((pairs + 1) / 2))
-	report worker_images_per_second_2t "$twos" images/s "threads 2, batch 64, path $path, $seconds s each"
-	report worker_thread_scaling_2t "$ratios" times "threads 2 beside 1, batch 64, path $path, runs in pairs"
+	report worker_images_per_second_2t "$twos" images/s "threads 2, batch 64, path $path, $seconds s each" $(((pairs + 1) / 2))
+	report worker_thread_scaling_2t "$ratios" times "threads 2 beside 1, batch 64, path $path, runs in pairs" $(((pairs + 1) / 2))
 }
 
 ! wants worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t || beside_torch
+if wants worker_vs_torch_1t_avx2; then
+	if [ -n "$no_torch" ]; then left_out worker_vs_torch_1t_avx2 "$no_torch"; else avx2; fi
+fi
+! wants layer_gflops || layers
 ! wants worker_images_per_second_2t worker_thread_scaling_2t || two_threads

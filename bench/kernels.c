@@ -1,7 +1,7 @@
 /*
  * kernels.c - pure compute: work units of one minibatch of the full-size network, again and again
  *
- *   kernels [--threads N] [--batch N] [--seconds S]
+ *   kernels [--threads N] [--batch N] [--seconds S] [--instructions AVX-512|AVX2|portable]
  *
  * Prints "median M best B mean A images/s, N units, path P": images a second by the wall clock; the path is how
  * each layer's convolutions are computed, and the set of kernels that OpenBLAS chose. Random weights and
@@ -9,6 +9,7 @@
  */
 #include "samples.h"
 #include "../src/dcgan/dcgan.h"
+#include "../src/dcgan/cpu/kernels.h"
 #include "../src/dcgan/cpu/paths.h"
 
 #include <cblas.h>
@@ -94,10 +95,21 @@ static void print_paths(const char *name, const dcgan_network *network) {
     }
 }
 
+/* Uses the kernels of a name. */
+static void force_kernels(const char *name) {
+    for (size_t i = 0; kernels_list(i); i++)
+        if (strcmp(kernels_list(i)->name, name) == 0) {
+            kernels_force(kernels_list(i));
+            return;
+        }
+    fail("this processor has no such instructions");
+}
+
 int main(int argc, char **argv) {
     static const struct option known[] = {{"threads", required_argument, NULL, 't'},
                                           {"batch", required_argument, NULL, 'b'},
                                           {"seconds", required_argument, NULL, 's'},
+                                          {"instructions", required_argument, NULL, 'i'},
                                           {NULL, 0, NULL, 0}};
     int threads = 1, batch = 64, option;
     double seconds = 10, start, images, elapsed;
@@ -111,6 +123,8 @@ int main(int argc, char **argv) {
             batch = atoi(optarg);
         else if (option == 's')
             seconds = atof(optarg);
+        else if (option == 'i')
+            force_kernels(optarg);
         else
             return 2;
     }

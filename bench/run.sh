@@ -17,7 +17,7 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 
 # group, seconds it may take at most, its figures
 groups=(
-	'compute 170 worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t worker_images_per_second_2t worker_thread_scaling_2t'
+	'compute 220 worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t worker_vs_torch_1t_avx2 layer_gflops worker_images_per_second_2t worker_thread_scaling_2t'
 	'store 90 aggregate_seconds_8_units upload_seconds_per_unit weights_download_seconds submit_to_next_iteration_ms'
 	'claims 90 claim_ms_p50_64_clients claim_ms_p99_64_clients claims_per_second claims_per_second_old_snapshot'
 	'system 150 system_useful_images_per_second_2_workers system_efficiency system_iteration_seconds select1_ms_p99_bystander'

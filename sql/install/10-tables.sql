@@ -116,57 +116,44 @@ CREATE TABLE gan_history (
 -- What is as large as the model is stored by shard (1 MiB) and by slot, iteration modulo 2. A run has its own two partitions of each
 -- table. A step reads one slot and fills the other, which it empties first by TRUNCATE: nothing waits for vacuum, and the size of
 -- a run is bounded. gan_create_run makes the partitions and their primary keys (pg_dump could not restore keys that came from here).
+-- A shard's blob is cut into pieces that fill a page; the views gan_weights, gan_moments, gan_batch_norm and gan_gradient put them
+-- together again. The server's C functions read and write both tables by these columns, in this order (src/extension/pieces.c).
 
-CREATE TABLE gan_weights (
+CREATE TABLE gan_state_piece (
     run       int NOT NULL,
     slot      int NOT NULL CHECK (slot = iteration % 2),
     iteration int NOT NULL CHECK (iteration >= 0),
+    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 2), -- 0 weights (and, after the last shard, running statistics), 1 and 2 Adam's moments
     shard     int NOT NULL CHECK (shard >= 0),
+    piece     int NOT NULL CHECK (piece >= 0),
     data      bytea NOT NULL
 ) PARTITION BY LIST (run);
 
-CREATE TABLE gan_moments (
-    run       int NOT NULL,
-    slot      int NOT NULL CHECK (slot = iteration % 2),
-    iteration int NOT NULL CHECK (iteration >= 0),
-    shard     int NOT NULL CHECK (shard >= 0),
-    first     bytea NOT NULL,
-    second    bytea NOT NULL
-) PARTITION BY LIST (run);
-
-CREATE TABLE gan_batch_norm (
-    run       int NOT NULL,
-    slot      int NOT NULL CHECK (slot = iteration % 2),
-    iteration int NOT NULL CHECK (iteration >= 0),
-    running   bytea NOT NULL
-) PARTITION BY LIST (run);
-
-CREATE TABLE gan_gradient (
+-- The partitions are unlogged: an upload costs no WAL and no fsync. What a crash empties, gan_tick notices and has done again.
+CREATE TABLE gan_gradient_piece (
     run        int NOT NULL,
     slot       int NOT NULL CHECK (slot = iteration % 2),
     iteration  int NOT NULL CHECK (iteration >= 0),
     unit       bigint NOT NULL,
     shard      int NOT NULL CHECK (shard >= 0), -- the shard after the last holds the batch-norm statistics
-    token      uuid NOT NULL,
-    square_sum float8 NOT NULL CHECK (square_sum >= 0 AND square_sum < 'Infinity'),
-    data       bytea NOT NULL
+    piece      int NOT NULL CHECK (piece >= 0),
+    data       bytea NOT NULL,
+    token      uuid,                            -- of the claim it was uploaded under; in a shard's first piece
+    square_sum float8 CHECK (square_sum >= 0 AND square_sum < 'Infinity'),
+    CHECK (num_nulls(token, square_sum) = CASE piece WHEN 0 THEN 0 ELSE 2 END)
 ) PARTITION BY LIST (run);
 
--- Compression never helps floats. Partitions inherit it.
-ALTER TABLE gan_weights ALTER data SET STORAGE EXTERNAL;
-ALTER TABLE gan_moments ALTER first SET STORAGE EXTERNAL, ALTER second SET STORAGE EXTERNAL;
-ALTER TABLE gan_batch_norm ALTER running SET STORAGE EXTERNAL;
-ALTER TABLE gan_gradient ALTER data SET STORAGE EXTERNAL;
+-- In line, as they are: a piece fills its page. Partitions inherit it.
+ALTER TABLE gan_state_piece ALTER data SET STORAGE PLAIN;
+ALTER TABLE gan_gradient_piece ALTER data SET STORAGE PLAIN;
 
 -- pg_dump keeps the class.
 SELECT pg_catalog.pg_extension_config_dump('gan_run', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_worker', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_work_unit', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_history', '');
-SELECT pg_catalog.pg_extension_config_dump('gan_weights', '');
-SELECT pg_catalog.pg_extension_config_dump('gan_moments', '');
-SELECT pg_catalog.pg_extension_config_dump('gan_batch_norm', '');
-SELECT pg_catalog.pg_extension_config_dump('gan_gradient', '');
+SELECT pg_catalog.pg_extension_config_dump('gan_state_piece', '');
+SELECT pg_catalog.pg_extension_config_dump('gan_gradient_piece', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_run_run_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_worker_worker_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_work_unit_unit_seq', '');
@@ -175,7 +162,5 @@ COMMENT ON TABLE gan_run IS 'Trainings: configuration and where each is';
 COMMENT ON TABLE gan_worker IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
 COMMENT ON TABLE gan_work_unit IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
-COMMENT ON TABLE gan_weights IS 'Parameters of the current and the previous iteration, by shard';
-COMMENT ON TABLE gan_moments IS 'Adam''s moments of the current and the previous iteration, by shard';
-COMMENT ON TABLE gan_batch_norm IS 'Running means and variances of the current and the previous iteration';
-COMMENT ON TABLE gan_gradient IS 'Uploaded gradients of the current and the previous iteration, by unit and shard';
+COMMENT ON TABLE gan_state_piece IS 'Parameters, running statistics and Adam''s moments of the current and the previous iteration, in pieces of a page';
+COMMENT ON TABLE gan_gradient_piece IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; unlogged';

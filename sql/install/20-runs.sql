@@ -59,14 +59,15 @@ CREATE FUNCTION gan_create_partitions(run int) RETURNS void
 DECLARE
     parent text;
     key text;
+    persistence text;
     slot int;
 BEGIN
-    FOR parent, key IN VALUES ('gan_weights', 'shard'), ('gan_moments', 'shard'), ('gan_batch_norm', 'run'), ('gan_gradient', 'unit, shard') LOOP
+    FOR parent, key, persistence IN VALUES ('gan_state_piece', 'part, shard, piece', ''), ('gan_gradient_piece', 'unit, shard, piece', 'UNLOGGED') LOOP
         EXECUTE format('CREATE TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) PARTITION BY LIST (slot)',
                        parent || '_r' || run, parent, run);
         FOR slot IN 0..1 LOOP
-            EXECUTE format('CREATE TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)',
-                           parent || '_r' || run || '_' || slot, parent || '_r' || run, slot);
+            EXECUTE format('CREATE %4$s TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) WITH (autovacuum_enabled = false)',
+                           parent || '_r' || run || '_' || slot, parent || '_r' || run, slot, persistence);
             EXECUTE format('ALTER TABLE @extschema@.%I ADD PRIMARY KEY (%s)', parent || '_r' || run || '_' || slot, key);
         END LOOP;
     END LOOP;
@@ -223,7 +224,7 @@ BEGIN
         RAISE EXCEPTION 'a run to delete must be named' USING ERRCODE = 'null_value_not_allowed', HINT = 'SELECT run, name, state FROM gan_run lists them.';
     END IF;
     PERFORM FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR UPDATE;
-    FOREACH parent IN ARRAY ARRAY['gan_weights', 'gan_moments', 'gan_batch_norm', 'gan_gradient'] LOOP
+    FOREACH parent IN ARRAY ARRAY['gan_state_piece', 'gan_gradient_piece'] LOOP
         EXECUTE format('DROP TABLE @extschema@.%I', parent || '_r' || run);
     END LOOP;
     DELETE FROM gan_run WHERE gan_run.run = run;

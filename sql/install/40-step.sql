@@ -53,7 +53,8 @@ BEGIN
     WITH over AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u WHERE u.run = $1 AND u.state = 'claimed' AND u.lease_until <= right_now
         ORDER BY u.unit FOR UPDATE SKIP LOCKED)
-    UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
+    -- Opened now: whoever claims it next has it locked for a moment, which isn't hoarding.
+    UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL, opened_at = right_now
         FROM over WHERE u.unit = over.unit;
     GET DIAGNOSTICS expired = ROW_COUNT;
     IF expired > 0 THEN
@@ -93,6 +94,40 @@ BEGIN
 END
 $$;
 
+-- Opens again units that are done but whose gradients are gone. The tables that hold them are unlogged: a crash of the server empties
+-- them, and so do a restore without them and the promotion of a standby. The first pieces of the shards are the canary. Between steps
+-- a look at one unit is enough, because all go together; before the step every unit that will enter it is looked at.
+CREATE FUNCTION gan_reopen_vanished(run int, every boolean) RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    reopened int := 0;
+BEGIN
+    IF NOT every AND NOT EXISTS (
+        SELECT FROM (SELECT u.unit, u.token, r.shards FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
+                     WHERE u.run = $1 AND u.state = 'done' ORDER BY u.first_position LIMIT 1) AS one
+        WHERE (gan_uploaded(one.unit, one.token)).parts <> one.shards + 1) THEN
+        RETURN 0;
+    END IF;
+    WITH vanished AS MATERIALIZED (
+        SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
+        WHERE u.run = $1 AND u.state = 'done' AND (gan_uploaded(u.unit, u.token)).parts <> r.shards + 1
+        ORDER BY u.unit FOR UPDATE OF u SKIP LOCKED)
+    UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL, opened_at = clock_timestamp(),
+            submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL
+        FROM vanished WHERE u.unit = vanished.unit;
+    GET DIAGNOSTICS reopened = ROW_COUNT;
+    IF reopened > 0 THEN
+        PERFORM gan_wake($1);
+    END IF;
+    RETURN reopened;
+END
+$$;
+
+-- Empties what the next step will empty, while the class computes: the step is spared it.
+CREATE FUNCTION gan_empty_next(run int) RETURNS void
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME';
+
 CREATE FUNCTION gan_tick(run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -101,8 +136,8 @@ DECLARE
     r gan_run;
     expired int;
     replaced int;
+    reopened int;
     done int;
-    locked int;
 BEGIN
     SELECT * INTO r FROM gan_run WHERE run = wanted FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
@@ -113,14 +148,22 @@ BEGIN
     END IF;
     expired := gan_expire_leases(r.run);
     replaced := gan_replace_hoarded(r.run);
+    reopened := gan_reopen_vanished(r.run, false);
     SELECT count(*) INTO done FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
     IF done >= r.quorum THEN
-        RETURN gan_aggregate(r.iteration, r.run);
+        reopened := reopened + gan_reopen_vanished(r.run, true);
+        IF reopened = 0 THEN
+            RETURN gan_aggregate(r.iteration, r.run);
+        END IF;
+        done := done - reopened; -- if that is a quorum, the next tick steps
+    ELSIF r.state = 'running' THEN
+        PERFORM gan_empty_next(r.run);
     END IF;
     RETURN format('%s: iteration %s, %s of %s units are in', r.state, r.iteration, done, r.quorum)
         || CASE WHEN expired > 0 THEN format(', %s put back', expired) ELSE '' END
-        || CASE WHEN replaced > 0 THEN format(', %s replaced', replaced) ELSE '' END;
+        || CASE WHEN replaced > 0 THEN format(', %s replaced', replaced) ELSE '' END
+        || CASE WHEN reopened > 0 THEN format(', %s to be done again: the server crashed and their gradients are gone', reopened) ELSE '' END;
 END
 $$;
 

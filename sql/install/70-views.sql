@@ -5,6 +5,27 @@
 CREATE FUNCTION gan_generate(n int DEFAULT 64, seed bigint DEFAULT 0, run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS bytea
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
+-- The blobs of docs/format.md, put together from their pieces.
+CREATE VIEW gan_weights AS
+    SELECT p.run, p.slot, p.iteration, p.shard, string_agg(p.data, '' ORDER BY p.piece) AS data
+    FROM gan_state_piece p JOIN gan_run r ON r.run = p.run AND p.shard < r.shards
+    WHERE p.part = 0 GROUP BY p.run, p.slot, p.iteration, p.shard;
+
+CREATE VIEW gan_batch_norm AS
+    SELECT p.run, p.slot, p.iteration, string_agg(p.data, '' ORDER BY p.piece) AS running
+    FROM gan_state_piece p JOIN gan_run r ON r.run = p.run AND p.shard = r.shards
+    WHERE p.part = 0 GROUP BY p.run, p.slot, p.iteration;
+
+CREATE VIEW gan_moments AS
+    SELECT p.run, p.slot, p.iteration, p.shard, string_agg(p.data, '' ORDER BY p.piece) FILTER (WHERE p.part = 1) AS first,
+           string_agg(p.data, '' ORDER BY p.piece) FILTER (WHERE p.part = 2) AS second
+    FROM gan_state_piece p WHERE p.part IN (1, 2) GROUP BY p.run, p.slot, p.iteration, p.shard;
+
+CREATE VIEW gan_gradient AS
+    SELECT p.run, p.slot, p.iteration, p.unit, p.shard, (array_agg(p.token) FILTER (WHERE p.piece = 0))[1] AS token,
+           max(p.square_sum) AS square_sum, string_agg(p.data, '' ORDER BY p.piece) AS data
+    FROM gan_gradient_piece p GROUP BY p.run, p.slot, p.iteration, p.unit, p.shard;
+
 CREATE VIEW gan_progress AS
     SELECT r.run, r.name, r.state, r.iteration, r.target_iterations, h.epoch, h.loss_d, h.loss_g,
            u.pending, u.claimed, u.done, w.active AS active_workers
@@ -30,5 +51,9 @@ CREATE FUNCTION gan_ledger(run int DEFAULT NULL)
 $$;
 
 COMMENT ON FUNCTION gan_generate(int, bigint, int, int) IS 'A sheet of n generated images as one PNG';
+COMMENT ON VIEW gan_weights IS 'Parameters of the current and the previous iteration, by shard';
+COMMENT ON VIEW gan_moments IS 'Adam''s moments of the current and the previous iteration, by shard';
+COMMENT ON VIEW gan_batch_norm IS 'Running means and variances of the current and the previous iteration';
+COMMENT ON VIEW gan_gradient IS 'Uploaded gradients of the current and the previous iteration, by unit and shard';
 COMMENT ON VIEW gan_progress IS 'Where each run is';
 COMMENT ON FUNCTION gan_ledger(int) IS 'Images used in each epoch: every image once';

@@ -1,8 +1,9 @@
 /*
  * aggregate.c - the step, in one transaction (docs/format.md section 7)
  *
- * Shard by shard: the weighted mean of all units' gradients, in the order of their first positions, then Adam.
- * Memory is that of a few shards, whatever the size of the class. All is committed together or nothing is.
+ * Shard by shard, and in a shard by tiles that stay in the cache: the weighted mean of all units' gradients, in
+ * the order of their first positions, read where they lie in the server's buffers; then Adam. Memory is that of
+ * a few shards, whatever the size of the class. All is committed together or nothing is.
  */
 #include "gannsfriends.h"
 
@@ -10,9 +11,13 @@
 #include "common/cryptohash.h"
 #include "miscadmin.h"
 #include "utils/array.h"
-#include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include <math.h>
+
+/* Pieces of a shard that are averaged at a time: their sums, 200 kB, stay in the second level cache. */
+#define TILE_PIECES 13
+#define TILE_COUNT (TILE_PIECES * PIECE_BYTES / sizeof(float))
 
 /* The units whose results enter the step, in the order of their first positions. */
 typedef struct unit_list {
@@ -25,11 +30,21 @@ typedef struct unit_list {
 typedef struct step {
     gan_run run;
     unit_list done;
-    double norm_g, norm_d; /* sums of squares until the end */
-    uint32 *checksums;     /* of the new shards, statistics last */
-    double *sum;           /* [SHARD_COUNT] */
-    MemoryContext shard_memory;
+    double norm_g, norm_d;           /* sums of squares until the end */
+    uint32 *checksums;               /* of the new shards, statistics last */
+    gan_pieces gradients, old, new;  /* the partitions that are read and written */
+    uint32 *announced, *computed;    /* checksums of the units' gradients of this shard */
+    double *sum;                     /* [TILE_COUNT] */
+    float *mean;                     /* [TILE_COUNT] */
+    unsigned char *state[GAN_PARTS]; /* blobs of this shard's weights and moments */
 } step;
+
+/* A run of a shard's pieces: which, and which of the shard's numbers they hold. */
+typedef struct tile {
+    int32 shard, piece, end;
+    size_t count;       /* numbers of the shard */
+    size_t first, last; /* numbers of the tile: first … last - 1 */
+} tile;
 
 /*
  * Locks the iteration's units and lists those that are done. One that somebody else has locked is not waited
@@ -68,125 +83,134 @@ static void lock_units(step *s) {
                         errhint("Let workers finish; gan_progress shows what is missing.")));
 }
 
-/* Reads a unit's shard and adds it to the sum, weighted by the unit's share of the images. */
-static void add_unit(step *s, int i, int32 shard, size_t count, const char *query) {
-    float *values;
-
-    if (gan_execute(query, 2, (Oid[]){INT8OID, INT4OID},
-                    (Datum[]){Int64GetDatum(s->done.units[i]), Int32GetDatum(shard)}, true) != 1)
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("shard %d of unit " INT64_FORMAT " is missing", shard, s->done.units[i])));
-    values = gan_blob_expect(gan_value(0, 1, NULL), count, "gan_gradient");
-    dcgan_mean_add(s->sum, values, (double)s->done.images[i] / (double)s->done.total_images, count);
-    pfree((char *)values - BLOB_HEADER_SIZE - VARHDRSZ);
-    SPI_freetuptable(SPI_tuptable);
+/* Says that a unit's gradient isn't whole, and what to do. */
+static void gradient_missing(const step *s, int i, int32 shard) {
+    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                    errmsg("shard %d of unit " INT64_FORMAT " is missing", shard, s->done.units[i]),
+                    errhint("SELECT gan_tick(%d) opens units again whose gradients a crash of the server has "
+                            "taken.",
+                            s->run.run)));
 }
 
-/* Returns the mean gradient of a shard, and adds to both networks' norms. */
-static float *mean_gradient(step *s, int32 shard, size_t count) {
-    const char *query = psprintf("SELECT data FROM %s WHERE unit = $1 AND shard = $2",
-                                 gan_partition(GAN_GRADIENT, s->run.run, s->run.iteration));
-    size_t first = (size_t)shard * SHARD_COUNT, border = s->run.model.generator.count;
+/* Checks the header that begins a unit's shard, and notes the checksum it announces. */
+static void check_header(step *s, int i, const tile *t, const unsigned char *bytes, size_t size) {
+    if (size < BLOB_HEADER_SIZE)
+        gradient_missing(s, i, t->shard);
+    gan_blob_require(blob_check_header(bytes, blob_size(t->count), t->count), "gan_gradient", t->shard);
+    s->announced[i] = blob_stored_crc(bytes);
+    s->computed[i] = blob_crc32c(NULL, 0);
+}
+
+/* Adds a unit's part of a tile to the sum, weighted by the unit's share of the images. */
+static void add_unit(step *s, int i, const tile *t) {
+    double weight = (double)s->done.images[i] / (double)s->done.total_images;
+    size_t at = 0, size;
+
+    gan_pieces_seek(&s->gradients, s->done.units[i], t->shard, t->piece);
+    for (int32 piece = t->piece; piece < t->end; piece++) {
+        const unsigned char *bytes = gan_pieces_next(&s->gradients, &size);
+        if (!bytes)
+            gradient_missing(s, i, t->shard);
+        if (piece == 0) {
+            check_header(s, i, t, bytes, size);
+            bytes += BLOB_HEADER_SIZE;
+            size -= BLOB_HEADER_SIZE;
+        }
+        if (size % sizeof(float) != 0 || size / sizeof(float) > t->last - t->first - at)
+            gradient_missing(s, i, t->shard);
+        s->computed[i] = blob_crc32c_extend(s->computed[i], bytes, size);
+        dcgan_mean_add(s->sum + at, (const float *)bytes, weight, size / sizeof(float));
+        at += size / sizeof(float);
+    }
+    if (at != t->last - t->first)
+        gradient_missing(s, i, t->shard);
+}
+
+/* Averages a tile, and adds to both networks' norms. */
+static void average_tile(step *s, const tile *t) {
+    size_t count = t->last - t->first, first = (size_t)t->shard * SHARD_COUNT + t->first;
+    size_t border = s->run.model.generator.count;
     size_t of_generator = border <= first ? 0 : Min(border - first, count);
-    float *mean = palloc(count * sizeof *mean);
 
     memset(s->sum, 0, count * sizeof *s->sum);
     for (int i = 0; i < s->done.count; i++) {
         CHECK_FOR_INTERRUPTS();
-        add_unit(s, i, shard, count, query);
+        add_unit(s, i, t);
     }
-    dcgan_mean_finish(mean, s->sum, count);
-    if (!dcgan_finite(mean, of_generator, &s->norm_g) ||
-        !dcgan_finite(mean + of_generator, count - of_generator, &s->norm_d))
+    dcgan_mean_finish(s->mean, s->sum, count);
+    if (!dcgan_finite(s->mean, of_generator, &s->norm_g) ||
+        !dcgan_finite(s->mean + of_generator, count - of_generator, &s->norm_d))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the mean gradient of shard %d is not finite", shard)));
-    return mean;
+                        errmsg("the mean gradient of shard %d is not finite", t->shard)));
 }
 
-/* Copies a stored shard into a new blob that may be changed. */
-static bytea *copy_shard(Datum stored, size_t count, const char *what) {
-    bytea *copy = gan_blob_new(count);
-    memcpy(gan_blob_values(copy), gan_blob_expect(stored, count, what), count * sizeof(float));
-    return copy;
+/* Reads a shard's weights and moments. */
+static void read_state(step *s, int32 shard, size_t count) {
+    for (gan_part part = 0; part < GAN_PARTS; part++)
+        if (!gan_state_read(&s->old, part, shard, s->state[part], count))
+            ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                            errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
+}
+
+/* Writes a shard's weights and moments of the next iteration. */
+static void write_state(step *s, int32 shard, size_t count) {
+    for (gan_part part = 0; part < GAN_PARTS; part++) {
+        CHECK_FOR_INTERRUPTS();
+        gan_blob_seal(s->state[part], count);
+        gan_pieces_write(&s->new, part, shard, s->state[part], blob_size(count), NULL, 0);
+    }
+    s->checksums[shard] = blob_stored_crc(s->state[GAN_WEIGHTS]);
 }
 
 /* Steps one shard: reads weights and moments of this iteration, writes those of the next. */
 static void step_shard(step *s, int32 shard) {
-    size_t count = gan_shard_length(&s->run.model, shard);
-    int32 run = s->run.run, next = s->run.iteration + 1;
-    float *gradient = mean_gradient(s, shard, count);
-    bytea *weights, *first, *second;
-    Datum key[] = {Int32GetDatum(shard), Int32GetDatum(s->run.iteration)};
+    size_t count = gan_shard_length(&s->run.model, shard), size = blob_size(count);
+    int32 pieces = (int32)((size + PIECE_BYTES - 1) / PIECE_BYTES);
 
-    if (gan_execute(
-            psprintf("SELECT w.data, m.first, m.second FROM %s w JOIN %s m USING (run, slot, iteration, shard) "
-                     "WHERE shard = $1 AND iteration = $2",
-                     gan_partition(GAN_WEIGHTS, run, s->run.iteration),
-                     gan_partition(GAN_MOMENTS, run, s->run.iteration)),
-            2, (Oid[]){INT4OID, INT4OID}, key, true) != 1)
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
-    weights = copy_shard(gan_value(0, 1, NULL), count, "gan_weights");
-    first = copy_shard(gan_value(0, 2, NULL), count, "gan_moments");
-    second = copy_shard(gan_value(0, 3, NULL), count, "gan_moments");
-    dcgan_adam(gan_blob_values(weights), gan_blob_values(first), gan_blob_values(second), gradient, count,
-               (uint64)next, &s->run.adam);
-    if (!dcgan_finite(gan_blob_values(weights), count, NULL))
+    read_state(s, shard, count);
+    for (tile t = {.shard = shard, .count = count}; t.piece < pieces; t.piece = t.end, t.first = t.last) {
+        t.end = Min(t.piece + TILE_PIECES, pieces);
+        t.last = (Min((size_t)t.end * PIECE_BYTES, size) - BLOB_HEADER_SIZE) / sizeof(float);
+        average_tile(s, &t);
+        dcgan_adam(gan_blob_values(s->state[GAN_WEIGHTS]) + t.first,
+                   gan_blob_values(s->state[GAN_FIRST_MOMENT]) + t.first,
+                   gan_blob_values(s->state[GAN_SECOND_MOMENT]) + t.first, s->mean, t.last - t.first,
+                   (uint64)s->run.iteration + 1, &s->run.adam);
+    }
+    for (int i = 0; i < s->done.count; i++)
+        gan_blob_require(s->announced[i] == s->computed[i] ? BLOB_OK : BLOB_CRC, "gan_gradient", shard);
+    if (!dcgan_finite(gan_blob_values(s->state[GAN_WEIGHTS]), count, NULL))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                         errmsg("the new weights of shard %d are not finite", shard),
                         errhint("Use a smaller learning_rate.")));
-    gan_blob_seal(weights);
-    gan_blob_seal(first);
-    gan_blob_seal(second);
-    s->checksums[shard] = gan_blob_crc(weights);
-
-    gan_execute(
-        psprintf("INSERT INTO %s VALUES ($1, $2 %% 2, $2, $3, $4)", gan_partition(GAN_WEIGHTS, run, next)), 4,
-        (Oid[]){INT4OID, INT4OID, INT4OID, BYTEAOID},
-        (Datum[]){Int32GetDatum(run), Int32GetDatum(next), Int32GetDatum(shard), PointerGetDatum(weights)},
-        false);
-    gan_execute(
-        psprintf("INSERT INTO %s VALUES ($1, $2 %% 2, $2, $3, $4, $5)", gan_partition(GAN_MOMENTS, run, next)),
-        5, (Oid[]){INT4OID, INT4OID, INT4OID, BYTEAOID, BYTEAOID},
-        (Datum[]){Int32GetDatum(run), Int32GetDatum(next), Int32GetDatum(shard), PointerGetDatum(first),
-                  PointerGetDatum(second)},
-        false);
+    write_state(s, shard, count);
 }
 
 /* Merges the units' batch-norm statistics into the running ones. */
 static void step_statistics(step *s) {
     const dcgan_model *model = &s->run.model;
-    int32 run = s->run.run, next = s->run.iteration + 1;
-    double *sums = palloc0(model->statistics_count * sizeof *sums);
-    float *merged = palloc(model->statistics_count * sizeof *merged);
-    const char *query = psprintf("SELECT data FROM %s WHERE unit = $1 AND shard = $2",
-                                 gan_partition(GAN_GRADIENT, run, s->run.iteration));
-    bytea *running;
+    size_t count = model->statistics_count;
+    double *sums = palloc0(count * sizeof *sums);
+    float *merged = palloc(count * sizeof *merged);
+    unsigned char *blob = gan_blob_new(count);
 
     for (int i = 0; i < s->done.count; i++) {
-        if (gan_execute(query, 2, (Oid[]){INT8OID, INT4OID},
-                        (Datum[]){Int64GetDatum(s->done.units[i]), Int32GetDatum(s->run.shards)}, true) != 1)
-            ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                            errmsg("the statistics of unit " INT64_FORMAT " are missing", s->done.units[i])));
-        dcgan_statistics_add(model, sums,
-                             gan_blob_expect(gan_value(0, 1, NULL), model->statistics_count, "gan_gradient"),
+        CHECK_FOR_INTERRUPTS();
+        if (!gan_pieces_read(&s->gradients, s->done.units[i], s->run.shards, blob, blob_size(count)))
+            gradient_missing(s, i, s->run.shards);
+        gan_blob_require(blob_check(blob, blob_size(count), count), "gan_gradient", s->run.shards);
+        dcgan_statistics_add(model, sums, gan_blob_values(blob),
                              (double)s->done.images[i] / (double)s->done.total_images);
     }
     dcgan_statistics_finish(model, merged, sums);
-    if (gan_execute(psprintf("SELECT running FROM %s WHERE iteration = $1",
-                             gan_partition(GAN_BATCH_NORM, run, s->run.iteration)),
-                    1, (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(s->run.iteration)}, true) != 1)
+    if (!gan_state_read(&s->old, GAN_WEIGHTS, s->run.shards, blob, count))
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                         errmsg("the running statistics of iteration %d are missing", s->run.iteration)));
-    running = copy_shard(gan_value(0, 1, NULL), model->statistics_count, "gan_batch_norm");
-    dcgan_statistics_run(model, gan_blob_values(running), merged, s->run.norm_momentum,
+    dcgan_statistics_run(model, gan_blob_values(blob), merged, s->run.norm_momentum,
                          (uint64)s->done.total_images);
-    gan_blob_seal(running);
-    s->checksums[s->run.shards] = gan_blob_crc(running);
-    gan_execute(
-        psprintf("INSERT INTO %s VALUES ($1, $2 %% 2, $2, $3)", gan_partition(GAN_BATCH_NORM, run, next)), 3,
-        (Oid[]){INT4OID, INT4OID, BYTEAOID},
-        (Datum[]){Int32GetDatum(run), Int32GetDatum(next), PointerGetDatum(running)}, false);
+    gan_blob_seal(blob, count);
+    s->checksums[s->run.shards] = blob_stored_crc(blob);
+    gan_pieces_write(&s->new, GAN_WEIGHTS, s->run.shards, blob, blob_size(count), NULL, 0);
 }
 
 /* Computes the digest of the new state: SHA-256 of the checksums of its shards. */
@@ -220,17 +244,28 @@ static void close_iteration(const step *s) {
                 false);
 }
 
-/* Steps all shards; each in a memory context of its own. */
+/* Steps all shards and the statistics. What it allocates is for a shard and used for all of them. */
 static void step_all_shards(step *s) {
-    MemoryContext outer = CurrentMemoryContext;
+    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
 
-    for (int32 shard = 0; shard < s->run.shards; shard++) {
-        CHECK_FOR_INTERRUPTS();
-        MemoryContextSwitchTo(s->shard_memory);
+    gan_make_room(&s->run);
+    gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
+    gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
+    gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
+    for (gan_part part = 0; part < GAN_PARTS; part++)
+        s->state[part] = gan_blob_new(SHARD_COUNT);
+    s->sum = palloc(TILE_COUNT * sizeof *s->sum);
+    s->mean = palloc(TILE_COUNT * sizeof *s->mean);
+    s->announced = palloc(s->done.count * sizeof *s->announced);
+    s->computed = palloc(s->done.count * sizeof *s->computed);
+    s->checksums = palloc0((s->run.shards + 1) * sizeof *s->checksums);
+    for (int32 shard = 0; shard < s->run.shards; shard++)
         step_shard(s, shard);
-        MemoryContextSwitchTo(outer);
-        MemoryContextReset(s->shard_memory);
-    }
+    step_statistics(s);
+    gan_pieces_close(&s->gradients);
+    gan_pieces_close(&s->old);
+    gan_pieces_close(&s->new);
+    UnregisterSnapshot(snapshot);
 }
 
 PG_FUNCTION_INFO_V1(gan_aggregate);
@@ -254,13 +289,7 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
                         errmsg("run %d is %s", s.run.run, s.run.state)));
     lock_units(&s);
 
-    for (gan_table table = GAN_WEIGHTS; table <= GAN_GRADIENT; table++)
-        gan_partition_empty(table, s.run.run, s.run.iteration + 1);
-    s.shard_memory = AllocSetContextCreate(CurrentMemoryContext, "gan_aggregate shard", ALLOCSET_DEFAULT_SIZES);
-    s.sum = palloc(SHARD_COUNT * sizeof *s.sum);
-    s.checksums = palloc0((s.run.shards + 1) * sizeof *s.checksums);
     step_all_shards(&s);
-    step_statistics(&s);
     close_iteration(&s);
 
     inner = MemoryContextSwitchTo(caller); /* what is returned must outlive SPI */

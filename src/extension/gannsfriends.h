@@ -6,9 +6,12 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "nodes/execnodes.h"
 #include "utils/builtins.h"
+#include "utils/uuid.h"
 
 #include "../dcgan/dcgan.h"
 #include "../wire/blob.h"
@@ -26,8 +29,27 @@ typedef struct gan_run {
     int32 shards; /* of the parameters; the statistics are one more */
 } gan_run;
 
-/* A run's tables that are as large as the model. */
-typedef enum gan_table { GAN_WEIGHTS, GAN_MOMENTS, GAN_BATCH_NORM, GAN_GRADIENT } gan_table;
+/* A run's tables that are as large as the model, and whose the pieces in gan_state_piece are. */
+typedef enum gan_table { GAN_STATE, GAN_GRADIENT } gan_table;
+typedef enum gan_part { GAN_WEIGHTS, GAN_FIRST_MOMENT, GAN_SECOND_MOMENT, GAN_PARTS } gan_part;
+
+/* 2,018 numbers: as many as a row of gan_gradient_piece has room for on a page of 8 kB. */
+#define PIECE_BYTES ((size_t)8072)
+
+/* A partition that is open, and where in it a reader is. */
+typedef struct gan_pieces {
+    int32 run, iteration;
+    Relation relation, index;
+    TupleTableSlot *slot;
+    IndexScanDesc scan; /* when reading */
+    IndexInfo *info;    /* when writing */
+    int64 owner;
+    int32 shard, piece;        /* the next one */
+    BlockNumber *blocks;       /* when old rows are overwritten: theirs, in the order of the keys */
+    size_t *starts[GAN_PARTS]; /* where a shard's begin in blocks */
+    bool lenient;              /* a piece that is missing means the iteration isn't held any more */
+    bool found;                /* the last step of a reader found a row, of whatever iteration */
+} gan_pieces;
 
 /* run.c: all of these need SPI to be connected */
 extern void gan_run_read(gan_run *run, int32 number, bool lock);
@@ -36,18 +58,36 @@ extern int32 gan_run_find(FunctionCallInfo fcinfo, int argument);
 /* shard.c */
 extern const char *gan_partition(gan_table table, int32 run, int32 iteration);
 extern void gan_partition_empty(gan_table table, int32 run, int32 iteration);
-extern bytea *gan_blob_new(size_t count);
-extern float *gan_blob_values(bytea *blob);
-extern void gan_blob_seal(bytea *blob);
-extern float *gan_blob_expect(Datum blob, size_t count, const char *what);
-extern uint32 gan_blob_crc(bytea *blob);
+extern void gan_make_room(const gan_run *run);
+extern unsigned char *gan_blob_new(size_t count);
+extern float *gan_blob_values(unsigned char *blob);
+extern void gan_blob_seal(unsigned char *blob, size_t count);
+extern void gan_blob_require(blob_status status, const char *what, int32 shard);
+extern bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob, size_t count);
 extern size_t gan_shard_length(const dcgan_model *model, int32 shard);
 
 /* memory.c */
 extern void gan_keep_memory(void);
 
+/* pieces.c */
+extern void gan_pieces_open(gan_pieces *p, gan_table table, int32 run, int32 iteration, Snapshot snapshot);
+extern void gan_pieces_open_to_write(gan_pieces *p, gan_table table, int32 run, int32 iteration);
+extern void gan_pieces_close(gan_pieces *p);
+extern void gan_pieces_seek(gan_pieces *p, int64 owner, int32 shard, int32 piece);
+extern const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size);
+extern bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_t *token, double *square_sum);
+extern bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blob, size_t size);
+extern void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob, size_t size,
+                             const pg_uuid_t *token, double square_sum);
+
+/* reuse.c */
+extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
+extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, HeapTuple row);
+
 /* spi.c */
 extern int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only);
+extern int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types, Datum *values,
+                             bool read_only);
 extern Datum gan_value(int row, int column, bool *is_null);
 
 /* Turns a status of the library into an error; DCGAN_OK does nothing. */

@@ -6,39 +6,33 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/snapmgr.h"
 
 #define MAX_IMAGES 4096 /* at 128x128 in colour a sheet of 200 MB, below the 1 GB of a value */
 #define BATCH 16        /* images generated at a time: bounds the memory */
 
-/* Reads the generator's part of the weights of an iteration; null if it is not held. */
-static float *read_generator(const gan_run *run, int32 iteration) {
-    size_t count = run->model.generator.count;
-    int32 shards = (int32)shard_total(count);
+/* Reads the generator's part of the weights; null if the iteration is not held. */
+static float *read_generator(const gan_run *run, gan_pieces *state) {
+    int32 shards = (int32)shard_total(run->model.generator.count);
     float *weights = palloc_extended(shards * SHARD_COUNT * sizeof *weights, MCXT_ALLOC_HUGE);
-    const char *query = psprintf("SELECT data FROM %s WHERE shard = $1 AND iteration = $2",
-                                 gan_partition(GAN_WEIGHTS, run->run, iteration));
+    unsigned char *blob = gan_blob_new(SHARD_COUNT);
 
     for (int32 shard = 0; shard < shards; shard++) {
         size_t length = gan_shard_length(&run->model, shard);
-        float *values;
         CHECK_FOR_INTERRUPTS();
-        if (gan_execute(query, 2, (Oid[]){INT4OID, INT4OID},
-                        (Datum[]){Int32GetDatum(shard), Int32GetDatum(iteration)}, true) != 1)
+        if (!gan_state_read(state, GAN_WEIGHTS, shard, blob, length))
             return NULL;
-        values = gan_blob_expect(gan_value(0, 1, NULL), length, "gan_weights");
-        memcpy(weights + (size_t)shard * SHARD_COUNT, values, length * sizeof *weights);
-        pfree((char *)values - BLOB_HEADER_SIZE - VARHDRSZ);
+        memcpy(weights + (size_t)shard * SHARD_COUNT, gan_blob_values(blob), length * sizeof *weights);
     }
     return weights;
 }
 
-/* Reads the running statistics of an iteration; null if they are not held. */
-static float *read_running(const gan_run *run, int32 iteration) {
-    if (gan_execute(psprintf("SELECT running FROM %s WHERE iteration = $1",
-                             gan_partition(GAN_BATCH_NORM, run->run, iteration)),
-                    1, (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(iteration)}, true) != 1)
-        return NULL;
-    return gan_blob_expect(gan_value(0, 1, NULL), run->model.statistics_count, "gan_batch_norm");
+/* Reads the running statistics; null if the iteration is not held. */
+static float *read_running(const gan_run *run, gan_pieces *state) {
+    unsigned char *blob = gan_blob_new(run->model.statistics_count);
+    return gan_state_read(state, GAN_WEIGHTS, run->shards, blob, run->model.statistics_count)
+               ? gan_blob_values(blob)
+               : NULL;
 }
 
 /* Chooses the columns of a sheet of n images: about square. */
@@ -88,7 +82,8 @@ Datum gan_generate(PG_FUNCTION_ARGS) {
     MemoryContext caller = CurrentMemoryContext;
     size_t columns, width, height, channels, capacity, size;
     unsigned char *sheet;
-    float *weights, *running;
+    float *weights = NULL, *running = NULL;
+    gan_pieces state;
     bytea *png;
     gan_run run;
 
@@ -99,8 +94,13 @@ Datum gan_generate(PG_FUNCTION_ARGS) {
     SPI_connect();
     gan_run_read(&run, gan_run_find(fcinfo, 2), false);
     iteration = PG_ARGISNULL(3) ? run.iteration : PG_GETARG_INT32(3);
-    weights = iteration < 0 ? NULL : read_generator(&run, iteration);
-    running = weights ? read_running(&run, iteration) : NULL;
+    if (iteration >= 0) {
+        gan_pieces_open(&state, GAN_STATE, run.run, iteration, GetActiveSnapshot());
+        state.lenient = iteration != run.iteration; /* a step that failed may have begun to overwrite it */
+        weights = read_generator(&run, &state);
+        running = weights ? read_running(&run, &state) : NULL;
+        gan_pieces_close(&state);
+    }
     if (!running)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

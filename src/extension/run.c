@@ -5,6 +5,7 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 /* Reads a run from gan_run; with lock, so that nobody else changes it until the end of the transaction. */
 void gan_run_read(gan_run *run, int32 number, bool lock) {
@@ -12,10 +13,13 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
         "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
         "discriminator_features, norm_momentum, learning_rate, beta1, beta2, epsilon "
         "FROM gan_run WHERE run = $1";
+    static SPIPlanPtr plan, locking_plan;
     dcgan_config config;
+    Datum key[] = {Int32GetDatum(number)};
 
-    if (gan_execute(lock ? psprintf("%s FOR NO KEY UPDATE SKIP LOCKED", query) : query, 1, (Oid[]){INT4OID},
-                    (Datum[]){Int32GetDatum(number)}, !lock) != 1) {
+    if (gan_execute_saved(lock ? &locking_plan : &plan,
+                          lock ? psprintf("%s FOR NO KEY UPDATE SKIP LOCKED", query) : query, 1,
+                          (Oid[]){INT4OID}, key, !lock) != 1) {
         if (lock && gan_execute("SELECT FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
                                 (Datum[]){Int32GetDatum(number)}, true) == 1)
             ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -55,50 +59,50 @@ int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
 }
 
 /* Stores one shard of initial weights, and moments of zero. */
-static void store_initial_shard(const gan_run *run, int32 shard) {
-    size_t count = gan_shard_length(&run->model, shard);
-    bytea *weights = gan_blob_new(count), *zero = gan_blob_new(count);
+static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 shard) {
+    size_t count = gan_shard_length(&run->model, shard), size = blob_size(count);
+    unsigned char *blob = gan_blob_new(count);
 
-    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count,
-                     gan_blob_values(weights));
-    memset(gan_blob_values(zero), 0, count * sizeof(float));
-    gan_blob_seal(weights);
-    gan_blob_seal(zero);
-    gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2, $3)", gan_partition(GAN_WEIGHTS, run->run, 0)),
-                3, (Oid[]){INT4OID, INT4OID, BYTEAOID},
-                (Datum[]){Int32GetDatum(run->run), Int32GetDatum(shard), PointerGetDatum(weights)}, false);
-    gan_execute(
-        psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2, $3, $3)", gan_partition(GAN_MOMENTS, run->run, 0)), 3,
-        (Oid[]){INT4OID, INT4OID, BYTEAOID},
-        (Datum[]){Int32GetDatum(run->run), Int32GetDatum(shard), PointerGetDatum(zero)}, false);
-    pfree(weights);
-    pfree(zero);
+    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count, gan_blob_values(blob));
+    gan_blob_seal(blob, count);
+    gan_pieces_write(state, GAN_WEIGHTS, shard, blob, size, NULL, 0);
+    memset(gan_blob_values(blob), 0, count * sizeof(float));
+    gan_blob_seal(blob, count);
+    gan_pieces_write(state, GAN_FIRST_MOMENT, shard, blob, size, NULL, 0);
+    gan_pieces_write(state, GAN_SECOND_MOMENT, shard, blob, size, NULL, 0);
 }
 
-/* Stores running statistics of mean 0 and variance 1. */
-static void store_initial_statistics(const gan_run *run) {
-    bytea *running = gan_blob_new(run->model.statistics_count);
+/* Stores running statistics of mean 0 and variance 1: they are the shard after the last of the weights. */
+static void store_initial_statistics(const gan_run *run, gan_pieces *state) {
+    size_t count = run->model.statistics_count;
+    unsigned char *running = gan_blob_new(count);
 
     dcgan_initialise_statistics(&run->model, gan_blob_values(running));
-    gan_blob_seal(running);
-    gan_execute(psprintf("INSERT INTO %s VALUES ($1, 0, 0, $2)", gan_partition(GAN_BATCH_NORM, run->run, 0)), 2,
-                (Oid[]){INT4OID, BYTEAOID}, (Datum[]){Int32GetDatum(run->run), PointerGetDatum(running)},
-                false);
+    gan_blob_seal(running, count);
+    gan_pieces_write(state, GAN_WEIGHTS, run->shards, running, blob_size(count), NULL, 0);
 }
 
 PG_FUNCTION_INFO_V1(gan_initialise);
 
 /* Writes the weights, moments and statistics of iteration 0. */
 Datum gan_initialise(PG_FUNCTION_ARGS) {
+    MemoryContext outer = CurrentMemoryContext, one;
+    gan_pieces state;
     gan_run run;
 
     SPI_connect();
     gan_run_read(&run, PG_GETARG_INT32(0), false);
+    gan_pieces_open_to_write(&state, GAN_STATE, run.run, 0);
+    one = AllocSetContextCreate(CurrentMemoryContext, "gan_initialise shard", ALLOCSET_DEFAULT_SIZES);
     for (int32 shard = 0; shard < run.shards; shard++) {
         CHECK_FOR_INTERRUPTS();
-        store_initial_shard(&run, shard);
+        MemoryContextSwitchTo(one);
+        store_initial_shard(&run, &state, shard);
+        MemoryContextReset(one);
     }
-    store_initial_statistics(&run);
+    MemoryContextSwitchTo(outer);
+    store_initial_statistics(&run, &state);
+    gan_pieces_close(&state);
     SPI_finish();
     PG_RETURN_VOID();
 }

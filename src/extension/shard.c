@@ -9,7 +9,7 @@
 #include "catalog/namespace.h"
 #include "storage/lmgr.h"
 
-static const char *const table_names[] = {"gan_weights", "gan_moments", "gan_batch_norm", "gan_gradient"};
+static const char *const table_names[] = {"gan_state_piece", "gan_gradient_piece"};
 
 /* Names the partition that holds an iteration. Numbers only: nothing needs quoting. */
 const char *gan_partition(gan_table table, int32 run, int32 iteration) {
@@ -33,38 +33,66 @@ void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
         SPI_execute(psprintf("DELETE FROM %s", name), false, 0);
 }
 
-/* Allocates a blob for count numbers, to be filled in and sealed. */
-bytea *gan_blob_new(size_t count) {
-    bytea *blob = palloc(VARHDRSZ + blob_size(count));
-    SET_VARSIZE(blob, VARHDRSZ + blob_size(count));
-    return blob;
+/* Finds the partition of the next iteration's gradients; invalid if there is nothing in it. */
+static Oid next_gradients(const gan_run *run) {
+    Oid relation = RelnameGetRelid(gan_partition(GAN_GRADIENT, run->run, run->iteration + 1));
+    Datum size = !OidIsValid(relation) ? Int64GetDatum(0)
+                                       : DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation),
+                                                             CStringGetTextDatum("main"));
+    return DatumGetInt64(size) > 0 ? relation : InvalidOid;
 }
 
-/* Returns the numbers of a blob. They are aligned: varlena and blob header are multiples of 4 bytes long. */
-float *gan_blob_values(bytea *blob) {
-    return (float *)(VARDATA(blob) + BLOB_HEADER_SIZE);
+/* Empties the next iteration's gradients, if there are any. */
+void gan_make_room(const gan_run *run) {
+    if (OidIsValid(next_gradients(run)))
+        gan_partition_empty(GAN_GRADIENT, run->run, run->iteration + 1);
+}
+
+PG_FUNCTION_INFO_V1(gan_empty_next);
+
+/* The same ahead of the step; not if somebody reads them. */
+Datum gan_empty_next(PG_FUNCTION_ARGS) {
+    gan_run run;
+    Oid relation;
+
+    SPI_connect();
+    gan_run_read(&run, PG_GETARG_INT32(0), false);
+    relation = next_gradients(&run);
+    if (OidIsValid(relation) && ConditionalLockRelationOid(relation, AccessExclusiveLock))
+        gan_partition_empty(GAN_GRADIENT, run.run, run.iteration + 1);
+    SPI_finish();
+    PG_RETURN_VOID();
+}
+
+/* Allocates a blob for count numbers, which begin at a cache line; to be filled in and sealed. */
+unsigned char *gan_blob_new(size_t count) {
+    char *memory = palloc(blob_size(count) + 2 * PG_CACHE_LINE_SIZE);
+    return (unsigned char *)TYPEALIGN(PG_CACHE_LINE_SIZE, memory + BLOB_HEADER_SIZE) - BLOB_HEADER_SIZE;
+}
+
+/* Returns the numbers of a blob. */
+float *gan_blob_values(unsigned char *blob) {
+    return (float *)(blob + BLOB_HEADER_SIZE);
 }
 
 /* Writes the header, checksum included, when the numbers are in place. */
-void gan_blob_seal(bytea *blob) {
-    size_t count = (VARSIZE(blob) - VARHDRSZ - BLOB_HEADER_SIZE) / sizeof(float);
-    blob_write((unsigned char *)VARDATA(blob), gan_blob_values(blob), count);
+void gan_blob_seal(unsigned char *blob, size_t count) {
+    blob_write(blob, gan_blob_values(blob), count);
 }
 
-/* Checks a stored blob again (it may have been restored, or damaged on disk) and returns its numbers. */
-float *gan_blob_expect(Datum datum, size_t count, const char *what) {
-    bytea *blob = DatumGetByteaP(datum);
-    blob_status status = blob_check((unsigned char *)VARDATA(blob), VARSIZE(blob) - VARHDRSZ, count);
-
+/* Raises an error unless a stored blob is fine (it may have been restored, or damaged on disk). */
+void gan_blob_require(blob_status status, const char *what, int32 shard) {
     if (status != BLOB_OK)
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("%s: a stored shard %s", what, blob_status_text(status))));
-    return gan_blob_values(blob);
+                        errmsg("%s: the stored shard %d %s", what, shard, blob_status_text(status))));
 }
 
-/* Reads the checksum of a sealed blob. */
-uint32 gan_blob_crc(bytea *blob) {
-    return blob_stored_crc((unsigned char *)VARDATA(blob));
+/* Reads a stored shard of the state into a blob and checks it; false if it isn't held. */
+bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob, size_t count) {
+    if (!gan_pieces_read(state, part, shard, blob, blob_size(count)))
+        return false;
+    gan_blob_require(blob_check(blob, blob_size(count), count), table_names[GAN_STATE], shard);
+    return true;
 }
 
 /* Counts the numbers of a shard; the shard after the last is the statistics. Zero: there is no such shard. */

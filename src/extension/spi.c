@@ -12,6 +12,24 @@ int gan_execute(const char *query, int arguments, Oid *types, Datum *values, boo
     return (int)SPI_processed;
 }
 
+/* The same for a query that is asked again and again: planned once a session. The plan is kept in *plan, null
+ * at first. */
+int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types, Datum *values,
+                      bool read_only) {
+    int result;
+
+    if (!*plan) {
+        SPIPlanPtr prepared = SPI_prepare(query, arguments, types);
+        if (!prepared || SPI_keepplan(prepared) != 0)
+            elog(ERROR, "could not prepare: %s", query);
+        *plan = prepared;
+    }
+    result = SPI_execute_plan(*plan, values, NULL, read_only, 0);
+    if (result < 0)
+        elog(ERROR, "query failed (%s): %s", SPI_result_code_string(result), query);
+    return (int)SPI_processed;
+}
+
 /* Returns one value of the last query's result; an error if it is null and is_null is. */
 Datum gan_value(int row, int column, bool *is_null) {
     bool null;

@@ -7,10 +7,12 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
-#include "utils/uuid.h"
+#include "utils/snapmgr.h"
 
 #include <math.h>
 
@@ -19,9 +21,12 @@ PG_FUNCTION_INFO_V1(gan_fetch_weights);
 /* Returns one shard of an iteration's weights, or its running statistics; null if they are no longer held. */
 Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
     int32 number = PG_GETARG_INT32(0), iteration = PG_GETARG_INT32(1), shard = PG_GETARG_INT32(2);
-    MemoryContext caller = CurrentMemoryContext, inner;
-    bytea *data = NULL;
+    MemoryContext caller = CurrentMemoryContext;
+    gan_pieces state;
+    bytea *data;
+    size_t size;
     gan_run run;
+    bool held;
 
     gan_keep_memory();
     SPI_connect();
@@ -31,22 +36,15 @@ Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
                         errmsg("there is no shard %d of iteration %d", shard, iteration),
                         errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.", number,
                                 run.shards, run.shards)));
-    if (shard < run.shards)
-        gan_execute(psprintf("SELECT data FROM %s WHERE shard = $1 AND iteration = $2",
-                             gan_partition(GAN_WEIGHTS, number, iteration)),
-                    2, (Oid[]){INT4OID, INT4OID}, (Datum[]){Int32GetDatum(shard), Int32GetDatum(iteration)},
-                    true);
-    else
-        gan_execute(psprintf("SELECT running FROM %s WHERE iteration = $1",
-                             gan_partition(GAN_BATCH_NORM, number, iteration)),
-                    1, (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(iteration)}, true);
-    if (SPI_processed == 1) {
-        inner = MemoryContextSwitchTo(caller); /* what is returned must outlive SPI */
-        data = DatumGetByteaPCopy(gan_value(0, 1, NULL));
-        MemoryContextSwitchTo(inner);
-    }
+    size = blob_size(gan_shard_length(&run.model, shard));
+    data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
+    SET_VARSIZE(data, VARHDRSZ + size);
+    gan_pieces_open(&state, GAN_STATE, number, iteration, GetActiveSnapshot());
+    state.lenient = iteration != run.iteration; /* a step that failed may have begun to overwrite it */
+    held = gan_pieces_read(&state, GAN_WEIGHTS, shard, (unsigned char *)VARDATA(data), size);
+    gan_pieces_close(&state);
     SPI_finish();
-    if (!data)
+    if (!held)
         PG_RETURN_NULL();
     PG_RETURN_BYTEA_P(data);
 }
@@ -59,9 +57,11 @@ typedef struct claimed_unit {
 
 /* Looks up the unit and whether the caller may upload to it now. */
 static claimed_unit find_claim(Datum unit, Datum token) {
+    static SPIPlanPtr plan;
     claimed_unit claim = {0};
 
-    if (gan_execute(
+    if (gan_execute_saved(
+            &plan,
             "SELECT u.run, u.iteration FROM gan_work_unit u JOIN gan_run r ON r.run = u.run JOIN gan_worker w "
             "ON w.worker = u.worker "
             "WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND u.lease_until > "
@@ -110,10 +110,12 @@ static void check_form(int32 shard, size_t count, bytea *data, blob_element elem
 
 /* Makes a float32 blob of a checked float16 one: from here on nothing knows how it travelled. */
 static bytea *widen(bytea *data, size_t count) {
-    bytea *wide = gan_blob_new(count);
+    bytea *wide = palloc(VARHDRSZ + blob_size(count));
+    float *values = (float *)(VARDATA(wide) + BLOB_HEADER_SIZE);
 
-    blob_read_half(gan_blob_values(wide), (const unsigned char *)VARDATA_ANY(data), count);
-    gan_blob_seal(wide);
+    SET_VARSIZE(wide, VARHDRSZ + blob_size(count));
+    blob_read_half(values, (const unsigned char *)VARDATA_ANY(data), count);
+    blob_write((unsigned char *)VARDATA(wide), values, count);
     return wide;
 }
 
@@ -121,7 +123,7 @@ static bytea *widen(bytea *data, size_t count) {
  * anything wrong. */
 static double check_numbers(const gan_run *run, int32 shard, bytea *data, double limit) {
     size_t count = gan_shard_length(&run->model, shard);
-    const float *values = gan_blob_values(data);
+    const float *values = (const float *)(VARDATA(data) + BLOB_HEADER_SIZE);
     double squares = 0;
 
     if (!dcgan_finite(values, count, &squares))
@@ -150,38 +152,58 @@ typedef struct upload_rules {
 /* Reads what the run asks of a shard. Statistics are always float32: they are few, and variances must not be
  * rounded to 0. */
 static upload_rules read_rules(const gan_run *run, int32 shard) {
+    static SPIPlanPtr plan;
     upload_rules rules;
 
-    gan_execute("SELECT gradient_limit, upload_element = 'float16' FROM gan_run WHERE run = $1", 1,
-                (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(run->run)}, false);
+    gan_execute_saved(&plan, "SELECT gradient_limit, upload_element = 'float16' FROM gan_run WHERE run = $1", 1,
+                      (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(run->run)}, false);
     rules.limit = DatumGetFloat8(gan_value(0, 1, NULL));
     rules.element = DatumGetBool(gan_value(0, 2, NULL)) && shard < run->shards ? BLOB_FLOAT16 : BLOB_FLOAT32;
     return rules;
 }
 
-/* Stores a shard under the claim's token; what an earlier claim left is replaced. Returns false if it was there
- * already. */
-static bool store_shard(const claimed_unit *claim, Datum unit, Datum token, int32 shard, double squares,
-                        bytea *data) {
-    const char *table = gan_partition(GAN_GRADIENT, claim->run, claim->iteration);
-    Datum values[] = {Int32GetDatum(claim->run),
-                      Int32GetDatum(claim->iteration),
-                      unit,
-                      Int32GetDatum(shard),
-                      token,
-                      Float8GetDatum(squares),
-                      PointerGetDatum(data)};
-    Oid types[] = {INT4OID, INT4OID, INT8OID, INT4OID, UUIDOID, FLOAT8OID, BYTEAOID};
+/* Deletes what an earlier claim left of a shard. */
+static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard) {
+    gan_execute(psprintf("DELETE FROM %s WHERE unit = $1 AND shard = $2",
+                         gan_partition(GAN_GRADIENT, claim->run, claim->iteration)),
+                2, (Oid[]){INT8OID, INT4OID}, (Datum[]){Int64GetDatum(unit), Int32GetDatum(shard)}, false);
+}
 
-    return gan_execute(
-               psprintf("INSERT INTO %s AS g (run, slot, iteration, unit, shard, token, square_sum, data) "
-                        "VALUES ($1, $2 %% 2, $2, $3, $4, $5, $6, $7) "
-                        "ON CONFLICT (unit, shard) DO UPDATE "
-                        "SET iteration = excluded.iteration, token = excluded.token, square_sum = "
-                        "excluded.square_sum, "
-                        "data = excluded.data WHERE g.token <> excluded.token",
-                        table),
-               7, types, values, false) == 1;
+/* Tells whether a shard was stored under this token before; what an earlier claim left is deleted. */
+static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard) {
+    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    gan_pieces pieces;
+    pg_uuid_t stored;
+    double square_sum;
+    bool same;
+
+    gan_pieces_open(&pieces, GAN_GRADIENT, claim->run, claim->iteration, snapshot);
+    same = gan_pieces_receipt(&pieces, unit, shard, &stored, &square_sum) &&
+           memcmp(&stored, token, sizeof stored) == 0;
+    gan_pieces_close(&pieces);
+    UnregisterSnapshot(snapshot);
+    if (pieces.found && !same)
+        delete_shard(claim, unit, shard);
+    return same;
+}
+
+/*
+ * Stores a shard under the claim's token. Returns false if it was there already. Two uploads of one shard at a
+ * time (an answer was lost, or a lease ended) come one after the other: the lock is one that a student can't
+ * take.
+ */
+static bool store_shard(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard,
+                        double squares, bytea *data) {
+    gan_pieces pieces;
+
+    LockDatabaseObject(RelationRelationId, (Oid)unit, (uint16)shard, ExclusiveLock);
+    if (is_stored(claim, unit, token, shard))
+        return false;
+    gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
+    gan_pieces_write(&pieces, unit, shard, (unsigned char *)VARDATA(data), VARSIZE(data) - VARHDRSZ, token,
+                     squares);
+    gan_pieces_close(&pieces);
+    return true;
 }
 
 PG_FUNCTION_INFO_V1(gan_upload);
@@ -219,7 +241,8 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
         check_form(shard, count, data, rules.element);
         if (rules.element == BLOB_FLOAT16)
             data = widen(data, count);
-        answer = store_shard(&claim, unit, token, shard, check_numbers(&run, shard, data, rules.limit), data)
+        answer = store_shard(&claim, DatumGetInt64(unit), DatumGetUUIDP(token), shard,
+                             check_numbers(&run, shard, data, rules.limit), data)
                      ? "accepted"
                      : "already";
     }
@@ -231,27 +254,37 @@ PG_FUNCTION_INFO_V1(gan_uploaded);
 
 /* Adds up what was uploaded under a claim: number of shards, and the square of the gradient's norm. */
 Datum gan_uploaded(PG_FUNCTION_ARGS) {
-    Datum unit = PG_GETARG_DATUM(0), token = PG_GETARG_DATUM(1), values[2];
-    bool nulls[2] = {false, false};
+    int64 unit = PG_GETARG_INT64(0);
+    pg_uuid_t *token = PG_GETARG_UUID_P(1), stored;
+    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    int32 run, iteration, shards, parts = 0;
+    double square_sum, sum = 0;
+    static SPIPlanPtr plan;
+    gan_pieces pieces;
     TupleDesc descriptor;
-    int32 run, iteration;
 
     if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
         elog(ERROR, "gan_uploaded must return a row");
     BlessTupleDesc(descriptor);
     SPI_connect();
-    if (gan_execute("SELECT run, iteration FROM gan_work_unit WHERE unit = $1", 1, (Oid[]){INT8OID},
-                    (Datum[]){unit}, false) != 1)
+    if (gan_execute_saved(&plan,
+                          "SELECT u.run, u.iteration, r.shards FROM gan_work_unit u JOIN gan_run r USING (run) "
+                          "WHERE u.unit = $1",
+                          1, (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
         elog(ERROR, "the unit is gone");
     run = DatumGetInt32(gan_value(0, 1, NULL));
     iteration = DatumGetInt32(gan_value(0, 2, NULL));
-    gan_execute(
-        psprintf("SELECT count(*)::int, coalesce(sum(square_sum) FILTER (WHERE shard < r.shards), 0) FROM %s g "
-                 "JOIN gan_run r ON r.run = g.run WHERE unit = $1 AND token = $2 AND g.iteration = $3",
-                 gan_partition(GAN_GRADIENT, run, iteration)),
-        3, (Oid[]){INT8OID, UUIDOID, INT4OID}, (Datum[]){unit, token, Int32GetDatum(iteration)}, false);
-    values[0] = gan_value(0, 1, NULL);
-    values[1] = gan_value(0, 2, NULL);
+    shards = DatumGetInt32(gan_value(0, 3, NULL));
+    gan_pieces_open(&pieces, GAN_GRADIENT, run, iteration, snapshot);
+    for (int32 shard = 0; shard <= shards; shard++)
+        if (gan_pieces_receipt(&pieces, unit, shard, &stored, &square_sum) &&
+            memcmp(&stored, token, sizeof stored) == 0) {
+            parts++;
+            sum += shard < shards ? square_sum : 0;
+        }
+    gan_pieces_close(&pieces);
     SPI_finish();
-    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
+    UnregisterSnapshot(snapshot);
+    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(
+        descriptor, (Datum[]){Int32GetDatum(parts), Float8GetDatum(sum)}, (bool[]){false, false})));
 }

@@ -38,8 +38,14 @@ size_t blob_size_of(size_t count, blob_element element);
 /* Computes the CRC-32C (Castagnoli) of data. */
 uint32_t blob_crc32c(const void *data, size_t size);
 
+/* Goes on with a CRC-32C over data that follow those it was computed of; that of no data is 0. */
+uint32_t blob_crc32c_extend(uint32_t crc, const void *data, size_t size);
+
 /* Writes header and data into blob[blob_size(count)]; values may already lie at blob + BLOB_HEADER_SIZE. */
 void blob_write(unsigned char *blob, const float *values, size_t count);
+
+/* Checks all of a blob's header but the checksum; size is the whole blob's, only the header need be there. */
+blob_status blob_check_header(const unsigned char *blob, size_t size, size_t count);
 
 /* Checks a blob that should hold count float32; the data begin at blob + BLOB_HEADER_SIZE, of any alignment. */
 blob_status blob_check(const unsigned char *blob, size_t size, size_t count);

@@ -64,7 +64,7 @@ UPDATE gan_run SET iteration = -1 WHERE run = :run;
 UPDATE gan_work_unit SET state = 'claimed';
 UPDATE gan_work_unit SET state = 'done';
 UPDATE gan_work_unit SET lease_until = now();
-INSERT INTO gan_weights VALUES (:run, 0, 1, 0, '');
+INSERT INTO gan_state_piece VALUES (:run, 0, 1, 0, 0, 0, '');
 
 -- The order of the images
 SELECT array_agg(gan_image_number(7, 10, p) ORDER BY p) AS first_epoch, count(DISTINCT gan_image_number(7, 10, p)) FROM generate_series(0, 9) p;

@@ -28,6 +28,33 @@ static void crc_has_the_published_value(void **state) {
     assert_int_equal(blob_crc32c("", 0), 0);
 }
 
+/* Computes a CRC-32C bit by bit. */
+static uint32_t crc_by_bit(const unsigned char *p, size_t size) {
+    uint32_t crc = ~0u;
+    for (size_t i = 0; i < size; i++) {
+        crc ^= p[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78u : 0);
+    }
+    return ~crc;
+}
+
+/* Every path (streams, words, bytes), any alignment, and in two parts. */
+static void crc_is_right_at_every_length(void **state) {
+    static unsigned char data[9000];
+    (void)state;
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (unsigned char)(i * 2654435761u >> 13);
+    for (size_t size = 0; size < 8900; size += 1 + size / 9) {
+        uint32_t expected = crc_by_bit(data + size % 11, size);
+        size_t first = size / 3;
+        assert_int_equal(blob_crc32c(data + size % 11, size), expected);
+        assert_int_equal(
+            blob_crc32c_extend(blob_crc32c(data + size % 11, first), data + size % 11 + first, size - first),
+            expected);
+    }
+}
+
 static void a_blob_is_laid_out_as_written_down(void **state) {
     unsigned char *blob = good_blob();
     const unsigned char header[16] = {'G', 'A', 'N', 'F', 1, 0, 1, 0, COUNT};
@@ -111,10 +138,10 @@ static void shards_cover_a_vector(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc_has_the_published_value), cmocka_unit_test(a_blob_is_laid_out_as_written_down),
-        cmocka_unit_test(values_may_lie_in_place),     cmocka_unit_test(every_changed_byte_is_noticed),
-        cmocka_unit_test(every_length_is_survived),    cmocka_unit_test(each_mistake_has_its_name),
-        cmocka_unit_test(shards_cover_a_vector),
+        cmocka_unit_test(crc_has_the_published_value),        cmocka_unit_test(crc_is_right_at_every_length),
+        cmocka_unit_test(a_blob_is_laid_out_as_written_down), cmocka_unit_test(values_may_lie_in_place),
+        cmocka_unit_test(every_changed_byte_is_noticed),      cmocka_unit_test(every_length_is_survived),
+        cmocka_unit_test(each_mistake_has_its_name),          cmocka_unit_test(shards_cover_a_vector),
     };
     return cmocka_run_group_tests_name("blob", tests, NULL, NULL);
 }
