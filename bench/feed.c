@@ -1,17 +1,23 @@
 /*
  * feed.c - a student that computes nothing: claims, uploads random gradients, submits
  *
- *   feed step URI RUN UNITS ITERATIONS              takes the step by hand, as the administrator
+ *   feed step URI RUN UNITS ITERATIONS              ticks and takes the step by hand, as the administrator
  *   feed react URI RUN UNITS ITERATIONS             a coordinator runs beside it
  *   feed grow URI RUN UNITS ITERATIONS SECONDS      as step, for at most so many seconds
  *
  * URI is the student's; the administrator's connection comes from PGHOST and so on. One sample a line:
  *
- *   upload S, upload_one_by_one S     seconds of a unit's shards, checksums and acknowledgements in it: all
- * sent at once (libpq's pipeline mode), or each after the last one's answer download S, download_one_by_one S
- * the same of an iteration's weights step S                            seconds of gan_aggregate, its commit in
- * it react S                           from sending an iteration's last submission to holding a unit of the
- * next size ITERATION MB                 of the database when the units of iteration 1, 2, ... are in
+ *   upload S, upload_one_by_one S
+ *       seconds of a unit's shards, checksums and acknowledgements in it: all sent at once (libpq's pipeline
+ *       mode), or each after the last one's answer
+ *   download S, download_one_by_one S
+ *       the same of an iteration's weights
+ *   step S
+ *       seconds of gan_aggregate, its commit in it
+ *   react S
+ *       from sending an iteration's last submission to holding a unit of the next
+ *   size ITERATION MB
+ *       of the database when the units of iteration 1, 2, ... are in
  */
 #include "client.h"
 #include "samples.h"
@@ -212,10 +218,20 @@ static double step(feed *f, int iteration) {
     return samples_clock() - start;
 }
 
+/* Does what the coordinator does many times while the class computes. */
+static void tick(feed *f) {
+    char number[16];
+    const char *const values[] = {number};
+
+    snprintf(number, sizeof number, "%d", f->run.run);
+    PQclear(client_query(f->admin, "SELECT gan_tick($1)", 1, values));
+}
+
 /* Measures everything but the coordinator. */
 static void measure_step(feed *f, int iterations) {
     for (int i = 0; i < iterations; i++) {
         client_unit unit = {0};
+        tick(f);
         for (int u = 0; u < f->units; u++) {
             claim(f, &unit);
             if (u < 2)
@@ -259,6 +275,7 @@ static void measure_growth(feed *f, int iterations, double seconds) {
 
     for (i = 1; i <= iterations && samples_clock() < end; i++) {
         client_unit unit = {0};
+        tick(f);
         for (int u = 0; u < f->units; u++) {
             claim(f, &unit);
             upload(f, &unit, 1, 1);
