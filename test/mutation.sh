@@ -122,6 +122,9 @@ mutant unit.c unit 'NaN in the gradient accepted' \
         !dcgan_finite(r->statistics, s->model->statistics_count, NULL)' '0'
 mutant unit.c unit 'workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
 
+mutant unit.c unit 'every minibatch is told to be final' 'unit->ready && first + count == unit->count' 'unit->ready'
+mutant network.c unit 'batch norm forgotten in what is told to be final' 'layer->weight_count + norm' 'layer->weight_count'
+
 mutant generate.c layers 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
 mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, 0,' 'first, 0,'
 

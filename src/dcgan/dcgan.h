@@ -151,6 +151,10 @@ uint64_t dcgan_permute(uint64_t seed, uint64_t epoch, uint64_t images, uint64_t 
 /* Called between the passes of a minibatch with the images done so far; anything but 0 cancels the unit. */
 typedef int (*dcgan_progress)(void *context, size_t images_done);
 
+/* Called, in the last minibatch, when parameters first … first + count - 1 of the gradient are final: layer by
+ * layer, D's before G's, each once. The gradient of a unit that fails later on must not be used. */
+typedef void (*dcgan_ready)(void *context, size_t first, size_t count);
+
 typedef struct dcgan_unit {
     const real *weights;     /* [parameter_count] */
     const uint8_t *images;   /* [count][size][size][channels] */
@@ -160,10 +164,7 @@ typedef struct dcgan_unit {
     uint64_t position;       /* position of the first image in the run's order */
     int threads;             /* to compute with, 1 to 64; the result has the same bits for any number */
     dcgan_progress progress; /* may be NULL */
-    void (*ready)(void *context, size_t first, size_t count); /* parameters first … first + count - 1 of
-                                                                  result->gradient are final; called from the
-                                                                  computing thread in the last minibatch; may be
-                                                                  NULL */
+    dcgan_ready ready;       /* may be NULL */
     void *context;
 } dcgan_unit;
 

@@ -110,10 +110,18 @@ static void unfinish_layer(const dcgan_tape *tape, size_t i, const dcgan_layer *
         backend->hyperbolic_tangent_backward(dy, tape->output[i], count, work);
 }
 
+/* Tells the listener that a layer's gradient is complete. Its tensors lie one behind the other. */
+static void tell_layer_done(const network_listener *listener, const dcgan_layer *layer) {
+    size_t norm = layer->normalised ? 2 * layer_channels(layer) : 0;
+
+    if (listener)
+        listener->layer_done(listener->context, layer->weight, layer->weight_count + norm);
+}
+
 /* Runs backward from dy; returns the derivative of the input where wanted. */
 real *network_backward(const dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
                        const real *weights, real *dweights, int want_dinput, real *dy, real *spare,
-                       size_t images, const dcgan_work *work) {
+                       size_t images, const dcgan_work *work, const network_listener *listener) {
     for (size_t i = network->layer_count; i-- > 0;) {
         const dcgan_layer *layer = &network->layers[i];
         const dcgan_convolution *shape = &layer->shape;
@@ -125,6 +133,7 @@ real *network_backward(const dcgan_tape *tape, const dcgan_network *network, con
             backend->weight_gradient(dweights + layer->weight, dy, x, images, shape, work);
         else if (dweights)
             backend->weight_gradient(dweights + layer->weight, x, dy, images, shape, work);
+        tell_layer_done(listener, layer);
         if (i == 0 && !want_dinput)
             return NULL;
         if (layer->transposed)

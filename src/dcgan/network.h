@@ -38,14 +38,21 @@ size_t network_widest(const dcgan_network *network);
 const real *network_forward(dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
                             const real *weights, const real *running, size_t images, const dcgan_work *work);
 
+/* Called during the backward pass when a layer's parameters, first … first + count - 1, have their gradient. */
+typedef struct network_listener {
+    void (*layer_done)(void *context, size_t first, size_t count);
+    void *context;
+} network_listener;
+
 /*
  * Runs backward from the derivative of the last output, which dy holds at the start. dy and spare are two
  * buffers of images x widest activation that change roles from layer to layer. dweights (the whole vector) is
- * added to, or null: not wanted. Returns the derivative of the input where want_dinput, else null.
+ * added to, or null: not wanted. listener may be null. Returns the derivative of the input where want_dinput,
+ * else null.
  */
 real *network_backward(const dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
                        const real *weights, real *dweights, int want_dinput, real *dy, real *spare,
-                       size_t images, const dcgan_work *work);
+                       size_t images, const dcgan_work *work, const network_listener *listener);
 
 /* Adds the batch statistics on the tape to double sums (dcgan_statistics_add's), for this network's layers. */
 void tape_add_statistics(const dcgan_tape *tape, const dcgan_network *network, double *sums, double weight);

@@ -82,11 +82,12 @@ static const real *judge(unit_state *s, const real *images, size_t count) {
  * discriminator's own loss the gradient of its weights is wanted, for the generator's loss only the derivative
  * of the image: neither gets anything of the other's.
  */
-static real *judge_backward(unit_state *s, const real *logits, size_t count, double target, int own_loss) {
+static real *judge_backward(unit_state *s, const real *logits, size_t count, double target, int own_loss,
+                            const network_listener *listener) {
     loss_backward(s->buffers[0], logits, count, target, 1.0 / (double)s->unit->count);
     return network_backward(&s->discriminator, &s->model->discriminator, s->backend, s->unit->weights,
                             own_loss ? s->result->gradient : NULL, !own_loss, s->buffers[0], s->buffers[1],
-                            count, &s->work);
+                            count, &s->work, listener);
 }
 
 /* Learns from real images first … first + count - 1 of the unit. */
@@ -102,13 +103,7 @@ static void real_pass(unit_state *s, size_t first, size_t count) {
     s->result->accuracy_real += (double)count_right(logits, count, 1);
     tape_add_statistics(&s->discriminator, &s->model->discriminator, s->statistics_sums,
                         0.5 * (double)count / (double)s->unit->count);
-    judge_backward(s, logits, count, 1.0, 1);
-}
-
-/* Tells the caller, in the last minibatch, that a network's part of the gradient is final. */
-static void tell_ready(const unit_state *s, size_t done, size_t first, size_t count) {
-    if (s->unit->ready && done == s->unit->count)
-        s->unit->ready(s->unit->context, first, count);
+    judge_backward(s, logits, count, 1.0, 1, NULL);
 }
 
 /* Learns from as many generated images: one forward pass of both networks serves both losses. */
@@ -118,6 +113,9 @@ static void fake_pass(unit_state *s, size_t first, size_t count) {
     double share = (double)count / (double)unit->count;
     const real *fake, *logits;
     real *dfake, *other;
+    const network_listener ready = {unit->ready, unit->context};
+    /* What the last minibatch has added up is final. */
+    const network_listener *listener = unit->ready && first + count == unit->count ? &ready : NULL;
 
     for (size_t i = 0; i < count; i++)
         dcgan_noise(unit->seed, (uint32_t)(unit->position + first + i), unit->iteration, DCGAN_STREAM_UNIT,
@@ -133,13 +131,11 @@ static void fake_pass(unit_state *s, size_t first, size_t count) {
     tape_add_statistics(&s->generator, &s->model->generator, s->statistics_sums, share);
     tape_add_statistics(&s->discriminator, &s->model->discriminator, s->statistics_sums, 0.5 * share);
 
-    judge_backward(s, logits, count, 0.0, 1);
-    tell_ready(s, first + count, s->model->generator.count, s->model->discriminator.count);
-    dfake = judge_backward(s, logits, count, 1.0, 0);
+    judge_backward(s, logits, count, 0.0, 1, listener);
+    dfake = judge_backward(s, logits, count, 1.0, 0, NULL);
     other = dfake == s->buffers[0] ? s->buffers[1] : s->buffers[0];
     network_backward(&s->generator, &s->model->generator, s->backend, unit->weights, s->result->gradient, 0,
-                     dfake, other, count, &s->work);
-    tell_ready(s, first + count, 0, s->model->generator.count);
+                     dfake, other, count, &s->work, listener);
 }
 
 /* Asks the caller whether to go on. */

@@ -256,6 +256,50 @@ static void not_a_number_in_is_an_error_out(void **state) {
         }
 }
 
+/* What was told to be final, as it was then. */
+typedef struct told {
+    const unit_test *test;
+    float *copy;
+    unsigned char *times;
+    size_t calls;
+    int discriminator_done;
+} told;
+
+static void note_ready(void *context, size_t first, size_t count) {
+    told *t = context;
+    size_t border = t->test->model.generator.count;
+
+    t->discriminator_done |= first < border;
+    assert_true(first + count <= t->test->model.parameter_count &&
+                (first >= border || first + count <= border));
+    assert_false(first >= border && t->discriminator_done); /* D's before G's */
+    for (size_t i = first; i < first + count; i++) {
+        t->times[i]++;
+        t->copy[i] = t->test->gradient[i];
+    }
+    t->calls++;
+}
+
+static void what_is_ready_is_final(void **state) {
+    unit_test t;
+    told told = {.test = &t};
+    (void)state;
+    open_test(&t, "unit_a.bin");
+    size_t parameters = t.model.parameter_count;
+    told.copy = malloc(parameters * sizeof(float));
+    told.times = calloc(parameters, 1);
+    t.unit.ready = note_ready;
+    t.unit.context = &told;
+    assert_true(t.unit.count > t.unit.batch); /* the first minibatches must not tell anything */
+    assert_int_equal(run(&t), DCGAN_OK);
+    assert_int_equal(told.calls, t.model.generator.layer_count + t.model.discriminator.layer_count);
+    for (size_t i = 0; i < parameters; i++)
+        assert_int_equal(told.times[i], 1);
+    assert_memory_equal(told.copy, t.gradient, parameters * sizeof(float));
+    free(told.copy), free(told.times);
+    close_test(&t);
+}
+
 static int stop_at_once(void *context, size_t images_done) {
     (void)images_done;
     return ++*(int *)context >= 3;
@@ -291,6 +335,7 @@ int main(void) {
         cmocka_unit_test(discriminator_gradient_has_nothing_of_the_generators),
         cmocka_unit_test(a_last_short_minibatch_counts_by_its_images),
         cmocka_unit_test(the_same_unit_gives_the_same_bits),
+        cmocka_unit_test(what_is_ready_is_final),
         cmocka_unit_test(not_a_number_in_is_an_error_out),
         cmocka_unit_test(bad_arguments_are_refused),
     };
