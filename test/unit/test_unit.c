@@ -257,16 +257,16 @@ static void not_a_number_in_is_an_error_out(void **state) {
 }
 
 /* What was told to be final, as it was then. */
-typedef struct told {
+typedef struct told_ranges {
     const unit_test *test;
     float *copy;
     unsigned char *times;
     size_t calls;
     int discriminator_done;
-} told;
+} told_ranges;
 
 static void note_ready(void *context, size_t first, size_t count) {
-    told *t = context;
+    told_ranges *t = context;
     size_t border = t->test->model.generator.count;
 
     t->discriminator_done |= first < border;
@@ -282,7 +282,7 @@ static void note_ready(void *context, size_t first, size_t count) {
 
 static void what_is_ready_is_final(void **state) {
     unit_test t;
-    told told = {.test = &t};
+    told_ranges told = {.test = &t};
     (void)state;
     open_test(&t, "unit_a.bin");
     size_t parameters = t.model.parameter_count;
