@@ -35,22 +35,26 @@ mutant() {
 }
 
 mutant adam.c layers 'beta1 and beta2 swapped' \
-	'beta1 = (real)options->beta1, beta2 = (real)options->beta2' 'beta1 = (real)options->beta2, beta2 = (real)options->beta1'
+	'.beta1 = (real)options->beta1,
+        .beta2 = (real)options->beta2,' '.beta1 = (real)options->beta2,
+        .beta2 = (real)options->beta1,'
 mutant adam.c layers 'no bias correction of the first moment' \
 	'options->learning_rate / (1.0 - pow(options->beta1, (double)t))' 'options->learning_rate'
 mutant adam.c layers 'no bias correction of the second moment' \
 	'(real)sqrt(1.0 - pow(options->beta2, (double)t))' '1'
 mutant adam.c layers 'epsilon inside the bias correction' \
-	'((real)sqrt(v) / root + epsilon)' '(((real)sqrt(v) + epsilon) / root)'
-mutant adam.c layers 'the step goes uphill' 'weights[j] -= rate' 'weights[j] += rate'
+	'((real)sqrt(v) / f.root + f.epsilon)' '(((real)sqrt(v) + f.epsilon) / f.root)'
+mutant adam.c layers 'the step goes uphill' 'weights[j] -= f.rate' 'weights[j] += f.rate'
 mutant adam.c layers 'second moment of g, not g squared' 'rest2 * g * g' 'rest2 * g'
 mutant adam.c layers 'the mean forgets its weight' 'sum[j] += weight * (double)x[j]' 'sum[j] += (double)x[j]'
 mutant adam.c layers 'the mean keeps only the last part' 'sum[j] += weight' 'sum[j] = weight'
-mutant adam.c layers 'NaN accepted' '!(poison == 0) || !isfinite(sum)' 'poison != poison && 0'
-mutant adam.c layers 'the last number is not looked at' \
-	'for (size_t j = 0; j < count; j++) {
-        poison' 'for (size_t j = 0; j + 1 < count; j++) {
-        poison'
+mutant adam.c layers 'NaN accepted' '!isfinite(sum)' '0'
+mutant adam.c layers 'the last numbers are not looked at' 'for (; j < count; j++)
+        lanes' 'for (; j + 1 < count; j++)
+        lanes'
+mutant adam.c layers 'only the first lane counts' 'l < LANES; l++)
+        sum' 'l < 1; l++)
+        sum'
 
 mutant loss.c layers 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
 mutant loss.c layers 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'
@@ -86,9 +90,9 @@ mutant network.c 'gradients unit' 'statistics of a minibatch forget the mean' \
 mutant network.c 'gradients unit' 'the wrong input for the weight gradient' \
 	'i ? tape->output[i - 1] : tape->input' 'i > 1 ? tape->output[i - 1] : tape->input'
 mutant network.c 'gradients unit' 'backward without the derivative of tanh' \
-	'backend->hyperbolic_tangent_backward(dy, tape->output[i], count)' '(void)count'
+	'backend->hyperbolic_tangent_backward(dy, tape->output[i], count, work)' '(void)count'
 mutant network.c 'gradients unit' 'backward without the rectifier' \
-	'backend->rectify_backward(dy, tape->output[i], count, layer->slope)' '(void)count'
+	'backend->rectify_backward(dy, tape->output[i], count, layer->slope, work)' '(void)count'
 mutant network.c unit 'evaluation by the statistics of the first layer' \
 	'running ? running + layer->statistics :' 'running ? running :'
 
@@ -107,9 +111,9 @@ mutant unit.c 'gradients unit' "the generator's backward pass added to the discr
 mutant unit.c 'gradients unit' 'minibatches instead of images weighed' \
 	'target, 1.0 / (double)s->unit->count)' 'target, 1.0 / (double)count)'
 mutant unit.c 'gradients unit' 'the saturating loss of the generator' \
-	'judge_backward(s, logits, count, 1.0, 0)' 'judge_backward(s, logits, count, 0.0, 0)'
+	'judge_backward(s, logits, count, 1.0, 0, NULL)' 'judge_backward(s, logits, count, 0.0, 0, NULL)'
 mutant unit.c 'gradients unit' 'fake images learned as real' \
-	'judge_backward(s, logits, count, 0.0, 1)' 'judge_backward(s, logits, count, 1.0, 1)'
+	'judge_backward(s, logits, count, 0.0, 1, listener)' 'judge_backward(s, logits, count, 1.0, 1, listener)'
 mutant unit.c 'gradients unit' 'gradient not cleared' \
 	'memset(result->gradient, 0, model->parameter_count * sizeof(real));' ''
 mutant unit.c unit 'every minibatch draws the same noise' 'unit->position + first + i' 'unit->position + i'

@@ -5,15 +5,9 @@
  * multiply-add, so that the same gradients give the same bits on every machine.
  */
 #include "dcgan.h"
+#include "vectorised.h"
 
 #include <math.h>
-
-/* Lets the compiler write a loop once for every width of vector and choose when the program starts. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define VECTORISED
-#endif
 
 #define LANES 32 /* partial sums of dcgan_finite: fixed, so that every width of vector gives the same bits */
 

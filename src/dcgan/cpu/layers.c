@@ -7,6 +7,7 @@
  * its output.
  */
 #include "layers.h"
+#include "../vectorised.h"
 
 #include <math.h>
 #include <string.h>
@@ -14,13 +15,6 @@
 #define PARTS ((size_t)16)
 #define CHANNEL_BLOCK ((size_t)64)    /* channels whose sums are held at a time */
 #define PIECE_COUNT ((size_t)1 << 16) /* floats of a task of the element-wise layers */
-
-/* Lets the compiler write a loop once for every width of vector and choose when the program starts. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define VECTORISED
-#endif
 
 /* What the tasks of one operation share. Arrays are [channels], sums [PARTS][2][channels]. */
 typedef struct norm {
