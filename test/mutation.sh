@@ -104,30 +104,51 @@ mutant statistics.c layers 'momentum the other way round' \
 	'r->momentum * ((double)new_mean[c]' '(1 - r->momentum) * ((double)new_mean[c]'
 mutant statistics.c layers 'negative variance' '(v > 0 ? v : 0)' '(v > 0 ? v : -1)'
 
-mutant unit.c unit 'statistics of the real images without their half' '0.5 * (double)count / (double)' '(double)count / (double)'
-mutant unit.c unit 'statistics of the fake images without their half' 's->statistics_sums, 0.5 * share)' 's->statistics_sums, share)'
-mutant unit.c 'gradients unit' "the generator's backward pass added to the discriminator's gradient" \
-	'own_loss ? s->result->gradient : NULL' 's->result->gradient'
-mutant unit.c 'gradients unit' 'minibatches instead of images weighed' \
-	'target, 1.0 / (double)s->unit->count)' 'target, 1.0 / (double)count)'
-mutant unit.c 'gradients unit' 'the saturating loss of the generator' \
-	'judge_backward(s, logits, count, 1.0, 0, NULL)' 'judge_backward(s, logits, count, 0.0, 0, NULL)'
-mutant unit.c 'gradients unit' 'fake images learned as real' \
-	'judge_backward(s, logits, count, 0.0, 1, listener)' 'judge_backward(s, logits, count, 1.0, 1, listener)'
-mutant unit.c 'gradients unit' 'gradient not cleared' \
-	'memset(result->gradient, 0, model->parameter_count * sizeof(real));' ''
-mutant unit.c unit 'every minibatch draws the same noise' 'unit->position + first + i' 'unit->position + i'
-mutant unit.c unit 'every minibatch sees the same images' 'unit->images + first *' 'unit->images + 0 *'
-mutant unit.c unit 'samples in [0, 1]' '/ 127.5f - 1.0f' '/ 255.0f'
-mutant unit.c unit 'accuracy of the fake images' 'count_right(logits, count, 0)' 'count_right(logits, count, 1)'
-mutant unit.c unit 'NaN in the gradient accepted' \
+mutant passes.c unit 'statistics of the real images without their half' '1);
+    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share)' '1);
+    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, share)'
+mutant passes.c unit 'statistics of the fake images without their half' '0);
+    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share)' '0);
+    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, share)'
+mutant passes.c 'gradients unit' "the generator's backward pass added to the discriminator's gradient" \
+	'own_loss ? p->result->gradient : NULL' 'p->result->gradient'
+mutant passes.c 'gradients unit' 'minibatches instead of images weighed' \
+	'target, 1.0 / (double)p->mean_over)' 'target, 1.0 / (double)count)'
+mutant passes.c 'gradients unit' 'the saturating loss of the generator' \
+	'judge_backward(p, logits, count, 1.0, 0, NULL)' 'judge_backward(p, logits, count, 0.0, 0, NULL)'
+mutant passes.c 'gradients unit' 'fake images learned as real' \
+	'judge_backward(p, logits, count, 0.0, 1, listener)' 'judge_backward(p, logits, count, 1.0, 1, listener)'
+mutant passes.c 'gradients unit' 'gradient not cleared' \
+	'memset(r->gradient, 0, p->model->parameter_count * sizeof(real));' ''
+mutant passes.c unit 'every minibatch draws the same noise' 'unit->position + first + i' 'unit->position + i'
+mutant passes.c unit 'every minibatch sees the same images' 'p->unit->images + first *' 'p->unit->images + 0 *'
+mutant passes.c unit 'samples in [0, 1]' '/ 127.5f - 1.0f' '/ 255.0f'
+mutant passes.c unit 'accuracy of the fake images' 'count_right(logits, count, 0)' 'count_right(logits, count, 1)'
+mutant passes.c unit 'NaN in the gradient accepted' \
 	'!isfinite(r->loss_d) || !isfinite(r->loss_g) ||
-        !dcgan_finite(r->gradient, s->model->parameter_count, NULL) ||
-        !dcgan_finite(r->statistics, s->model->statistics_count, NULL)' '0'
+        !dcgan_finite(r->gradient, p->model->parameter_count, NULL) ||
+        !dcgan_finite(r->statistics, p->model->statistics_count, NULL)' '0'
 mutant unit.c unit 'workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
 
 mutant unit.c unit 'every minibatch is told to be final' 'unit->ready && first + count == unit->count' 'unit->ready'
 mutant network.c unit 'batch norm forgotten in what is told to be final' 'layer->weight_count + norm' 'layer->weight_count'
+
+mutant local.c unit 'G learns from the old D' \
+	'passes_generator(p, passes_judge(p, fake, count), count, NULL);
+    step_network(s, &p->model->generator' 'passes_generator(p, s->passes.discriminator.output[p->model->discriminator.layer_count - 1], count, NULL);
+    step_network(s, &p->model->generator'
+mutant local.c unit 'D steps at the learning rate of G' '&s->options->discriminator, t)' '&s->options->generator, t)'
+mutant local.c unit 'every step is the first' 'left : unit->batch, j + 1' 'left : unit->batch, 1'
+mutant local.c unit 'gradients of all minibatches add up' 'memset(gradient, 0, count * sizeof(real));' ''
+mutant local.c unit 'all minibatches count alike in the statistics' \
+	'return momentum * pow(1.0 - momentum, (double)(minibatches - 1 - j)) / all' 'return all * 0 + 1.0 / (double)(minibatches + j * 0)'
+mutant local.c unit 'the first minibatch counts most' '(double)(minibatches - 1 - j)' '(double)j'
+mutant local.c unit 'the last short minibatch is a mean over a whole one' 'p->mean_over = count' 'p->mean_over = p->unit->batch'
+mutant local.c unit 'the last short minibatch is forgotten' ' + (unit->count % unit->batch > 0)' ''
+mutant local.c unit 'moments not cleared' 'memset(state.moment1, 0, bytes);' ''
+mutant local.c unit 'the change the other way round' 's->weights[i] - p->unit->weights[i]' 'p->unit->weights[i] - s->weights[i]'
+mutant local.c unit 'local workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
+mutant local.c unit 'a momentum of zero accepted' 'options->norm_momentum > 0 &&' ''
 
 mutant generate.c layers 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
 mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, 0,' 'first, 0,'

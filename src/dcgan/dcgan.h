@@ -183,6 +183,32 @@ dcgan_status dcgan_unit_workspace(const dcgan_model *model, size_t batch, size_t
 dcgan_status dcgan_unit_gradients(const dcgan_model *model, const dcgan_unit *unit, dcgan_unit_result *result,
                                   void *workspace, size_t workspace_bytes);
 
+/* ---- a work unit of local steps
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct dcgan_adam_options {
+    double learning_rate, beta1, beta2, epsilon;
+} dcgan_adam_options;
+
+typedef struct dcgan_local_options {
+    dcgan_adam_options generator, discriminator;
+    double norm_momentum; /* of the run's running statistics: the later a minibatch, the more it counts */
+} dcgan_local_options;
+
+/* Computes the bytes of workspace that dcgan_unit_local needs: dcgan_unit_workspace's and three vectors of
+ * parameters. */
+dcgan_status dcgan_unit_local_workspace(const dcgan_model *model, size_t batch, size_t *bytes);
+
+/*
+ * For each minibatch, from the unit's weights on and with moments of zero at first: a step of Adam for D, then
+ * one for G at the new D (docs/format.md section 10). result->gradient is the change of all parameters, new -
+ * old; result->statistics weighs minibatches as running statistics would. ready is called once, at the end. The
+ * result is undefined on error.
+ */
+dcgan_status dcgan_unit_local(const dcgan_model *model, const dcgan_unit *unit,
+                              const dcgan_local_options *options, dcgan_unit_result *result, void *workspace,
+                              size_t workspace_bytes);
+
 /* ---- generation
  * ------------------------------------------------------------------------------------------------------- */
 
@@ -208,10 +234,6 @@ void dcgan_mean_add(double *sum, const real *x, double weight, size_t count);
 
 /* Rounds the sum, once. */
 void dcgan_mean_finish(real *mean, const double *sum, size_t count);
-
-typedef struct dcgan_adam_options {
-    double learning_rate, beta1, beta2, epsilon;
-} dcgan_adam_options;
 
 /* Takes step number t = 1, 2, … (Kingma and Ba 2015, algorithm 1, with PyTorch's placing of epsilon). */
 void dcgan_adam(real *weights, real *moment1, real *moment2, const real *gradient, size_t count, uint64_t t,

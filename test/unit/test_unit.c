@@ -305,6 +305,136 @@ static int stop_at_once(void *context, size_t images_done) {
     return ++*(int *)context >= 3;
 }
 
+static void note_all_ready(void *context, size_t first, size_t count) {
+    told_ranges *t = context;
+
+    assert_int_equal(first, 0);
+    assert_int_equal(count, t->test->model.parameter_count);
+    memcpy(t->copy, t->test->gradient, count * sizeof(float));
+    t->calls++;
+}
+
+/* Sets up a unit of local steps. */
+static dcgan_local_options open_local(unit_test *t) {
+    open_test(t, "local.bin");
+    const float *o = fixture_get(t->f, "local_options", 3);
+
+    assert_int_equal(dcgan_unit_local_workspace(&t->model, t->unit.batch, &t->workspace_bytes), DCGAN_OK);
+    t->workspace = realloc(t->workspace, t->workspace_bytes);
+    return (dcgan_local_options){.generator = {(double)o[0], 0.5, 0.999, 1e-8},
+                                 .discriminator = {(double)o[1], 0.5, 0.999, 1e-8},
+                                 .norm_momentum = (double)o[2]};
+}
+
+static dcgan_status run_local(unit_test *t, const dcgan_local_options *options) {
+    return dcgan_unit_local(&t->model, &t->unit, options, &t->result, t->workspace, t->workspace_bytes);
+}
+
+static void local_steps_equal_pytorch(void **state) {
+    unit_test t;
+    dcgan_local_options options = open_local(&t);
+    const float *losses = fixture_get(t.f, "local_losses", 4);
+    (void)state;
+
+    assert_true(t.unit.count > 2 * t.unit.batch && t.unit.count % t.unit.batch > 0);
+    assert_int_equal(run_local(&t, &options), DCGAN_OK);
+    tensors_close(&t.model, "change", t.gradient, fixture_get(t.f, "change", t.model.parameter_count));
+    close_enough("statistics", t.statistics, fixture_get(t.f, "local_statistics", t.model.statistics_count),
+                 t.model.statistics_count, TOLERANCE);
+    assert_true(fabs(t.result.loss_d - losses[0]) <= TOLERANCE);
+    assert_true(fabs(t.result.loss_g - losses[1]) <= TOLERANCE);
+    assert_true(fabs(t.result.accuracy_real - losses[2]) <= 1e-6);
+    assert_true(fabs(t.result.accuracy_fake - losses[3]) <= 1e-6);
+    close_test(&t);
+}
+
+/* One minibatch: D's step from the unit's gradient, then G's from the gradient at the new D. */
+static void one_local_step_is_an_alternating_step(void **state) {
+    unit_test t, hand;
+    dcgan_local_options options = open_local(&t);
+    (void)state;
+    open_test(&hand, "local.bin");
+    size_t parameters = t.model.parameter_count, border = t.model.generator.count;
+    float *m = calloc(parameters, sizeof *m), *v = calloc(parameters, sizeof *v);
+
+    t.unit.count = hand.unit.count = t.unit.batch;
+    assert_int_equal(run_local(&t, &options), DCGAN_OK);
+    assert_int_equal(run(&hand), DCGAN_OK);
+    double loss_d = hand.result.loss_d, accuracy_fake = hand.result.accuracy_fake;
+    assert_memory_equal(t.statistics, hand.statistics, t.model.statistics_count * sizeof(float));
+    dcgan_adam(hand.weights + border, m + border, v + border, hand.gradient + border, parameters - border, 1,
+               &options.discriminator);
+    assert_int_equal(run(&hand), DCGAN_OK);
+    dcgan_adam(hand.weights, m, v, hand.gradient, border, 1, &options.generator);
+    for (size_t i = 0; i < parameters; i++)
+        assert_true(t.gradient[i] == hand.weights[i] - t.weights[i]);
+    assert_true(t.result.loss_d == loss_d && t.result.accuracy_fake == accuracy_fake);
+    assert_true(t.result.loss_g == hand.result.loss_g);
+    free(m), free(v);
+    close_test(&t), close_test(&hand);
+}
+
+static void the_same_local_unit_gives_the_same_bits(void **state) {
+    unit_test a, b;
+    dcgan_local_options options = open_local(&a);
+    (void)state;
+    open_local(&b);
+    b.unit.threads = 3;
+    memset(b.workspace, 0xff, b.workspace_bytes);
+    memset(b.gradient, 0xff, b.model.parameter_count * sizeof(float));
+    assert_int_equal(run_local(&a, &options), DCGAN_OK);
+    assert_int_equal(run_local(&b, &options), DCGAN_OK);
+    assert_memory_equal(a.gradient, b.gradient, a.model.parameter_count * sizeof(float));
+    assert_memory_equal(a.statistics, b.statistics, a.model.statistics_count * sizeof(float));
+    assert_memory_equal(a.weights, fixture_get(a.f, "weights", a.model.parameter_count),
+                        a.model.parameter_count * sizeof(float)); /* its own are not touched */
+    close_test(&a), close_test(&b);
+}
+
+static void local_units_refuse_what_others_refuse(void **state) {
+    unit_test t;
+    dcgan_local_options options = open_local(&t), momentum = options;
+    (void)state;
+    t.workspace_bytes--;
+    assert_int_equal(run_local(&t, &options), DCGAN_WORKSPACE);
+    t.workspace_bytes++;
+    momentum.norm_momentum = 0;
+    assert_int_equal(run_local(&t, &momentum), DCGAN_INVALID_ARGUMENT);
+    t.unit.images = NULL;
+    assert_int_equal(run_local(&t, &options), DCGAN_INVALID_ARGUMENT);
+    close_test(&t);
+    for (int infinite = 0; infinite < 2; infinite++) {
+        open_local(&t);
+        t.weights[t.model.parameter_count - 1] = infinite ? INFINITY : NAN;
+        assert_int_equal(run_local(&t, &options), DCGAN_NOT_FINITE);
+        close_test(&t);
+    }
+}
+
+/* A local unit tells progress like any other, and that all is final once, when it is. */
+static void a_local_unit_is_ready_at_its_end(void **state) {
+    unit_test t;
+    told_ranges told = {.test = &t};
+    dcgan_local_options options = open_local(&t);
+    int calls = 0;
+    (void)state;
+    size_t parameters = t.model.parameter_count;
+    told.copy = malloc(parameters * sizeof(float));
+    told.times = calloc(parameters, 1);
+    t.unit.ready = note_all_ready;
+    t.unit.context = &told;
+    assert_int_equal(run_local(&t, &options), DCGAN_OK);
+    assert_int_equal(told.calls, 1);
+    assert_memory_equal(told.copy, t.gradient, parameters * sizeof(float));
+    t.unit.ready = NULL;
+    t.unit.progress = stop_at_once;
+    t.unit.context = &calls;
+    assert_int_equal(run_local(&t, &options), DCGAN_CANCELLED);
+    assert_int_equal(calls, 3);
+    free(told.copy), free(told.times);
+    close_test(&t);
+}
+
 static void bad_arguments_are_refused(void **state) {
     unit_test t;
     int calls = 0;
@@ -338,6 +468,11 @@ int main(void) {
         cmocka_unit_test(what_is_ready_is_final),
         cmocka_unit_test(not_a_number_in_is_an_error_out),
         cmocka_unit_test(bad_arguments_are_refused),
+        cmocka_unit_test(local_steps_equal_pytorch),
+        cmocka_unit_test(one_local_step_is_an_alternating_step),
+        cmocka_unit_test(the_same_local_unit_gives_the_same_bits),
+        cmocka_unit_test(local_units_refuse_what_others_refuse),
+        cmocka_unit_test(a_local_unit_is_ready_at_its_end),
     };
     return cmocka_run_group_tests_name("unit", tests, NULL, NULL);
 }
