@@ -18,7 +18,7 @@ jobs=${JOBS:-$(nproc)}
 only=${1:-}
 cflags=(-std=gnu11 -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off)
 libraries=(-lcmocka -lopenblas -lm)
-tests=(random model layers winograd winograd_double gradients unit)
+tests=(random model layers outer winograd winograd_double gradients unit)
 export GANN_FIXTURES=$root/test/fixture
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/gann_mutation.XXXXXX")
@@ -55,6 +55,20 @@ mutant adam.c layers 'the last numbers are not looked at' 'for (; j < count; j++
 mutant adam.c layers 'only the first lane counts' 'l < LANES; l++)
         sum' 'l < 1; l++)
         sum'
+
+mutant outer.c outer 'the average goes the other way' 'weights[j] += rate * change[j]' 'weights[j] -= rate * change[j]'
+mutant outer.c outer 'momentum without a look ahead' 'rate * (gradient + momentum * v)' 'rate * v'
+mutant outer.c outer 'the velocity is forgotten' 'momentum * velocity[j] + gradient' 'gradient'
+mutant outer.c outer 'the change taken for a gradient' 'real gradient = -change[j]' 'real gradient = change[j]'
+mutant outer.c outer 'Adam takes the change for a gradient' 'negate(change, count);' ''
+mutant schedule.c outer 'the first iteration of a warm-up stands still' '((double)iteration + 1) /' '((double)iteration) /'
+mutant schedule.c outer 'the fall begins before the warm-up ends' '(schedule->target - schedule->warmup)' '(schedule->target)'
+mutant schedule.c outer 'G begins' 'iteration % 2 == 0 ?' 'iteration % 2 != 0 ?'
+mutant schedule.c outer 'steps of the other network counted' 'iteration : iteration / 2' 'iteration : iteration'
+mutant passes.c unit 'D learns from real images where G alone is wanted' 'if (p->unit->networks != DCGAN_GENERATOR_ONLY)
+        judge_backward(p, logits, count, 1.0, 1, NULL)' 'judge_backward(p, logits, count, 1.0, 1, NULL)'
+mutant passes.c unit 'G learns where D alone is wanted' 'if (p->unit->networks == DCGAN_DISCRIMINATOR_ONLY)
+        return;' ''
 
 mutant loss.c layers 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
 mutant loss.c layers 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'

@@ -155,6 +155,9 @@ typedef int (*dcgan_progress)(void *context, size_t images_done);
  * layer, D's before G's, each once. The gradient of a unit that fails later on must not be used. */
 typedef void (*dcgan_ready)(void *context, size_t first, size_t count);
 
+/* The networks whose gradient a unit computes, or that an iteration steps. */
+typedef enum dcgan_networks { DCGAN_BOTH = 0, DCGAN_DISCRIMINATOR_ONLY, DCGAN_GENERATOR_ONLY } dcgan_networks;
+
 typedef struct dcgan_unit {
     const real *weights;     /* [parameter_count] */
     const uint8_t *images;   /* [count][size][size][channels] */
@@ -162,6 +165,7 @@ typedef struct dcgan_unit {
     uint64_t seed;           /* the run's */
     uint32_t iteration;      /* the run's iteration these weights belong to */
     uint64_t position;       /* position of the first image in the run's order */
+    dcgan_networks networks; /* the other one's gradient stays zero; dcgan_unit_local steps both */
     int threads;             /* to compute with, 1 to 64; the result has the same bits for any number */
     dcgan_progress progress; /* may be NULL */
     dcgan_ready ready;       /* may be NULL */
@@ -238,6 +242,42 @@ void dcgan_mean_finish(real *mean, const double *sum, size_t count);
 /* Takes step number t = 1, 2, … (Kingma and Ba 2015, algorithm 1, with PyTorch's placing of epsilon). */
 void dcgan_adam(real *weights, real *moment1, real *moment2, const real *gradient, size_t count, uint64_t t,
                 const dcgan_adam_options *options);
+
+typedef enum dcgan_outer_optimizer {
+    DCGAN_OUTER_AVERAGE,  /* weights += learning_rate change */
+    DCGAN_OUTER_NESTEROV, /* momentum on the gradient -change; moment1 is the velocity */
+    DCGAN_OUTER_ADAM      /* Adam on the gradient -change; momentum is its beta1 */
+} dcgan_outer_optimizer;
+
+typedef struct dcgan_outer_options {
+    dcgan_outer_optimizer optimizer;
+    double learning_rate, momentum, beta2, epsilon;
+} dcgan_outer_options;
+
+/* Counts the vectors that an optimiser keeps beside the weights: 0, 1 (moment1) or 2. */
+int dcgan_outer_moments(dcgan_outer_optimizer optimizer);
+
+/* Takes outer step number t = 1, 2, … for the mean change of local units; change is overwritten. Moments that
+ * the optimiser doesn't keep may be null. */
+void dcgan_outer(real *weights, real *moment1, real *moment2, real *change, size_t count, uint64_t t,
+                 const dcgan_outer_options *options);
+
+typedef struct dcgan_schedule {
+    int linear;              /* falls from 1 to 0 after the warm-up; else it stays 1 */
+    uint32_t warmup, target; /* iterations: of the warm-up, of the run */
+} dcgan_schedule;
+
+/* Computes by what the learning rates are multiplied in an iteration. */
+double dcgan_schedule_factor(const dcgan_schedule *schedule, uint32_t iteration);
+
+/* Names the networks that an iteration steps: both, or, alternating, D in even and G in odd iterations. */
+dcgan_networks dcgan_networks_stepped(int alternating, uint32_t iteration);
+
+/* Tells which part of the parameter vector belongs to them. */
+void dcgan_networks_range(const dcgan_model *model, dcgan_networks networks, size_t *first, size_t *count);
+
+/* Counts the steps that these networks have taken when an iteration's is taken: Adam's t. */
+uint64_t dcgan_step_number(dcgan_networks networks, uint32_t iteration);
 
 /* Adds one part's batch-norm statistics to double sums: [mean, E(mean^2 + variance)]; sums starts at zero,
  * weights sum to 1. */

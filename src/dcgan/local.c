@@ -133,7 +133,8 @@ dcgan_status dcgan_unit_local(const dcgan_model *model, const dcgan_unit *unit,
     dcgan_status status = passes_check(unit, result, workspace);
     size_t bytes = model->parameter_count * sizeof(real), needed;
 
-    if (status == DCGAN_OK && !(options->norm_momentum > 0 && options->norm_momentum <= 1))
+    if (status == DCGAN_OK &&
+        (unit->networks != DCGAN_BOTH || !(options->norm_momentum > 0 && options->norm_momentum <= 1)))
         status = DCGAN_INVALID_ARGUMENT;
     if (status != DCGAN_OK || (status = dcgan_unit_local_workspace(model, unit->batch, &needed)) != DCGAN_OK)
         return status;

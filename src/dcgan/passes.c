@@ -121,7 +121,8 @@ void passes_real(dcgan_passes *p, size_t first, size_t count, double share) {
     p->result->loss_d += loss_real(logits, count);
     p->result->accuracy_real += (double)count_right(logits, count, 1);
     tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share);
-    judge_backward(p, logits, count, 1.0, 1, NULL);
+    if (p->unit->networks != DCGAN_GENERATOR_ONLY)
+        judge_backward(p, logits, count, 1.0, 1, NULL);
 }
 
 const real *passes_generate(dcgan_passes *p, size_t first, size_t count, double share) {
@@ -143,13 +144,16 @@ void passes_fake(dcgan_passes *p, const real *logits, size_t count, double share
     p->result->loss_d += loss_fake(logits, count);
     p->result->accuracy_fake += (double)count_right(logits, count, 0);
     tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share);
-    judge_backward(p, logits, count, 0.0, 1, listener);
+    if (p->unit->networks != DCGAN_GENERATOR_ONLY)
+        judge_backward(p, logits, count, 0.0, 1, listener);
 }
 
 void passes_generator(dcgan_passes *p, const real *logits, size_t count, const network_listener *listener) {
     real *dfake, *other;
 
     p->result->loss_g += loss_real(logits, count);
+    if (p->unit->networks == DCGAN_DISCRIMINATOR_ONLY)
+        return;
     dfake = judge_backward(p, logits, count, 1.0, 0, NULL);
     other = dfake == p->buffers[0] ? p->buffers[1] : p->buffers[0];
     network_backward(&p->generator, &p->model->generator, p->backend, p->weights, p->result->gradient, 0, dfake,

@@ -47,7 +47,7 @@ int passes_cancelled(const dcgan_passes *p, size_t images_done);
  * weight of its batch-norm statistics. A loss's gradient is added to result->gradient; listener may be null.
  */
 
-/* Learns from real images: D's loss. */
+/* Learns from real images: D's loss; only judges them where D's gradient is not wanted. */
 void passes_real(dcgan_passes *p, size_t first, size_t count, double share);
 
 /* Generates as many images. */
@@ -56,11 +56,11 @@ const real *passes_generate(dcgan_passes *p, size_t first, size_t count, double 
 /* Runs the discriminator on images; returns the logits. */
 const real *passes_judge(dcgan_passes *p, const real *images, size_t count);
 
-/* Learns from the generated images that were judged last: D's loss. */
+/* Learns from the generated images that were judged last, or only counts: D's loss. */
 void passes_fake(dcgan_passes *p, const real *logits, size_t count, double share,
                  const network_listener *listener);
 
-/* Learns from the same: G's loss. The tapes of both networks must be those of these images. */
+/* Learns from the same, or only counts: G's loss. The tapes of both networks must be those of these images. */
 void passes_generator(dcgan_passes *p, const real *logits, size_t count, const network_listener *listener);
 
 #endif

@@ -314,6 +314,28 @@ static void note_all_ready(void *context, size_t first, size_t count) {
     t->calls++;
 }
 
+/* Of one network alone: the same bits as beside the other's, whose gradient stays zero. */
+static void one_network_alone_gives_the_same_bits(void **state) {
+    (void)state;
+    for (int network = DCGAN_DISCRIMINATOR_ONLY; network <= DCGAN_GENERATOR_ONLY; network++) {
+        unit_test both, one;
+        size_t first, count;
+        open_test(&both, "unit_a.bin"), open_test(&one, "unit_a.bin");
+        one.unit.networks = (dcgan_networks)network;
+        dcgan_networks_range(&one.model, one.unit.networks, &first, &count);
+        assert_int_equal(run(&both), DCGAN_OK);
+        assert_int_equal(run(&one), DCGAN_OK);
+        assert_memory_equal(one.gradient + first, both.gradient + first, count * sizeof(float));
+        for (size_t i = 0; i < one.model.parameter_count; i++)
+            assert_true((i >= first && i < first + count) || one.gradient[i] == 0);
+        assert_memory_equal(one.statistics, both.statistics, one.model.statistics_count * sizeof(float));
+        assert_true(one.result.loss_d == both.result.loss_d && one.result.loss_g == both.result.loss_g);
+        assert_true(one.result.accuracy_real == both.result.accuracy_real &&
+                    one.result.accuracy_fake == both.result.accuracy_fake);
+        close_test(&both), close_test(&one);
+    }
+}
+
 /* Sets up a unit of local steps. */
 static dcgan_local_options open_local(unit_test *t) {
     open_test(t, "local.bin");
@@ -400,6 +422,9 @@ static void local_units_refuse_what_others_refuse(void **state) {
     t.workspace_bytes++;
     momentum.norm_momentum = 0;
     assert_int_equal(run_local(&t, &momentum), DCGAN_INVALID_ARGUMENT);
+    t.unit.networks = DCGAN_GENERATOR_ONLY;
+    assert_int_equal(run_local(&t, &options), DCGAN_INVALID_ARGUMENT);
+    t.unit.networks = DCGAN_BOTH;
     t.unit.images = NULL;
     assert_int_equal(run_local(&t, &options), DCGAN_INVALID_ARGUMENT);
     close_test(&t);
@@ -468,6 +493,7 @@ int main(void) {
         cmocka_unit_test(what_is_ready_is_final),
         cmocka_unit_test(not_a_number_in_is_an_error_out),
         cmocka_unit_test(bad_arguments_are_refused),
+        cmocka_unit_test(one_network_alone_gives_the_same_bits),
         cmocka_unit_test(local_steps_equal_pytorch),
         cmocka_unit_test(one_local_step_is_an_alternating_step),
         cmocka_unit_test(the_same_local_unit_gives_the_same_bits),
