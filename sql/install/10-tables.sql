@@ -16,10 +16,18 @@ CREATE TABLE gan_run (
     parameters             bigint NOT NULL CHECK (parameters > 0),
     shards                 int NOT NULL CHECK (shards > 0),
     -- the optimiser
-    learning_rate          float8 NOT NULL CHECK (learning_rate > 0 AND learning_rate <= 1),
+    local_steps            int NOT NULL DEFAULT 0 CHECK (local_steps BETWEEN 0 AND 65536), -- 0: units give gradients, else changes of the weights
+    update_rule            text NOT NULL DEFAULT 'simultaneous' CHECK (update_rule IN ('simultaneous', 'alternating')),
+    generator_learning_rate float8 NOT NULL CHECK (generator_learning_rate > 0 AND generator_learning_rate <= 1),
+    discriminator_learning_rate float8 NOT NULL CHECK (discriminator_learning_rate > 0 AND discriminator_learning_rate <= 1),
+    learning_rate_schedule text NOT NULL DEFAULT 'constant' CHECK (learning_rate_schedule IN ('constant', 'linear')),
+    warmup_iterations      int NOT NULL DEFAULT 0 CHECK (warmup_iterations >= 0),
     beta1                  float8 NOT NULL CHECK (beta1 >= 0 AND beta1 < 1),
     beta2                  float8 NOT NULL CHECK (beta2 >= 0 AND beta2 < 1),
     epsilon                float8 NOT NULL CHECK (epsilon > 0 AND epsilon <= 1),
+    outer_optimizer        text CHECK (outer_optimizer IN ('average', 'nesterov', 'adam')), -- of local units
+    outer_learning_rate    float8 CHECK (outer_learning_rate > 0 AND outer_learning_rate <= 10),
+    outer_momentum         float8 CHECK (outer_momentum >= 0 AND outer_momentum < 1),
     norm_momentum          float8 NOT NULL CHECK (norm_momentum > 0 AND norm_momentum <= 1),
     gradient_limit         float8 NOT NULL CHECK (gradient_limit > 0 AND gradient_limit < 'Infinity'),
     -- the work
@@ -38,6 +46,8 @@ CREATE TABLE gan_run (
     next_position          bigint NOT NULL DEFAULT 0 CHECK (next_position >= 0),
     created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
     iteration_started_at   timestamptz,
+    CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE WHEN local_steps > 0 THEN 0 ELSE 3 END),
+    CHECK (local_steps = 0 OR (images_per_unit = local_steps * batch AND update_rule = 'simultaneous')),
     CHECK ((dataset_images IS NULL) = (dataset_digest IS NULL)),
     CHECK ((state = 'finished') = (iteration = target_iterations) OR state = 'stopped'),
     CHECK (state <> 'running' OR iteration_started_at IS NOT NULL)
@@ -123,7 +133,7 @@ CREATE TABLE gan_state_piece (
     run       int NOT NULL,
     slot      int NOT NULL CHECK (slot = iteration % 2),
     iteration int NOT NULL CHECK (iteration >= 0),
-    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 2), -- 0 weights (and, after the last shard, running statistics), 1 and 2 Adam's moments
+    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 2), -- 0 weights (and, after the last shard, running statistics), 1 and 2 moments, as far as the optimiser keeps them
     shard     int NOT NULL CHECK (shard >= 0),
     piece     int NOT NULL CHECK (piece >= 0),
     data      bytea NOT NULL
@@ -162,5 +172,5 @@ COMMENT ON TABLE gan_run IS 'Trainings: configuration and where each is';
 COMMENT ON TABLE gan_worker IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
 COMMENT ON TABLE gan_work_unit IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
-COMMENT ON TABLE gan_state_piece IS 'Parameters, running statistics and Adam''s moments of the current and the previous iteration, in pieces of a page';
+COMMENT ON TABLE gan_state_piece IS 'Parameters, running statistics and the optimiser''s moments of the current and the previous iteration, in pieces of a page';
 COMMENT ON TABLE gan_gradient_piece IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; unlogged';

@@ -74,15 +74,29 @@ BEGIN
 END
 $$;
 
+-- Says what a unit of a run costs whoever does it. 20 images a second is a laptop's core at 64x64.
+CREATE FUNCTION gan_unit_costs(run int) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT format('a unit of run %s: %s images%s, about %s s at 20 images/s; %s down, %s up', r.run, r.images_per_unit,
+                  CASE WHEN r.local_steps > 0 THEN format(' in %s local steps', r.local_steps)
+                       WHEN r.update_rule = 'alternating' THEN ', for D and for G in turn' ELSE '' END,
+                  ceil(r.images_per_unit / 20.0), pg_size_pretty(r.parameters * 4),
+                  pg_size_pretty(r.parameters * CASE r.upload_element WHEN 'float16' THEN 2 ELSE 4 END / CASE r.update_rule WHEN 'alternating' THEN 2 ELSE 1 END))
+    FROM gan_run r WHERE r.run = $1
+$$;
+
 CREATE FUNCTION gan_create_run(
     name text,
-    images_per_unit int DEFAULT 320, units_per_iteration int DEFAULT 2, target_iterations int DEFAULT 1000,
-    seed bigint DEFAULT NULL, quorum int DEFAULT NULL, batch int DEFAULT 64, lease_seconds float8 DEFAULT 60,
+    images_per_unit int DEFAULT NULL, units_per_iteration int DEFAULT 2, target_iterations int DEFAULT 1000,
+    seed bigint DEFAULT NULL, quorum int DEFAULT NULL, batch int DEFAULT 64, lease_seconds float8 DEFAULT NULL,
     channels int DEFAULT 3, image_size int DEFAULT 64, latent int DEFAULT 100,
     generator_features int DEFAULT 64, discriminator_features int DEFAULT 64,
     learning_rate float8 DEFAULT 0.0002, beta1 float8 DEFAULT 0.5, beta2 float8 DEFAULT 0.999, epsilon float8 DEFAULT 1e-8,
     norm_momentum float8 DEFAULT 0.1, gradient_limit float8 DEFAULT 10000,
-    dataset_images bigint DEFAULT NULL, dataset_digest bytea DEFAULT NULL, upload_element text DEFAULT 'float32') RETURNS int
+    dataset_images bigint DEFAULT NULL, dataset_digest bytea DEFAULT NULL, upload_element text DEFAULT 'float32',
+    local_steps int DEFAULT 0, outer_optimizer text DEFAULT NULL, outer_learning_rate float8 DEFAULT NULL, outer_momentum float8 DEFAULT NULL,
+    generator_learning_rate float8 DEFAULT NULL, discriminator_learning_rate float8 DEFAULT NULL,
+    learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous') RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -90,15 +104,36 @@ DECLARE
     new_run int;
     the_seed bigint := coalesce(seed, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint);
     the_quorum int := coalesce(quorum, units_per_iteration);
+    images int;
+    lease float8;
+    g_rate float8 := coalesce(generator_learning_rate, learning_rate);
+    d_rate float8 := coalesce(discriminator_learning_rate, learning_rate);
+    outer_name text;
 BEGIN
+    PERFORM gan_require(local_steps BETWEEN 0 AND 65536, 'local_steps', local_steps::text, 'between 0 (units give gradients) and 65536', '10');
+    PERFORM gan_require(batch BETWEEN 1 AND 4096, 'batch', batch::text, 'between 1 and 4096', '64');
+    PERFORM gan_require(local_steps::bigint * batch <= 65536, 'local_steps', local_steps::text, format('at most %s with minibatches of %s images', 65536 / batch, batch), (65536 / batch)::text);
+    PERFORM gan_require(local_steps = 0 OR coalesce(images_per_unit, local_steps * batch) = local_steps * batch, 'images_per_unit', images_per_unit::text, format('left out, or local_steps * batch (%s)', local_steps * batch), (local_steps * batch)::text);
+    images := CASE WHEN local_steps > 0 THEN local_steps * batch ELSE coalesce(images_per_unit, 320) END;
+    lease := coalesce(lease_seconds, CASE WHEN local_steps > 0 THEN greatest(60, images / 5.0) ELSE 60 END);
+    outer_name := CASE WHEN local_steps > 0 THEN coalesce(outer_optimizer, 'average') END;
     PERFORM gan_require(name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$', 'name', quote_nullable(name), 'at most 63 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''faces''');
-    PERFORM gan_require(images_per_unit BETWEEN 1 AND 65536, 'images_per_unit', images_per_unit::text, 'between 1 and 65536', '320');
+    PERFORM gan_require(images BETWEEN 1 AND 65536, 'images_per_unit', images::text, 'between 1 and 65536', '320');
     PERFORM gan_require(units_per_iteration BETWEEN 1 AND 4096, 'units_per_iteration', units_per_iteration::text, 'between 1 and 4096', '8');
     PERFORM gan_require(target_iterations BETWEEN 1 AND 100000000, 'target_iterations', target_iterations::text, 'between 1 and 100000000', '1000');
     PERFORM gan_require(the_quorum BETWEEN 1 AND units_per_iteration, 'quorum', the_quorum::text, format('between 1 and units_per_iteration (%s)', units_per_iteration), units_per_iteration::text);
-    PERFORM gan_require(batch BETWEEN 1 AND 4096, 'batch', batch::text, 'between 1 and 4096', '64');
-    PERFORM gan_require(lease_seconds BETWEEN 1 AND 86400, 'lease_seconds', lease_seconds::text, 'between 1 and 86400', '60');
+    PERFORM gan_require(lease BETWEEN 1 AND 86400, 'lease_seconds', lease::text, 'between 1 and 86400', '60');
     PERFORM gan_require(learning_rate > 0 AND learning_rate <= 1, 'learning_rate', learning_rate::text, 'above 0 and at most 1', '0.0002');
+    PERFORM gan_require(g_rate > 0 AND g_rate <= 1, 'generator_learning_rate', g_rate::text, 'above 0 and at most 1', '0.0002');
+    PERFORM gan_require(d_rate > 0 AND d_rate <= 1, 'discriminator_learning_rate', d_rate::text, 'above 0 and at most 1', '0.0002');
+    PERFORM gan_require(learning_rate_schedule IN ('constant', 'linear'), 'learning_rate_schedule', quote_nullable(left(learning_rate_schedule, 64)), '''constant'' or ''linear''', '''linear''');
+    PERFORM gan_require(warmup_iterations >= 0 AND warmup_iterations < target_iterations, 'warmup_iterations', warmup_iterations::text, format('at least 0 and below target_iterations (%s)', target_iterations), '0');
+    PERFORM gan_require(update_rule IN ('simultaneous', 'alternating'), 'update_rule', quote_nullable(left(update_rule, 64)), '''simultaneous'' or ''alternating''', '''alternating''');
+    PERFORM gan_require(local_steps = 0 OR update_rule = 'simultaneous', 'update_rule', quote_nullable(update_rule), 'left out with local_steps: local steps alternate as they are', '''simultaneous''');
+    PERFORM gan_require(local_steps > 0 OR num_nonnulls(outer_optimizer, outer_learning_rate, outer_momentum) = 0, 'local_steps', local_steps::text, 'above 0 if there is an outer optimiser', '10');
+    PERFORM gan_require(outer_name IS NULL OR outer_name IN ('average', 'nesterov', 'adam'), 'outer_optimizer', quote_nullable(left(outer_name, 64)), '''average'', ''nesterov'' or ''adam''', '''nesterov''');
+    PERFORM gan_require(outer_learning_rate IS NULL OR outer_learning_rate > 0 AND outer_learning_rate <= 10, 'outer_learning_rate', outer_learning_rate::text, 'above 0 and at most 10', '0.7');
+    PERFORM gan_require(outer_momentum IS NULL OR outer_momentum >= 0 AND outer_momentum < 1, 'outer_momentum', outer_momentum::text, 'at least 0 and below 1', '0.9');
     PERFORM gan_require(beta1 >= 0 AND beta1 < 1, 'beta1', beta1::text, 'at least 0 and below 1', '0.5');
     PERFORM gan_require(beta2 >= 0 AND beta2 < 1, 'beta2', beta2::text, 'at least 0 and below 1', '0.999');
     PERFORM gan_require(epsilon > 0 AND epsilon <= 1, 'epsilon', epsilon::text, 'above 0 and at most 1', '1e-8');
@@ -116,14 +151,20 @@ BEGIN
     SELECT * INTO size FROM gan_network_size(channels, image_size, latent, generator_features, discriminator_features);
 
     INSERT INTO gan_run AS r (name, seed, channels, image_size, latent, generator_features, discriminator_features, parameters, shards,
-                              learning_rate, beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
-                              quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element)
+                              beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
+                              quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element,
+                              local_steps, update_rule, generator_learning_rate, discriminator_learning_rate, learning_rate_schedule, warmup_iterations,
+                              outer_optimizer, outer_learning_rate, outer_momentum)
     VALUES (name, the_seed, channels, image_size, latent, generator_features, discriminator_features, size.parameters, size.shards,
-            learning_rate, beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
-            the_quorum, least(batch, images_per_unit), lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element)
+            beta1, beta2, epsilon, norm_momentum, gradient_limit, images, units_per_iteration,
+            the_quorum, least(batch, images), lease, target_iterations, dataset_images, dataset_digest, upload_element,
+            local_steps, update_rule, g_rate, d_rate, learning_rate_schedule, warmup_iterations, outer_name,
+            CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_learning_rate, CASE outer_name WHEN 'average' THEN 1 WHEN 'nesterov' THEN 0.7 ELSE 0.001 END) END,
+            CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_momentum, CASE outer_name WHEN 'average' THEN 0 ELSE 0.9 END) END)
     RETURNING r.run INTO new_run;
     PERFORM gan_create_partitions(new_run);
     PERFORM gan_initialise(new_run);
+    RAISE NOTICE '%', gan_unit_costs(new_run);
     RETURN new_run;
 END
 $$;

@@ -15,7 +15,9 @@ CREATE FUNCTION gan_claim_mark_set(run int, iteration int, first_position bigint
 CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
     RETURNS TABLE (run int, name text, state text, seed bigint, channels int, image_size int, latent int, generator_features int,
                    discriminator_features int, batch int, parameters bigint, shards int, dataset_images bigint, dataset_digest bytea,
-                   target_iterations int, iteration int, channel text, upload_element text)
+                   target_iterations int, iteration int, channel text, upload_element text, local_steps int, update_rule text,
+                   generator_learning_rate float8, discriminator_learning_rate float8, beta1 float8, beta2 float8, epsilon float8,
+                   norm_momentum float8, learning_rate_schedule text, warmup_iterations int)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -32,7 +34,8 @@ BEGIN
     END IF;
     RETURN QUERY SELECT r.run, r.name, r.state, r.seed, r.channels, r.image_size, r.latent, r.generator_features,
         r.discriminator_features, r.batch, r.parameters, r.shards, r.dataset_images, r.dataset_digest, r.target_iterations, r.iteration,
-        gan_channel(r.run), r.upload_element
+        gan_channel(r.run), r.upload_element, r.local_steps, r.update_rule, r.generator_learning_rate, r.discriminator_learning_rate,
+        r.beta1, r.beta2, r.epsilon, r.norm_momentum, r.learning_rate_schedule, r.warmup_iterations
         FROM gan_run r WHERE r.run = found;
 END
 $$;
@@ -222,8 +225,9 @@ CREATE FUNCTION gan_fetch_weights(run int, iteration int, shard int) RETURNS byt
 CREATE FUNCTION gan_upload(unit bigint, token uuid, shard int, data bytea) RETURNS text
     LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
--- Adds up what was uploaded under a claim: shards of the gradient and statistics there are, and the square of the gradient's norm.
-CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT square_sum float8)
+-- Adds up what was uploaded under a claim: shards and statistics that are there, that the unit needs and are not, and the square of
+-- the norm of the gradient (or change).
+CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing int, OUT square_sum float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION gan_submit(unit bigint, token uuid, batch int, loss_d float8, loss_g float8, accuracy_real float8, accuracy_fake float8)
@@ -254,16 +258,19 @@ BEGIN
     ELSE
         SELECT * INTO up FROM gan_uploaded(u.unit, u.token);
         answer := 'refused';
-        IF up.parts <> r.shards + 1 THEN
+        IF up.missing > 0 THEN
             code := 'incomplete';
-            message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest', up.parts, r.shards + 1, u.unit);
+            message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest', up.parts, up.parts + up.missing, u.unit);
         ELSIF NOT (up.square_sum <= r.gradient_limit * r.gradient_limit) THEN
             code := 'too_large';
-            message := format('the norm of the gradient is %s, the run''s limit is %s', sqrt(up.square_sum), r.gradient_limit);
+            message := format('the norm of the %s is %s, the run''s limit is %s', CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum), r.gradient_limit);
         ELSIF ($3 BETWEEN 1 AND 4096 AND $4 >= 0 AND $4 < 'Infinity' AND $5 >= 0 AND $5 < 'Infinity'
                AND $6 BETWEEN 0 AND 1 AND $7 BETWEEN 0 AND 1) IS NOT TRUE THEN
             code := 'bad_value';
             message := 'the minibatch must be between 1 and 4096, losses finite and at least 0, accuracies between 0 and 1';
+        ELSIF r.local_steps > 0 AND $3 <> r.batch THEN
+            code := 'bad_value';
+            message := format('the local steps of this run are of %s images, not %s', r.batch, $3);
         ELSE
             UPDATE gan_work_unit w SET state = 'done', lease_until = NULL, submitted_at = statement_timestamp(), batch = $3,
                     loss_d = $4, loss_g = $5, accuracy_real = $6, accuracy_fake = $7

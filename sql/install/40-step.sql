@@ -104,14 +104,14 @@ DECLARE
     reopened int := 0;
 BEGIN
     IF NOT every AND NOT EXISTS (
-        SELECT FROM (SELECT u.unit, u.token, r.shards FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
+        SELECT FROM (SELECT u.unit, u.token FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
                      WHERE u.run = $1 AND u.state = 'done' ORDER BY u.first_position LIMIT 1) AS one
-        WHERE (gan_uploaded(one.unit, one.token)).parts <> one.shards + 1) THEN
+        WHERE (gan_uploaded(one.unit, one.token)).missing > 0) THEN
         RETURN 0;
     END IF;
     WITH vanished AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
-        WHERE u.run = $1 AND u.state = 'done' AND (gan_uploaded(u.unit, u.token)).parts <> r.shards + 1
+        WHERE u.run = $1 AND u.state = 'done' AND (gan_uploaded(u.unit, u.token)).missing > 0
         ORDER BY u.unit FOR UPDATE OF u SKIP LOCKED)
     UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL, opened_at = clock_timestamp(),
             submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL
@@ -223,6 +223,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION gan_aggregate(int, int) IS 'The step: averages an iteration''s gradients, applies Adam, merges batch norm, opens the next iteration; one transaction';
+COMMENT ON FUNCTION gan_aggregate(int, int) IS 'The step: averages an iteration''s gradients or changes, applies the optimiser, merges batch norm, opens the next iteration; one transaction';
 COMMENT ON FUNCTION gan_tick(int) IS 'Does for a run what is due: leases, the step; returns at once if another session is at it';
 COMMENT ON PROCEDURE gan_coordinate(float8, int) IS 'Ticks all runs for so many seconds, or until all are over';

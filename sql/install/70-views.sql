@@ -52,8 +52,8 @@ $$;
 
 COMMENT ON FUNCTION gan_generate(int, bigint, int, int) IS 'A sheet of n generated images as one PNG';
 COMMENT ON VIEW gan_weights IS 'Parameters of the current and the previous iteration, by shard';
-COMMENT ON VIEW gan_moments IS 'Adam''s moments of the current and the previous iteration, by shard';
+COMMENT ON VIEW gan_moments IS 'The optimiser''s moments, as far as it keeps them, of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_batch_norm IS 'Running means and variances of the current and the previous iteration';
-COMMENT ON VIEW gan_gradient IS 'Uploaded gradients of the current and the previous iteration, by unit and shard';
+COMMENT ON VIEW gan_gradient IS 'Uploaded gradients, or changes of the weights, of the current and the previous iteration, by unit and shard';
 COMMENT ON VIEW gan_progress IS 'Where each run is';
 COMMENT ON FUNCTION gan_ledger(int) IS 'Images used in each epoch: every image once';

@@ -1,9 +1,10 @@
 /*
- * aggregate.c - the step, in one transaction (docs/format.md section 7)
+ * aggregate.c - the step, in one transaction (docs/format.md sections 7, 10 and 11)
  *
- * Shard by shard, and in a shard by tiles that stay in the cache: the weighted mean of all units' gradients, in
- * the order of their first positions, read where they lie in the server's buffers; then Adam. Memory is that of
- * a few shards, whatever the size of the class. All is committed together or nothing is.
+ * Shard by shard, and in a shard by tiles that stay in the cache: the weighted mean of all units' gradients, or
+ * changes of the weights, in the order of their first positions, read where they lie in the server's buffers;
+ * then Adam, or the outer optimiser. Memory is that of a few shards, whatever the size of the class. All is
+ * committed together or nothing is.
  */
 #include "gannsfriends.h"
 
@@ -29,6 +30,7 @@ typedef struct unit_list {
 
 typedef struct step {
     gan_run run;
+    dcgan_networks networks; /* that are stepped */
     unit_list done;
     double norm_g, norm_d;           /* sums of squares until the end */
     uint32 *checksums;               /* of the new shards, statistics last */
@@ -126,11 +128,27 @@ static void add_unit(step *s, int i, const tile *t) {
         gradient_missing(s, i, t->shard);
 }
 
-/* Averages a tile, and adds to both networks' norms. */
+/* A part of a tile: of one network. */
+typedef struct slice {
+    size_t at, count; /* from the tile's first number on */
+} slice;
+
+/* Cuts out of a tile what belongs to a network; nothing if it isn't stepped. */
+static slice slice_of(const step *s, const tile *t, dcgan_networks network) {
+    size_t begin = (size_t)t->shard * SHARD_COUNT + t->first, end = begin + (t->last - t->first), first, count;
+
+    if (s->networks != DCGAN_BOTH && s->networks != network)
+        return (slice){0, 0};
+    dcgan_networks_range(&s->run.model, network, &first, &count);
+    end = Min(end, first + count);
+    first = Max(first, begin);
+    return first < end ? (slice){first - begin, end - first} : (slice){0, 0};
+}
+
+/* Averages a tile, and adds to the norms of the networks that are stepped. */
 static void average_tile(step *s, const tile *t) {
-    size_t count = t->last - t->first, first = (size_t)t->shard * SHARD_COUNT + t->first;
-    size_t border = s->run.model.generator.count;
-    size_t of_generator = border <= first ? 0 : Min(border - first, count);
+    size_t count = t->last - t->first;
+    slice g = slice_of(s, t, DCGAN_GENERATOR_ONLY), d = slice_of(s, t, DCGAN_DISCRIMINATOR_ONLY);
 
     memset(s->sum, 0, count * sizeof *s->sum);
     for (int i = 0; i < s->done.count; i++) {
@@ -138,15 +156,36 @@ static void average_tile(step *s, const tile *t) {
         add_unit(s, i, t);
     }
     dcgan_mean_finish(s->mean, s->sum, count);
-    if (!dcgan_finite(s->mean, of_generator, &s->norm_g) ||
-        !dcgan_finite(s->mean + of_generator, count - of_generator, &s->norm_d))
+    if (!dcgan_finite(s->mean + g.at, g.count, &s->norm_g) ||
+        !dcgan_finite(s->mean + d.at, d.count, &s->norm_d))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the mean gradient of shard %d is not finite", t->shard)));
+                        errmsg("the mean %s of shard %d is not finite",
+                               s->run.local_steps > 0 ? "change" : "gradient", t->shard)));
+}
+
+/* Returns a part of the shard's state from a number on; null if the optimiser keeps no such moment. */
+static float *state_from(const step *s, gan_part part, size_t at) {
+    return part < s->run.parts ? gan_blob_values(s->state[part]) + at : NULL;
+}
+
+/* Moves one network's part of a tile, by Adam or by the outer optimiser. */
+static void move_slice(step *s, const tile *t, slice part, const dcgan_adam_options *adam) {
+    size_t at = t->first + part.at;
+    float *weights = state_from(s, GAN_WEIGHTS, at), *moment1 = state_from(s, GAN_FIRST_MOMENT, at),
+          *moment2 = state_from(s, GAN_SECOND_MOMENT, at), *mean = s->mean + part.at;
+    uint64 number = dcgan_step_number(s->networks, (uint32)s->run.iteration);
+
+    if (part.count == 0)
+        return;
+    if (s->run.local_steps > 0)
+        dcgan_outer(weights, moment1, moment2, mean, part.count, number, &s->run.outer);
+    else
+        dcgan_adam(weights, moment1, moment2, mean, part.count, number, adam);
 }
 
 /* Reads a shard's weights and moments. */
 static void read_state(step *s, int32 shard, size_t count) {
-    for (gan_part part = 0; part < GAN_PARTS; part++)
+    for (gan_part part = 0; part < s->run.parts; part++)
         if (!gan_state_read(&s->old, part, shard, s->state[part], count))
             ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                             errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
@@ -154,7 +193,7 @@ static void read_state(step *s, int32 shard, size_t count) {
 
 /* Writes a shard's weights and moments of the next iteration. */
 static void write_state(step *s, int32 shard, size_t count) {
-    for (gan_part part = 0; part < GAN_PARTS; part++) {
+    for (gan_part part = 0; part < s->run.parts; part++) {
         CHECK_FOR_INTERRUPTS();
         gan_blob_seal(s->state[part], count);
         gan_pieces_write(&s->new, part, shard, s->state[part], blob_size(count), NULL, 0);
@@ -162,20 +201,17 @@ static void write_state(step *s, int32 shard, size_t count) {
     s->checksums[shard] = blob_stored_crc(s->state[GAN_WEIGHTS]);
 }
 
-/* Steps one shard: reads weights and moments of this iteration, writes those of the next. */
-static void step_shard(step *s, int32 shard) {
-    size_t count = gan_shard_length(&s->run.model, shard), size = blob_size(count);
+/* Averages and moves one shard, tile by tile. */
+static void move_shard(step *s, int32 shard, size_t count) {
+    size_t size = blob_size(count);
     int32 pieces = (int32)((size + PIECE_BYTES - 1) / PIECE_BYTES);
 
-    read_state(s, shard, count);
     for (tile t = {.shard = shard, .count = count}; t.piece < pieces; t.piece = t.end, t.first = t.last) {
         t.end = Min(t.piece + TILE_PIECES, pieces);
         t.last = (Min((size_t)t.end * PIECE_BYTES, size) - BLOB_HEADER_SIZE) / sizeof(float);
         average_tile(s, &t);
-        dcgan_adam(gan_blob_values(s->state[GAN_WEIGHTS]) + t.first,
-                   gan_blob_values(s->state[GAN_FIRST_MOMENT]) + t.first,
-                   gan_blob_values(s->state[GAN_SECOND_MOMENT]) + t.first, s->mean, t.last - t.first,
-                   (uint64)s->run.iteration + 1, &s->run.adam);
+        move_slice(s, &t, slice_of(s, &t, DCGAN_GENERATOR_ONLY), &s->run.generator);
+        move_slice(s, &t, slice_of(s, &t, DCGAN_DISCRIMINATOR_ONLY), &s->run.discriminator);
     }
     for (int i = 0; i < s->done.count; i++)
         gan_blob_require(s->announced[i] == s->computed[i] ? BLOB_OK : BLOB_CRC, "gan_gradient", shard);
@@ -183,7 +219,22 @@ static void step_shard(step *s, int32 shard) {
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                         errmsg("the new weights of shard %d are not finite", shard),
                         errhint("Use a smaller learning_rate.")));
+}
+
+/* Steps one shard: reads weights and moments of this iteration, writes those of the next. */
+static void step_shard(step *s, int32 shard) {
+    size_t count = gan_shard_length(&s->run.model, shard);
+
+    read_state(s, shard, count);
+    if (gan_shard_needed(&s->run, s->run.iteration, shard))
+        move_shard(s, shard, count);
     write_state(s, shard, count);
+}
+
+/* Returns the momentum of an iteration's statistics: local units stand for as many updates as they have steps.
+ */
+static double statistics_momentum(const gan_run *run) {
+    return run->local_steps > 0 ? 1.0 - pow(1.0 - run->norm_momentum, run->local_steps) : run->norm_momentum;
 }
 
 /* Merges the units' batch-norm statistics into the running ones. */
@@ -206,7 +257,7 @@ static void step_statistics(step *s) {
     if (!gan_state_read(&s->old, GAN_WEIGHTS, s->run.shards, blob, count))
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                         errmsg("the running statistics of iteration %d are missing", s->run.iteration)));
-    dcgan_statistics_run(model, gan_blob_values(blob), merged, s->run.norm_momentum,
+    dcgan_statistics_run(model, gan_blob_values(blob), merged, statistics_momentum(&s->run),
                          (uint64)s->done.total_images);
     gan_blob_seal(blob, count);
     s->checksums[s->run.shards] = blob_stored_crc(blob);
@@ -252,7 +303,7 @@ static void step_all_shards(step *s) {
     gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
     gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
     gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
-    for (gan_part part = 0; part < GAN_PARTS; part++)
+    for (gan_part part = 0; part < s->run.parts; part++)
         s->state[part] = gan_blob_new(SHARD_COUNT);
     s->sum = palloc(TILE_COUNT * sizeof *s->sum);
     s->mean = palloc(TILE_COUNT * sizeof *s->mean);
@@ -287,6 +338,7 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
     if (strcmp(s.run.state, "running") != 0 && strcmp(s.run.state, "paused") != 0)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("run %d is %s", s.run.run, s.run.state)));
+    s.networks = gan_networks_stepped(&s.run, s.run.iteration);
     lock_units(&s);
 
     step_all_shards(&s);

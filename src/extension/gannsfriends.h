@@ -24,7 +24,11 @@ typedef struct gan_run {
     char *state;
     int64 seed;
     double norm_momentum;
-    dcgan_adam_options adam;
+    int32 local_steps; /* 0: units give gradients; else changes of the weights */
+    bool alternating;
+    dcgan_adam_options generator, discriminator; /* this iteration's */
+    dcgan_outer_options outer;                   /* of local units */
+    int parts;                                   /* the weights, and the moments that the optimiser keeps */
     dcgan_model model;
     int32 shards; /* of the parameters; the statistics are one more */
 } gan_run;
@@ -54,6 +58,8 @@ typedef struct gan_pieces {
 /* run.c: all of these need SPI to be connected */
 extern void gan_run_read(gan_run *run, int32 number, bool lock);
 extern int32 gan_run_find(FunctionCallInfo fcinfo, int argument);
+extern dcgan_networks gan_networks_stepped(const gan_run *run, int32 iteration);
+extern bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard);
 
 /* shard.c */
 extern const char *gan_partition(gan_table table, int32 run, int32 iteration);

@@ -47,7 +47,7 @@ static bool is_entry(IndexScanDesc scan, ItemPointer tid, int64 part, int32 shar
 static bool note_blocks(gan_pieces *p, const gan_run *run, IndexScanDesc scan, size_t total) {
     size_t n = 0;
 
-    for (int64 part = 0; part < GAN_PARTS; part++)
+    for (int64 part = 0; part < run->parts; part++)
         for (int32 shard = 0; shard < run->shards + (part == GAN_WEIGHTS); shard++) {
             CHECK_FOR_INTERRUPTS();
             p->starts[part][shard] = n;
@@ -72,7 +72,7 @@ static bool is_reusable(gan_pieces *p, const gan_run *run) {
     if (total == 0 || visible > 0 || RelationIsLogicallyLogged(p->relation))
         return false;
     p->blocks = palloc_extended(total * sizeof *p->blocks, MCXT_ALLOC_HUGE);
-    for (int part = 0; part < GAN_PARTS; part++)
+    for (int part = 0; part < run->parts; part++)
         p->starts[part] = palloc((run->shards + 1) * sizeof *p->starts[part]);
     scan = index_beginscan(p->relation, p->index, SnapshotAny, 0, 0);
     scan->xs_want_itup = true;

@@ -7,11 +7,44 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+/* Reads how a run's weights move from the row that gan_run_read has found. */
+static void read_optimisers(gan_run *run) {
+    const dcgan_adam_options adam = {.beta1 = DatumGetFloat8(gan_value(0, 13, NULL)),
+                                     .beta2 = DatumGetFloat8(gan_value(0, 14, NULL)),
+                                     .epsilon = DatumGetFloat8(gan_value(0, 15, NULL))};
+    const dcgan_schedule schedule = {.linear = DatumGetBool(gan_value(0, 18, NULL)),
+                                     .warmup = DatumGetUInt32(gan_value(0, 19, NULL)),
+                                     .target = DatumGetUInt32(gan_value(0, 20, NULL))};
+    double factor = dcgan_schedule_factor(&schedule, (uint32)run->iteration);
+
+    run->generator = run->discriminator = adam;
+    run->generator.learning_rate = factor * DatumGetFloat8(gan_value(0, 11, NULL));
+    run->discriminator.learning_rate = factor * DatumGetFloat8(gan_value(0, 12, NULL));
+    run->local_steps = DatumGetInt32(gan_value(0, 16, NULL));
+    run->alternating = DatumGetBool(gan_value(0, 17, NULL));
+    run->parts = GAN_PARTS;
+    if (run->local_steps > 0) {
+        const char *name = TextDatumGetCString(gan_value(0, 21, NULL));
+        run->outer = (dcgan_outer_options){
+            .optimizer = strcmp(name, "average") == 0    ? DCGAN_OUTER_AVERAGE
+                         : strcmp(name, "nesterov") == 0 ? DCGAN_OUTER_NESTEROV
+                                                         : DCGAN_OUTER_ADAM,
+            .learning_rate = DatumGetFloat8(gan_value(0, 22, NULL)),
+            .momentum = DatumGetFloat8(gan_value(0, 23, NULL)),
+            .beta2 = adam.beta2,
+            .epsilon = adam.epsilon,
+        };
+        run->parts = GAN_FIRST_MOMENT + dcgan_outer_moments(run->outer.optimizer);
+    }
+}
+
 /* Reads a run from gan_run; with lock, so that nobody else changes it until the end of the transaction. */
 void gan_run_read(gan_run *run, int32 number, bool lock) {
     const char *query =
         "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
-        "discriminator_features, norm_momentum, learning_rate, beta1, beta2, epsilon "
+        "discriminator_features, norm_momentum, generator_learning_rate, discriminator_learning_rate, beta1, "
+        "beta2, epsilon, local_steps, update_rule = 'alternating', learning_rate_schedule = 'linear', "
+        "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, outer_momentum "
         "FROM gan_run WHERE run = $1";
     static SPIPlanPtr plan, locking_plan;
     dcgan_config config;
@@ -39,10 +72,7 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
                             .generator_features = DatumGetUInt32(gan_value(0, 8, NULL)),
                             .discriminator_features = DatumGetUInt32(gan_value(0, 9, NULL))};
     run->norm_momentum = DatumGetFloat8(gan_value(0, 10, NULL));
-    run->adam = (dcgan_adam_options){.learning_rate = DatumGetFloat8(gan_value(0, 11, NULL)),
-                                     .beta1 = DatumGetFloat8(gan_value(0, 12, NULL)),
-                                     .beta2 = DatumGetFloat8(gan_value(0, 13, NULL)),
-                                     .epsilon = DatumGetFloat8(gan_value(0, 14, NULL))};
+    read_optimisers(run);
     gan_check_status(dcgan_model_init(&run->model, &config));
     run->shards = (int32)shard_total(run->model.parameter_count);
 }
@@ -58,7 +88,22 @@ int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
     return DatumGetInt32(gan_value(0, 1, NULL));
 }
 
-/* Stores one shard of initial weights, and moments of zero. */
+/* Names the networks that an iteration's units learn and its step moves. */
+dcgan_networks gan_networks_stepped(const gan_run *run, int32 iteration) {
+    return dcgan_networks_stepped(run->alternating, (uint32)iteration);
+}
+
+/* Tells whether an iteration's units upload this shard: one that holds something of a network that is stepped,
+ * or the statistics. */
+bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard) {
+    size_t first, count, begin = (size_t)shard * SHARD_COUNT;
+
+    dcgan_networks_range(&run->model, gan_networks_stepped(run, iteration), &first, &count);
+    return shard == run->shards ||
+           (begin < first + count && begin + gan_shard_length(&run->model, shard) > first);
+}
+
+/* Stores one shard of initial weights, and moments of zero as far as there are any. */
 static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 shard) {
     size_t count = gan_shard_length(&run->model, shard), size = blob_size(count);
     unsigned char *blob = gan_blob_new(count);
@@ -68,8 +113,8 @@ static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 sha
     gan_pieces_write(state, GAN_WEIGHTS, shard, blob, size, NULL, 0);
     memset(gan_blob_values(blob), 0, count * sizeof(float));
     gan_blob_seal(blob, count);
-    gan_pieces_write(state, GAN_FIRST_MOMENT, shard, blob, size, NULL, 0);
-    gan_pieces_write(state, GAN_SECOND_MOMENT, shard, blob, size, NULL, 0);
+    for (int part = GAN_FIRST_MOMENT; part < run->parts; part++)
+        gan_pieces_write(state, part, shard, blob, size, NULL, 0);
 }
 
 /* Stores running statistics of mean 0 and variance 1: they are the shard after the last of the weights. */

@@ -237,6 +237,13 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no shard %d", shard),
                             errhint("A result has shards 0 to %d; shard %d holds the statistics.", run.shards,
                                     run.shards)));
+        if (!gan_shard_needed(&run, claim.iteration, shard))
+            ereport(ERROR,
+                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                     errmsg("shard %d holds nothing of the network that iteration %d steps", shard,
+                            claim.iteration),
+                     errhint("Even iterations step the discriminator, odd ones the generator: upload the "
+                             "shards that hold something of it.")));
         rules = read_rules(&run, shard);
         check_form(shard, count, data, rules.element);
         if (rules.element == BLOB_FLOAT16)
@@ -252,39 +259,44 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_uploaded);
 
-/* Adds up what was uploaded under a claim: number of shards, and the square of the gradient's norm. */
+/* Adds up what was uploaded under a claim: number of shards there and missing, and the square of the gradient's
+ * norm. */
 Datum gan_uploaded(PG_FUNCTION_ARGS) {
     int64 unit = PG_GETARG_INT64(0);
     pg_uuid_t *token = PG_GETARG_UUID_P(1), stored;
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-    int32 run, iteration, shards, parts = 0;
+    int32 number, iteration, parts = 0, missing = 0;
     double square_sum, sum = 0;
     static SPIPlanPtr plan;
     gan_pieces pieces;
     TupleDesc descriptor;
+    gan_run run;
 
     if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
         elog(ERROR, "gan_uploaded must return a row");
     BlessTupleDesc(descriptor);
     SPI_connect();
-    if (gan_execute_saved(&plan,
-                          "SELECT u.run, u.iteration, r.shards FROM gan_work_unit u JOIN gan_run r USING (run) "
-                          "WHERE u.unit = $1",
-                          1, (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
+    if (gan_execute_saved(&plan, "SELECT u.run, u.iteration FROM gan_work_unit u WHERE u.unit = $1", 1,
+                          (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
         elog(ERROR, "the unit is gone");
-    run = DatumGetInt32(gan_value(0, 1, NULL));
+    number = DatumGetInt32(gan_value(0, 1, NULL));
     iteration = DatumGetInt32(gan_value(0, 2, NULL));
-    shards = DatumGetInt32(gan_value(0, 3, NULL));
-    gan_pieces_open(&pieces, GAN_GRADIENT, run, iteration, snapshot);
-    for (int32 shard = 0; shard <= shards; shard++)
+    gan_run_read(&run, number, false);
+    gan_pieces_open(&pieces, GAN_GRADIENT, number, iteration, snapshot);
+    for (int32 shard = 0; shard <= run.shards; shard++) {
+        if (!gan_shard_needed(&run, iteration, shard))
+            continue;
         if (gan_pieces_receipt(&pieces, unit, shard, &stored, &square_sum) &&
             memcmp(&stored, token, sizeof stored) == 0) {
             parts++;
-            sum += shard < shards ? square_sum : 0;
-        }
+            sum += shard < run.shards ? square_sum : 0;
+        } else
+            missing++;
+    }
     gan_pieces_close(&pieces);
     SPI_finish();
     UnregisterSnapshot(snapshot);
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(
-        descriptor, (Datum[]){Int32GetDatum(parts), Float8GetDatum(sum)}, (bool[]){false, false})));
+        descriptor, (Datum[]){Int32GetDatum(parts), Int32GetDatum(missing), Float8GetDatum(sum)},
+        (bool[]){false, false, false})));
 }

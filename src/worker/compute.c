@@ -18,6 +18,8 @@ struct compute {
     size_t batch, workspace_bytes;
     void *workspace;
     dcgan_unit unit;
+    bool local;
+    dcgan_local_options options;
     dcgan_unit_result result;
     dcgan_status status;
     double seconds;
@@ -29,15 +31,18 @@ struct compute {
     atomic_size_t *changing; /* [shards] numbers of the gradient that are not final yet */
 };
 
-compute *compute_new(const dcgan_model *model, size_t batch) {
+compute *compute_new(const dcgan_model *model, size_t batch, bool local) {
     compute *c = calloc(1, sizeof *c);
+    dcgan_status status;
 
     if (!c)
         return NULL;
     c->model = model;
     c->batch = batch;
     c->news[0] = c->news[1] = -1;
-    if (dcgan_unit_workspace(model, batch, &c->workspace_bytes) == DCGAN_OK)
+    status = local ? dcgan_unit_local_workspace(model, batch, &c->workspace_bytes)
+                   : dcgan_unit_workspace(model, batch, &c->workspace_bytes);
+    if (status == DCGAN_OK)
         c->workspace = malloc(c->workspace_bytes);
     c->result.gradient = malloc(model->parameter_count * sizeof(real));
     c->result.statistics = malloc(model->statistics_count * sizeof(real));
@@ -103,18 +108,24 @@ static void *run(void *context) {
     compute *c = context;
     double start = stop_clock();
 
-    c->status = dcgan_unit_gradients(c->model, &c->unit, &c->result, c->workspace, c->workspace_bytes);
+    c->status =
+        c->local
+            ? dcgan_unit_local(c->model, &c->unit, &c->options, &c->result, c->workspace, c->workspace_bytes)
+            : dcgan_unit_gradients(c->model, &c->unit, &c->result, c->workspace, c->workspace_bytes);
     c->seconds = stop_clock() - start;
     atomic_store(&c->finished, true);
     tell_news(c);
     return NULL;
 }
 
-int compute_start(compute *c, const dcgan_unit *unit) {
+int compute_start(compute *c, const dcgan_unit *unit, const dcgan_local_options *local) {
     sigset_t all, before;
     int failed;
 
     c->unit = *unit;
+    c->local = local != NULL;
+    if (local)
+        c->options = *local;
     c->unit.progress = progress;
     c->unit.ready = ready;
     c->unit.context = c;

@@ -12,13 +12,14 @@
 
 typedef struct compute compute;
 
-/* Allocates a thread's memory for a model and for minibatches of up to batch images; NULL when memory is short.
- */
-compute *compute_new(const dcgan_model *model, size_t batch);
+/* Allocates a thread's memory for a model and for minibatches of up to batch images, for units of local steps
+ * or of gradients; NULL when memory is short. */
+compute *compute_new(const dcgan_model *model, size_t batch, bool local);
 void compute_free(compute *c);
 
-/* Starts a unit; what it points to must stay until compute_finish(). Returns -1 if no thread can be made. */
-int compute_start(compute *c, const dcgan_unit *unit);
+/* Starts a unit, of local steps if there are options for them; what it points to must stay until
+ * compute_finish(). Returns -1 if no thread can be made. */
+int compute_start(compute *c, const dcgan_unit *unit, const dcgan_local_options *local);
 
 /* Returns a file descriptor that becomes readable when more of the gradient is final or the unit is finished.
  */

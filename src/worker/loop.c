@@ -149,10 +149,13 @@ static void summarise(loop *l) {
 
 /* Allocates what depends on the model. */
 static bool set_up(loop *l) {
-    l->batch = l->options->batch ? l->options->batch : l->run->batch;
+    l->batch = l->options->batch && l->run->local_steps == 0 ? l->options->batch : l->run->batch;
+    if (l->options->batch && l->options->batch != l->batch)
+        display_warn("--batch %zu is not heeded: local steps are of %zu images, for everybody",
+                     l->options->batch, l->batch);
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
     l->upload = upload_new(&l->model, l->run->half);
-    l->compute = compute_new(&l->model, l->batch);
+    l->compute = compute_new(&l->model, l->batch, l->run->local_steps > 0);
     if (l->weights && l->upload && l->compute)
         return true;
     display_warn("out of memory for minibatches of %zu images; use a smaller --batch", l->batch);

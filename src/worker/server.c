@@ -127,6 +127,28 @@ static bool get_network(const PGresult *row, server_run *run) {
     return run->shards == shard_total(run->parameters);
 }
 
+/* Reads how the run's weights move. */
+static bool get_steps(const PGresult *row, server_run *run) {
+    const char *rule = PQgetvalue(row, 0, 19), *schedule = PQgetvalue(row, 0, 26);
+    dcgan_adam_options adam, *g = &run->local.generator, *d = &run->local.discriminator;
+    int64_t steps, warmup;
+
+    if (!get_whole(row, 18, 0, UNIT_IMAGES_MAX, &steps) || !get_real(row, 20, 0, 1, &g->learning_rate) ||
+        !get_real(row, 21, 0, 1, &d->learning_rate) || !get_real(row, 22, 0, 1, &adam.beta1) ||
+        !get_real(row, 23, 0, 1, &adam.beta2) || !get_real(row, 24, 0, 1, &adam.epsilon) ||
+        !get_real(row, 25, 0, 1, &run->local.norm_momentum) || !get_whole(row, 27, 0, INT32_MAX, &warmup))
+        return false;
+    g->beta1 = d->beta1 = adam.beta1;
+    g->beta2 = d->beta2 = adam.beta2;
+    g->epsilon = d->epsilon = adam.epsilon;
+    run->local_steps = (size_t)steps;
+    run->alternating = strcmp(rule, "alternating") == 0;
+    run->schedule = (dcgan_schedule){
+        .linear = strcmp(schedule, "linear") == 0, .warmup = (uint32_t)warmup, .target = (uint32_t)run->target};
+    return (run->alternating || strcmp(rule, "simultaneous") == 0) &&
+           (run->schedule.linear || strcmp(schedule, "constant") == 0);
+}
+
 /* Reads the only row of gan_run_config. */
 static bool get_run(const PGresult *row, server_run *run) {
     int64_t number, seed, batch, target, iteration;
@@ -147,6 +169,8 @@ static bool get_run(const PGresult *row, server_run *run) {
     run->half = strcmp(PQgetvalue(row, 0, 17), "float16") == 0;
     if (!run->half && strcmp(PQgetvalue(row, 0, 17), "float32") != 0)
         return false;
+    if (!get_steps(row, run))
+        return false;
     run->dataset_known = !PQgetisnull(row, 0, 12);
     if (!run->dataset_known)
         return true;
@@ -165,8 +189,10 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
                        "generator_features, discriminator_features,"
                        " batch, parameters, shards, dataset_images, "
                        "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
-                       " iteration, channel, upload_element FROM gan_run_config($1::pg_catalog.text)",
-                       &value, 1, 18, false, &row);
+                       " iteration, channel, upload_element, local_steps, update_rule, generator_learning_rate,"
+                       " discriminator_learning_rate, beta1, beta2, epsilon, norm_momentum,"
+                       " learning_rate_schedule, warmup_iterations FROM gan_run_config($1::pg_catalog.text)",
+                       &value, 1, 28, false, &row);
 
     if (status != SERVER_OK)
         return status;

@@ -45,8 +45,12 @@ typedef struct server_run {
     uint64_t dataset_images;
     unsigned char dataset_digest[SERVER_DIGEST_SIZE];
     int32_t target, iteration;
-    char channel[64]; /* where the run's workers are woken */
-    bool half;        /* gradients travel as float16 */
+    char channel[64];   /* where the run's workers are woken */
+    bool half;          /* gradients travel as float16 */
+    size_t local_steps; /* 0: units give gradients */
+    bool alternating;   /* iterations step D and G in turn */
+    dcgan_local_options local;
+    dcgan_schedule schedule; /* of its learning rates */
 } server_run;
 
 typedef struct server_member {

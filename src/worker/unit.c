@@ -75,6 +75,16 @@ static outcome watch(loop *l, const server_claim *claim) {
     }
 }
 
+/* Returns the run's local steps at an iteration's learning rates. */
+static dcgan_local_options local_options(const server_run *run, uint32_t iteration) {
+    double factor = dcgan_schedule_factor(&run->schedule, iteration);
+    dcgan_local_options now = run->local;
+
+    now.generator.learning_rate *= factor;
+    now.discriminator.learning_rate *= factor;
+    return now;
+}
+
 /* Computes the unit; parts of it are uploaded meanwhile. */
 static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit_result **result) {
     const dcgan_unit unit = {.weights = l->weights,
@@ -84,12 +94,14 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
                              .seed = l->run->seed,
                              .iteration = claim->iteration,
                              .position = claim->position,
+                             .networks = dcgan_networks_stepped(l->run->alternating, claim->iteration),
                              .threads = l->options->threads};
+    const dcgan_local_options local = local_options(l->run, claim->iteration);
     double seconds;
     dcgan_status status;
     outcome o;
 
-    if (compute_start(l->compute, &unit) != 0) {
+    if (compute_start(l->compute, &unit, l->run->local_steps > 0 ? &local : NULL) != 0) {
         display_warn("no thread can be started to compute in");
         return FAIL;
     }
@@ -247,7 +259,8 @@ outcome unit_do(loop *l, server_claim *claim) {
     }
     if (o != GO_ON)
         return o;
-    upload_begin(l->upload, l->server, claim, l->compute);
+    upload_begin(l->upload, l->server, claim, dcgan_networks_stepped(l->run->alternating, claim->iteration),
+                 l->compute);
     o = compute_unit(l, claim, &result);
     if (o == GO_ON)
         o = pause_for_test(l, claim);

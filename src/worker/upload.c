@@ -25,6 +25,7 @@ struct upload {
     const server_claim *claim;
     const compute *compute;
     const dcgan_unit_result *result; /* NULL until it is whole */
+    size_t first, end; /* shards first … end - 1 hold something of the unit's networks: the others stay here */
     size_t shards, under_way;
     part *parts; /* [shards + 1] */
     unsigned char *blob;
@@ -57,7 +58,12 @@ void upload_free(upload *u) {
     free(u);
 }
 
-void upload_begin(upload *u, server *s, const server_claim *claim, const compute *c) {
+void upload_begin(upload *u, server *s, const server_claim *claim, dcgan_networks networks, const compute *c) {
+    size_t first, count;
+
+    dcgan_networks_range(u->model, networks, &first, &count);
+    u->first = first / SHARD_COUNT;
+    u->end = (first + count - 1) / SHARD_COUNT + 1;
     u->server = s;
     u->claim = claim;
     u->compute = c;
@@ -81,6 +87,11 @@ static void take_answer(upload *u, part *p) {
         u->status = status;
     if (status == SERVER_OK && answer == SERVER_STALE)
         u->stale = true;
+}
+
+/* Tells whether a part belongs to the unit. */
+static bool is_needed(const upload *u, size_t index) {
+    return index == u->shards || (index >= u->first && index < u->end);
 }
 
 /* Tells whether a part will not change any more. */
@@ -125,13 +136,13 @@ void upload_advance(upload *u) {
     server_receive(u->server);
     take_answers(u);
     for (size_t i = u->shards + 1; i-- > 0 && u->under_way < WINDOW && u->status == SERVER_OK && !u->stale;)
-        if (u->parts[i].state == PART_HERE && is_final(u, i))
+        if (is_needed(u, i) && u->parts[i].state == PART_HERE && is_final(u, i))
             send_part(u, i);
 }
 
 bool upload_sent(const upload *u) {
     for (size_t i = 0; i <= u->shards; i++)
-        if (u->parts[i].state == PART_HERE)
+        if (is_needed(u, i) && u->parts[i].state == PART_HERE)
             return false;
     return true;
 }

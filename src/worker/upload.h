@@ -17,8 +17,8 @@ typedef struct upload upload;
 upload *upload_new(const dcgan_model *model, bool half);
 void upload_free(upload *u);
 
-/* Begins with a claim; nothing is sent yet. The claim and the computation must stay. */
-void upload_begin(upload *u, server *s, const server_claim *claim, const compute *c);
+/* Begins with a claim for these networks; nothing is sent yet. The claim and the computation must stay. */
+void upload_begin(upload *u, server *s, const server_claim *claim, dcgan_networks networks, const compute *c);
 
 /* Lets the rest go: the result is whole. */
 void upload_complete(upload *u, const dcgan_unit_result *result);
