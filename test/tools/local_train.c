@@ -1,7 +1,12 @@
 /*
  * local_train.c - trains in one process, through the library alone, what a class trains through the server
  *
- *   local_train DATASET SEED CHANNELS SIZE LATENT F E BATCH IMAGES_PER_UNIT UNITS ITERATIONS < BLOBS > REPORT
+ *   local_train DATASET SEED CHANNELS SIZE LATENT F E BATCH IMAGES_PER_UNIT UNITS ITERATIONS [MODE] < BLOBS >
+ *   REPORT
+ *
+ * MODE is gradient (if there is none), alternating, or, for local steps, the outer optimiser: average, nesterov
+ * or adam, with gan_create_run's defaults. In all modes but the first G learns at 3e-4 and D at 1e-4, with a
+ * warm-up of one iteration and a linear schedule.
  *
  * Reads the server's final weights from standard input (its shards' blobs one after the other, the running
  * statistics last), trains the same run from the seed, and prints the relative errors of weights and
@@ -56,8 +61,66 @@ static void compare(const char *what, const float *got, const float *expected, s
     printf("%s %.3g\n", what, sqrt(difference / norm));
 }
 
+/* How the weights move. */
+typedef struct rules {
+    int local, alternating;
+    dcgan_local_options rates;
+    dcgan_outer_options outer;
+    dcgan_schedule schedule;
+} rules;
+
+/* Reads the mode. */
+static rules rules_of(const char *mode, uint32_t iterations) {
+    const dcgan_adam_options adam = {2e-4, 0.5, 0.999, 1e-8};
+    rules r = {.rates = {adam, adam, 0.1}, .schedule = {.target = iterations}};
+
+    if (strcmp(mode, "gradient") == 0)
+        return r;
+    r.rates.generator.learning_rate = 3e-4;
+    r.rates.discriminator.learning_rate = 1e-4;
+    r.schedule = (dcgan_schedule){.linear = 1, .warmup = 1, .target = iterations};
+    r.alternating = strcmp(mode, "alternating") == 0;
+    r.local = !r.alternating;
+    if (strcmp(mode, "average") == 0)
+        r.outer = (dcgan_outer_options){DCGAN_OUTER_AVERAGE, 1, 0, 0.999, 1e-8};
+    else if (strcmp(mode, "nesterov") == 0)
+        r.outer = (dcgan_outer_options){DCGAN_OUTER_NESTEROV, 0.7, 0.9, 0.999, 1e-8};
+    else if (strcmp(mode, "adam") == 0)
+        r.outer = (dcgan_outer_options){DCGAN_OUTER_ADAM, 0.001, 0.9, 0.999, 1e-8};
+    else if (!r.alternating)
+        die("there is no such mode");
+    return r;
+}
+
+/* Returns an iteration's learning rates. */
+static dcgan_local_options rates_of(const rules *r, uint32_t iteration) {
+    dcgan_local_options rates = r->rates;
+
+    rates.generator.learning_rate *= dcgan_schedule_factor(&r->schedule, iteration);
+    rates.discriminator.learning_rate *= dcgan_schedule_factor(&r->schedule, iteration);
+    return rates;
+}
+
+/* Moves the weights by the mean of an iteration's gradients or changes. */
+static void move(const rules *r, const dcgan_model *model, uint32_t iteration, float *weights, float *m,
+                 float *v, float *mean) {
+    dcgan_networks networks = dcgan_networks_stepped(r->alternating, iteration);
+    const dcgan_local_options rates = rates_of(r, iteration);
+    size_t g = model->generator.count, d = model->discriminator.count;
+
+    if (r->local) {
+        dcgan_outer(weights, m, v, mean, g + d, iteration + 1, &r->outer);
+        return;
+    }
+    if (networks != DCGAN_DISCRIMINATOR_ONLY)
+        dcgan_adam(weights, m, v, mean, g, dcgan_step_number(networks, iteration), &rates.generator);
+    if (networks != DCGAN_GENERATOR_ONLY)
+        dcgan_adam(weights + g, m + g, v + g, mean + g, d, dcgan_step_number(networks, iteration),
+                   &rates.discriminator);
+}
+
 int main(int argc, char **argv) {
-    if (argc != 12)
+    if (argc != 12 && argc != 13)
         die("wrong number of arguments");
     uint64_t seed = (uint64_t)strtoll(argv[2], NULL, 10);
     dcgan_config config = {(uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]), (uint32_t)atoi(argv[5]),
@@ -65,7 +128,7 @@ int main(int argc, char **argv) {
     size_t batch = (size_t)atoi(argv[8]), unit_images = (size_t)atoi(argv[9]), units = (size_t)atoi(argv[10]),
            workspace_bytes;
     uint32_t iterations = (uint32_t)atoi(argv[11]);
-    const dcgan_adam_options adam = {2e-4, 0.5, 0.999, 1e-8};
+    const rules r = rules_of(argc == 13 ? argv[12] : "gradient", iterations);
     char error[512];
     dcgan_model model;
     dataset *data = dataset_open(argv[1], (size_t)1 << 30, report_broken, NULL, error, sizeof error);
@@ -74,7 +137,7 @@ int main(int argc, char **argv) {
         die(error);
     if (dcgan_model_init(&model, &config) != DCGAN_OK ||
         dataset_prepare(data, (int)config.image_size, (int)config.channels) != 0 ||
-        dcgan_unit_workspace(&model, batch, &workspace_bytes) != DCGAN_OK)
+        dcgan_unit_local_workspace(&model, batch, &workspace_bytes) != DCGAN_OK)
         die("the configuration is impossible");
     size_t p = model.parameter_count, s = model.statistics_count;
     float *weights = need(p, sizeof *weights), *m = need(p, sizeof *m), *v = need(p, sizeof *v),
@@ -95,17 +158,29 @@ int main(int argc, char **argv) {
                 if (dataset_image(data, dcgan_permute(seed, (position + i) / n, n, (position + i) % n),
                                   images + i * model.image_count) != 0)
                     die("no image can be decoded");
-            dcgan_unit unit = {weights, images, unit_images, batch, seed, iteration, position, 1, NULL, NULL};
+            dcgan_unit unit = {.weights = weights,
+                               .images = images,
+                               .count = unit_images,
+                               .batch = batch,
+                               .seed = seed,
+                               .iteration = iteration,
+                               .position = position,
+                               .networks = dcgan_networks_stepped(r.alternating, iteration),
+                               .threads = 1};
+            const dcgan_local_options rates = rates_of(&r, iteration);
             dcgan_unit_result result = {.gradient = gradient, .statistics = statistics};
-            if (dcgan_unit_gradients(&model, &unit, &result, workspace, workspace_bytes) != DCGAN_OK)
+            if ((r.local
+                     ? dcgan_unit_local(&model, &unit, &rates, &result, workspace, workspace_bytes)
+                     : dcgan_unit_gradients(&model, &unit, &result, workspace, workspace_bytes)) != DCGAN_OK)
                 die("a unit failed");
             dcgan_mean_add(sum, gradient, 1.0 / (double)units, p);
             dcgan_statistics_add(&model, statistics_sums, statistics, 1.0 / (double)units);
         }
         dcgan_mean_finish(gradient, sum, p);
-        dcgan_adam(weights, m, v, gradient, p, iteration + 1, &adam);
+        move(&r, &model, iteration, weights, m, v, gradient);
         dcgan_statistics_finish(&model, statistics, statistics_sums);
-        dcgan_statistics_run(&model, running, statistics, 0.1, units * unit_images);
+        size_t steps = r.local ? (unit_images + batch - 1) / batch : 1; /* each moves them by a tenth */
+        dcgan_statistics_run(&model, running, statistics, 1 - pow(0.9, (double)steps), units * unit_images);
     }
     float *stored = need(p, sizeof *stored), *stored_running = need(s, sizeof *stored_running);
     read_blobs(stored, p);
