@@ -205,7 +205,7 @@ dcgan_status dcgan_unit_local_workspace(const dcgan_model *model, size_t batch, 
 
 /*
  * For each minibatch, from the unit's weights on and with moments of zero at first: a step of Adam for D, then
- * one for G at the new D (docs/format.md section 10). result->gradient is the change of all parameters, new -
+ * one for G at the new D (docs/format.md section 9). result->gradient is the change of all parameters, new -
  * old; result->statistics weighs minibatches as running statistics would. ready is called once, at the end. The
  * result is undefined on error.
  */

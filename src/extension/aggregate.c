@@ -1,5 +1,5 @@
 /*
- * aggregate.c - the step, in one transaction (docs/format.md sections 7, 10 and 11)
+ * aggregate.c - the step, in one transaction (docs/format.md sections 7 and 9)
  *
  * Shard by shard, and in a shard by tiles that stay in the cache: the weighted mean of all units' gradients, or
  * changes of the weights, in the order of their first positions, read where they lie in the server's buffers;
