@@ -4,7 +4,7 @@
     recompute.py FOLDER DATASET            check the unit in FOLDER against the images in DATASET
     recompute.py --selftest FIXTURES       check this program against PyTorch's results (make_unit_fixture.py) and vectors
 
-FOLDER holds unit.json, weights_0.blob ... weights_{S-1}.blob, gradient_0.blob ... gradient_S.blob (the last one holds the
+FOLDER holds unit.json (with local_steps above 0: the gradient is a change), weights_0.blob ... weights_{S-1}.blob, gradient_0.blob ... gradient_S.blob (the last one holds the
 batch-norm statistics). DATASET is a zip archive, a folder, or an IDX file, gzipped or not. Everything is computed in
 double precision; exit status 1 if any stored tensor or number differs by more than TOLERANCE, relatively.
 """
@@ -370,16 +370,22 @@ def moments(tape):
     return [(cache[2], cache[3]) for *_, cache in tape if cache]
 
 
-def minibatch(layers, parameters, real, z):
+def minibatch(layers, parameters, real, z, between=lambda gradient_d: None):
+    """Both gradients; between may step the discriminator and return its new parameters, which G learns from."""
     (g, d), (of_g, of_d), count = layers, parameters, len(real)
     fake, tape_g = generator_forward(g, of_g, z)
     l_real, tape_real = discriminator_forward(d, of_d, real)
     l_fake, tape_fake = discriminator_forward(d, of_d, fake)
+    l_new, tape_new = l_fake, tape_fake
     gradient_d = (flat(discriminator_backward(d, of_d, tape_real, -sigmoid(-l_real) / count, True))
                   + flat(discriminator_backward(d, of_d, tape_fake, sigmoid(l_fake) / count, True)))
-    d_fake = discriminator_backward(d, of_d, tape_fake, -sigmoid(-l_fake) / count, False)
+    new_d = between(gradient_d)
+    if new_d is not None:
+        of_d = new_d
+        l_new, tape_new = discriminator_forward(d, of_d, fake)
+    d_fake = discriminator_backward(d, of_d, tape_new, -sigmoid(-l_new) / count, False)
     gradient_g = flat(generator_backward(g, of_g, tape_g, d_fake))
-    losses = [softplus(-l_real).mean() + softplus(l_fake).mean(), softplus(-l_fake).mean(),
+    losses = [softplus(-l_real).mean() + softplus(l_fake).mean(), softplus(-l_new).mean(),
               (l_real > 0).mean(), (l_fake < 0).mean()]
     # In single precision a logit this near to 0 may fall on the other side: by so much an accuracy may differ.
     doubt = [(np.abs(l) < 1e-4).mean() for l in (l_real, l_fake)]
@@ -407,6 +413,56 @@ def compute(unit, weights, images, noise):
         of_d += [[(w / 2, m, v) for m, v in both_halves] for both_halves in (m_real, m_fake)]
     statistics = [merge(x) for x in zip(*of_g)] + [merge(x) for x in zip(*of_d)]
     return gradient, flat(statistics), losses
+
+
+# ---- section 9: local steps ------------------------------------------------------------------------------------------
+
+class Adam:
+    """Adam of section 7 on one network, with moments of 0 at first."""
+
+    def __init__(self, unit, rate):
+        self.rate, self.beta1, self.beta2, self.epsilon = rate, unit["beta1"], unit["beta2"], unit["epsilon"]
+        self.m = self.v = 0.0
+
+    def step(self, w, g, t):
+        self.m = self.beta1 * self.m + (1 - self.beta1) * g
+        self.v = self.beta2 * self.v + (1 - self.beta2) * g * g
+        return w - (self.rate / (1 - self.beta1**t)) * self.m / (np.sqrt(self.v) / np.sqrt(1 - self.beta2**t) + self.epsilon)
+
+
+def schedule_factor(unit):
+    i, w, target = unit["iteration"], unit["warmup_iterations"], unit["target_iterations"]
+    if i < w:
+        return (i + 1) / w
+    return (target - i) / (target - w) if unit["learning_rate_schedule"] == "linear" else 1.0
+
+
+def compute_local(unit, weights, images, noise):
+    """As compute, for a unit of local steps: the change of the weights in place of the gradient."""
+    g, d = layers = build(unit)
+    cut = sum(int(np.prod(shape)) for layer in g for _, shape in layer.parts())
+    w_g, w_d = weights[:cut].astype(np.float64), weights[cut:].astype(np.float64)
+    factor, q = schedule_factor(unit), unit["norm_momentum"]
+    adam_g, adam_d = (Adam(unit, factor * unit[f"{name}_learning_rate"]) for name in ("generator", "discriminator"))
+    starts = range(0, len(images), unit["batch"])
+    shares = [q * (1 - q)**(len(starts) - 1 - j) / (1 - (1 - q)**len(starts)) for j in range(len(starts))]
+    losses, of_g, of_d = 0.0, [], []
+
+    for j, (first, w) in enumerate(zip(starts, shares)):
+        part = slice(first, min(first + unit["batch"], len(images)))
+        new_d = []
+
+        def step_d(gradient):
+            new_d.append(adam_d.step(w_d, gradient, j + 1))
+            return split(new_d[0], d)
+
+        gradient, l, m_g, m_real, m_fake = minibatch(layers, (split(w_g, g), split(w_d, d)), images[part], noise[part], step_d)
+        w_g, w_d = adam_g.step(w_g, gradient[:cut], j + 1), new_d[0]
+        losses = losses + (part.stop - part.start) / len(images) * l
+        of_g.append([(w, m, v) for m, v in m_g])
+        of_d += [[(w / 2, m, v) for m, v in both_halves] for both_halves in (m_real, m_fake)]
+    statistics = [merge(x) for x in zip(*of_g)] + [merge(x) for x in zip(*of_d)]
+    return np.concatenate([w_g, w_d]) - weights.astype(np.float64), flat(statistics), losses
 
 
 # ---- section 8: blobs ------------------------------------------------------------------------------------------------
@@ -466,28 +522,31 @@ class Report:
         else:
             self.failures.append(name)
 
-    def tensor(self, name, stored, true):
+    def tensor(self, name, stored, true, tolerance=TOLERANCE):
         difference = np.linalg.norm(np.asarray(stored, np.float64).ravel() - np.ravel(true))
         norm = np.linalg.norm(true)
-        self.line(name, 0.0 if difference == 0 else float(np.divide(difference, norm)) if norm > 0 else float("inf"))
+        self.line(name, 0.0 if difference == 0 else float(np.divide(difference, norm)) if norm > 0 else float("inf"),
+                  tolerance)
 
 
-def compare_vector(report, prefix, shapes, stored, true):
+def compare_vector(report, prefix, shapes, stored, true, slack=None):
+    """slack: for every number, what it may be off by for reasons of its own."""
     at = 0
     for name, shape in shapes:
         part = slice(at, at + int(np.prod(shape)))
-        report.tensor(f"{prefix}{name}", stored[part], true[part])
+        more = 0 if slack is None else float(np.linalg.norm(slack[part]) / np.linalg.norm(true[part]))
+        report.tensor(f"{prefix}{name}", stored[part], true[part], TOLERANCE + more)
         at = part.stop
     if not at == len(stored) == len(true):
         report.failures.append(f"{prefix}length")
         print(f"{prefix}: {len(stored)} numbers stored, {len(true)} computed, {at} expected   WRONG")
 
 
-def compare_unit(report, unit, stored, computed):
+def compare_unit(report, unit, stored, computed, slack=None):
     """stored: gradient, statistics, dict of losses."""
     layers = sum(build(unit), [])
     parts = [part for layer in layers for part in layer.parts()]
-    compare_vector(report, "gradient ", parts, stored[0], computed[0])
+    compare_vector(report, "gradient " if slack is None else "change ", parts, stored[0], computed[0], slack)
     parts = [(f"{layer.label} {what}", (layer.norm_channels,)) for layer in layers if layer.norm_channels
              for what in ("mean", "variance")]
     compare_vector(report, "statistics ", parts, stored[1], computed[1])
@@ -497,6 +556,11 @@ def compare_unit(report, unit, stored, computed):
     for i, name in enumerate(("accuracy_real", "accuracy_fake")):
         difference = abs(stored[2][name] - losses[2 + i])
         report.line(name, difference, TOLERANCE + losses[4 + i], "absolute")
+
+
+def rounding_of_change(weights, steps):
+    """Section 10: every step rounds the weights to float32."""
+    return 2.0**-24 * np.abs(weights.astype(np.float64)) * np.sqrt(steps)
 
 
 def check_unit(folder, path):
@@ -516,7 +580,13 @@ def check_unit(folder, path):
     images = unit_images(unit, dataset)
     noise = latent(unit["seed"], unit["iteration"], unit["first_position"], unit["images"], unit["latent"])
     report = Report()
-    compare_unit(report, unit, (gradient, statistics, unit), compute(unit, weights, images, noise))
+    if unit.get("local_steps", 0) == 0:
+        compare_unit(report, unit, (gradient, statistics, unit), compute(unit, weights, images, noise))
+        return report
+    if unit["images"] != unit["local_steps"] * unit["batch"]:
+        report.failures.append("images: not local_steps * batch")
+    compare_unit(report, unit, (gradient, statistics, unit), compute_local(unit, weights, images, noise),
+                 rounding_of_change(weights, unit["local_steps"]))
     return report
 
 
@@ -551,17 +621,33 @@ def initial_weights(unit):
     return n
 
 
-def check_fixture(report, path):
-    r = read_records(path)
+def read_fixture(r):
+    """The unit of a fixture, its images and its noise."""
     names = ("channels", "image_size", "latent", "generator_features", "discriminator_features", "images", "batch")
     unit = dict(zip(names, (int(x) for x in r["config"])))
     unit.update(seed=from_words(r["seed_words"]), iteration=int(r["iteration"][0]),
                 first_position=from_words(r["position_words"]))
+    shape = (unit["images"], unit["image_size"], unit["image_size"], unit["channels"])
     noise = latent(unit["seed"], unit["iteration"], unit["first_position"], unit["images"], unit["latent"])
+    return unit, r["images"].astype(np.float64).reshape(shape), noise
+
+
+def check_local_fixture(report, path):
+    r = read_records(path)
+    unit, images, noise = read_fixture(r)
+    rates = (float(x) for x in r["local_options"])
+    unit.update(zip(("generator_learning_rate", "discriminator_learning_rate", "norm_momentum"), rates))
+    unit.update(beta1=0.5, beta2=0.999, epsilon=1e-8, learning_rate_schedule="constant", warmup_iterations=0, target_iterations=100)
+    losses = dict(zip(("loss_d", "loss_g", "accuracy_real", "accuracy_fake"), r["local_losses"].astype(np.float64)))
+    compare_unit(report, unit, (r["change"], r["local_statistics"], losses), compute_local(unit, r["weights"], images, noise),
+                 np.zeros(len(r["weights"])))
+
+
+def check_fixture(report, path):
+    r = read_records(path)
+    unit, images, noise = read_fixture(r)
     report.tensor("noise", r["noise"], noise)
     report.tensor("initial weights", r["initial_weights"], initial_weights(unit))
-    shape = (unit["images"], unit["image_size"], unit["image_size"], unit["channels"])
-    images = r["images"].astype(np.float64).reshape(shape)
     losses = dict(zip(("loss_d", "loss_g", "accuracy_real", "accuracy_fake"), r["losses"].astype(np.float64)))
     compare_unit(report, unit, (r["gradient"], r["statistics"], losses), compute(unit, r["weights"], images, noise))
 
@@ -597,6 +683,8 @@ def selftest(folder):
     for name in ("unit_a.bin", "unit_b.bin"):
         print(f"--- {name}")
         check_fixture(report, os.path.join(folder, name))
+    print("--- local.bin")
+    check_local_fixture(report, os.path.join(folder, "local.bin"))
     return report
 
 
