@@ -6,7 +6,10 @@
  */
 #include "gannsfriends.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "replication/message.h"
 #include "storage/lmgr.h"
 
 static const char *const table_names[] = {"gan_state_piece", "gan_gradient_piece"};
@@ -14,6 +17,43 @@ static const char *const table_names[] = {"gan_state_piece", "gan_gradient_piece
 /* Names the partition that holds an iteration. Numbers only: nothing needs quoting. */
 const char *gan_partition(gan_table table, int32 run, int32 iteration) {
     return psprintf("%s_r%d_%d", table_names[table], run, iteration % 2);
+}
+
+static bool truncated; /* an unlogged table, in this transaction */
+
+/* Puts on disk what was written so far. */
+static void flush_log(void) {
+    XLogFlush(LogLogicalMessage("gannsfriends", "", 0, false));
+}
+
+static void at_end(XactEvent event, void *context) {
+    if (event == XACT_EVENT_ABORT && truncated)
+        flush_log();
+    if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT)
+        truncated = false;
+}
+
+static void at_end_of_part(SubXactEvent event, SubTransactionId part, SubTransactionId parent, void *context) {
+    if (event == SUBXACT_EVENT_ABORT_SUB && truncated)
+        flush_log();
+}
+
+/*
+ * Sees to it that the server starts after a crash that follows a TRUNCATE that was rolled back. PostgreSQL
+ * deletes the new files when it has written the abort into the log, but not yet to disk. If a crash comes in
+ * between, recovery makes the file by which it knows an unlogged table again, doesn't learn of the abort, finds
+ * what is left of the table in its way ("could not create file …: File exists") and gives up, at every start.
+ * So the abort goes to disk first: these functions are called between the two.
+ */
+static void guard_rollback(void) {
+    static bool registered;
+
+    if (!registered) {
+        RegisterXactCallback(at_end, NULL);
+        RegisterSubXactCallback(at_end_of_part, NULL);
+        registered = true;
+    }
+    truncated = true;
 }
 
 /*
@@ -27,9 +67,11 @@ void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
 
     if (!OidIsValid(relation))
         elog(ERROR, "partition %s is missing", name);
-    if (ConditionalLockRelationOid(relation, AccessExclusiveLock))
+    if (ConditionalLockRelationOid(relation, AccessExclusiveLock)) {
+        if (table == GAN_GRADIENT)
+            guard_rollback();
         SPI_execute(psprintf("TRUNCATE %s", name), false, 0);
-    else
+    } else
         SPI_execute(psprintf("DELETE FROM %s", name), false, 0);
 }
 
