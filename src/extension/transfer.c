@@ -95,26 +95,24 @@ static bool variances_are_possible(const dcgan_model *model, const float *statis
 static void check_form(int32 shard, size_t count, bytea *data, blob_element element) {
     size_t size = VARSIZE_ANY_EXHDR(data);
     const unsigned char *bytes = (const unsigned char *)VARDATA_ANY(data);
-    blob_status status =
-        element == BLOB_FLOAT16 ? blob_check_half(bytes, size, count) : blob_check(bytes, size, count);
+    blob_status status = blob_check_element(bytes, size, count, element);
 
     if (status != BLOB_OK)
         ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
                         errmsg("the uploaded shard %s", blob_status_text(status)),
                         errdetail("Shard %d has %zu elements of %s, %zu bytes with the header; %zu bytes came.",
-                                  shard, count, element == BLOB_FLOAT16 ? "float16" : "float32",
-                                  blob_size_of(count, element), size),
+                                  shard, count, blob_element_name(element), blob_size_of(count, element), size),
                         status == BLOB_CRC ? errhint("Send it again.")
                                            : errhint("The format is in docs/format.md, section 8.")));
 }
 
-/* Makes a float32 blob of a checked float16 one: from here on nothing knows how it travelled. */
-static bytea *widen(bytea *data, size_t count) {
+/* Makes a float32 blob of a checked one of fewer bytes: from here on nothing knows how it travelled. */
+static bytea *widen(bytea *data, size_t count, blob_element element) {
     bytea *wide = palloc(VARHDRSZ + blob_size(count));
     float *values = (float *)(VARDATA(wide) + BLOB_HEADER_SIZE);
 
     SET_VARSIZE(wide, VARHDRSZ + blob_size(count));
-    blob_read_half(values, (const unsigned char *)VARDATA_ANY(data), count);
+    blob_decode(values, (const unsigned char *)VARDATA_ANY(data), count, element);
     blob_write((unsigned char *)VARDATA(wide), values, count);
     return wide;
 }
@@ -155,10 +153,13 @@ static upload_rules read_rules(const gan_run *run, int32 shard) {
     static SPIPlanPtr plan;
     upload_rules rules;
 
-    gan_execute_saved(&plan, "SELECT gradient_limit, upload_element = 'float16' FROM gan_run WHERE run = $1", 1,
+    gan_execute_saved(&plan, "SELECT gradient_limit, upload_element FROM gan_run WHERE run = $1", 1,
                       (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(run->run)}, false);
     rules.limit = DatumGetFloat8(gan_value(0, 1, NULL));
-    rules.element = DatumGetBool(gan_value(0, 2, NULL)) && shard < run->shards ? BLOB_FLOAT16 : BLOB_FLOAT32;
+    if (!blob_element_read(&rules.element, TextDatumGetCString(gan_value(0, 2, NULL))))
+        elog(ERROR, "run %d has an unknown upload_element", run->run);
+    if (shard == run->shards)
+        rules.element = BLOB_FLOAT32;
     return rules;
 }
 
@@ -239,8 +240,8 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
                                     run.shards)));
         rules = read_rules(&run, shard);
         check_form(shard, count, data, rules.element);
-        if (rules.element == BLOB_FLOAT16)
-            data = widen(data, count);
+        if (rules.element != BLOB_FLOAT32)
+            data = widen(data, count, rules.element);
         answer = store_shard(&claim, DatumGetInt64(unit), DatumGetUUIDP(token), shard,
                              check_numbers(&run, shard, data, rules.limit), data)
                      ? "accepted"

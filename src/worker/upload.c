@@ -101,7 +101,7 @@ static size_t write_part(upload *u, size_t index) {
         blob_write(u->blob, values, count);
         return blob_size(count);
     }
-    blob_write_half(u->blob, values, count);
+    (void)blob_encode(u->blob, values, count, BLOB_FLOAT16);
     return blob_size_of(count, BLOB_FLOAT16);
 }
 
