@@ -28,7 +28,7 @@ CREATE TABLE gan_run (
     quorum                 int NOT NULL CHECK (quorum BETWEEN 1 AND units_per_iteration),
     batch                  int NOT NULL CHECK (batch BETWEEN 1 AND 4096),
     lease_seconds          float8 NOT NULL CHECK (lease_seconds BETWEEN 1 AND 86400),
-    upload_element         text NOT NULL DEFAULT 'float32' CHECK (upload_element IN ('float32', 'float16')), -- of gradients on their way in
+    upload_element         text NOT NULL DEFAULT 'float32' CHECK (upload_element IN ('float32', 'float16', 'int8')), -- of results on their way in
     target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
     -- the dataset: given by the instructor, or set by the first worker that joins
     dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),

@@ -107,7 +107,7 @@ BEGIN
     PERFORM gan_require(dataset_images IS NULL OR dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text, 'between 1 and 4294967296', '60000');
     PERFORM gan_require(dataset_digest IS NULL OR octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal('\x' || repeat('00', 32)));
     PERFORM gan_require((dataset_images IS NULL) = (dataset_digest IS NULL), 'dataset_images', dataset_images::text, 'given together with dataset_digest', '60000');
-    PERFORM gan_require(upload_element IN ('float32', 'float16'), 'upload_element', quote_nullable(left(upload_element, 64)), '''float32'' or ''float16''', '''float16''');
+    PERFORM gan_require(upload_element IN ('float32', 'float16', 'int8'), 'upload_element', quote_nullable(left(upload_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
     PERFORM gan_require(num_nulls(channels, image_size, latent, generator_features, discriminator_features) = 0, 'the network', NULL, 'given in full', '64');
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
         RAISE EXCEPTION 'there is a run named "%" already', name

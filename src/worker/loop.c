@@ -151,7 +151,7 @@ static void summarise(loop *l) {
 static bool set_up(loop *l) {
     l->batch = l->options->batch ? l->options->batch : l->run->batch;
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
-    l->upload = upload_new(&l->model, l->run->half);
+    l->upload = upload_new(&l->model, l->run->upload);
     l->compute = compute_new(&l->model, l->batch);
     if (l->weights && l->upload && l->compute)
         return true;

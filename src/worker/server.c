@@ -144,8 +144,7 @@ static bool get_run(const PGresult *row, server_run *run) {
     get_text(row, 1, run->name, sizeof run->name);
     get_text(row, 2, run->state, sizeof run->state);
     get_text(row, 16, run->channel, sizeof run->channel);
-    run->half = strcmp(PQgetvalue(row, 0, 17), "float16") == 0;
-    if (!run->half && strcmp(PQgetvalue(row, 0, 17), "float32") != 0)
+    if (!blob_element_read(&run->upload, PQgetvalue(row, 0, 17)))
         return false;
     run->dataset_known = !PQgetisnull(row, 0, 12);
     if (!run->dataset_known)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "../dcgan/dcgan.h"
+#include "../wire/blob.h"
 
 #define SERVER_DIGEST_SIZE 32
 
@@ -45,8 +46,8 @@ typedef struct server_run {
     uint64_t dataset_images;
     unsigned char dataset_digest[SERVER_DIGEST_SIZE];
     int32_t target, iteration;
-    char channel[64]; /* where the run's workers are woken */
-    bool half;        /* gradients travel as float16 */
+    char channel[64];    /* where the run's workers are woken */
+    blob_element upload; /* in which results travel */
 } server_run;
 
 typedef struct server_member {
