@@ -82,7 +82,8 @@ CREATE FUNCTION gan_create_run(
     generator_features int DEFAULT 64, discriminator_features int DEFAULT 64,
     learning_rate float8 DEFAULT 0.0002, beta1 float8 DEFAULT 0.5, beta2 float8 DEFAULT 0.999, epsilon float8 DEFAULT 1e-8,
     norm_momentum float8 DEFAULT 0.1, gradient_limit float8 DEFAULT 10000,
-    dataset_images bigint DEFAULT NULL, dataset_digest bytea DEFAULT NULL, upload_element text DEFAULT 'float32') RETURNS int
+    dataset_images bigint DEFAULT NULL, dataset_digest bytea DEFAULT NULL, upload_element text DEFAULT 'float32',
+    download_element text DEFAULT 'float32') RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -108,6 +109,7 @@ BEGIN
     PERFORM gan_require(dataset_digest IS NULL OR octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal('\x' || repeat('00', 32)));
     PERFORM gan_require((dataset_images IS NULL) = (dataset_digest IS NULL), 'dataset_images', dataset_images::text, 'given together with dataset_digest', '60000');
     PERFORM gan_require(upload_element IN ('float32', 'float16', 'int8'), 'upload_element', quote_nullable(left(upload_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
+    PERFORM gan_require(download_element IN ('float32', 'float16', 'int8'), 'download_element', quote_nullable(left(download_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
     PERFORM gan_require(num_nulls(channels, image_size, latent, generator_features, discriminator_features) = 0, 'the network', NULL, 'given in full', '64');
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
         RAISE EXCEPTION 'there is a run named "%" already', name
@@ -117,10 +119,12 @@ BEGIN
 
     INSERT INTO gan_run AS r (name, seed, channels, image_size, latent, generator_features, discriminator_features, parameters, shards,
                               learning_rate, beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
-                              quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element)
+                              quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element,
+                              download_element)
     VALUES (name, the_seed, channels, image_size, latent, generator_features, discriminator_features, size.parameters, size.shards,
             learning_rate, beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
-            the_quorum, least(batch, images_per_unit), lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element)
+            the_quorum, least(batch, images_per_unit), lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element,
+            download_element)
     RETURNING r.run INTO new_run;
     PERFORM gan_create_partitions(new_run);
     PERFORM gan_initialise(new_run);

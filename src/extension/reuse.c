@@ -28,8 +28,8 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-static int32 pieces_of(size_t count) {
-    return (int32)((blob_size(count) + PIECE_BYTES - 1) / PIECE_BYTES);
+static int32 pieces_of(size_t size) {
+    return (int32)((size + PIECE_BYTES - 1) / PIECE_BYTES);
 }
 
 /* Tells whether an index entry is the one of this key, and its row the first of a page. */
@@ -47,11 +47,11 @@ static bool is_entry(IndexScanDesc scan, ItemPointer tid, int64 part, int32 shar
 static bool note_blocks(gan_pieces *p, const gan_run *run, IndexScanDesc scan, size_t total) {
     size_t n = 0;
 
-    for (int64 part = 0; part < GAN_PARTS; part++)
+    for (gan_part part = 0; part < gan_parts(run); part++)
         for (int32 shard = 0; shard < run->shards + (part == GAN_WEIGHTS); shard++) {
             CHECK_FOR_INTERRUPTS();
             p->starts[part][shard] = n;
-            for (int32 piece = 0; piece < pieces_of(gan_shard_length(&run->model, shard)); piece++) {
+            for (int32 piece = 0; piece < pieces_of(gan_part_size(run, part, shard)); piece++) {
                 ItemPointer tid = index_getnext_tid(scan, ForwardScanDirection);
                 if (n == total || !is_entry(scan, tid, part, shard, piece))
                     return false;

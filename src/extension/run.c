@@ -11,7 +11,7 @@
 void gan_run_read(gan_run *run, int32 number, bool lock) {
     const char *query =
         "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
-        "discriminator_features, norm_momentum, learning_rate, beta1, beta2, epsilon "
+        "discriminator_features, norm_momentum, learning_rate, beta1, beta2, epsilon, download_element "
         "FROM gan_run WHERE run = $1";
     static SPIPlanPtr plan, locking_plan;
     dcgan_config config;
@@ -43,6 +43,8 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
                                      .beta1 = DatumGetFloat8(gan_value(0, 12, NULL)),
                                      .beta2 = DatumGetFloat8(gan_value(0, 13, NULL)),
                                      .epsilon = DatumGetFloat8(gan_value(0, 14, NULL))};
+    if (!blob_element_read(&run->download, TextDatumGetCString(gan_value(0, 15, NULL))))
+        elog(ERROR, "run %d has an unknown download_element", number);
     gan_check_status(dcgan_model_init(&run->model, &config));
     run->shards = (int32)shard_total(run->model.parameter_count);
 }
@@ -58,7 +60,7 @@ int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
     return DatumGetInt32(gan_value(0, 1, NULL));
 }
 
-/* Stores one shard of initial weights, and moments of zero. */
+/* Stores one shard of initial weights, which workers hold as they are, and moments of zero. */
 static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 shard) {
     size_t count = gan_shard_length(&run->model, shard), size = blob_size(count);
     unsigned char *blob = gan_blob_new(count);
@@ -66,6 +68,8 @@ static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 sha
     dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count, gan_blob_values(blob));
     gan_blob_seal(blob, count);
     gan_pieces_write(state, GAN_WEIGHTS, shard, blob, size, NULL, 0);
+    if (gan_parts(run) > GAN_COPY)
+        gan_pieces_write(state, GAN_COPY, shard, blob, size, NULL, 0);
     memset(gan_blob_values(blob), 0, count * sizeof(float));
     gan_blob_seal(blob, count);
     gan_pieces_write(state, GAN_FIRST_MOMENT, shard, blob, size, NULL, 0);

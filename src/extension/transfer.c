@@ -16,35 +16,73 @@
 
 #include <math.h>
 
-PG_FUNCTION_INFO_V1(gan_fetch_weights);
+/* Reads the run that a function's first argument names; its shard, the third, must be there. */
+static void read_run_of_shard(gan_run *run, FunctionCallInfo fcinfo) {
+    int32 iteration = PG_GETARG_INT32(1), shard = PG_GETARG_INT32(2);
 
-/* Returns one shard of an iteration's weights, or its running statistics; null if they are no longer held. */
-Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
-    int32 number = PG_GETARG_INT32(0), iteration = PG_GETARG_INT32(1), shard = PG_GETARG_INT32(2);
-    MemoryContext caller = CurrentMemoryContext;
+    gan_run_read(run, PG_GETARG_INT32(0), false);
+    if (iteration < 0 || gan_shard_length(&run->model, shard) == 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("there is no shard %d of iteration %d", shard, iteration),
+                        errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.", run->run,
+                                run->shards, run->shards)));
+}
+
+/* Returns a part of one shard of an iteration; null if it is not held, or no longer. */
+static bytea *fetch_part(const gan_run *run, int32 iteration, gan_part part, int32 shard,
+                         MemoryContext caller) {
+    size_t size = gan_part_size(run, part, shard);
     gan_pieces state;
     bytea *data;
-    size_t size;
-    gan_run run;
     bool held;
+
+    data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
+    SET_VARSIZE(data, VARHDRSZ + size);
+    gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
+    state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
+    held = gan_pieces_read(&state, part, shard, (unsigned char *)VARDATA(data), size);
+    gan_pieces_close(&state);
+    return held ? data : NULL;
+}
+
+PG_FUNCTION_INFO_V1(gan_fetch_weights);
+
+/* Returns one shard of the weights that an iteration's units are computed at, or the running statistics; null
+ * if they are no longer held. */
+Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
+    int32 shard = PG_GETARG_INT32(2);
+    MemoryContext caller = CurrentMemoryContext;
+    bytea *data;
+    gan_run run;
 
     gan_keep_memory();
     SPI_connect();
-    gan_run_read(&run, number, false);
-    if (iteration < 0 || gan_shard_length(&run.model, shard) == 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("there is no shard %d of iteration %d", shard, iteration),
-                        errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.", number,
-                                run.shards, run.shards)));
-    size = blob_size(gan_shard_length(&run.model, shard));
-    data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
-    SET_VARSIZE(data, VARHDRSZ + size);
-    gan_pieces_open(&state, GAN_STATE, number, iteration, GetActiveSnapshot());
-    state.lenient = iteration != run.iteration; /* a step that failed may have begun to overwrite it */
-    held = gan_pieces_read(&state, GAN_WEIGHTS, shard, (unsigned char *)VARDATA(data), size);
-    gan_pieces_close(&state);
+    read_run_of_shard(&run, fcinfo);
+    data = fetch_part(&run, PG_GETARG_INT32(1),
+                      gan_parts(&run) > GAN_COPY && shard < run.shards ? GAN_COPY : GAN_WEIGHTS, shard, caller);
     SPI_finish();
-    if (!held)
+    if (!data)
+        PG_RETURN_NULL();
+    PG_RETURN_BYTEA_P(data);
+}
+
+PG_FUNCTION_INFO_V1(gan_fetch_change);
+
+/* Returns what leads a worker from its copy of the iteration before to that of this one, one shard of it; null
+ * if that is not held. */
+Datum gan_fetch_change(PG_FUNCTION_ARGS) {
+    int32 shard = PG_GETARG_INT32(2);
+    MemoryContext caller = CurrentMemoryContext;
+    bytea *data = NULL;
+    gan_run run;
+
+    gan_keep_memory();
+    SPI_connect();
+    read_run_of_shard(&run, fcinfo);
+    if (gan_parts(&run) > GAN_CHANGE && shard < run.shards)
+        data = fetch_part(&run, PG_GETARG_INT32(1), GAN_CHANGE, shard, caller);
+    SPI_finish();
+    if (!data)
         PG_RETURN_NULL();
     PG_RETURN_BYTEA_P(data);
 }

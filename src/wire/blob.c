@@ -222,6 +222,30 @@ void blob_decode(float *values, const unsigned char *blob, size_t count, blob_el
         memcpy(values, data, count * sizeof *values);
 }
 
+/* Adds float16 to numbers, a few at a time. */
+static void add_half(float *values, const uint16_t *half, size_t count, int scale) {
+    float wide[1024];
+    const size_t many = sizeof wide / sizeof *wide;
+
+    for (; count > 0; values += many, half += many) {
+        size_t part = count < many ? count : many;
+        half_decode(wide, half, part, scale);
+        for (size_t i = 0; i < part; i++)
+            values[i] += wide[i];
+        count -= part;
+    }
+}
+
+/* Adds the numbers of a checked blob of few bytes. */
+void blob_add(float *values, const unsigned char *blob, size_t count, blob_element element) {
+    const unsigned char *data = blob + BLOB_HEADER_SIZE;
+
+    if (element == BLOB_INT8)
+        int8_add(values, data, count);
+    else
+        add_half(values, (const uint16_t *)(const void *)data, count, stored_scale(blob));
+}
+
 /* Reads the checksum from the header of a checked blob. */
 uint32_t blob_stored_crc(const unsigned char *blob) {
     uint32_t crc;

@@ -64,6 +64,9 @@ int blob_encode(unsigned char *blob, const float *values, size_t count, blob_ele
 blob_status blob_check_element(const unsigned char *blob, size_t size, size_t count, blob_element element);
 void blob_decode(float *values, const unsigned char *blob, size_t count, blob_element element);
 
+/* Adds the numbers of a checked blob of float16 or int8: each sum is rounded once, the same everywhere. */
+void blob_add(float *values, const unsigned char *blob, size_t count, blob_element element);
+
 /* Reads the checksum from the header of a checked blob. */
 uint32_t blob_stored_crc(const unsigned char *blob);
 

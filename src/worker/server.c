@@ -4,7 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "connection.h"
-#include "../wire/blob.h"
+#include "../wire/change.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -144,7 +144,8 @@ static bool get_run(const PGresult *row, server_run *run) {
     get_text(row, 1, run->name, sizeof run->name);
     get_text(row, 2, run->state, sizeof run->state);
     get_text(row, 16, run->channel, sizeof run->channel);
-    if (!blob_element_read(&run->upload, PQgetvalue(row, 0, 17)))
+    if (!blob_element_read(&run->upload, PQgetvalue(row, 0, 17)) ||
+        !blob_element_read(&run->download, PQgetvalue(row, 0, 18)))
         return false;
     run->dataset_known = !PQgetisnull(row, 0, 12);
     if (!run->dataset_known)
@@ -158,14 +159,14 @@ static bool get_run(const PGresult *row, server_run *run) {
 server_status server_run_config(server *s, const char *name, server_run *run) {
     server_value value = text_value(name);
     PGresult *row;
-    server_status status =
-        connection_row(s,
-                       "SELECT run, name, state, seed, channels, image_size, latent, "
-                       "generator_features, discriminator_features,"
-                       " batch, parameters, shards, dataset_images, "
-                       "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
-                       " iteration, channel, upload_element FROM gan_run_config($1::pg_catalog.text)",
-                       &value, 1, 18, false, &row);
+    server_status status = connection_row(
+        s,
+        "SELECT run, name, state, seed, channels, image_size, latent, "
+        "generator_features, discriminator_features,"
+        " batch, parameters, shards, dataset_images, "
+        "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
+        " iteration, channel, upload_element, download_element FROM gan_run_config($1::pg_catalog.text)",
+        &value, 1, 19, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -251,12 +252,18 @@ server_status server_take_read(server *s, server_reply *reply, server_claim *cla
     return status;
 }
 
-void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
+/* Asks a function for one shard. */
+static void send_fetch(server *s, const char *sql, int32_t run, uint32_t iteration, size_t shard,
+                       server_reply *reply) {
     char numbers[3][NUMBER_SIZE];
     const server_value values[] = {whole_value(numbers[0], run), whole_value(numbers[1], iteration),
                                    whole_value(numbers[2], (int64_t)shard)};
 
-    connection_send(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", values, 3, 1, true, reply);
+    connection_send(s, sql, values, 3, 1, true, reply);
+}
+
+void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
+    send_fetch(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", run, iteration, shard, reply);
 }
 
 server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count, bool *held) {
@@ -280,6 +287,23 @@ server_status server_weights_read(server *s, server_reply *reply, float *values,
     }
     PQclear(row);
     return status;
+}
+
+void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
+    send_fetch(s, "SELECT gan_fetch_change($1::int4, $2::int4, $3::int4)", run, iteration, shard, reply);
+}
+
+server_status server_change_read(server *s, server_reply *reply, float *values, size_t count,
+                                 blob_element element, bool *held) {
+    PGresult *row;
+    server_status status = connection_read(s, reply, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    *held = !PQgetisnull(row, 0, 0) && change_apply(values, (const unsigned char *)PQgetvalue(row, 0, 0),
+                                                    (size_t)PQgetlength(row, 0, 0), count, element) == BLOB_OK;
+    PQclear(row);
+    return SERVER_OK;
 }
 
 server_status server_renew(server *s, const server_claim *claim, bool *held) {
