@@ -50,6 +50,14 @@ is scalar @half, scalar @exact, 'a gradient that came as float16 is as long as a
 cmp_ok $different, '>', @exact / 2, 'it is rounded';
 cmp_ok sqrt($errors / $squares), '<=', 3e-4, sprintf('by a relative error of %.2g', sqrt($errors / $squares));
 
+my @byte = gradient_of('int8', 'int8');
+($squares, $errors) = (0, 0);
+for my $i (0 .. $#exact) {
+    $squares += $exact[$i]**2;
+    $errors += ($exact[$i] - $byte[$i])**2;
+}
+cmp_ok sqrt($errors / $squares), '<=', 1.2e-2, sprintf('int8 has a relative error of %.2g', sqrt($errors / $squares));
+
 # int8 on the way, in a run whose weights stay where they are: what rounding takes away of one unit is added to the next one, so the sum of
 # all that arrived is never off by more than half a step, whatever is lost in between.
 sub follow {
