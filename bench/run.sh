@@ -19,6 +19,7 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 groups=(
 	'compute 220 worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t worker_vs_torch_1t_avx2 layer_gflops worker_images_per_second_2t worker_thread_scaling_2t'
 	'store 90 aggregate_seconds_8_units upload_seconds_per_unit weights_download_seconds submit_to_next_iteration_ms'
+	'codec 30 wire_gb_per_second'
 	'claims 90 claim_ms_p50_64_clients claim_ms_p99_64_clients claims_per_second claims_per_second_old_snapshot'
 	'system 150 system_useful_images_per_second_2_workers system_efficiency system_iteration_seconds select1_ms_p99_bystander'
 	'memory 40 worker_peak_rss_mb'
@@ -77,7 +78,7 @@ is_installed() {
 build() {
 	local sudo=()
 	must make -f bench/Makefile -j"$(nproc)"
-	[ "$1" != compute ] || return 0
+	[[ $1 != compute && $1 != codec ]] || return 0
 	must make "PG_CONFIG=$config" -j"$(nproc)" all
 	! is_installed || return 0
 	[ -w "$("$config" --pkglibdir)" ] || sudo=(sudo)

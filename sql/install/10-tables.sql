@@ -36,7 +36,8 @@ CREATE TABLE gan_run (
     quorum                 int NOT NULL CHECK (quorum BETWEEN 1 AND units_per_iteration),
     batch                  int NOT NULL CHECK (batch BETWEEN 1 AND 4096),
     lease_seconds          float8 NOT NULL CHECK (lease_seconds BETWEEN 1 AND 86400),
-    upload_element         text NOT NULL DEFAULT 'float32' CHECK (upload_element IN ('float32', 'float16')), -- of gradients on their way in
+    upload_element         text NOT NULL DEFAULT 'float32' CHECK (upload_element IN ('float32', 'float16', 'int8')), -- of results on their way in
+    download_element       text NOT NULL DEFAULT 'float32' CHECK (download_element IN ('float32', 'float16', 'int8')), -- of changes of the weights on their way out
     target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
     -- the dataset: given by the instructor, or set by the first worker that joins
     dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
@@ -133,7 +134,7 @@ CREATE TABLE gan_state_piece (
     run       int NOT NULL,
     slot      int NOT NULL CHECK (slot = iteration % 2),
     iteration int NOT NULL CHECK (iteration >= 0),
-    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 2), -- 0 weights (and, after the last shard, running statistics), 1 and 2 moments, as far as the optimiser keeps them
+    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 4), -- 0 weights (and, after the last shard, running statistics), 1 and 2 moments, as far as the optimiser keeps them, 3 what workers hold, 4 what led to that
     shard     int NOT NULL CHECK (shard >= 0),
     piece     int NOT NULL CHECK (piece >= 0),
     data      bytea NOT NULL
@@ -172,5 +173,5 @@ COMMENT ON TABLE gan_run IS 'Trainings: configuration and where each is';
 COMMENT ON TABLE gan_worker IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
 COMMENT ON TABLE gan_work_unit IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
-COMMENT ON TABLE gan_state_piece IS 'Parameters, running statistics and the optimiser''s moments of the current and the previous iteration, in pieces of a page';
+COMMENT ON TABLE gan_state_piece IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the current and the previous iteration, in pieces of a page';
 COMMENT ON TABLE gan_gradient_piece IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; unlogged';

@@ -94,6 +94,7 @@ CREATE FUNCTION gan_create_run(
     learning_rate float8 DEFAULT 0.0002, beta1 float8 DEFAULT 0.5, beta2 float8 DEFAULT 0.999, epsilon float8 DEFAULT 1e-8,
     norm_momentum float8 DEFAULT 0.1, gradient_limit float8 DEFAULT 10000,
     dataset_images bigint DEFAULT NULL, dataset_digest bytea DEFAULT NULL, upload_element text DEFAULT 'float32',
+    download_element text DEFAULT 'float32',
     local_steps int DEFAULT 0, outer_optimizer text DEFAULT NULL, outer_learning_rate float8 DEFAULT NULL, outer_momentum float8 DEFAULT NULL,
     generator_learning_rate float8 DEFAULT NULL, discriminator_learning_rate float8 DEFAULT NULL,
     learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous') RETURNS int
@@ -142,7 +143,8 @@ BEGIN
     PERFORM gan_require(dataset_images IS NULL OR dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text, 'between 1 and 4294967296', '60000');
     PERFORM gan_require(dataset_digest IS NULL OR octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal('\x' || repeat('00', 32)));
     PERFORM gan_require((dataset_images IS NULL) = (dataset_digest IS NULL), 'dataset_images', dataset_images::text, 'given together with dataset_digest', '60000');
-    PERFORM gan_require(upload_element IN ('float32', 'float16'), 'upload_element', quote_nullable(left(upload_element, 64)), '''float32'' or ''float16''', '''float16''');
+    PERFORM gan_require(upload_element IN ('float32', 'float16', 'int8'), 'upload_element', quote_nullable(left(upload_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
+    PERFORM gan_require(download_element IN ('float32', 'float16', 'int8'), 'download_element', quote_nullable(left(download_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
     PERFORM gan_require(num_nulls(channels, image_size, latent, generator_features, discriminator_features) = 0, 'the network', NULL, 'given in full', '64');
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
         RAISE EXCEPTION 'there is a run named "%" already', name
@@ -152,12 +154,12 @@ BEGIN
 
     INSERT INTO gan_run AS r (name, seed, channels, image_size, latent, generator_features, discriminator_features, parameters, shards,
                               beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
-                              quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element,
+                              quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element, download_element,
                               local_steps, update_rule, generator_learning_rate, discriminator_learning_rate, learning_rate_schedule, warmup_iterations,
                               outer_optimizer, outer_learning_rate, outer_momentum)
     VALUES (name, the_seed, channels, image_size, latent, generator_features, discriminator_features, size.parameters, size.shards,
             beta1, beta2, epsilon, norm_momentum, gradient_limit, images, units_per_iteration,
-            the_quorum, least(batch, images), lease, target_iterations, dataset_images, dataset_digest, upload_element,
+            the_quorum, least(batch, images), lease, target_iterations, dataset_images, dataset_digest, upload_element, download_element,
             local_steps, update_rule, g_rate, d_rate, learning_rate_schedule, warmup_iterations, outer_name,
             CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_learning_rate, CASE outer_name WHEN 'average' THEN 1 WHEN 'nesterov' THEN 0.7 ELSE 0.001 END) END,
             CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_momentum, CASE outer_name WHEN 'average' THEN 0 ELSE 0.9 END) END)

@@ -15,7 +15,7 @@ CREATE FUNCTION gan_claim_mark_set(run int, iteration int, first_position bigint
 CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
     RETURNS TABLE (run int, name text, state text, seed bigint, channels int, image_size int, latent int, generator_features int,
                    discriminator_features int, batch int, parameters bigint, shards int, dataset_images bigint, dataset_digest bytea,
-                   target_iterations int, iteration int, channel text, upload_element text, local_steps int, update_rule text,
+                   target_iterations int, iteration int, channel text, upload_element text, download_element text, local_steps int, update_rule text,
                    generator_learning_rate float8, discriminator_learning_rate float8, beta1 float8, beta2 float8, epsilon float8,
                    norm_momentum float8, learning_rate_schedule text, warmup_iterations int)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -34,7 +34,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT r.run, r.name, r.state, r.seed, r.channels, r.image_size, r.latent, r.generator_features,
         r.discriminator_features, r.batch, r.parameters, r.shards, r.dataset_images, r.dataset_digest, r.target_iterations, r.iteration,
-        gan_channel(r.run), r.upload_element, r.local_steps, r.update_rule, r.generator_learning_rate, r.discriminator_learning_rate,
+        gan_channel(r.run), r.upload_element, r.download_element, r.local_steps, r.update_rule, r.generator_learning_rate, r.discriminator_learning_rate,
         r.beta1, r.beta2, r.epsilon, r.norm_momentum, r.learning_rate_schedule, r.warmup_iterations
         FROM gan_run r WHERE r.run = found;
 END
@@ -222,6 +222,9 @@ $$;
 CREATE FUNCTION gan_fetch_weights(run int, iteration int, shard int) RETURNS bytea
     LANGUAGE c STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
+CREATE FUNCTION gan_fetch_change(run int, iteration int, shard int) RETURNS bytea
+    LANGUAGE c STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+
 CREATE FUNCTION gan_upload(unit bigint, token uuid, shard int, data bytea) RETURNS text
     LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
@@ -296,7 +299,8 @@ COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text) IS 
 COMMENT ON FUNCTION gan_claim(int) IS 'Worker: gives a unit with a lease, or the reason why there is none and when to ask again';
 COMMENT ON FUNCTION gan_renew(bigint, uuid) IS 'Worker: extends a lease; NULL means that it is lost';
 COMMENT ON FUNCTION gan_release(bigint, uuid) IS 'Worker: hands a unit back undone';
-COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of an iteration''s weights';
+COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of the weights that an iteration is computed at';
+COMMENT ON FUNCTION gan_fetch_change(int, int, int) IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';
 COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea) IS 'Worker: one shard of a unit''s result, checked before it is stored';
 COMMENT ON FUNCTION gan_submit(bigint, uuid, int, float8, float8, float8, float8) IS 'Worker: hands in a unit; accepted, already, stale or refused';
 COMMENT ON FUNCTION gan_credit(int) IS 'Worker: what of the worker''s was averaged so far';

@@ -21,6 +21,11 @@ CREATE VIEW gan_moments AS
            string_agg(p.data, '' ORDER BY p.piece) FILTER (WHERE p.part = 2) AS second
     FROM gan_state_piece p WHERE p.part IN (1, 2) GROUP BY p.run, p.slot, p.iteration, p.shard;
 
+CREATE VIEW gan_broadcast AS
+    SELECT p.run, p.slot, p.iteration, p.shard, string_agg(p.data, '' ORDER BY p.piece) FILTER (WHERE p.part = 3) AS copy,
+           string_agg(p.data, '' ORDER BY p.piece) FILTER (WHERE p.part = 4) AS change
+    FROM gan_state_piece p WHERE p.part IN (3, 4) GROUP BY p.run, p.slot, p.iteration, p.shard;
+
 CREATE VIEW gan_gradient AS
     SELECT p.run, p.slot, p.iteration, p.unit, p.shard, (array_agg(p.token) FILTER (WHERE p.piece = 0))[1] AS token,
            max(p.square_sum) AS square_sum, string_agg(p.data, '' ORDER BY p.piece) AS data
@@ -53,6 +58,7 @@ $$;
 COMMENT ON FUNCTION gan_generate(int, bigint, int, int) IS 'A sheet of n generated images as one PNG';
 COMMENT ON VIEW gan_weights IS 'Parameters of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_moments IS 'The optimiser''s moments, as far as it keeps them, of the current and the previous iteration, by shard';
+COMMENT ON VIEW gan_broadcast IS 'What workers hold of the weights of the current and the previous iteration where they follow changes, and the changes, by shard';
 COMMENT ON VIEW gan_batch_norm IS 'Running means and variances of the current and the previous iteration';
 COMMENT ON VIEW gan_gradient IS 'Uploaded gradients, or changes of the weights, of the current and the previous iteration, by unit and shard';
 COMMENT ON VIEW gan_progress IS 'Where each run is';

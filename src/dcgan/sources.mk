@@ -2,6 +2,8 @@
 DCGAN_SOURCES = model.c random.c statistics.c adam.c outer.c schedule.c loss.c arena.c pool.c network.c passes.c unit.c local.c generate.c \
 	cpu/paths.c cpu/im2col.c cpu/winograd.c cpu/kernels.c cpu/kernels_avx512.c cpu/kernels_avx2.c cpu/kernels_portable.c \
 	cpu/layers.c cpu/naive.c
-# Optimised for the vectoriser. The two -fno flags are what it needs of -ffast-math and change no result; contraction into
+# The wire format, in src/wire.
+WIRE_SOURCES = blob.c half.c int8.c change.c
+# Both are optimised for the vectoriser. The two -fno flags are what it needs of -ffast-math and change no result; contraction into
 # fused multiply-add would change results from machine to machine, so it is off.
 DCGAN_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off

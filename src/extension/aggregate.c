@@ -38,7 +38,8 @@ typedef struct step {
     uint32 *announced, *computed;    /* checksums of the units' gradients of this shard */
     double *sum;                     /* [TILE_COUNT] */
     float *mean;                     /* [TILE_COUNT] */
-    unsigned char *state[GAN_PARTS]; /* blobs of this shard's weights and moments */
+    unsigned char *state[GAN_PARTS]; /* blobs of this shard's weights and moments, and the change */
+    float *difference;               /* [SHARD_COUNT] where there are changes */
 } step;
 
 /* A run of a shard's pieces: which, and which of the shard's numbers they hold. */
@@ -165,7 +166,7 @@ static void average_tile(step *s, const tile *t) {
 
 /* Returns a part of the shard's state from a number on; null if the optimiser keeps no such moment. */
 static float *state_from(const step *s, gan_part part, size_t at) {
-    return part < s->run.parts ? gan_blob_values(s->state[part]) + at : NULL;
+    return part < s->run.optimiser_parts ? gan_blob_values(s->state[part]) + at : NULL;
 }
 
 /* Moves one network's part of a tile, by Adam or by the outer optimiser. */
@@ -185,18 +186,36 @@ static void move_slice(step *s, const tile *t, slice part, const dcgan_adam_opti
 
 /* Reads a shard's weights and moments. */
 static void read_state(step *s, int32 shard, size_t count) {
-    for (gan_part part = 0; part < s->run.parts; part++)
-        if (!gan_state_read(&s->old, part, shard, s->state[part], count))
+    for (gan_part part = 0; part < GAN_PARTS; part++)
+        if (gan_run_has(&s->run, part) && part != GAN_CHANGE &&
+            !gan_state_read(&s->old, part, shard, s->state[part], count))
             ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                             errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
 }
 
-/* Writes a shard's weights and moments of the next iteration. */
+/* Makes the change that leads what workers hold to the new weights, as far as it goes. */
+static void make_change(step *s, int32 shard, size_t count) {
+    float *copy = gan_blob_values(s->state[GAN_COPY]);
+
+    if (!change_make(s->state[GAN_CHANGE], copy, gan_blob_values(s->state[GAN_WEIGHTS]), s->difference, count,
+                     s->run.download) ||
+        !dcgan_finite(copy, count, NULL))
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the change of the weights of shard %d is not finite", shard),
+                        errhint("Use a smaller learning_rate.")));
+}
+
+/* Writes a shard's weights and moments of the next iteration, and what workers will hold of it. */
 static void write_state(step *s, int32 shard, size_t count) {
-    for (gan_part part = 0; part < s->run.parts; part++) {
+    for (gan_part part = 0; part < GAN_PARTS; part++) {
+        if (!gan_run_has(&s->run, part))
+            continue;
         CHECK_FOR_INTERRUPTS();
-        gan_blob_seal(s->state[part], count);
-        gan_pieces_write(&s->new, part, shard, s->state[part], blob_size(count), NULL, 0);
+        if (part == GAN_COPY)
+            make_change(s, shard, count);
+        if (part != GAN_CHANGE)
+            gan_blob_seal(s->state[part], count);
+        gan_pieces_write(&s->new, part, shard, s->state[part], gan_part_size(&s->run, part, shard), NULL, 0);
     }
     s->checksums[shard] = blob_stored_crc(s->state[GAN_WEIGHTS]);
 }
@@ -303,8 +322,10 @@ static void step_all_shards(step *s) {
     gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
     gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
     gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
-    for (gan_part part = 0; part < s->run.parts; part++)
+    for (gan_part part = 0; part < GAN_PARTS; part++)
         s->state[part] = gan_blob_new(SHARD_COUNT);
+    if (gan_run_has(&s->run, GAN_COPY))
+        s->difference = palloc(SHARD_COUNT * sizeof *s->difference);
     s->sum = palloc(TILE_COUNT * sizeof *s->sum);
     s->mean = palloc(TILE_COUNT * sizeof *s->mean);
     s->announced = palloc(s->done.count * sizeof *s->announced);

@@ -15,6 +15,7 @@
 
 #include "../dcgan/dcgan.h"
 #include "../wire/blob.h"
+#include "../wire/change.h"
 
 /* What a step or a sample needs to know of a run; read from gan_run. */
 typedef struct gan_run {
@@ -28,14 +29,23 @@ typedef struct gan_run {
     bool alternating;
     dcgan_adam_options generator, discriminator; /* this iteration's */
     dcgan_outer_options outer;                   /* of local units */
-    int parts;                                   /* the weights, and the moments that the optimiser keeps */
+    int optimiser_parts;                         /* the weights, and the moments that it keeps */
     dcgan_model model;
-    int32 shards; /* of the parameters; the statistics are one more */
+    int32 shards;          /* of the parameters; the statistics are one more */
+    blob_element download; /* of the changes that workers follow; BLOB_FLOAT32: there are none */
 } gan_run;
 
 /* A run's tables that are as large as the model, and whose the pieces in gan_state_piece are. */
 typedef enum gan_table { GAN_STATE, GAN_GRADIENT } gan_table;
-typedef enum gan_part { GAN_WEIGHTS, GAN_FIRST_MOMENT, GAN_SECOND_MOMENT, GAN_PARTS } gan_part;
+typedef enum gan_part {
+    GAN_WEIGHTS,
+    GAN_FIRST_MOMENT,
+    GAN_SECOND_MOMENT,
+    GAN_OPTIMISER_PARTS,
+    GAN_COPY = GAN_OPTIMISER_PARTS, /* what workers hold, where the run has changes for them to follow */
+    GAN_CHANGE,                     /* what led to it from the copy of the iteration before */
+    GAN_PARTS
+} gan_part;
 
 /* 2,018 numbers: as many as a row of gan_gradient_piece has room for on a page of 8 kB. */
 #define PIECE_BYTES ((size_t)8072)
@@ -71,6 +81,8 @@ extern void gan_blob_seal(unsigned char *blob, size_t count);
 extern void gan_blob_require(blob_status status, const char *what, int32 shard);
 extern bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob, size_t count);
 extern size_t gan_shard_length(const dcgan_model *model, int32 shard);
+extern bool gan_run_has(const gan_run *run, gan_part part);
+extern size_t gan_part_size(const gan_run *run, gan_part part, int32 shard);
 
 /* memory.c */
 extern void gan_keep_memory(void);

@@ -28,8 +28,8 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-static int32 pieces_of(size_t count) {
-    return (int32)((blob_size(count) + PIECE_BYTES - 1) / PIECE_BYTES);
+static int32 pieces_of(size_t size) {
+    return (int32)((size + PIECE_BYTES - 1) / PIECE_BYTES);
 }
 
 /* Tells whether an index entry is the one of this key, and its row the first of a page. */
@@ -47,17 +47,19 @@ static bool is_entry(IndexScanDesc scan, ItemPointer tid, int64 part, int32 shar
 static bool note_blocks(gan_pieces *p, const gan_run *run, IndexScanDesc scan, size_t total) {
     size_t n = 0;
 
-    for (int64 part = 0; part < run->parts; part++)
-        for (int32 shard = 0; shard < run->shards + (part == GAN_WEIGHTS); shard++) {
+    for (gan_part part = 0; part < GAN_PARTS; part++) {
+        int32 shards = !gan_run_has(run, part) ? 0 : run->shards + (part == GAN_WEIGHTS);
+        for (int32 shard = 0; shard < shards; shard++) {
             CHECK_FOR_INTERRUPTS();
             p->starts[part][shard] = n;
-            for (int32 piece = 0; piece < pieces_of(gan_shard_length(&run->model, shard)); piece++) {
+            for (int32 piece = 0; piece < pieces_of(gan_part_size(run, part, shard)); piece++) {
                 ItemPointer tid = index_getnext_tid(scan, ForwardScanDirection);
                 if (n == total || !is_entry(scan, tid, part, shard, piece))
                     return false;
                 p->blocks[n++] = ItemPointerGetBlockNumber(tid);
             }
         }
+    }
     return n == total && !index_getnext_tid(scan, ForwardScanDirection);
 }
 
@@ -72,7 +74,7 @@ static bool is_reusable(gan_pieces *p, const gan_run *run) {
     if (total == 0 || visible > 0 || RelationIsLogicallyLogged(p->relation))
         return false;
     p->blocks = palloc_extended(total * sizeof *p->blocks, MCXT_ALLOC_HUGE);
-    for (int part = 0; part < run->parts; part++)
+    for (gan_part part = 0; part < GAN_PARTS; part++)
         p->starts[part] = palloc((run->shards + 1) * sizeof *p->starts[part]);
     scan = index_beginscan(p->relation, p->index, SnapshotAny, 0, 0);
     scan->xs_want_itup = true;

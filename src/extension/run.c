@@ -22,7 +22,7 @@ static void read_optimisers(gan_run *run) {
     run->discriminator.learning_rate = factor * DatumGetFloat8(gan_value(0, 12, NULL));
     run->local_steps = DatumGetInt32(gan_value(0, 16, NULL));
     run->alternating = DatumGetBool(gan_value(0, 17, NULL));
-    run->parts = GAN_PARTS;
+    run->optimiser_parts = GAN_OPTIMISER_PARTS;
     if (run->local_steps > 0) {
         const char *name = TextDatumGetCString(gan_value(0, 21, NULL));
         run->outer = (dcgan_outer_options){
@@ -34,7 +34,7 @@ static void read_optimisers(gan_run *run) {
             .beta2 = adam.beta2,
             .epsilon = adam.epsilon,
         };
-        run->parts = GAN_FIRST_MOMENT + dcgan_outer_moments(run->outer.optimizer);
+        run->optimiser_parts = GAN_FIRST_MOMENT + dcgan_outer_moments(run->outer.optimizer);
     }
 }
 
@@ -44,7 +44,8 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
         "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
         "discriminator_features, norm_momentum, generator_learning_rate, discriminator_learning_rate, beta1, "
         "beta2, epsilon, local_steps, update_rule = 'alternating', learning_rate_schedule = 'linear', "
-        "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, outer_momentum "
+        "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, outer_momentum, "
+        "download_element "
         "FROM gan_run WHERE run = $1";
     static SPIPlanPtr plan, locking_plan;
     dcgan_config config;
@@ -73,6 +74,8 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
                             .discriminator_features = DatumGetUInt32(gan_value(0, 9, NULL))};
     run->norm_momentum = DatumGetFloat8(gan_value(0, 10, NULL));
     read_optimisers(run);
+    if (!blob_element_read(&run->download, TextDatumGetCString(gan_value(0, 24, NULL))))
+        elog(ERROR, "run %d has an unknown download_element", number);
     gan_check_status(dcgan_model_init(&run->model, &config));
     run->shards = (int32)shard_total(run->model.parameter_count);
 }
@@ -103,7 +106,8 @@ bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard) {
            (begin < first + count && begin + gan_shard_length(&run->model, shard) > first);
 }
 
-/* Stores one shard of initial weights, and moments of zero as far as there are any. */
+/* Stores one shard of initial weights, which workers hold as they are, and moments of zero as far as there are
+ * any. */
 static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 shard) {
     size_t count = gan_shard_length(&run->model, shard), size = blob_size(count);
     unsigned char *blob = gan_blob_new(count);
@@ -111,9 +115,11 @@ static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 sha
     dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count, gan_blob_values(blob));
     gan_blob_seal(blob, count);
     gan_pieces_write(state, GAN_WEIGHTS, shard, blob, size, NULL, 0);
+    if (gan_run_has(run, GAN_COPY))
+        gan_pieces_write(state, GAN_COPY, shard, blob, size, NULL, 0);
     memset(gan_blob_values(blob), 0, count * sizeof(float));
     gan_blob_seal(blob, count);
-    for (int part = GAN_FIRST_MOMENT; part < run->parts; part++)
+    for (int part = GAN_FIRST_MOMENT; part < run->optimiser_parts; part++)
         gan_pieces_write(state, part, shard, blob, size, NULL, 0);
 }
 

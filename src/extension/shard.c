@@ -137,6 +137,17 @@ bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char
     return true;
 }
 
+/* Tells whether a part of the state is stored in a run. */
+bool gan_run_has(const gan_run *run, gan_part part) {
+    return part < GAN_OPTIMISER_PARTS ? (int)part < run->optimiser_parts : run->download != BLOB_FLOAT32;
+}
+
+/* Computes the bytes that are stored of a part of a shard. */
+size_t gan_part_size(const gan_run *run, gan_part part, int32 shard) {
+    size_t count = gan_shard_length(&run->model, shard);
+    return part == GAN_CHANGE ? change_size(count, run->download) : blob_size(count);
+}
+
 /* Counts the numbers of a shard; the shard after the last is the statistics. Zero: there is no such shard. */
 size_t gan_shard_length(const dcgan_model *model, int32 shard) {
     if (shard < 0)

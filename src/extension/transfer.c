@@ -16,35 +16,74 @@
 
 #include <math.h>
 
-PG_FUNCTION_INFO_V1(gan_fetch_weights);
+/* Reads the run that a function's first argument names; its shard, the third, must be there. */
+static void read_run_of_shard(gan_run *run, FunctionCallInfo fcinfo) {
+    int32 iteration = PG_GETARG_INT32(1), shard = PG_GETARG_INT32(2);
 
-/* Returns one shard of an iteration's weights, or its running statistics; null if they are no longer held. */
-Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
-    int32 number = PG_GETARG_INT32(0), iteration = PG_GETARG_INT32(1), shard = PG_GETARG_INT32(2);
-    MemoryContext caller = CurrentMemoryContext;
+    gan_run_read(run, PG_GETARG_INT32(0), false);
+    if (iteration < 0 || gan_shard_length(&run->model, shard) == 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("there is no shard %d of iteration %d", shard, iteration),
+                        errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.", run->run,
+                                run->shards, run->shards)));
+}
+
+/* Returns a part of one shard of an iteration; null if it is not held, or no longer. */
+static bytea *fetch_part(const gan_run *run, int32 iteration, gan_part part, int32 shard,
+                         MemoryContext caller) {
+    size_t size = gan_part_size(run, part, shard);
     gan_pieces state;
     bytea *data;
-    size_t size;
-    gan_run run;
     bool held;
+
+    data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
+    SET_VARSIZE(data, VARHDRSZ + size);
+    gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
+    state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
+    held = gan_pieces_read(&state, part, shard, (unsigned char *)VARDATA(data), size);
+    gan_pieces_close(&state);
+    return held ? data : NULL;
+}
+
+PG_FUNCTION_INFO_V1(gan_fetch_weights);
+
+/* Returns one shard of the weights that an iteration's units are computed at, or the running statistics; null
+ * if they are no longer held. */
+Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
+    int32 shard = PG_GETARG_INT32(2);
+    MemoryContext caller = CurrentMemoryContext;
+    bytea *data;
+    gan_run run;
 
     gan_keep_memory();
     SPI_connect();
-    gan_run_read(&run, number, false);
-    if (iteration < 0 || gan_shard_length(&run.model, shard) == 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("there is no shard %d of iteration %d", shard, iteration),
-                        errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.", number,
-                                run.shards, run.shards)));
-    size = blob_size(gan_shard_length(&run.model, shard));
-    data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
-    SET_VARSIZE(data, VARHDRSZ + size);
-    gan_pieces_open(&state, GAN_STATE, number, iteration, GetActiveSnapshot());
-    state.lenient = iteration != run.iteration; /* a step that failed may have begun to overwrite it */
-    held = gan_pieces_read(&state, GAN_WEIGHTS, shard, (unsigned char *)VARDATA(data), size);
-    gan_pieces_close(&state);
+    read_run_of_shard(&run, fcinfo);
+    data =
+        fetch_part(&run, PG_GETARG_INT32(1),
+                   gan_run_has(&run, GAN_COPY) && shard < run.shards ? GAN_COPY : GAN_WEIGHTS, shard, caller);
     SPI_finish();
-    if (!held)
+    if (!data)
+        PG_RETURN_NULL();
+    PG_RETURN_BYTEA_P(data);
+}
+
+PG_FUNCTION_INFO_V1(gan_fetch_change);
+
+/* Returns what leads a worker from its copy of the iteration before to that of this one, one shard of it; null
+ * if that is not held. */
+Datum gan_fetch_change(PG_FUNCTION_ARGS) {
+    int32 shard = PG_GETARG_INT32(2);
+    MemoryContext caller = CurrentMemoryContext;
+    bytea *data = NULL;
+    gan_run run;
+
+    gan_keep_memory();
+    SPI_connect();
+    read_run_of_shard(&run, fcinfo);
+    if (gan_run_has(&run, GAN_CHANGE) && shard < run.shards)
+        data = fetch_part(&run, PG_GETARG_INT32(1), GAN_CHANGE, shard, caller);
+    SPI_finish();
+    if (!data)
         PG_RETURN_NULL();
     PG_RETURN_BYTEA_P(data);
 }
@@ -95,26 +134,24 @@ static bool variances_are_possible(const dcgan_model *model, const float *statis
 static void check_form(int32 shard, size_t count, bytea *data, blob_element element) {
     size_t size = VARSIZE_ANY_EXHDR(data);
     const unsigned char *bytes = (const unsigned char *)VARDATA_ANY(data);
-    blob_status status =
-        element == BLOB_FLOAT16 ? blob_check_half(bytes, size, count) : blob_check(bytes, size, count);
+    blob_status status = blob_check_element(bytes, size, count, element);
 
     if (status != BLOB_OK)
         ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
                         errmsg("the uploaded shard %s", blob_status_text(status)),
                         errdetail("Shard %d has %zu elements of %s, %zu bytes with the header; %zu bytes came.",
-                                  shard, count, element == BLOB_FLOAT16 ? "float16" : "float32",
-                                  blob_size_of(count, element), size),
+                                  shard, count, blob_element_name(element), blob_size_of(count, element), size),
                         status == BLOB_CRC ? errhint("Send it again.")
                                            : errhint("The format is in docs/format.md, section 8.")));
 }
 
-/* Makes a float32 blob of a checked float16 one: from here on nothing knows how it travelled. */
-static bytea *widen(bytea *data, size_t count) {
+/* Makes a float32 blob of a checked one of fewer bytes: from here on nothing knows how it travelled. */
+static bytea *widen(bytea *data, size_t count, blob_element element) {
     bytea *wide = palloc(VARHDRSZ + blob_size(count));
     float *values = (float *)(VARDATA(wide) + BLOB_HEADER_SIZE);
 
     SET_VARSIZE(wide, VARHDRSZ + blob_size(count));
-    blob_read_half(values, (const unsigned char *)VARDATA_ANY(data), count);
+    blob_decode(values, (const unsigned char *)VARDATA_ANY(data), count, element);
     blob_write((unsigned char *)VARDATA(wide), values, count);
     return wide;
 }
@@ -155,10 +192,13 @@ static upload_rules read_rules(const gan_run *run, int32 shard) {
     static SPIPlanPtr plan;
     upload_rules rules;
 
-    gan_execute_saved(&plan, "SELECT gradient_limit, upload_element = 'float16' FROM gan_run WHERE run = $1", 1,
+    gan_execute_saved(&plan, "SELECT gradient_limit, upload_element FROM gan_run WHERE run = $1", 1,
                       (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(run->run)}, false);
     rules.limit = DatumGetFloat8(gan_value(0, 1, NULL));
-    rules.element = DatumGetBool(gan_value(0, 2, NULL)) && shard < run->shards ? BLOB_FLOAT16 : BLOB_FLOAT32;
+    if (!blob_element_read(&rules.element, TextDatumGetCString(gan_value(0, 2, NULL))))
+        elog(ERROR, "run %d has an unknown upload_element", run->run);
+    if (shard == run->shards)
+        rules.element = BLOB_FLOAT32;
     return rules;
 }
 
@@ -246,8 +286,8 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
                              "shards that hold something of it.")));
         rules = read_rules(&run, shard);
         check_form(shard, count, data, rules.element);
-        if (rules.element == BLOB_FLOAT16)
-            data = widen(data, count);
+        if (rules.element != BLOB_FLOAT32)
+            data = widen(data, count, rules.element);
         answer = store_shard(&claim, DatumGetInt64(unit), DatumGetUUIDP(token), shard,
                              check_numbers(&run, shard, data, rules.limit), data)
                      ? "accepted"

@@ -3,6 +3,7 @@
  */
 #include "blob.h"
 #include "half.h"
+#include "int8.h"
 
 #include <string.h>
 #ifdef __x86_64__
@@ -36,11 +37,28 @@ const char *blob_status_text(blob_status status) {
         return "has another length than its header says";
     case BLOB_CRC:
         return "was damaged on the way: its checksum does not fit its data";
+    case BLOB_NUMBERS:
+        return "holds scales or numbers that its element type does not have";
     }
     return "has an unknown status";
 }
 
+/* Names an element type as SQL and people do. */
+const char *blob_element_name(blob_element element) {
+    return element == BLOB_FLOAT16 ? "float16" : element == BLOB_INT8 ? "int8" : "float32";
+}
+
+/* Reads such a name; returns 0 if it is none. */
+int blob_element_read(blob_element *element, const char *name) {
+    for (*element = BLOB_FLOAT32; *element <= BLOB_INT8; (*element)++)
+        if (strcmp(name, blob_element_name(*element)) == 0)
+            return 1;
+    return 0;
+}
+
 size_t blob_size_of(size_t count, blob_element element) {
+    if (element == BLOB_INT8)
+        return BLOB_HEADER_SIZE + int8_size(count);
     return BLOB_HEADER_SIZE + count * (element == BLOB_FLOAT16 ? sizeof(uint16_t) : sizeof(float));
 }
 
@@ -167,12 +185,22 @@ void blob_write(unsigned char *blob, const float *values, size_t count) {
     write_header(blob, count, BLOB_FLOAT32, 0);
 }
 
-/* Writes header and data, rounded to float16. */
-void blob_write_half(unsigned char *blob, const float *values, size_t count) {
-    int scale = half_scale(values, count);
+/* Writes header and data as an element type; returns 0 if int8 is wanted and there is NaN or infinity. */
+int blob_encode(unsigned char *blob, const float *values, size_t count, blob_element element) {
+    unsigned char *data = blob + BLOB_HEADER_SIZE;
+    int scale = 0;
 
-    half_encode((uint16_t *)(void *)(blob + BLOB_HEADER_SIZE), values, count, scale);
-    write_header(blob, count, BLOB_FLOAT16, (int16_t)scale);
+    if (element == BLOB_FLOAT32) {
+        blob_write(blob, values, count);
+        return 1;
+    }
+    if (element == BLOB_FLOAT16) {
+        scale = half_scale(values, count);
+        half_encode((uint16_t *)(void *)data, values, count, scale);
+    } else if (!int8_encode(data, values, count))
+        return 0;
+    write_header(blob, count, (uint16_t)element, (int16_t)scale);
+    return 1;
 }
 
 /* Reads the scale from the header of a float16 blob. */
@@ -182,9 +210,40 @@ static int stored_scale(const unsigned char *blob) {
     return scale;
 }
 
-/* Reads the numbers of a checked float16 blob. */
-void blob_read_half(float *values, const unsigned char *blob, size_t count) {
-    half_decode(values, (const uint16_t *)(const void *)(blob + BLOB_HEADER_SIZE), count, stored_scale(blob));
+/* Reads the numbers of a checked blob. */
+void blob_decode(float *values, const unsigned char *blob, size_t count, blob_element element) {
+    const unsigned char *data = blob + BLOB_HEADER_SIZE;
+
+    if (element == BLOB_FLOAT16)
+        half_decode(values, (const uint16_t *)(const void *)data, count, stored_scale(blob));
+    else if (element == BLOB_INT8)
+        int8_decode(values, data, count);
+    else
+        memcpy(values, data, count * sizeof *values);
+}
+
+/* Adds float16 to numbers, a few at a time. */
+static void add_half(float *values, const uint16_t *half, size_t count, int scale) {
+    float wide[1024];
+    const size_t many = sizeof wide / sizeof *wide;
+
+    for (; count > 0; values += many, half += many) {
+        size_t part = count < many ? count : many;
+        half_decode(wide, half, part, scale);
+        for (size_t i = 0; i < part; i++)
+            values[i] += wide[i];
+        count -= part;
+    }
+}
+
+/* Adds the numbers of a checked blob of few bytes. */
+void blob_add(float *values, const unsigned char *blob, size_t count, blob_element element) {
+    const unsigned char *data = blob + BLOB_HEADER_SIZE;
+
+    if (element == BLOB_INT8)
+        int8_add(values, data, count);
+    else
+        add_half(values, (const uint16_t *)(const void *)data, count, stored_scale(blob));
 }
 
 /* Reads the checksum from the header of a checked blob. */
@@ -228,13 +287,15 @@ static blob_status check_header(const unsigned char *blob, size_t size, size_t c
 }
 
 /* Checks all of a blob of some type. */
-static blob_status check(const unsigned char *blob, size_t size, size_t count, blob_element wanted) {
-    blob_status status = check_header(blob, size, count, wanted);
+blob_status blob_check_element(const unsigned char *blob, size_t size, size_t count, blob_element element) {
+    blob_status status = check_header(blob, size, count, element);
 
     if (status != BLOB_OK)
         return status;
     if (blob_crc32c(blob + BLOB_HEADER_SIZE, size - BLOB_HEADER_SIZE) != blob_stored_crc(blob))
         return BLOB_CRC;
+    if (element == BLOB_INT8 && !int8_check(blob + BLOB_HEADER_SIZE, count))
+        return BLOB_NUMBERS;
     return BLOB_OK;
 }
 
@@ -243,11 +304,7 @@ blob_status blob_check_header(const unsigned char *blob, size_t size, size_t cou
 }
 
 blob_status blob_check(const unsigned char *blob, size_t size, size_t count) {
-    return check(blob, size, count, BLOB_FLOAT32);
-}
-
-blob_status blob_check_half(const unsigned char *blob, size_t size, size_t count) {
-    return check(blob, size, count, BLOB_FLOAT16);
+    return blob_check_element(blob, size, count, BLOB_FLOAT32);
 }
 
 size_t shard_total(size_t count) {

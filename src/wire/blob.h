@@ -25,11 +25,16 @@ typedef enum blob_status {
     BLOB_RESERVED,    /* reserved bytes are not zero, or the scale of a float16 blob is not within its limits */
     BLOB_COUNT,       /* another number of elements than expected */
     BLOB_LENGTH,      /* another number of bytes than the header announces */
-    BLOB_CRC          /* damaged on the way */
+    BLOB_CRC,         /* damaged on the way */
+    BLOB_NUMBERS      /* int8: a scale that can't be, or -128 */
 } blob_status;
 
 /* Says what is wrong, to follow "the blob": "is shorter than its header". */
 const char *blob_status_text(blob_status status);
+
+/* Names an element type as SQL and people do, and reads such a name: 0 if it is none. */
+const char *blob_element_name(blob_element element);
+int blob_element_read(blob_element *element, const char *name);
 
 /* Computes the bytes of a blob of count float32, or of another type. */
 size_t blob_size(size_t count);
@@ -51,12 +56,16 @@ blob_status blob_check_header(const unsigned char *blob, size_t size, size_t cou
 blob_status blob_check(const unsigned char *blob, size_t size, size_t count);
 
 /*
- * The same in float16, with a scale (half.h). values must not lie within the blob, whose address must be even.
- * blob_read_half() takes a checked one.
+ * The same for any element type (half.h, int8.h). values must not lie within the blob unless they are float32,
+ * and the blob must be aligned for floats. blob_encode() returns 0 if int8 is wanted and there is NaN or
+ * infinity, else 1; blob_decode() takes a checked blob, of an even address if it is float16.
  */
-void blob_write_half(unsigned char *blob, const float *values, size_t count);
-blob_status blob_check_half(const unsigned char *blob, size_t size, size_t count);
-void blob_read_half(float *values, const unsigned char *blob, size_t count);
+int blob_encode(unsigned char *blob, const float *values, size_t count, blob_element element);
+blob_status blob_check_element(const unsigned char *blob, size_t size, size_t count, blob_element element);
+void blob_decode(float *values, const unsigned char *blob, size_t count, blob_element element);
+
+/* Adds the numbers of a checked blob of float16 or int8: each sum is rounded once, the same everywhere. */
+void blob_add(float *values, const unsigned char *blob, size_t count, blob_element element);
 
 /* Reads the checksum from the header of a checked blob. */
 uint32_t blob_stored_crc(const unsigned char *blob);

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #ifdef __x86_64__
+#include <cpuid.h>
 #include <immintrin.h>
+#include <stdatomic.h>
 #endif
 
 static uint32_t bits_of(float x) {
@@ -107,9 +109,16 @@ __attribute__((target("avx,f16c"))) static void decode_by_instruction(float *x, 
     half_decode_portable(x + i, half + i, count - i, scale);
 }
 
-/* Tells whether processor and operating system have the instructions. */
+/* Tells whether processor and operating system have the instructions. It is asked once: in a virtual machine
+ * the question takes longer than a thousand numbers. (Clang 14 doesn't know F16C by name.) */
 static int has_instruction(void) {
-    return __builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c");
+    enum { UNKNOWN, NO, YES };
+    static atomic_int known = UNKNOWN;
+    unsigned a, b, c, d;
+
+    if (known == UNKNOWN)
+        known = __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) ? YES : NO;
+    return known == YES;
 }
 #endif
 

@@ -1,24 +1,34 @@
 /*
  * download.c - an iteration's weights, several shards under way at once
+ *
+ * Either whole, or, where the run has changes to follow and these weights are held of one of the two iterations
+ * before, by what leads from one to the next. Every change says what checksum it leads to; if it leads
+ * elsewhere, or the server doesn't have it any more, all is fetched whole.
  */
 #include "../wire/blob.h"
 #include "state.h"
 #include "stop.h"
 
 #define WINDOW ((size_t)8) /* shards that are asked for ahead */
+#define FOLLOWED 2u        /* iterations whose changes the server has */
 
 typedef struct download {
     loop *l;
     const server_claim *claim;
+    uint32_t iteration;
+    bool change;                  /* to be applied to what is held */
+    bool missing;                 /* the server doesn't have it */
     server_reply replies[WINDOW]; /* of shard k: k mod WINDOW */
     size_t sent, got;
 } download;
 
 /* Asks for as many shards as may be under way. */
 static void ask_ahead(download *d) {
-    for (; d->sent < d->l->run->shards && d->sent - d->got < WINDOW; d->sent++)
-        server_weights_send(d->l->server, d->l->run->run, d->claim->iteration, d->sent,
-                            &d->replies[d->sent % WINDOW]);
+    loop *l = d->l;
+
+    for (; d->sent < l->run->shards && d->sent - d->got < WINDOW; d->sent++)
+        (d->change ? server_change_send : server_weights_send)(l->server, l->run->run, d->iteration, d->sent,
+                                                               &d->replies[d->sent % WINDOW]);
 }
 
 /* Waits for what was asked for and gives it up. */
@@ -31,39 +41,78 @@ static void give_up(download *d) {
 /* Takes the next shard. */
 static outcome take_shard(download *d) {
     loop *l = d->l;
+    server_reply *reply = &d->replies[d->got % WINDOW];
+    real *values = l->weights + d->got * SHARD_COUNT;
+    size_t count = shard_length(l->model.parameter_count, d->got);
     bool held;
-    server_status status =
-        server_weights_read(l->server, &d->replies[d->got % WINDOW], l->weights + d->got * SHARD_COUNT,
-                            shard_length(l->model.parameter_count, d->got), &held);
+    server_status status = d->change
+                               ? server_change_read(l->server, reply, values, count, l->run->download, &held)
+                               : server_weights_read(l->server, reply, values, count, &held);
 
     if (status != SERVER_OK) {
         give_up(d);
         return loop_retry(l, status);
     }
-    if (!held)
+    if (!held) {
+        d->missing = true;
         return DROP;
+    }
     loop_success(l);
     d->got++;
     return GO_ON;
 }
 
+/* Fetches all shards of the weights of an iteration, or of their change. */
+static outcome fetch(download *d) {
+    loop *l = d->l;
+    outcome o = GO_ON;
+
+    while (o == GO_ON && d->got < l->run->shards) {
+        ask_ahead(d);
+        o = take_shard(d);
+        if (o == GO_ON && stop_asked())
+            o = END;
+        else if (o == GO_ON && !loop_keep_lease(l, d->claim))
+            o = DROP;
+    }
+    give_up(d);
+    return o;
+}
+
+/* Tells whether the weights that are held may be led to those of an iteration. */
+static bool can_follow(const loop *l, uint32_t iteration) {
+    return l->run->download != BLOB_FLOAT32 && l->holds_weights && l->weights_iteration < iteration &&
+           iteration - l->weights_iteration <= FOLLOWED;
+}
+
+/* Follows the changes up to an iteration as far as they can be had; tells whether it was reached. */
+static outcome follow(loop *l, const server_claim *claim, bool *reached) {
+    *reached = false;
+    for (uint32_t i = l->weights_iteration + 1; i <= claim->iteration; i++) {
+        download d = {.l = l, .claim = claim, .iteration = i, .change = true};
+        outcome o = fetch(&d);
+        if (o != GO_ON)
+            return d.missing ? GO_ON : o;
+    }
+    *reached = true;
+    return GO_ON;
+}
+
 outcome download_weights(loop *l, const server_claim *claim) {
-    download d = {.l = l, .claim = claim};
+    download d = {.l = l, .claim = claim, .iteration = claim->iteration};
     double start = stop_clock();
     outcome o = GO_ON;
+    bool reached = false;
 
     if (l->holds_weights && l->weights_iteration == claim->iteration)
         return GO_ON;
-    l->holds_weights = false;
-    while (o == GO_ON && d.got < l->run->shards) {
-        ask_ahead(&d);
-        o = take_shard(&d);
-        if (o == GO_ON && stop_asked())
-            o = END;
-        else if (o == GO_ON && !loop_keep_lease(l, claim))
-            o = DROP;
+    if (can_follow(l, claim->iteration)) {
+        l->holds_weights = false; /* on the way they are neither these nor those */
+        o = follow(l, claim, &reached);
     }
-    give_up(&d);
+    l->holds_weights = false;
+    if (o == GO_ON && !reached)
+        o = fetch(&d);
     l->holds_weights = o == GO_ON;
     l->weights_iteration = claim->iteration;
     l->times.weights += stop_clock() - start;

@@ -154,7 +154,7 @@ static bool set_up(loop *l) {
         display_warn("--batch %zu is not heeded: local steps are of %zu images, for everybody",
                      l->options->batch, l->batch);
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
-    l->upload = upload_new(&l->model, l->run->half);
+    l->upload = upload_new(&l->model, l->run->upload);
     l->compute = compute_new(&l->model, l->batch, l->run->local_steps > 0);
     if (l->weights && l->upload && l->compute)
         return true;

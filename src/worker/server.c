@@ -4,7 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "connection.h"
-#include "../wire/blob.h"
+#include "../wire/change.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -129,14 +129,14 @@ static bool get_network(const PGresult *row, server_run *run) {
 
 /* Reads how the run's weights move. */
 static bool get_steps(const PGresult *row, server_run *run) {
-    const char *rule = PQgetvalue(row, 0, 19), *schedule = PQgetvalue(row, 0, 26);
+    const char *rule = PQgetvalue(row, 0, 20), *schedule = PQgetvalue(row, 0, 27);
     dcgan_adam_options adam, *g = &run->local.generator, *d = &run->local.discriminator;
     int64_t steps, warmup;
 
-    if (!get_whole(row, 18, 0, UNIT_IMAGES_MAX, &steps) || !get_real(row, 20, 0, 1, &g->learning_rate) ||
-        !get_real(row, 21, 0, 1, &d->learning_rate) || !get_real(row, 22, 0, 1, &adam.beta1) ||
-        !get_real(row, 23, 0, 1, &adam.beta2) || !get_real(row, 24, 0, 1, &adam.epsilon) ||
-        !get_real(row, 25, 0, 1, &run->local.norm_momentum) || !get_whole(row, 27, 0, INT32_MAX, &warmup))
+    if (!get_whole(row, 19, 0, UNIT_IMAGES_MAX, &steps) || !get_real(row, 21, 0, 1, &g->learning_rate) ||
+        !get_real(row, 22, 0, 1, &d->learning_rate) || !get_real(row, 23, 0, 1, &adam.beta1) ||
+        !get_real(row, 24, 0, 1, &adam.beta2) || !get_real(row, 25, 0, 1, &adam.epsilon) ||
+        !get_real(row, 26, 0, 1, &run->local.norm_momentum) || !get_whole(row, 28, 0, INT32_MAX, &warmup))
         return false;
     g->beta1 = d->beta1 = adam.beta1;
     g->beta2 = d->beta2 = adam.beta2;
@@ -166,8 +166,8 @@ static bool get_run(const PGresult *row, server_run *run) {
     get_text(row, 1, run->name, sizeof run->name);
     get_text(row, 2, run->state, sizeof run->state);
     get_text(row, 16, run->channel, sizeof run->channel);
-    run->half = strcmp(PQgetvalue(row, 0, 17), "float16") == 0;
-    if (!run->half && strcmp(PQgetvalue(row, 0, 17), "float32") != 0)
+    if (!blob_element_read(&run->upload, PQgetvalue(row, 0, 17)) ||
+        !blob_element_read(&run->download, PQgetvalue(row, 0, 18)))
         return false;
     if (!get_steps(row, run))
         return false;
@@ -189,10 +189,11 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
                        "generator_features, discriminator_features,"
                        " batch, parameters, shards, dataset_images, "
                        "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
-                       " iteration, channel, upload_element, local_steps, update_rule, generator_learning_rate,"
+                       " iteration, channel, upload_element, download_element, local_steps, update_rule, "
+                       "generator_learning_rate,"
                        " discriminator_learning_rate, beta1, beta2, epsilon, norm_momentum,"
                        " learning_rate_schedule, warmup_iterations FROM gan_run_config($1::pg_catalog.text)",
-                       &value, 1, 28, false, &row);
+                       &value, 1, 29, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -278,12 +279,18 @@ server_status server_take_read(server *s, server_reply *reply, server_claim *cla
     return status;
 }
 
-void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
+/* Asks a function for one shard. */
+static void send_fetch(server *s, const char *sql, int32_t run, uint32_t iteration, size_t shard,
+                       server_reply *reply) {
     char numbers[3][NUMBER_SIZE];
     const server_value values[] = {whole_value(numbers[0], run), whole_value(numbers[1], iteration),
                                    whole_value(numbers[2], (int64_t)shard)};
 
-    connection_send(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", values, 3, 1, true, reply);
+    connection_send(s, sql, values, 3, 1, true, reply);
+}
+
+void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
+    send_fetch(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", run, iteration, shard, reply);
 }
 
 server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count, bool *held) {
@@ -307,6 +314,23 @@ server_status server_weights_read(server *s, server_reply *reply, float *values,
     }
     PQclear(row);
     return status;
+}
+
+void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
+    send_fetch(s, "SELECT gan_fetch_change($1::int4, $2::int4, $3::int4)", run, iteration, shard, reply);
+}
+
+server_status server_change_read(server *s, server_reply *reply, float *values, size_t count,
+                                 blob_element element, bool *held) {
+    PGresult *row;
+    server_status status = connection_read(s, reply, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    *held = !PQgetisnull(row, 0, 0) && change_apply(values, (const unsigned char *)PQgetvalue(row, 0, 0),
+                                                    (size_t)PQgetlength(row, 0, 0), count, element) == BLOB_OK;
+    PQclear(row);
+    return SERVER_OK;
 }
 
 server_status server_renew(server *s, const server_claim *claim, bool *held) {

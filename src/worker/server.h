@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "../dcgan/dcgan.h"
+#include "../wire/blob.h"
 
 #define SERVER_DIGEST_SIZE 32
 
@@ -45,10 +46,11 @@ typedef struct server_run {
     uint64_t dataset_images;
     unsigned char dataset_digest[SERVER_DIGEST_SIZE];
     int32_t target, iteration;
-    char channel[64];   /* where the run's workers are woken */
-    bool half;          /* gradients travel as float16 */
-    size_t local_steps; /* 0: units give gradients */
-    bool alternating;   /* iterations step D and G in turn */
+    char channel[64];      /* where the run's workers are woken */
+    blob_element upload;   /* in which results travel */
+    blob_element download; /* in which changes of the weights travel; float32: there are none */
+    size_t local_steps;    /* 0: units give gradients */
+    bool alternating;      /* iterations step D and G in turn */
     dcgan_local_options local;
     dcgan_schedule schedule; /* of its learning rates */
 } server_run;
@@ -110,6 +112,15 @@ server_status server_take_read(server *s, server_reply *reply, server_claim *cla
 /* Downloads a shard into values[count]; held is false if the iteration is no longer there. */
 void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply);
 server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count, bool *held);
+
+/*
+ * Downloads what leads one shard of the weights from the iteration before to this one, and applies it to
+ * values[count]. held is false if it can't be had, or if values were not those it was made for; then they are
+ * undefined.
+ */
+void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply);
+server_status server_change_read(server *s, server_reply *reply, float *values, size_t count,
+                                 blob_element element, bool *held);
 
 /* Extends the lease; held is false if it is lost. */
 server_status server_renew(server *s, const server_claim *claim, bool *held);

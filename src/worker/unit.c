@@ -229,8 +229,10 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
             status = upload_status(l->upload);
         if (status == SERVER_OK) {
             loop_success(l);
-            if (verdict.answer == SERVER_ACCEPTED || verdict.answer == SERVER_ALREADY)
+            if (verdict.answer == SERVER_ACCEPTED || verdict.answer == SERVER_ALREADY) {
+                upload_accepted(l->upload);
                 return note_unit(l, claim, result);
+            }
             if (strcmp(verdict.code, "incomplete") != 0 || incomplete++ == 3)
                 return note_refusal(l, claim, &verdict);
             upload_again(l->upload, true); /* the server lost some of it */

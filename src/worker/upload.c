@@ -1,10 +1,16 @@
 /*
  * upload.c - the shards of a unit's result on their way to the server
+ *
+ * With int8 what rounding took away is not lost (error feedback, Seide et al. 2014): it is added to the next
+ * result before that is rounded. What counts is what arrived: so the residual moves on only when a unit was
+ * accepted, and until then every repetition sends the same bytes. It is computed from the result, which is
+ * still there, so that one vector is enough.
  */
 #include "upload.h"
 #include "../wire/blob.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define WINDOW                                                                                                 \
     2 /* shards under way: the server checks one while the next one comes in; a renewal has to wait for both   \
@@ -20,7 +26,9 @@ typedef struct part {
 
 struct upload {
     const dcgan_model *model;
-    bool half; /* float16 for the gradient */
+    blob_element element; /* of what is computed; statistics are always float32 */
+    float *residual;      /* [parameter_count] with int8: of the last unit that was accepted */
+    float *sum;           /* [SHARD_COUNT] with int8 */
     server *server;
     const server_claim *claim;
     const compute *compute;
@@ -33,18 +41,22 @@ struct upload {
     bool stale;
 };
 
-upload *upload_new(const dcgan_model *model, bool half) {
+upload *upload_new(const dcgan_model *model, blob_element element) {
     size_t statistics = model->statistics_count, largest = statistics > SHARD_COUNT ? statistics : SHARD_COUNT;
     upload *u = calloc(1, sizeof *u);
 
     if (!u)
         return NULL;
     u->model = model;
-    u->half = half;
+    u->element = element;
     u->shards = shard_total(model->parameter_count);
     u->parts = calloc(u->shards + 1, sizeof *u->parts);
     u->blob = malloc(blob_size(largest));
-    if (u->parts && u->blob)
+    if (element == BLOB_INT8) {
+        u->residual = calloc(model->parameter_count, sizeof *u->residual);
+        u->sum = malloc(SHARD_COUNT * sizeof *u->sum);
+    }
+    if (u->parts && u->blob && (element != BLOB_INT8 || (u->residual && u->sum)))
         return u;
     upload_free(u);
     return NULL;
@@ -55,6 +67,8 @@ void upload_free(upload *u) {
         return;
     free(u->parts);
     free(u->blob);
+    free(u->residual);
+    free(u->sum);
     free(u);
 }
 
@@ -99,21 +113,33 @@ static bool is_final(const upload *u, size_t index) {
     return u->result != NULL || (index < u->shards && compute_shard_final(u->compute, index));
 }
 
-/* Writes a part into the blob; returns its size. */
-static size_t write_part(upload *u, size_t index) {
-    const real *values = index < u->shards ? compute_gradient(u->compute) + index * SHARD_COUNT : NULL;
+/* Encodes a shard of the result and what was left of the last one; returns false if it is not finite. */
+static bool encode_sum(upload *u, size_t index, size_t count) {
+    const float *values = compute_gradient(u->compute) + index * SHARD_COUNT,
+                *left = u->residual + index * SHARD_COUNT;
+
+    for (size_t i = 0; i < count; i++)
+        u->sum[i] = values[i] + left[i];
+    return blob_encode(u->blob, u->sum, count, BLOB_INT8);
+}
+
+/* Writes a shard of the result into the blob; returns its size. */
+static size_t write_shard(upload *u, size_t index) {
+    const float *values = compute_gradient(u->compute) + index * SHARD_COUNT;
     size_t count = shard_length(u->model->parameter_count, index);
 
-    if (index == u->shards) {
-        blob_write(u->blob, u->result->statistics, u->model->statistics_count);
-        return blob_size(u->model->statistics_count);
-    }
-    if (!u->half) {
-        blob_write(u->blob, values, count);
-        return blob_size(count);
-    }
-    blob_write_half(u->blob, values, count);
-    return blob_size_of(count, BLOB_FLOAT16);
+    if (u->element == BLOB_INT8 ? encode_sum(u, index, count) : blob_encode(u->blob, values, count, u->element))
+        return blob_size_of(count, u->element);
+    blob_write(u->blob, values, count); /* is refused, as it should be */
+    return blob_size(count);
+}
+
+/* Writes a part into the blob; returns its size. */
+static size_t write_part(upload *u, size_t index) {
+    if (index < u->shards)
+        return write_shard(u, index);
+    blob_write(u->blob, u->result->statistics, u->model->statistics_count);
+    return blob_size(u->model->statistics_count);
 }
 
 /* Sends one part. */
@@ -153,6 +179,19 @@ server_status upload_status(const upload *u) {
 
 bool upload_stale(const upload *u) {
     return u->stale;
+}
+
+void upload_accepted(upload *u) {
+    for (size_t k = 0; u->residual && k < u->shards; k++) {
+        size_t count = shard_length(u->model->parameter_count, k);
+        float *residual = u->residual + k * SHARD_COUNT;
+
+        if (!encode_sum(u, k, count))
+            continue; /* no such unit is accepted */
+        blob_decode(residual, u->blob, count, BLOB_INT8);
+        for (size_t i = 0; i < count; i++)
+            residual[i] = u->sum[i] - residual[i];
+    }
 }
 
 void upload_again(upload *u, bool everything) {

@@ -3,18 +3,19 @@
  *
  * upload_begin() before a unit is computed; upload_advance() whenever there may be something to send or an
  * answer came; upload_complete() when the unit is computed, then upload_advance() until upload_sent();
- * upload_end() at last, always. Nothing here waits but upload_end().
+ * upload_end() at last, always. Nothing here waits but upload_end(). All of it is called by one thread.
  */
 #ifndef GANN_UPLOAD_H
 #define GANN_UPLOAD_H
 
+#include "../wire/blob.h"
 #include "compute.h"
 #include "server.h"
 
 typedef struct upload upload;
 
-/* Allocates for a model, whose gradients travel as float16 or float32; NULL when memory is short. */
-upload *upload_new(const dcgan_model *model, bool half);
+/* Allocates for a model, whose results travel as some element type; NULL when memory is short. */
+upload *upload_new(const dcgan_model *model, blob_element element);
 void upload_free(upload *u);
 
 /* Begins with a claim for these networks; nothing is sent yet. The claim and the computation must stay. */
@@ -36,6 +37,12 @@ bool upload_stale(const upload *u);
 
 /* Forgets failures, so that what is missing is sent again; with everything, also what was stored. */
 void upload_again(upload *u, bool everything);
+
+/*
+ * Keeps what rounding took away of a unit that was accepted, for the next one; the result must still be there.
+ * Of a unit that is refused or stale nothing arrived, and what was left before it is still to be sent.
+ */
+void upload_accepted(upload *u);
 
 /* Waits for what is under way and gives it up. */
 void upload_end(upload *u);

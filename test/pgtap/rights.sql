@@ -21,7 +21,7 @@ SELECT is_empty($$SELECT c.oid::regclass FROM relations c JOIN pg_roles r ON r.o
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c WHERE c.relname LIKE 'gan\_%' AND c.relkind IN ('r', 'p', 'v', 'm')
     AND (has_table_privilege('gan_student', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR has_any_column_privilege('gan_student', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))$$, 'students have no right on any table');
 SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_student', oid, 'EXECUTE')$$,
-    ARRAY['gan_run_config', 'gan_join', 'gan_claim', 'gan_renew', 'gan_release', 'gan_fetch_weights', 'gan_upload', 'gan_submit', 'gan_credit'],
+    ARRAY['gan_run_config', 'gan_join', 'gan_claim', 'gan_renew', 'gan_release', 'gan_fetch_weights', 'gan_fetch_change', 'gan_upload', 'gan_submit', 'gan_credit'],
     'students may call the worker''s functions and nothing else');
 SELECT is_empty($$SELECT oid::regprocedure FROM routines WHERE has_function_privilege('gan_student', oid, 'EXECUTE') AND NOT prosecdef$$, 'and all of these run as their owner');
 SELECT is_empty($$SELECT oid::regclass FROM relations c WHERE relkind IN ('r', 'p', 'S') AND NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'gannsfriends' AND c.oid = ANY (e.extconfig))$$, 'pg_dump keeps every table and sequence');

@@ -163,6 +163,29 @@ SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x003c'), :param
 SELECT gan_upload(:unit, :'token', 1, :'moments');
 RESET SESSION AUTHORIZATION;
 SELECT shard, data = CASE shard WHEN 0 THEN :'gradient'::bytea ELSE :'moments' END AS as_if_float32 FROM gan_gradient WHERE run = :half ORDER BY shard;
+-- The same with int8: blocks of 256 with a scale each
+SELECT gan_create_run('bytes', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
+                      images_per_unit => 10, units_per_iteration => 1, upload_element => 'int8') AS bytes \gset
+SELECT gan_start(:bytes) \g /dev/null
+SELECT (:parameters + 255) / 256 AS blocks \gset
+SET SESSION AUTHORIZATION ann;
+SELECT upload_element FROM gan_run_config('bytes');
+SELECT gan_join(:bytes, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS ann \gset
+SELECT unit, token FROM gan_claim(:ann) \gset
+SELECT gan_upload(:unit, :'token', 0, :'gradient');
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floats(:parameters, '\x40'), :parameters + 1, type => 3));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floats(:parameters - 1, '\x40'), :parameters, type => 3));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floats(:parameters, '\x40'), :parameters, type => 3, reserved => 1));
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floats(:parameters - 1, '\x40') || '\x80', :parameters, type => 3)); -- -128
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks - 1, '\x0000003c') || '\x0000807f' || floats(:parameters, '\x40'), :parameters, type => 3)); -- infinity
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks - 1, '\x0000003c') || '\x0000c07f' || floats(:parameters, '\x40'), :parameters, type => 3)); -- NaN
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks - 1, '\x0000003c') || '\x000000bc' || floats(:parameters, '\x40'), :parameters, type => 3)); -- negative
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks - 1, '\x0000003c') || '\x00000400' || floats(:parameters, '\x40'), :parameters, type => 3)); -- denormal
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks - 1, '\x0000003c') || '\x0100003c' || floats(:parameters, '\x40'), :parameters, type => 3)); -- 24 bits
+SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floats(:parameters, '\x40'), :parameters, type => 3)); -- 2^-7 times 64
+SELECT gan_upload(:unit, :'token', 1, :'moments');
+RESET SESSION AUTHORIZATION;
+SELECT shard, data = CASE shard WHEN 0 THEN :'gradient'::bytea ELSE :'moments' END AS as_if_float32 FROM gan_gradient WHERE run = :bytes ORDER BY shard;
 SET SESSION AUTHORIZATION bo;
 
 -- A student has no other right

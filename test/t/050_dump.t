@@ -6,7 +6,7 @@ use GannClass;
 
 my $class = GannClass->new;
 plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
-my $run = $class->create_run('kept', target_iterations => 100);
+my $run = $class->create_run('kept', target_iterations => 100, upload_element => "'int8'", download_element => "'int8'");
 $class->psql("SELECT gan_start($run)");
 my $coordinator = $class->coordinate(60);
 my $worker = $class->worker('ann');
@@ -14,7 +14,8 @@ ok $class->poll_until("SELECT iteration >= 3 FROM gan_run WHERE run = $run", 't'
 $class->psql("SELECT gan_pause($run)");
 is $class->wait_for($worker, 0), undef, 'a pause ends no worker';
 my $state = q{SELECT md5(string_agg(data::text, '' ORDER BY iteration, shard)), (SELECT md5(string_agg(first::text || second::text, '' ORDER BY iteration, shard)) FROM gan_moments),
-    (SELECT md5(string_agg(h::text, '' ORDER BY iteration)) FROM gan_history h), (SELECT md5(string_agg(w::text, '' ORDER BY worker)) FROM gan_worker w) FROM gan_weights};
+    (SELECT md5(string_agg(h::text, '' ORDER BY iteration)) FROM gan_history h), (SELECT md5(string_agg(w::text, '' ORDER BY worker)) FROM gan_worker w),
+    (SELECT md5(string_agg(copy::text || coalesce(change::text, ''), '' ORDER BY iteration, shard)) FROM gan_broadcast) FROM gan_weights};
 $class->signal($worker, 'TERM');
 is $class->wait_for($worker, 10), 0, 'the worker leaves';
 my $before = $class->psql($state);
@@ -25,7 +26,7 @@ is $status, 0, 'pg_dump' or diag $output;
 $class->psql('CREATE DATABASE again', db => 'postgres');
 ($status, $output) = $class->run($class->{bindir} . '/pg_restore', @connection, '-d', 'again', $class->folder . '/train.dump');
 is $status, 0, 'pg_restore' or diag $output;
-is $class->psql($state, db => 'again'), $before, 'weights, moments, history and credit are the same';
+is $class->psql($state, db => 'again'), $before, 'weights, moments, history, credit and what workers hold are the same';
 my $again = $class->{database};
 $class->{database} = 'again';
 $class->psql("SELECT gan_start($run)");

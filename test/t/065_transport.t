@@ -50,6 +50,74 @@ is scalar @half, scalar @exact, 'a gradient that came as float16 is as long as a
 cmp_ok $different, '>', @exact / 2, 'it is rounded';
 cmp_ok sqrt($errors / $squares), '<=', 3e-4, sprintf('by a relative error of %.2g', sqrt($errors / $squares));
 
+my @byte = gradient_of('int8', 'int8');
+($squares, $errors) = (0, 0);
+for my $i (0 .. $#exact) {
+    $squares += $exact[$i]**2;
+    $errors += ($exact[$i] - $byte[$i])**2;
+}
+cmp_ok sqrt($errors / $squares), '<=', 1.2e-2, sprintf('int8 has a relative error of %.2g', sqrt($errors / $squares));
+
+# int8 on the way, in a run whose weights stay where they are: what rounding takes away of one unit is added to the next one, so the sum of
+# all that arrived is never off by more than half a step, whatever is lost in between.
+sub follow {
+    my ($name, $element, $between) = @_;
+    my $one = $class->create_run($name, units_per_iteration => 1, target_iterations => 6, seed => 5, learning_rate => 1e-30, upload_element => "'$element'", lease_seconds => 60);
+    $class->psql("SELECT gan_start($one)");
+    my ($follower, @sums) = ($class->worker({ env => { GANN_TEST_PAUSE_MS => $between ? 700 : 0 } }, 'ann', '--run', $name));
+    for my $i (0 .. 5) {
+        $follower = $between->($i, $one, $follower) if $between;
+        $class->poll_until("SELECT state FROM gan_work_unit WHERE run = $one AND iteration = $i", 'done', 60) or return;
+        my @now = unpack 'f<*', substr pack('H*', $class->psql("SELECT encode(data, 'hex') FROM gan_gradient WHERE run = $one AND iteration = $i AND shard = 0")), 24;
+        push @sums, [ map { $now[$_] + (@sums ? $sums[-1][$_] : 0) } 0 .. $#now ];
+        $class->psql("SELECT gan_tick($one)");
+    }
+    is $class->wait_for($follower, 20), 0, "$name: the worker ends with the run";
+    return @sums;
+}
+
+# The largest difference of two sums in half steps of the block that was sent last.
+sub half_steps {
+    my ($exact, $rounded, $before) = @_;
+    my $largest = 0;
+    for (my $block = 0; $block < @$exact; $block += 256) {
+        my $end = $block + 255 < $#$exact ? $block + 255 : $#$exact;
+        my ($step, $error) = (0, 0);
+        for my $i ($block .. $end) {
+            my $sent = abs($rounded->[$i] - ($before ? $before->[$i] : 0)) / 127;
+            $step = $sent if $sent > $step;
+            $error = abs($exact->[$i] - $rounded->[$i]) if abs($exact->[$i] - $rounded->[$i]) > $error;
+        }
+        $largest = 2 * $error / $step if $step && 2 * $error / $step > $largest;
+    }
+    return $largest;
+}
+my @followed = follow('steady', 'float32');
+my @rounded = follow('rounded', 'int8');
+my @worst = map { half_steps($followed[$_], $rounded[$_], $_ ? $rounded[ $_ - 1 ] : undef) } 0 .. 5;
+cmp_ok $worst[0], '>', 0.9, 'int8 rounds';
+cmp_ok $worst[$_], '<=', 1.001, sprintf('the sum after unit %d is off by %.4f half steps', $_, $worst[$_]) for 0 .. 5;
+
+# A lease that is lost in the middle, and a worker that starts anew.
+my @disturbed = follow('disturbed', 'int8', sub {
+    my ($i, $one, $follower) = @_;
+    if ($i == 2) {
+        $class->poll_until("SELECT count(*) > 0 FROM gan_gradient WHERE run = $one AND iteration = $i", 't', 30);
+        $class->psql("UPDATE gan_work_unit SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL WHERE run = $one AND iteration = $i AND state = 'claimed'");
+        $class->poll_until("SELECT attempts FROM gan_work_unit WHERE run = $one AND iteration = $i", '2', 30);
+    } elsif ($i == 4) {
+        $class->signal($follower, 'KILL');
+        $class->wait_for($follower, 10);
+        $class->psql("UPDATE gan_work_unit SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL WHERE run = $one AND state = 'claimed'");
+        $follower = $class->worker('ann', '--run', 'disturbed');
+    }
+    return $follower;
+});
+is_deeply $disturbed[3], $rounded[3], 'a unit that was lost on the way changes nothing of what arrives';
+my @since = map { [ map { $disturbed[4][$_] - $disturbed[3][$_] } 0 .. $#{ $disturbed[4] } ] } 0;
+my @wanted = map { $followed[4][$_] - $followed[3][$_] } 0 .. $#{ $followed[4] };
+cmp_ok half_steps(\@wanted, $since[0]), '<=', 1.001, 'a worker that starts anew begins without a residual';
+
 # A unit that is not finite in the end is never submitted, whatever was uploaded of it.
 $run = $class->create_run('nan', units_per_iteration => 1, target_iterations => 1, lease_seconds => 60);
 my $count = $class->psql("SELECT parameters FROM gan_run WHERE run = $run");

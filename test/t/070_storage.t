@@ -116,6 +116,17 @@ my $file = "SELECT pg_relation_filepath('gan_state_piece_r${undisturbed}_0')";
 my $before = $class->psql($file);
 like $class->psql("SELECT gan_aggregate(1, $undisturbed)"), qr/^step/, 'a step';
 is $class->psql($file), $before, 'writes over the rows of two iterations ago, in the same file';
+$run = $class->psql("SELECT gan_create_run('followed', seed => 7, units_per_iteration => 1, images_per_unit => 4, batch => 4, target_iterations => 5, download_element => 'int8')");
+$class->psql("SELECT gan_start($run)");
+for my $i (0 .. 2) {
+    feed('followed', 1);
+    $class->psql("SELECT gan_aggregate($i, $run)");
+}
+$before = $class->psql("SELECT pg_relation_filepath('gan_state_piece_r${run}_0'), pg_relation_size('gan_state_piece_r${run}_0')");
+feed('followed', 1);
+like $class->psql("SELECT gan_aggregate(3, $run)"), qr/^step/, 'so does one with changes';
+is $class->psql("SELECT pg_relation_filepath('gan_state_piece_r${run}_0'), pg_relation_size('gan_state_piece_r${run}_0')"), $before, 'that are of another size than weights';
+is $class->psql("SELECT count(DISTINCT shard), sum(length(change)) FROM gan_broadcast WHERE run = $run AND iteration = 4"), '25|' . (6441372 + 25 * 28), 'of which there are 6.4 MB';
 $run = full_size('cancel');
 my @late;
 for my $ms (5, 15, 30, 50, 75, 100, 130, 160, 200, 250) {

@@ -157,19 +157,19 @@ static void blobs_of_halfs_are_checked(void **state) {
     int16_t scale = HALF_SCALE_MAX + 1;
     (void)state;
     assert_int_equal(blob_size_of(5, BLOB_FLOAT16), 24 + 10);
-    blob_write_half(blob, values, 5);
+    blob_encode(blob, values, 5, BLOB_FLOAT16);
     assert_memory_equal(blob, header, 16);
-    assert_int_equal(blob_check_half(blob, 34, 5), BLOB_OK);
+    assert_int_equal(blob_check_element(blob, 34, 5, BLOB_FLOAT16), BLOB_OK);
     assert_int_equal(blob_check(blob, 34, 5), BLOB_ELEMENT);
-    assert_int_equal(blob_check_half(blob, 33, 5), BLOB_LENGTH);
-    assert_int_equal(blob_check_half(blob, 34, 4), BLOB_COUNT);
-    blob_read_half(back, blob, 5);
+    assert_int_equal(blob_check_element(blob, 33, 5, BLOB_FLOAT16), BLOB_LENGTH);
+    assert_int_equal(blob_check_element(blob, 34, 4, BLOB_FLOAT16), BLOB_COUNT);
+    blob_decode(back, blob, 5, BLOB_FLOAT16);
     for (int i = 0; i < 5; i++)
         assert_true(fabsf(back[i] - values[i]) <= fabsf(values[i]) * 0x1p-11f);
     memcpy(blob + 20, &scale, 2);
-    assert_int_equal(blob_check_half(blob, 34, 5), BLOB_RESERVED);
+    assert_int_equal(blob_check_element(blob, 34, 5, BLOB_FLOAT16), BLOB_RESERVED);
     blob_write(blob, values, 2);
-    assert_int_equal(blob_check_half(blob, blob_size(2), 2), BLOB_ELEMENT);
+    assert_int_equal(blob_check_element(blob, blob_size(2), 2, BLOB_FLOAT16), BLOB_ELEMENT);
     free(blob);
 }
 
