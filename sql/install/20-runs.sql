@@ -77,11 +77,11 @@ $$;
 -- Says what a unit of a run costs whoever does it. 20 images a second is a laptop's core at 64x64.
 CREATE FUNCTION gan_unit_costs(run int) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT format('a unit of run %s: %s images%s, about %s s at 20 images/s; %s down, %s up', r.run, r.images_per_unit,
-                  CASE WHEN r.local_steps > 0 THEN format(' in %s local steps', r.local_steps)
-                       WHEN r.update_rule = 'alternating' THEN ', for D and for G in turn' ELSE '' END,
-                  ceil(r.images_per_unit / 20.0), pg_size_pretty(r.parameters * 4),
-                  pg_size_pretty(r.parameters * CASE r.upload_element WHEN 'float16' THEN 2 ELSE 4 END / CASE r.update_rule WHEN 'alternating' THEN 2 ELSE 1 END))
+    SELECT format('a unit of run %s: %s images%s, about %s s at 20 images/s; %s down, %s up%s', r.run, r.images_per_unit,
+                  CASE WHEN r.local_steps > 0 THEN format(' in %s local steps', r.local_steps) ELSE '' END, ceil(r.images_per_unit / 20.0),
+                  pg_size_pretty(r.parameters * CASE r.download_element WHEN 'int8' THEN 1 WHEN 'float16' THEN 2 ELSE 4 END),
+                  pg_size_pretty(r.parameters * CASE r.upload_element WHEN 'int8' THEN 1 WHEN 'float16' THEN 2 ELSE 4 END),
+                  CASE r.update_rule WHEN 'alternating' THEN ' for both networks, of which a unit uploads one' ELSE '' END)
     FROM gan_run r WHERE r.run = $1
 $$;
 

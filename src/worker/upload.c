@@ -28,12 +28,13 @@ struct upload {
     const dcgan_model *model;
     blob_element element; /* of what is computed; statistics are always float32 */
     float *residual;      /* [parameter_count] with int8: of the last unit that was accepted */
-    float *sum;           /* [SHARD_COUNT] with int8 */
+    float *sum, *decoded; /* [SHARD_COUNT] with int8 */
     server *server;
     const server_claim *claim;
     const compute *compute;
     const dcgan_unit_result *result; /* NULL until it is whole */
-    size_t first, end; /* shards first … end - 1 hold something of the unit's networks: the others stay here */
+    size_t low, high;                /* the numbers of the unit's networks: low … high - 1 */
+    size_t first, end;               /* the shards that hold something of them: the others stay here */
     size_t shards, under_way;
     part *parts; /* [shards + 1] */
     unsigned char *blob;
@@ -55,8 +56,9 @@ upload *upload_new(const dcgan_model *model, blob_element element) {
     if (element == BLOB_INT8) {
         u->residual = calloc(model->parameter_count, sizeof *u->residual);
         u->sum = malloc(SHARD_COUNT * sizeof *u->sum);
+        u->decoded = malloc(SHARD_COUNT * sizeof *u->decoded);
     }
-    if (u->parts && u->blob && (element != BLOB_INT8 || (u->residual && u->sum)))
+    if (u->parts && u->blob && (element != BLOB_INT8 || (u->residual && u->sum && u->decoded)))
         return u;
     upload_free(u);
     return NULL;
@@ -69,15 +71,17 @@ void upload_free(upload *u) {
     free(u->blob);
     free(u->residual);
     free(u->sum);
+    free(u->decoded);
     free(u);
 }
 
 void upload_begin(upload *u, server *s, const server_claim *claim, dcgan_networks networks, const compute *c) {
-    size_t first, count;
+    size_t count;
 
-    dcgan_networks_range(u->model, networks, &first, &count);
-    u->first = first / SHARD_COUNT;
-    u->end = (first + count - 1) / SHARD_COUNT + 1;
+    dcgan_networks_range(u->model, networks, &u->low, &count);
+    u->high = u->low + count;
+    u->first = u->low / SHARD_COUNT;
+    u->end = (u->high - 1) / SHARD_COUNT + 1;
     u->server = s;
     u->claim = claim;
     u->compute = c;
@@ -113,13 +117,14 @@ static bool is_final(const upload *u, size_t index) {
     return u->result != NULL || (index < u->shards && compute_shard_final(u->compute, index));
 }
 
-/* Encodes a shard of the result and what was left of the last one; returns false if it is not finite. */
+/* Encodes a shard of the result and what was left of the last one; returns false if it is not finite. What was
+ * left of a network that this unit has nothing of waits for one that has. */
 static bool encode_sum(upload *u, size_t index, size_t count) {
     const float *values = compute_gradient(u->compute) + index * SHARD_COUNT,
                 *left = u->residual + index * SHARD_COUNT;
 
-    for (size_t i = 0; i < count; i++)
-        u->sum[i] = values[i] + left[i];
+    for (size_t i = 0, at = index * SHARD_COUNT; i < count; i++, at++)
+        u->sum[i] = at >= u->low && at < u->high ? values[i] + left[i] : 0;
     return blob_encode(u->blob, u->sum, count, BLOB_INT8);
 }
 
@@ -182,15 +187,16 @@ bool upload_stale(const upload *u) {
 }
 
 void upload_accepted(upload *u) {
-    for (size_t k = 0; u->residual && k < u->shards; k++) {
+    for (size_t k = u->first; u->residual && k < u->end; k++) {
         size_t count = shard_length(u->model->parameter_count, k);
         float *residual = u->residual + k * SHARD_COUNT;
 
         if (!encode_sum(u, k, count))
             continue; /* no such unit is accepted */
-        blob_decode(residual, u->blob, count, BLOB_INT8);
-        for (size_t i = 0; i < count; i++)
-            residual[i] = u->sum[i] - residual[i];
+        blob_decode(u->decoded, u->blob, count, BLOB_INT8);
+        for (size_t i = 0, at = k * SHARD_COUNT; i < count; i++, at++)
+            if (at >= u->low && at < u->high)
+                residual[i] = u->sum[i] - u->decoded[i];
     }
 }
 
