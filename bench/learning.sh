@@ -127,7 +127,7 @@ train() {
 report() {
 	local mode=$1 folder=$work/$1 point seen exchanges bytes seconds swd
 	for ((point = 1; point <= points; point++)); do
-		read -r seen exchanges bytes seconds < <(tr '\n' ' ' <"$folder/$point.txt")
+		read -r seen exchanges bytes seconds < <(paste -sd' ' "$folder/$point.txt")
 		swd=$(OMP_NUM_THREADS=1 /usr/bin/python3 "$yardstick" "$folder/$point.png" "$work/held_out.zip" | sed -n 's/.* mean //p')
 		printf 'learning: %s %s images, %s exchanges, %s MB on the wire, %s s, swd %s\n' "$mode" "$seen" "$exchanges" \
 			"$(awk "BEGIN { printf \"%.0f\", $bytes / 1e6 }")" "$(awk "BEGIN { printf \"%.0f\", $seconds }")" "$swd"
