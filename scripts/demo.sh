@@ -19,12 +19,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 data=/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 minutes=3
 keep=
-network="channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32, images_per_unit => 64, batch => 64"
+network="channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32, local_steps => 10, batch => 32"
 while [ $# -gt 0 ]; do
 	case $1 in
 	--data)
 		data=$(realpath "${2:?--data needs a path}")
-		network="images_per_unit => 64, batch => 64"
+		network="local_steps => 10, batch => 32"
 		shift
 		;;
 	--minutes)
