@@ -15,6 +15,14 @@ is join(' ', sort keys %described), join(' ', sort @figures), 'bench/README.md d
 
 is system('bench/run.sh no_such_figure 2>/dev/null') >> 8, 2, 'a figure that is not there is refused';
 
+# The ways of learning: those that docs/learning.md speaks of are there.
+my %modes = map { $_ => 1 } split /\n/, `bench/learning.sh --list`;
+is $?, 0, 'bench/learning.sh --list';
+my @compared = slurp('docs/learning.md') =~ /^\| `([a-z0-9-]+)` \|/mg;
+cmp_ok scalar @compared, '>', 0, 'docs/learning.md compares them';
+is join(' ', grep { !$modes{$_} } @compared), '', 'and no others';
+is system('bench/learning.sh no-such-mode 2>/dev/null') >> 8, 2, 'a mode that is not there is refused';
+
 # One that needs no server, and one that does.
 my %lines = map { /^bench: (\S+) / ? ($1 => $_) : () } split /\n/, `bench/run.sh --quick worker_images_per_second_1t claims_per_second 2>&1`;
 is $?, 0, 'two cheap figures';
