@@ -1,5 +1,6 @@
 /*
- * vectorised.h - lets the compiler write a loop once for every width of vector and choose when the program starts
+ * vectorised.h - lets the compiler write a loop once for every width of vector and choose when the program
+ * starts
  *
  * Not under the sanitizers, whose runtime is not there yet when the choice is made.
  */
