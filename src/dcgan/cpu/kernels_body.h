@@ -67,12 +67,12 @@ ALWAYS_INLINE void multiply_panel(real *c, size_t c_step, const real *a, size_t 
     case n:                                                                                                    \
         multiply_rows(n, c, c_step, a, a_row, a_column, b, b_step, depth);                                     \
         break;
-            CASE(1)
-            CASE(2)
-            CASE(3) CASE(4) CASE(5) CASE(6)
+            /* clang-format off */
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if TILE_ROWS > 6
-                CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 #endif
+            /* clang-format on */
 #undef CASE
         }
         c += count * c_step;
