@@ -3,26 +3,15 @@
  */
 #include "half.h"
 
+#include "bits.h"
+
 #include <math.h>
-#include <string.h>
 
 #ifdef __x86_64__
 #include <cpuid.h>
 #include <immintrin.h>
 #include <stdatomic.h>
 #endif
-
-static uint32_t bits_of(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float float_of(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
 
 /* Computes 2^exponent for -126 … 127. */
 static float power_of_two(int exponent) {

@@ -6,6 +6,8 @@
  */
 #include "int8.h"
 
+#include "bits.h"
+
 #include <float.h>
 #include <stdint.h>
 #include <string.h>
@@ -19,18 +21,6 @@
 
 #define SCALE_TAIL 0x7Fu     /* the bits of a float that are 0 in a scale */
 #define SMALLEST 0x00800000u /* the bits of 2^-126, the smallest scale but 0 */
-
-static uint32_t bits_of(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float float_of(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
 
 /* Returns the bits of the largest scale: 127 times it is still finite. */
 static uint32_t largest_scale(void) {
