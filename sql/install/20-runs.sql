@@ -171,28 +171,6 @@ BEGIN
 END
 $$;
 
--- Opens the units of the run's current iteration that are not there yet. Every position is given out once.
-CREATE FUNCTION gan_open_units(run int) RETURNS int
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    r gan_run;
-    missing int;
-BEGIN
-    SELECT * INTO STRICT r FROM gan_run WHERE gan_run.run = run FOR NO KEY UPDATE;
-    SELECT r.units_per_iteration - count(*) INTO missing FROM gan_work_unit u
-        WHERE u.run = run AND u.iteration = r.iteration
-        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
-    IF missing > 0 THEN
-        INSERT INTO gan_work_unit (run, iteration, first_position, images)
-            SELECT run, r.iteration, r.next_position + k::bigint * r.images_per_unit, r.images_per_unit
-            FROM generate_series(0, missing - 1) AS k;
-        UPDATE gan_run SET next_position = next_position + missing::bigint * images_per_unit WHERE gan_run.run = run;
-    END IF;
-    RETURN greatest(missing, 0);
-END
-$$;
-
 -- Names the channel on which a run's workers are woken.
 CREATE FUNCTION gan_channel(run int) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$ SELECT 'gan_run_' || $1 $$;
