@@ -2,6 +2,14 @@
 -- Tables
 -- ---------------------------------------------------------------------------------------------------------------------
 
+-- The middle of some numbers, and the median of their distances from it (MAD): what one outlier moves by no more than a place. NULL of none.
+CREATE FUNCTION gan_median(samples float8[]) RETURNS float8
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+    $$ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s) FROM unnest($1) AS s $$;
+CREATE FUNCTION gan_median_deviation(samples float8[]) RETURNS float8
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, @extschema@, pg_temp AS
+    $$ SELECT gan_median(array_agg(abs(s - gan_median($1)))) FROM unnest($1) AS s $$;
+
 CREATE TABLE gan_run (
     run                    int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     name                   text NOT NULL UNIQUE CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
@@ -34,6 +42,7 @@ CREATE TABLE gan_run (
     images_per_unit        int NOT NULL CHECK (images_per_unit BETWEEN 1 AND 65536),
     units_per_iteration    int NOT NULL CHECK (units_per_iteration BETWEEN 1 AND 4096),
     quorum                 int NOT NULL CHECK (quorum BETWEEN 1 AND units_per_iteration),
+    unit_sizing            text NOT NULL DEFAULT 'equal' CHECK (unit_sizing IN ('equal', 'measured')), -- measured: minibatches by what each worker was seen to do
     batch                  int NOT NULL CHECK (batch BETWEEN 1 AND 4096),
     lease_seconds          float8 NOT NULL CHECK (lease_seconds BETWEEN 1 AND 86400),
     upload_element         text NOT NULL DEFAULT 'float32' CHECK (upload_element IN ('float32', 'float16', 'int8')), -- of results on their way in
@@ -49,6 +58,7 @@ CREATE TABLE gan_run (
     iteration_started_at   timestamptz,
     CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE WHEN local_steps > 0 THEN 0 ELSE 3 END),
     CHECK (local_steps = 0 OR (images_per_unit = local_steps * batch AND update_rule = 'simultaneous')),
+    CHECK (local_steps > 0 OR unit_sizing = 'equal'),
     CHECK ((dataset_images IS NULL) = (dataset_digest IS NULL)),
     CHECK ((state = 'finished') = (iteration = target_iterations) OR state = 'stopped'),
     CHECK (state <> 'running' OR iteration_started_at IS NOT NULL)
@@ -65,6 +75,10 @@ CREATE TABLE gan_worker (
     version    text NOT NULL CHECK (version ~ '^[[:alnum:].+-]{0,32}$'),
     units      bigint NOT NULL DEFAULT 0 CHECK (units >= 0),
     images     bigint NOT NULL DEFAULT 0 CHECK (images >= units),
+    paces      float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8), -- seconds an image from claim to submission, by the server's clock; the latest first
+    pace       float8 GENERATED ALWAYS AS (gan_median(paces)) STORED,
+    pace_mad   float8 GENERATED ALWAYS AS (gan_median_deviation(paces)) STORED,
+    lapses     int NOT NULL DEFAULT 0 CHECK (lapses BETWEEN 0 AND 20), -- leases that ended since its last unit: each doubles the next one
     joined_at  timestamptz NOT NULL DEFAULT statement_timestamp(),
     last_seen  timestamptz NOT NULL DEFAULT statement_timestamp(),
     UNIQUE (run, login, name)
@@ -76,13 +90,18 @@ CREATE TABLE gan_work_unit (
     iteration      int NOT NULL CHECK (iteration >= 0),
     first_position bigint NOT NULL CHECK (first_position >= 0),
     images         int NOT NULL CHECK (images BETWEEN 1 AND 65536),
-    state          text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'claimed', 'done')),
+    -- beaten: another unit of the same positions was handed in first; aside: it failed too often
+    state          text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside')),
     attempts       int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     replaces       bigint,                  -- the unit this one was opened for, because that one stayed locked
+    backs_up       bigint,                  -- the unit this one is a copy of, because its holder is late: the first of the two counts
+    meant_for      int,                     -- the worker whose speed gave it its size; anybody may do it
+    failed_by      name[],                  -- logins at which it failed
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
     opened_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     claimed_at     timestamptz,
+    lease_seconds  float8,                  -- what a renewal extends the lease by
     lease_until    timestamptz,
     submitted_at   timestamptz,
     batch          int CHECK (batch BETWEEN 1 AND 4096), -- the minibatch the worker used: with it the unit can be recomputed
@@ -90,19 +109,37 @@ CREATE TABLE gan_work_unit (
     loss_g         float8 CHECK (loss_g >= 0 AND loss_g < 'Infinity'),
     accuracy_real  float8 CHECK (accuracy_real BETWEEN 0 AND 1),
     accuracy_fake  float8 CHECK (accuracy_fake BETWEEN 0 AND 1),
-    CHECK ((state IN ('claimed', 'done')) = (worker IS NOT NULL)),
-    CHECK ((state IN ('claimed', 'done')) = (token IS NOT NULL)),
-    CHECK ((state IN ('claimed', 'done')) = (claimed_at IS NOT NULL)),
+    CHECK ((state IN ('claimed', 'done', 'beaten')) = (worker IS NOT NULL)),
+    CHECK ((state IN ('claimed', 'done', 'beaten')) = (token IS NOT NULL)),
+    CHECK ((state IN ('claimed', 'done', 'beaten')) = (claimed_at IS NOT NULL)),
     CHECK ((state = 'claimed') = (lease_until IS NOT NULL)),
     CHECK ((state = 'done') = (submitted_at IS NOT NULL)),
     CHECK ((state = 'done') = (num_nulls(batch, loss_d, loss_g, accuracy_real, accuracy_fake) = 0)),
-    CHECK (state = 'pending' OR attempts > 0)
+    CHECK (state IN ('pending', 'aside') OR attempts > 0)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX gan_work_unit_iteration ON gan_work_unit (run, iteration);
 CREATE INDEX gan_work_unit_pending ON gan_work_unit (run, iteration, first_position) INCLUDE (unit) WHERE state = 'pending';
 CREATE UNIQUE INDEX gan_work_unit_replaces ON gan_work_unit (replaces) WHERE replaces IS NOT NULL;
+CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_position) WHERE state = 'pending' AND meant_for IS NOT NULL;
+CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE backs_up IS NOT NULL; -- one copy at a time
+CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done'; -- exactly once, whatever anybody does
 CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed'; -- a worker holds one unit at a time
+
+-- A row for each login at which the work on some positions failed. (A crash of the server is nobody's failure, nor is a release.)
+CREATE TABLE gan_failure (
+    run            int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
+    first_position bigint NOT NULL CHECK (first_position >= 0),
+    login          name NOT NULL,
+    times          int NOT NULL DEFAULT 1 CHECK (times > 0),
+    why            text NOT NULL CHECK (why IN ('lease_over', 'too_large', 'bad_value')), -- the last time
+    unit           bigint NOT NULL,          -- of the last time, as what follows
+    attempt        int NOT NULL,             -- counted once, however often it is refused
+    iteration      int NOT NULL,
+    worker         int REFERENCES gan_worker ON DELETE SET NULL,
+    failed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run, first_position, login)
+);
 
 CREATE TABLE gan_history (
     run             int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
@@ -162,6 +199,7 @@ ALTER TABLE gan_gradient_piece ALTER data SET STORAGE PLAIN;
 SELECT pg_catalog.pg_extension_config_dump('gan_run', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_worker', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_work_unit', '');
+SELECT pg_catalog.pg_extension_config_dump('gan_failure', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_history', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_state_piece', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_gradient_piece', '');
@@ -172,6 +210,7 @@ SELECT pg_catalog.pg_extension_config_dump('gan_work_unit_unit_seq', '');
 COMMENT ON TABLE gan_run IS 'Trainings: configuration and where each is';
 COMMENT ON TABLE gan_worker IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
 COMMENT ON TABLE gan_work_unit IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
+COMMENT ON TABLE gan_failure IS 'At which logins the work on some positions failed, how often, and why the last time';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
 COMMENT ON TABLE gan_state_piece IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the current and the previous iteration, in pieces of a page';
 COMMENT ON TABLE gan_gradient_piece IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; unlogged';

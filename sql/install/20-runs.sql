@@ -74,11 +74,17 @@ BEGIN
 END
 $$;
 
+-- The fewest and the most minibatches of a unit whose size is measured: a quarter and four times the run's local steps.
+CREATE FUNCTION gan_unit_bounds(local_steps int, batch int, OUT low int, OUT high int)
+    LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS
+    $$ SELECT greatest(1, $1 / 4), least(4 * $1, 65536 / $2) $$;
+
 -- Says what a unit of a run costs whoever does it. 20 images a second is a laptop's core at 64x64.
 CREATE FUNCTION gan_unit_costs(run int) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT format('a unit of run %s: %s images%s, about %s s at 20 images/s; %s down, %s up%s', r.run, r.images_per_unit,
-                  CASE WHEN r.local_steps > 0 THEN format(' in %s local steps', r.local_steps) ELSE '' END, ceil(r.images_per_unit / 20.0),
+                  CASE WHEN r.local_steps > 0 THEN format(' in %s local steps', r.local_steps) ELSE '' END
+                  || CASE r.unit_sizing WHEN 'measured' THEN (SELECT format(' on average (%s to %s, by what each worker was seen to do)', b.low, b.high) FROM gan_unit_bounds(r.local_steps, r.batch) AS b) ELSE '' END, ceil(r.images_per_unit / 20.0),
                   pg_size_pretty(r.parameters * CASE r.download_element WHEN 'int8' THEN 1 WHEN 'float16' THEN 2 ELSE 4 END),
                   pg_size_pretty(r.parameters * CASE r.upload_element WHEN 'int8' THEN 1 WHEN 'float16' THEN 2 ELSE 4 END),
                   CASE r.update_rule WHEN 'alternating' THEN ' for both networks, of which a unit uploads one' ELSE '' END)
@@ -97,7 +103,7 @@ CREATE FUNCTION gan_create_run(
     download_element text DEFAULT 'float32',
     local_steps int DEFAULT 0, outer_optimizer text DEFAULT NULL, outer_learning_rate float8 DEFAULT NULL, outer_momentum float8 DEFAULT NULL,
     generator_learning_rate float8 DEFAULT NULL, discriminator_learning_rate float8 DEFAULT NULL,
-    learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous') RETURNS int
+    learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous', unit_sizing text DEFAULT 'equal') RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -145,6 +151,8 @@ BEGIN
     PERFORM gan_require((dataset_images IS NULL) = (dataset_digest IS NULL), 'dataset_images', dataset_images::text, 'given together with dataset_digest', '60000');
     PERFORM gan_require(upload_element IN ('float32', 'float16', 'int8'), 'upload_element', quote_nullable(left(upload_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
     PERFORM gan_require(download_element IN ('float32', 'float16', 'int8'), 'download_element', quote_nullable(left(download_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
+    PERFORM gan_require(unit_sizing IN ('equal', 'measured'), 'unit_sizing', quote_nullable(left(unit_sizing, 64)), '''equal'' or ''measured''', '''measured''');
+    PERFORM gan_require(local_steps > 0 OR unit_sizing = 'equal', 'local_steps', local_steps::text, 'above 0 if units are to have different sizes', '10');
     PERFORM gan_require(num_nulls(channels, image_size, latent, generator_features, discriminator_features) = 0, 'the network', NULL, 'given in full', '64');
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
         RAISE EXCEPTION 'there is a run named "%" already', name
@@ -156,13 +164,14 @@ BEGIN
                               beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
                               quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element, download_element,
                               local_steps, update_rule, generator_learning_rate, discriminator_learning_rate, learning_rate_schedule, warmup_iterations,
-                              outer_optimizer, outer_learning_rate, outer_momentum)
+                              outer_optimizer, outer_learning_rate, outer_momentum, unit_sizing)
     VALUES (name, the_seed, channels, image_size, latent, generator_features, discriminator_features, size.parameters, size.shards,
             beta1, beta2, epsilon, norm_momentum, gradient_limit, images, units_per_iteration,
             the_quorum, least(batch, images), lease, target_iterations, dataset_images, dataset_digest, upload_element, download_element,
             local_steps, update_rule, g_rate, d_rate, learning_rate_schedule, warmup_iterations, outer_name,
             CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_learning_rate, CASE outer_name WHEN 'average' THEN 1 WHEN 'nesterov' THEN 0.7 ELSE 0.001 END) END,
-            CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_momentum, CASE outer_name WHEN 'average' THEN 0 ELSE 0.9 END) END)
+            CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_momentum, CASE outer_name WHEN 'average' THEN 0 ELSE 0.9 END) END,
+            unit_sizing)
     RETURNING r.run INTO new_run;
     PERFORM gan_create_partitions(new_run);
     PERFORM gan_initialise(new_run);

@@ -1,26 +1,184 @@
 -- ---------------------------------------------------------------------------------------------------------------------
--- Units: opened, put back, replaced
+-- Units: opened, put back, copied, set aside
 -- ---------------------------------------------------------------------------------------------------------------------
 
--- Opens the units of the run's current iteration that are not there yet. Every position is given out once.
+-- What is expected of a worker: its time for so many images, median + 4 MAD, with half as much again. It is late after that.
+CREATE FUNCTION gan_late_seconds(images int, pace float8, pace_mad float8) RETURNS float8
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1.5 * images * (pace + 4 * pace_mad);
+
+-- The lease on a unit, in seconds: the same, between 5 s and the run's, doubled for each of the worker's leases that ended since its
+-- last unit, so that a laptop that is slower than yesterday comes to an end. Of a worker that was never seen to do anything: the run's.
+CREATE FUNCTION gan_lease_seconds(images int, pace float8, pace_mad float8, lapses int, longest float8) RETURNS float8
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN least(longest, greatest(5, coalesce(gan_late_seconds(images, pace, pace_mad), longest)) * (1 << least(lapses, 20)));
+
+-- How long a unit may be held in all, however often its lease is renewed.
+CREATE FUNCTION gan_hold_seconds(lease_seconds float8, longest float8) RETURNS float8
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN greatest(longest, 10 * lease_seconds);
+
+-- When a lease ends that begins now, or is renewed now.
+CREATE FUNCTION gan_lease_end(claimed_at timestamptz, lease_seconds float8, longest float8) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN least(statement_timestamp() + make_interval(secs => lease_seconds), claimed_at + make_interval(secs => gan_hold_seconds(lease_seconds, longest)));
+
+-- The workers that are about: those that asked within 10 s (waiting ones ask every second or two), or hold a unit.
+CREATE FUNCTION gan_workers_about(run int) RETURNS SETOF gan_worker
+    LANGUAGE sql STABLE STRICT
+BEGIN ATOMIC
+    SELECT w.* FROM gan_worker w WHERE w.run = $1 AND (w.last_seen > clock_timestamp() - interval '10 s'
+        OR EXISTS (SELECT FROM gan_work_unit u WHERE u.worker = w.worker AND u.state = 'claimed' AND u.lease_until > clock_timestamp()));
+END;
+
+-- Deals units to workers of these speeds, and divides a total by weights into whole numbers between two bounds (src/extension/shares.c).
+CREATE FUNCTION gan_deal(speeds float8[], units int) RETURNS int[]
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION gan_divide(weights float8[], total bigint, low int, high int) RETURNS int[]
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+-- Cuts so many minibatches (or as near to that as the bounds let it) into units for the workers that are about. One that was never seen
+-- to do anything counts as a middling one.
+CREATE FUNCTION gan_size_units(r gan_run, units int, minibatches bigint) RETURNS TABLE (place bigint, meant_for int, steps int)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    bounds record;
+    workers int[];
+    speeds float8[];
+    meant int[];
+    weights float8[];
+BEGIN
+    SELECT * INTO bounds FROM gan_unit_bounds(r.local_steps, r.batch);
+    WITH about AS MATERIALIZED (SELECT w.worker, w.pace FROM gan_workers_about(r.run) AS w)
+    SELECT array_agg(a.worker ORDER BY a.worker),
+           array_agg(1 / coalesce(a.pace, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY pace) FROM about), 1) ORDER BY a.worker)
+        INTO workers, speeds FROM about a;
+    SELECT array_agg(d.worker ORDER BY d.n, k), array_agg(d.speed / d.dealt ORDER BY d.n, k) INTO meant, weights
+        FROM unnest(workers, speeds, gan_deal(speeds, units)) WITH ORDINALITY AS d (worker, speed, dealt, n)
+        CROSS JOIN LATERAL generate_series(1, d.dealt) AS k;
+    IF meant IS NULL THEN -- nobody is there yet
+        meant := array_fill(NULL::int, ARRAY[units]);
+        weights := array_fill(1::float8, ARRAY[units]);
+    END IF;
+    RETURN QUERY SELECT s.place, s.meant_for, s.steps
+        FROM unnest(meant, gan_divide(weights, greatest(units::bigint * bounds.low, least(units::bigint * bounds.high, minibatches)), bounds.low, bounds.high))
+            WITH ORDINALITY AS s (meant_for, steps, place);
+END
+$$;
+
+-- Opens the units of the run's current iteration that are not there yet. Every position is given out once. What was set aside is not
+-- made up for, unless nothing else is left: an iteration has to average something.
 CREATE FUNCTION gan_open_units(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     r gan_run;
+    there record;
     missing int;
+    opened bigint;
 BEGIN
     SELECT * INTO STRICT r FROM gan_run WHERE gan_run.run = run FOR NO KEY UPDATE;
-    SELECT r.units_per_iteration - count(*) INTO missing FROM gan_work_unit u
-        WHERE u.run = run AND u.iteration = r.iteration
-        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
-    IF missing > 0 THEN
+    SELECT count(*) AS units, coalesce(sum(s.images), 0) AS images, coalesce(bool_or(s.live), true) AS live INTO there
+        FROM (SELECT min(u.images) AS images, bool_or(u.state <> 'aside') AS live FROM gan_work_unit u
+              WHERE u.run = run AND u.iteration = r.iteration GROUP BY u.first_position) AS s;
+    missing := r.units_per_iteration - CASE WHEN there.live THEN there.units ELSE 0 END;
+    IF missing <= 0 THEN
+        RETURN 0;
+    END IF;
+    IF r.unit_sizing = 'measured' THEN
+        WITH new AS (
+            INSERT INTO gan_work_unit (run, iteration, first_position, images, meant_for)
+                SELECT run, r.iteration, r.next_position + r.batch * (sum(s.steps) OVER (ORDER BY s.place) - s.steps), r.batch * s.steps, s.meant_for
+                FROM gan_size_units(r, missing, r.units_per_iteration::bigint * r.local_steps - CASE WHEN there.live THEN there.images / r.batch ELSE 0 END) AS s
+                RETURNING images)
+        SELECT sum(new.images) INTO opened FROM new;
+    ELSE
         INSERT INTO gan_work_unit (run, iteration, first_position, images)
             SELECT run, r.iteration, r.next_position + k::bigint * r.images_per_unit, r.images_per_unit
             FROM generate_series(0, missing - 1) AS k;
-        UPDATE gan_run SET next_position = next_position + missing::bigint * images_per_unit WHERE gan_run.run = run;
+        opened := missing::bigint * r.images_per_unit;
     END IF;
-    RETURN greatest(missing, 0);
+    UPDATE gan_run SET next_position = next_position + opened WHERE gan_run.run = run;
+    RETURN missing;
+END
+$$;
+
+-- Notes what a worker needed for an image, or has needed so far. Whoever has its row locked is not waited for: it is one sample of many.
+CREATE FUNCTION gan_note_pace(worker int, seconds float8) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    UPDATE gan_worker SET paces = (greatest($2, 1e-6) || paces)[1:8]
+        WHERE worker IN (SELECT w.worker FROM gan_worker w WHERE w.worker = $1 FOR NO KEY UPDATE SKIP LOCKED)
+$$;
+
+-- Notes that a claimed unit came second: another one of the same positions is done. What it has taken so far is known all the same, or
+-- a worker that became slow would never be seen to be. The caller has the unit locked.
+CREATE FUNCTION gan_note_beaten(unit bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    u gan_work_unit;
+BEGIN
+    UPDATE gan_work_unit w SET state = 'beaten', lease_until = NULL WHERE w.unit = $1 RETURNING * INTO u;
+    PERFORM gan_note_pace(u.worker, extract(epoch FROM clock_timestamp() - u.claimed_at) / u.images);
+END
+$$;
+
+-- Notes that the work on a unit failed at who holds it; once for each attempt. The caller has the unit locked.
+CREATE FUNCTION gan_note_failure(u gan_work_unit, why text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    whose name;
+BEGIN
+    SELECT w.login INTO STRICT whose FROM gan_worker w WHERE w.worker = u.worker;
+    INSERT INTO gan_failure AS f (run, first_position, login, unit, iteration, worker, attempt, why)
+        VALUES (u.run, u.first_position, whose, u.unit, u.iteration, u.worker, u.attempts, $2)
+        ON CONFLICT (run, first_position, login) DO UPDATE
+            SET times = f.times + 1, unit = excluded.unit, iteration = excluded.iteration, worker = excluded.worker, attempt = excluded.attempt,
+                why = excluded.why, failed_at = excluded.failed_at
+            WHERE (f.unit, f.attempt) <> (excluded.unit, excluded.attempt);
+    UPDATE gan_work_unit w SET failed_by = array_append(w.failed_by, whose) WHERE w.unit = u.unit AND whose <> ALL (coalesce(w.failed_by, '{}'));
+END
+$$;
+
+-- Takes a claimed unit from its holder; why: what failed, if anything did. If somebody else holds a unit of the same positions, that one
+-- takes its place. The caller has the unit locked.
+CREATE FUNCTION gan_put_back(u gan_work_unit, why text DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    copy bigint;
+BEGIN
+    IF why IS NOT NULL THEN
+        PERFORM gan_note_failure(u, why);
+    END IF;
+    IF u.backs_up IS NULL THEN
+        -- Both are locked when one is deleted, so that not both can be.
+        SELECT c.unit INTO copy FROM gan_work_unit c WHERE c.backs_up = u.unit AND c.state IN ('claimed', 'done') FOR UPDATE SKIP LOCKED;
+        UPDATE gan_work_unit c SET backs_up = NULL WHERE c.unit = copy;
+    END IF;
+    IF u.backs_up IS NOT NULL OR copy IS NOT NULL THEN
+        DELETE FROM gan_work_unit w WHERE w.unit = u.unit;
+    ELSE
+        -- Opened now: whoever claims it next has it locked for a moment, which isn't hoarding.
+        UPDATE gan_work_unit w SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL, lease_until = NULL,
+                opened_at = clock_timestamp()
+            WHERE w.unit = u.unit;
+    END IF;
+END
+$$;
+
+-- Takes a unit back whose lease ended. If the server was down meanwhile, that is no fault of the worker's.
+CREATE FUNCTION gan_put_back_late(u gan_work_unit) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF u.claimed_at < pg_postmaster_start_time() THEN
+        PERFORM gan_put_back(u);
+        RETURN;
+    END IF;
+    UPDATE gan_worker SET lapses = least(lapses + 1, 20)
+        WHERE worker IN (SELECT w.worker FROM gan_worker w WHERE w.worker = u.worker FOR NO KEY UPDATE SKIP LOCKED);
+    PERFORM gan_put_back(u, 'lease_over');
 END
 $$;
 
@@ -29,16 +187,14 @@ CREATE FUNCTION gan_expire_leases(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    expired int;
-    right_now timestamptz := clock_timestamp(); -- a statement of the coordinator's lasts a minute
+    u gan_work_unit;
+    expired int := 0;
 BEGIN
-    WITH over AS MATERIALIZED (
-        SELECT u.unit FROM gan_work_unit u WHERE u.run = $1 AND u.state = 'claimed' AND u.lease_until <= right_now
-        ORDER BY u.unit FOR UPDATE SKIP LOCKED)
-    -- Opened now: whoever claims it next has it locked for a moment, which isn't hoarding.
-    UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL, opened_at = right_now
-        FROM over WHERE u.unit = over.unit;
-    GET DIAGNOSTICS expired = ROW_COUNT;
+    FOR u IN SELECT * FROM gan_work_unit w WHERE w.run = $1 AND w.state = 'claimed' AND w.lease_until <= clock_timestamp() -- a statement of the coordinator's lasts a minute
+        ORDER BY w.unit FOR UPDATE SKIP LOCKED LOOP
+        PERFORM gan_put_back_late(u);
+        expired := expired + 1;
+    END LOOP;
     IF expired > 0 THEN
         PERFORM gan_wake($1);
     END IF;
@@ -60,13 +216,14 @@ BEGIN
         WHERE later.run = $1 AND later.replaces IS NOT NULL FOR UPDATE OF u SKIP LOCKED);
     WITH overdue AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
-        WHERE u.run = $1 AND u.state <> 'done'
+        WHERE u.run = $1 AND u.state IN ('pending', 'claimed')
             AND greatest(u.opened_at, u.lease_until, r.iteration_started_at) + make_interval(secs => r.lease_seconds) < right_now
-            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)),
+            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
+            AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = u.first_position AND o.state = 'done')),
     free AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u WHERE u.unit IN (SELECT unit FROM overdue) FOR UPDATE SKIP LOCKED)
-    INSERT INTO gan_work_unit (run, iteration, first_position, images, replaces)
-        SELECT u.run, u.iteration, u.first_position, u.images, u.unit FROM gan_work_unit u
+    INSERT INTO gan_work_unit (run, iteration, first_position, images, meant_for, failed_by, replaces)
+        SELECT u.run, u.iteration, u.first_position, u.images, u.meant_for, u.failed_by, u.unit FROM gan_work_unit u
         WHERE u.unit IN (SELECT unit FROM overdue EXCEPT SELECT unit FROM free);
     GET DIAGNOSTICS replaced = ROW_COUNT;
     IF replaced > 0 THEN
@@ -75,3 +232,105 @@ BEGIN
     RETURN replaced;
 END
 $$;
+
+-- Sets aside the units that failed at 3 logins, or 10 times in all (which one login can only bring about while no other is about: until
+-- then it doesn't get the unit again). The iteration ends without them.
+CREATE FUNCTION gan_put_aside(run int) RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    u gan_work_unit;
+    put int := 0;
+    told text;
+BEGIN
+    FOR u IN SELECT w.* FROM gan_work_unit w JOIN gan_run r ON r.run = w.run AND r.iteration = w.iteration
+        WHERE w.run = $1 AND w.state = 'pending' AND w.first_position IN (
+            SELECT f.first_position FROM gan_failure f WHERE f.run = $1 GROUP BY f.first_position HAVING count(*) >= 3 OR sum(f.times) >= 10)
+        ORDER BY w.unit FOR UPDATE OF w SKIP LOCKED LOOP
+        UPDATE gan_work_unit w SET state = 'aside' WHERE w.unit = u.unit;
+        put := put + 1;
+        SELECT string_agg(format('%s: %s (%s)', f.login, f.why, f.times), ', ' ORDER BY f.login) INTO told
+            FROM gan_failure f WHERE f.run = $1 AND f.first_position = u.first_position;
+        RAISE WARNING 'unit % of run % is set aside, it failed too often: %', u.unit, u.run, told
+            USING DETAIL = format('The run goes on without its images, positions %s to %s.', u.first_position, u.first_position + u.images - 1),
+                  HINT = format('Look at gan_set_aside; SELECT gan_retry_unit(%s) has it tried again.', u.unit);
+    END LOOP;
+    IF put > 0 THEN
+        PERFORM gan_open_units($1); -- opens some if nothing is left
+        PERFORM gan_wake($1);
+    END IF;
+    RETURN put;
+END
+$$;
+
+-- Gives a unit that was set aside out again, in the current iteration.
+CREATE FUNCTION gan_retry_unit(unit bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    u gan_work_unit;
+    r gan_run;
+BEGIN
+    SELECT * INTO r FROM gan_run g WHERE g.run = (SELECT w.run FROM gan_work_unit w WHERE w.unit = $1) FOR NO KEY UPDATE;
+    SELECT * INTO u FROM gan_work_unit w WHERE w.unit = $1 AND w.state = 'aside' FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unit % is not set aside', coalesce($1::text, 'NULL')
+            USING ERRCODE = 'undefined_object', HINT = 'SELECT unit FROM gan_set_aside lists those that are.';
+    END IF;
+    IF r.state IN ('finished', 'stopped') THEN
+        RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    DELETE FROM gan_failure f WHERE f.run = u.run AND f.first_position = u.first_position;
+    UPDATE gan_work_unit w SET state = 'pending', iteration = r.iteration, meant_for = NULL, failed_by = NULL, opened_at = clock_timestamp()
+        WHERE w.unit = $1;
+    PERFORM gan_wake(r.run);
+    RETURN format('unit %s is given out again in iteration %s', $1, r.iteration);
+END
+$$;
+
+-- Settles the units of positions that a step averages by another unit: whoever holds one came second.
+CREATE FUNCTION gan_settle_beaten(run int, iteration int, averaged bigint[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    u gan_work_unit;
+BEGIN
+    FOR u IN SELECT * FROM gan_work_unit w WHERE w.run = $1 AND w.iteration = $2 AND w.state IN ('pending', 'claimed') AND EXISTS (
+            SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = w.first_position AND o.state = 'done' AND o.unit = ANY ($3))
+        FOR UPDATE SKIP LOCKED LOOP
+        IF u.state = 'claimed' THEN
+            PERFORM gan_note_beaten(u.unit);
+        ELSE
+            DELETE FROM gan_work_unit w WHERE w.unit = u.unit;
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Moves an iteration's units that were not averaged on to the next one. Their images are not lost: the same positions belong to that one
+-- now. Of two units of the same positions one is enough; what is set aside stays where it is.
+CREATE FUNCTION gan_carry_over(run int, iteration int, averaged bigint[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM gan_settle_beaten($1, $2, $3);
+    DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed')
+        AND EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.iteration = $2 AND o.first_position = u.first_position AND o.unit < u.unit
+                    AND o.state IN ('pending', 'claimed') AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = o.unit));
+    UPDATE gan_work_unit u SET iteration = $2 + 1, state = 'pending', backs_up = NULL, worker = NULL, token = NULL, claimed_at = NULL,
+            lease_seconds = NULL, lease_until = NULL, submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
+            accuracy_fake = NULL
+        WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed', 'done') AND u.unit <> ALL ($3)
+        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
+        AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = u.first_position AND o.state = 'done' AND o.unit = ANY ($3));
+END
+$$;
+
+-- How many units must be in before the step: the quorum, or all that are left.
+CREATE FUNCTION gan_units_needed(r gan_run) RETURNS int
+    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_work_unit u
+        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state <> 'aside'
+$$;
+
+COMMENT ON FUNCTION gan_retry_unit(bigint) IS 'Gives a unit that was set aside out again, in the current iteration';

@@ -111,6 +111,8 @@ BEGIN
     ELSIF u.state = 'done' THEN
         answer := 'already';
         message := format('unit %s was accepted before', u.unit);
+    ELSIF u.state = 'beaten' OR EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
+        code := 'done_by_other';
     ELSIF u.iteration <> r.iteration OR r.state NOT IN ('running', 'paused') OR EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) THEN
         code := 'iteration_over';
         message := format('iteration %s is over', u.iteration);
@@ -134,12 +136,25 @@ BEGIN
             code := 'bad_value';
             message := format('the local steps of this run are of %s images, not %s', r.batch, $3);
         ELSE
-            UPDATE gan_work_unit w SET state = 'done', lease_until = NULL, submitted_at = statement_timestamp(), batch = $3,
-                    loss_d = $4, loss_g = $5, accuracy_real = $6, accuracy_fake = $7
-                WHERE w.unit = u.unit AND w.token = u.token AND w.state = 'claimed';
-            answer := 'accepted';
-            message := format('unit %s is in', u.unit);
+            BEGIN
+                UPDATE gan_work_unit w SET state = 'done', lease_until = NULL, submitted_at = statement_timestamp(), batch = $3,
+                        loss_d = $4, loss_g = $5, accuracy_real = $6, accuracy_fake = $7
+                    WHERE w.unit = u.unit AND w.token = u.token AND w.state = 'claimed';
+                answer := 'accepted';
+                message := format('unit %s is in', u.unit);
+            EXCEPTION WHEN unique_violation THEN -- at the same time somebody else handed in the other unit of these positions
+                answer := 'stale';
+                code := 'done_by_other';
+            END;
         END IF;
+    END IF;
+    IF code = 'done_by_other' THEN
+        message := format('somebody else handed in the images of unit %s first', u.unit);
+        IF u.state = 'claimed' THEN
+            PERFORM gan_note_beaten(u.unit);
+        END IF;
+    ELSIF code IN ('too_large', 'bad_value') THEN
+        PERFORM gan_note_failure(u, code);
     END IF;
     RETURN NEXT;
 END

@@ -30,6 +30,107 @@ BEGIN
 END
 $$;
 
+-- (gan_claim forbids sorting, which the next three need: where nothing else is left, its price would have them compiled, for seconds.)
+-- Where units have different sizes: one that is meant for the worker; else one that is meant for nobody or for somebody who isn't about;
+-- else anybody's, the smallest first if its worker is faster, the largest first if it is slower. Returns it locked.
+CREATE FUNCTION gan_pick_measured(me gan_worker, iteration int) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET enable_sort = on SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    picked bigint;
+BEGIN
+    SELECT f.unit INTO picked
+        FROM (SELECT p.unit FROM gan_work_unit p WHERE p.meant_for = me.worker AND p.iteration = $2 AND p.state = 'pending'
+              ORDER BY p.first_position LIMIT 100) AS candidate
+        CROSS JOIN LATERAL (SELECT u.unit FROM gan_work_unit u
+                            WHERE u.unit = candidate.unit AND coalesce(u.state = 'pending', false) AND me.login <> ALL (coalesce(u.failed_by, '{}'))
+                            FOR UPDATE SKIP LOCKED) AS f
+        LIMIT 1;
+    IF picked IS NULL THEN
+        WITH about AS MATERIALIZED (SELECT w.worker, w.pace FROM gan_workers_about(me.run) AS w)
+        SELECT f.unit INTO picked
+            FROM (SELECT p.unit FROM gan_work_unit p LEFT JOIN about w ON w.worker = p.meant_for
+                  WHERE p.run = me.run AND p.iteration = $2 AND p.state = 'pending'
+                  ORDER BY w.worker IS NOT NULL, CASE WHEN w.pace > me.pace THEN -p.images ELSE p.images END, p.first_position) AS candidate
+            CROSS JOIN LATERAL (SELECT u.unit FROM gan_work_unit u
+                                WHERE u.unit = candidate.unit AND coalesce(u.state = 'pending', false) AND me.login <> ALL (coalesce(u.failed_by, '{}'))
+                                FOR UPDATE SKIP LOCKED) AS f
+            LIMIT 1;
+    END IF;
+    RETURN picked;
+END
+$$;
+
+-- Where all that is free failed at this login: one of these, but only while nobody else is about who could try it. Returns it locked.
+CREATE FUNCTION gan_pick_failed(me gan_worker, iteration int) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET enable_sort = on SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    picked bigint;
+BEGIN
+    IF EXISTS (SELECT FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending')
+        AND NOT EXISTS (SELECT FROM gan_workers_about(me.run) AS w WHERE w.login <> me.login) THEN
+        SELECT u.unit INTO picked FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending'
+            ORDER BY u.attempts, u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED;
+    END IF;
+    RETURN picked;
+END
+$$;
+
+-- Where nothing is free: makes a copy of the unit whose holder is latest, if one is late, and returns it. Of holders that were never seen
+-- to do anything nobody knows when they are late; their lease decides. (That somebody else would be sooner is no reason: a slow laptop
+-- that is as fast as ever would never come to an end.)
+CREATE FUNCTION gan_back_up(me gan_worker, iteration int) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET enable_sort = on SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    made bigint;
+BEGIN
+    INSERT INTO gan_work_unit (run, iteration, first_position, images, meant_for, failed_by, backs_up)
+        SELECT u.run, u.iteration, u.first_position, u.images, u.meant_for, u.failed_by, u.unit
+        FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
+        WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'claimed' AND u.backs_up IS NULL AND u.worker <> me.worker AND w.pace IS NOT NULL
+            AND u.claimed_at + make_interval(secs => greatest(1, gan_late_seconds(u.images, w.pace, w.pace_mad))) < statement_timestamp()
+            AND me.login <> ALL (coalesce(u.failed_by, '{}'))
+            AND NOT EXISTS (SELECT FROM gan_work_unit copy WHERE copy.backs_up = u.unit)
+            AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done')
+        ORDER BY u.claimed_at + make_interval(secs => u.images * w.pace), u.first_position LIMIT 1
+        ON CONFLICT (backs_up) WHERE backs_up IS NOT NULL DO NOTHING
+        RETURNING unit INTO made;
+    RETURN made;
+END
+$$;
+
+-- Gives the worker what it holds already, under a new token: after a crash or a lost answer it goes on with it. Takes from it what it has
+-- held too long, what belongs to an iteration that is over, and what somebody else was sooner with.
+CREATE FUNCTION gan_claim_again(me gan_worker, r gan_run) RETURNS gan_work_unit
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    u gan_work_unit;
+BEGIN
+    SELECT * INTO u FROM gan_work_unit w WHERE w.worker = me.worker AND w.state = 'claimed' FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
+        PERFORM gan_note_beaten(u.unit);
+        RETURN NULL;
+    END IF;
+    IF u.iteration <> r.iteration THEN
+        PERFORM gan_put_back(u);
+        RETURN NULL;
+    END IF;
+    IF u.lease_until <= statement_timestamp() THEN
+        PERFORM gan_put_back_late(u);
+        RETURN NULL;
+    END IF;
+    UPDATE gan_work_unit w SET token = gen_random_uuid(), lease_until = gan_lease_end(w.claimed_at, w.lease_seconds, r.lease_seconds)
+        WHERE w.unit = u.unit RETURNING * INTO u;
+    RETURN u;
+END
+$$;
+
 -- A claim that a crash of the server takes back costs a unit's work and nothing else, so its commit waits for no disk. A submission's
 -- does: an acknowledged one is durable, and with it all that was written before it.
 CREATE FUNCTION gan_claim(worker int)
@@ -38,40 +139,37 @@ CREATE FUNCTION gan_claim(worker int)
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
+    me gan_worker;
     r gan_run;
-    seen timestamptz;
     mark bigint;
+    picked bigint;
 BEGIN
     PERFORM gan_require_autocommit('gan_claim'), set_config('synchronous_commit', 'off', true);
     -- The worker's row stays locked until the end: it has one claim at a time.
-    SELECT w.last_seen INTO seen FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user FOR NO KEY UPDATE;
+    SELECT * INTO me FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
             USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
     END IF;
-    IF seen < statement_timestamp() - interval '1 s' THEN
+    IF me.last_seen < statement_timestamp() - interval '1 s' THEN
         UPDATE gan_worker w SET last_seen = statement_timestamp() WHERE w.worker = $1;
     END IF;
-    SELECT g.* INTO STRICT r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1;
-    lease_seconds := r.lease_seconds;
+    SELECT * INTO STRICT r FROM gan_run g WHERE g.run = me.run;
     IF r.state = 'running' THEN
         PERFORM FROM gan_work_unit u WHERE u.worker = $1 AND u.state = 'claimed';
         IF FOUND THEN
-            -- What the worker holds already comes first, under a new token: after a crash or a lost answer it goes on with it.
-            UPDATE gan_work_unit u SET token = gen_random_uuid(), lease_until = statement_timestamp() + make_interval(secs => r.lease_seconds)
-                WHERE u.worker = $1 AND u.state = 'claimed' AND u.iteration = r.iteration AND u.lease_until > statement_timestamp()
-                RETURNING u.unit, u.token, u.iteration, u.first_position, u.images INTO unit, token, iteration, first_position, images;
-            IF unit IS NULL THEN
-                UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
-                    WHERE u.worker = $1 AND u.state = 'claimed';
-            END IF;
+            SELECT u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
+                INTO unit, token, iteration, first_position, images, lease_seconds FROM gan_claim_again(me, r) AS u;
+        END IF;
+        IF unit IS NULL AND r.unit_sizing = 'measured' THEN
+            picked := gan_pick_measured(me, r.iteration);
         END IF;
         -- (Here and elsewhere, coalesce keeps the planner from looking for a unit in an index that only holds pending or claimed
         -- ones: at the last ANALYZE there may have been none of them.)
         -- The next free unit behind this session's last one, then from the beginning. Rows that were claimed meanwhile leave dead
         -- index entries behind, for as long as anybody's old snapshot keeps them: this way a session passes each but once.
         mark := gan_claim_mark(r.run, r.iteration);
-        WHILE unit IS NULL LOOP
+        WHILE unit IS NULL AND r.unit_sizing = 'equal' LOOP
             WITH next AS MATERIALIZED (
                 SELECT free.unit
                 FROM (SELECT p.unit FROM gan_work_unit p
@@ -79,15 +177,27 @@ BEGIN
                       ORDER BY p.first_position LIMIT 100) AS candidate
                 CROSS JOIN LATERAL (SELECT f.unit FROM gan_work_unit f
                                     WHERE f.unit = candidate.unit AND f.iteration = r.iteration AND coalesce(f.state = 'pending', false)
+                                    AND (f.failed_by IS NULL OR session_user <> ALL (f.failed_by))
                                     FOR UPDATE SKIP LOCKED) AS free
                 LIMIT 1)
-            UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), attempts = u.attempts + 1,
-                    claimed_at = statement_timestamp(), lease_until = statement_timestamp() + make_interval(secs => r.lease_seconds)
+            UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), attempts = u.attempts + 1, claimed_at = statement_timestamp(),
+                    lease_seconds = gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds),
+                    lease_until = statement_timestamp() + make_interval(secs => gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds))
                 FROM next WHERE u.unit = next.unit
-                RETURNING u.unit, u.token, u.iteration, u.first_position, u.images INTO unit, token, iteration, first_position, images;
+                RETURNING u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
+                INTO unit, token, iteration, first_position, images, lease_seconds;
             EXIT WHEN unit IS NOT NULL OR mark < 0;
             mark := -1;
         END LOOP;
+        IF unit IS NULL THEN
+            picked := coalesce(picked, gan_pick_failed(me, r.iteration), gan_back_up(me, r.iteration));
+            UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), attempts = u.attempts + 1, claimed_at = statement_timestamp(),
+                    lease_seconds = gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds),
+                    lease_until = statement_timestamp() + make_interval(secs => gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds))
+                WHERE u.unit = picked
+                RETURNING u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
+                INTO unit, token, iteration, first_position, images, lease_seconds;
+        END IF;
     END IF;
     IF unit IS NOT NULL THEN
         PERFORM gan_claim_mark_set(r.run, r.iteration, first_position);
@@ -95,6 +205,7 @@ BEGIN
         message := format('unit %s of iteration %s', unit, iteration);
         retry_seconds := 0;
     ELSE
+        lease_seconds := r.lease_seconds;
         SELECT n.reason, n.message, n.retry_seconds INTO reason, message, retry_seconds FROM gan_no_work(r) AS n;
     END IF;
     RETURN NEXT;
@@ -106,17 +217,18 @@ CREATE FUNCTION gan_renew(unit bigint, token uuid) RETURNS float8
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
-    seconds float8;
+    ends timestamptz;
 BEGIN
     PERFORM gan_require_autocommit('gan_renew'), set_config('synchronous_commit', 'off', true);
-    UPDATE gan_work_unit u SET lease_until = statement_timestamp() + make_interval(secs => r.lease_seconds)
+    UPDATE gan_work_unit u SET lease_until = gan_lease_end(u.claimed_at, u.lease_seconds, r.lease_seconds)
         FROM gan_run r, gan_worker w
         WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND u.lease_until > statement_timestamp()
             AND r.run = u.run AND u.iteration = r.iteration AND r.state IN ('running', 'paused')
             AND w.worker = u.worker AND w.login = session_user
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-        RETURNING r.lease_seconds INTO seconds;
-    RETURN seconds;
+            AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done')
+        RETURNING u.lease_until INTO ends;
+    RETURN extract(epoch FROM ends - statement_timestamp());
 END
 $$;
 
@@ -125,16 +237,15 @@ CREATE FUNCTION gan_release(unit bigint, token uuid) RETURNS boolean
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
-    freed record;
+    freed gan_work_unit;
 BEGIN
     PERFORM gan_require_autocommit('gan_release'), set_config('synchronous_commit', 'off', true);
-    UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
-        FROM gan_worker w
-        WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND w.worker = u.worker AND w.login = session_user
-        RETURNING u.run, u.iteration INTO freed;
+    SELECT u.* INTO freed FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
+        WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND w.login = session_user FOR UPDATE OF u;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    PERFORM gan_put_back(freed);
     -- Where another unit is free nobody waits. (Should somebody just be taking that one, those who wait find this one at their next poll.)
     IF NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = freed.run AND u.iteration = freed.iteration AND u.state = 'pending' AND u.unit <> $1) THEN
         PERFORM gan_wake(freed.run);

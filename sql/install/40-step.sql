@@ -18,15 +18,16 @@ BEGIN
                sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
                $4, $5, $6, r.iteration_started_at, clock_timestamp()
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
-    UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images
-        FROM (SELECT worker, count(*) AS units, sum(images) AS images FROM gan_work_unit WHERE unit = ANY ($3) GROUP BY worker) AS done
+    UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0
+        FROM (SELECT worker, count(*) AS units, sum(images) AS images,
+                     array_agg(greatest(extract(epoch FROM submitted_at - claimed_at) / images, 1e-6)::float8 ORDER BY submitted_at DESC) AS paces
+              FROM gan_work_unit WHERE unit = ANY ($3) GROUP BY worker) AS done
         WHERE w.worker = done.worker;
-    -- Their images are not lost: the same positions belong to the next iteration now.
-    UPDATE gan_work_unit u SET iteration = $2 + 1, state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL,
-            submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL
-        WHERE u.run = $1 AND u.iteration = $2 AND u.unit <> ALL ($3)
-        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
-    DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration < $2 - 100; -- enough to answer "already" and to look back
+    PERFORM gan_carry_over($1, $2, $3);
+    -- Enough to answer "already" and to look back
+    DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration < $2 - 100 AND u.state <> 'aside';
+    DELETE FROM gan_failure f WHERE f.run = $1 AND f.iteration < $2 - 100
+        AND NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = f.iteration AND u.first_position = f.first_position AND u.state = 'aside');
     UPDATE gan_run SET iteration = $2 + 1, iteration_started_at = clock_timestamp(),
             state = CASE WHEN $2 + 1 >= target_iterations THEN 'finished' ELSE state END
         WHERE run = $1;
@@ -85,6 +86,8 @@ DECLARE
     expired int;
     replaced int;
     reopened int;
+    aside int;
+    needed int;
     done int;
 BEGIN
     SELECT * INTO r FROM gan_run WHERE run = wanted FOR NO KEY UPDATE SKIP LOCKED;
@@ -96,10 +99,12 @@ BEGIN
     END IF;
     expired := gan_expire_leases(r.run);
     replaced := gan_replace_hoarded(r.run);
+    aside := gan_put_aside(r.run);
     reopened := gan_reopen_vanished(r.run, false);
     SELECT count(*) INTO done FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
-    IF done >= r.quorum THEN
+    needed := gan_units_needed(r);
+    IF done >= needed THEN
         reopened := reopened + gan_reopen_vanished(r.run, true);
         IF reopened = 0 THEN
             RETURN gan_aggregate(r.iteration, r.run);
@@ -108,9 +113,10 @@ BEGIN
     ELSIF r.state = 'running' THEN
         PERFORM gan_empty_next(r.run);
     END IF;
-    RETURN format('%s: iteration %s, %s of %s units are in', r.state, r.iteration, done, r.quorum)
+    RETURN format('%s: iteration %s, %s of %s units are in', r.state, r.iteration, done, needed)
         || CASE WHEN expired > 0 THEN format(', %s put back', expired) ELSE '' END
         || CASE WHEN replaced > 0 THEN format(', %s replaced', replaced) ELSE '' END
+        || CASE WHEN aside > 0 THEN format(', %s set aside: see gan_set_aside', aside) ELSE '' END
         || CASE WHEN reopened > 0 THEN format(', %s to be done again: the server crashed and their gradients are gone', reopened) ELSE '' END;
 END
 $$;
@@ -124,8 +130,10 @@ DECLARE
     right_now timestamptz := clock_timestamp(); -- a statement of the coordinator's lasts a minute
 BEGIN
     SELECT count(*), array_agg(r.run ORDER BY r.run) FILTER (WHERE $2 OR (r.state IN ('running', 'paused') AND (
-               (SELECT count(*) FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done') >= r.quorum
-               OR EXISTS (SELECT FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state <> 'done'
+               (SELECT count(*) FILTER (WHERE u.state = 'done') >= least(r.quorum, count(*) FILTER (WHERE u.state IN ('pending', 'claimed', 'done')))
+                    AND bool_or(u.state = 'done')
+                FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration)
+               OR EXISTS (SELECT FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('pending', 'claimed')
                           AND (u.lease_until <= right_now OR u.replaces IS NOT NULL)))))
         INTO open, due FROM gan_run r WHERE r.state NOT IN ('finished', 'stopped') AND ($1 IS NULL OR r.run = $1);
 END

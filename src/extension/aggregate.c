@@ -49,6 +49,36 @@ typedef struct tile {
     size_t first, last; /* numbers of the tile: first … last - 1 */
 } tile;
 
+/* Returns units as an SQL array. */
+static Datum unit_array(const int64 *units, int count) {
+    Datum *elements = palloc(Max(count, 1) * sizeof *elements);
+
+    for (int i = 0; i < count; i++)
+        elements[i] = Int64GetDatum(units[i]);
+    return PointerGetDatum(construct_array(elements, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * Makes sure that no unit is left out that may be on its way in: one that somebody else has locked. Where
+ * another unit of the same positions is done, it's of no matter.
+ */
+static void require_all_locked(const step *s, Datum locked) {
+    Datum done = unit_array(s->done.units, s->done.count);
+
+    gan_execute(
+        "SELECT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN "
+        "('pending', 'claimed', 'done') AND u.unit <> ALL ($3) "
+        "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "
+        "AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = "
+        "u.first_position AND o.state = 'done' AND o.unit = ANY ($4)))",
+        4, (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID},
+        (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration), locked, done}, false);
+    if (DatumGetBool(gan_value(0, 1, NULL)))
+        ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                        errmsg("a unit of iteration %d is being handed in right now", s->run.iteration),
+                        errhint("Try again.")));
+}
+
 /*
  * Locks the iteration's units and lists those that are done. One that somebody else has locked is not waited
  * for: if it may still be on its way in, the step is put off; if its lease is long over, gan_tick has replaced
@@ -56,33 +86,33 @@ typedef struct tile {
  */
 static void lock_units(step *s) {
     int rows = gan_execute("SELECT u.unit, u.images::bigint, u.state = 'done' FROM gan_work_unit u WHERE u.run "
-                           "= $1 AND u.iteration = $2 "
+                           "= $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed', 'done') "
                            "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "
                            "ORDER BY u.first_position FOR UPDATE OF u SKIP LOCKED",
                            2, (Oid[]){INT4OID, INT4OID},
                            (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false);
+    int64 *locked = palloc0(Max(rows, 1) * sizeof *locked);
     unit_list *d = &s->done;
+    int32 needed;
 
     d->units = palloc0(Max(rows, 1) * sizeof *d->units);
     d->images = palloc0(Max(rows, 1) * sizeof *d->images);
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
+        locked[i] = DatumGetInt64(gan_value(i, 1, NULL));
         if (DatumGetBool(gan_value(i, 3, NULL))) {
-            d->units[d->count] = DatumGetInt64(gan_value(i, 1, NULL));
+            d->units[d->count] = locked[i];
             d->images[d->count] = DatumGetInt64(gan_value(i, 2, NULL));
             d->total_images += d->images[d->count++];
         }
-    gan_execute("SELECT count(*)::int FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 "
-                "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)",
-                2, (Oid[]){INT4OID, INT4OID},
-                (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false);
-    if (DatumGetInt32(gan_value(0, 1, NULL)) > rows)
-        ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-                        errmsg("a unit of iteration %d is being handed in right now", s->run.iteration),
-                        errhint("Try again.")));
-    if (d->count < s->run.quorum)
+    }
+    require_all_locked(s, unit_array(locked, rows));
+    gan_execute("SELECT gan_units_needed(r) FROM gan_run r WHERE r.run = $1", 1, (Oid[]){INT4OID},
+                (Datum[]){Int32GetDatum(s->run.run)}, false);
+    needed = DatumGetInt32(gan_value(0, 1, NULL));
+    if (d->count < needed)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("iteration %d of run %d has %d units done, the quorum is %d", s->run.iteration,
-                               s->run.run, d->count, s->run.quorum),
+                               s->run.run, d->count, needed),
                         errhint("Let workers finish; gan_progress shows what is missing.")));
 }
 
@@ -300,17 +330,11 @@ static bytea *weights_digest(const step *s) {
 
 /* Writes what is to be known of the step and opens the next iteration. */
 static void close_iteration(const step *s) {
-    Datum *units = palloc(s->done.count * sizeof *units);
-
-    for (int i = 0; i < s->done.count; i++)
-        units[i] = Int64GetDatum(s->done.units[i]);
     gan_execute("SELECT gan_close_iteration($1, $2, $3, $4, $5, $6)", 6,
                 (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, FLOAT8OID, FLOAT8OID, BYTEAOID},
                 (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration),
-                          PointerGetDatum(construct_array(units, s->done.count, INT8OID, 8, FLOAT8PASSBYVAL,
-                                                          TYPALIGN_DOUBLE)),
-                          Float8GetDatum(sqrt(s->norm_g)), Float8GetDatum(sqrt(s->norm_d)),
-                          PointerGetDatum(weights_digest(s))},
+                          unit_array(s->done.units, s->done.count), Float8GetDatum(sqrt(s->norm_g)),
+                          Float8GetDatum(sqrt(s->norm_d)), PointerGetDatum(weights_digest(s))},
                 false);
 }
 

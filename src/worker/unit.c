@@ -124,14 +124,22 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
     return GO_ON;
 }
 
-/* Sleeps before the rest of the upload where the test suite asks for it (GANN_TEST_PAUSE_MS), so that it can
- * kill the worker in mid-unit. */
-static outcome pause_for_test(loop *l, const server_claim *claim) {
-    const char *text = getenv("GANN_TEST_PAUSE_MS");
-    double end = stop_clock() + (text ? atof(text) / 1000 : 0);
+/* Returns the seconds of an environment variable that is in milliseconds. */
+static double test_seconds(const char *name) {
+    const char *text = getenv(name);
 
-    while (stop_clock() < end) {
-        if (stop_wait(-1, 0, 0.1) == STOP_ASKED) {
+    return text ? atof(text) / 1000 : 0;
+}
+
+/* Sleeps before the rest of the upload where the test suite asks for it: so long that it can kill the worker in
+ * mid-unit (GANN_TEST_PAUSE_MS), or for each image, to be a slower laptop (GANN_TEST_PAUSE_MS_PER_IMAGE). */
+static outcome pause_for_test(loop *l, const server_claim *claim) {
+    double end = stop_clock() + test_seconds("GANN_TEST_PAUSE_MS") +
+                 (double)claim->images * test_seconds("GANN_TEST_PAUSE_MS_PER_IMAGE"),
+           left;
+
+    while ((left = end - stop_clock()) > 0) {
+        if (stop_wait(-1, 0, left < 0.1 ? left : 0.1) == STOP_ASKED) {
             give_back(l, claim);
             return END;
         }

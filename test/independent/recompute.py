@@ -583,10 +583,11 @@ def check_unit(folder, path):
     if unit.get("local_steps", 0) == 0:
         compare_unit(report, unit, (gradient, statistics, unit), compute(unit, weights, images, noise))
         return report
-    if unit["images"] != unit["local_steps"] * unit["batch"]:
+    steps = unit["images"] // unit["batch"]
+    if unit["images"] % unit["batch"] != 0 or (unit.get("unit_sizing", "equal") == "equal" and steps != unit["local_steps"]):
         report.failures.append("images: not local_steps * batch")
     compare_unit(report, unit, (gradient, statistics, unit), compute_local(unit, weights, images, noise),
-                 rounding_of_change(weights, unit["local_steps"]))
+                 rounding_of_change(weights, steps))
     return report
 
 

@@ -59,4 +59,33 @@ sub weights_file {
     return $file;
 }
 
+# Writes all that is stored of a unit that is done into a new folder, as test/independent/recompute.py reads it. The weights it began
+# with must still be there.
+sub export_unit {
+    my ($self, $unit, $folder) = @_;
+    my $key = $self->psql("SELECT run || ', ' || iteration FROM gan_work_unit WHERE unit = $unit");
+    mkdir $folder or die "$folder: $!";
+    write_file("$folder/unit.json", $self->psql("SELECT jsonb_build_object('seed', r.seed, 'channels', r.channels, 'image_size', r.image_size, 'latent', r.latent,
+        'generator_features', r.generator_features, 'discriminator_features', r.discriminator_features, 'iteration', u.iteration, 'first_position', u.first_position,
+        'images', u.images, 'batch', u.batch, 'dataset_images', r.dataset_images, 'dataset_digest', encode(r.dataset_digest, 'hex'), 'loss_d', u.loss_d, 'loss_g', u.loss_g,
+        'accuracy_real', u.accuracy_real, 'accuracy_fake', u.accuracy_fake, 'local_steps', r.local_steps, 'unit_sizing', r.unit_sizing, 'generator_learning_rate', r.generator_learning_rate,
+        'discriminator_learning_rate', r.discriminator_learning_rate, 'beta1', r.beta1, 'beta2', r.beta2, 'epsilon', r.epsilon, 'norm_momentum', r.norm_momentum,
+        'learning_rate_schedule', r.learning_rate_schedule, 'warmup_iterations', r.warmup_iterations, 'target_iterations', r.target_iterations) FROM gan_work_unit u JOIN gan_run r USING (run) WHERE u.unit = $unit"));
+    for my $kind ([ 'weights', "gan_weights WHERE (run, iteration) = ($key)" ], [ 'gradient', "gan_gradient WHERE unit = $unit" ]) {
+        for my $row (split /\n/, $self->psql("SELECT shard, encode(data, 'hex') FROM $kind->[1]")) {
+            my ($shard, $hex) = split /\|/, $row;
+            write_file("$folder/$kind->[0]_$shard.blob", pack 'H*', $hex);
+        }
+    }
+    return;
+}
+
+sub write_file {
+    my ($file, $bytes) = @_;
+    open my $out, '>:raw', $file or die "$file: $!";
+    print $out $bytes;
+    close $out or die "$file: $!";
+    return;
+}
+
 1;

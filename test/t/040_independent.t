@@ -24,31 +24,12 @@ sub check {
     local $class->{data_file} = $data;
     my $run = $class->create_run($name, %options);
     my $folder = $class->folder . "/$name";
-    mkdir $folder;
     $class->psql("SELECT gan_start($run)");
     my $coordinator = $class->coordinate(60);
     my $worker = $class->worker('ann', '--run', $name);
     is $class->wait_for($worker, 60), 0, "$name: a unit is trained";
-    write_file("$folder/unit.json", $class->psql("SELECT jsonb_build_object('seed', r.seed, 'channels', r.channels, 'image_size', r.image_size, 'latent', r.latent,
-        'generator_features', r.generator_features, 'discriminator_features', r.discriminator_features, 'iteration', u.iteration, 'first_position', u.first_position,
-        'images', u.images, 'batch', u.batch, 'dataset_images', r.dataset_images, 'dataset_digest', encode(r.dataset_digest, 'hex'), 'loss_d', u.loss_d, 'loss_g', u.loss_g,
-        'accuracy_real', u.accuracy_real, 'accuracy_fake', u.accuracy_fake, 'local_steps', r.local_steps, 'generator_learning_rate', r.generator_learning_rate,
-        'discriminator_learning_rate', r.discriminator_learning_rate, 'beta1', r.beta1, 'beta2', r.beta2, 'epsilon', r.epsilon, 'norm_momentum', r.norm_momentum,
-        'learning_rate_schedule', r.learning_rate_schedule, 'warmup_iterations', r.warmup_iterations, 'target_iterations', r.target_iterations) FROM gan_work_unit u JOIN gan_run r USING (run) WHERE u.run = $run AND u.state = 'done'"));
-    for my $kind ([ 'weights', "gan_weights WHERE run = $run AND iteration = 0" ], [ 'gradient', "gan_gradient WHERE run = $run" ]) {
-        for my $row (split /\n/, $class->psql("SELECT shard, encode(data, 'hex') FROM $kind->[1]")) {
-            my ($shard, $hex) = split /\|/, $row;
-            write_file("$folder/$kind->[0]_$shard.blob", pack 'H*', $hex);
-        }
-    }
+    $class->export_unit($class->psql("SELECT unit FROM gan_work_unit WHERE run = $run AND state = 'done'"), $folder);
     my ($status, $output) = $class->run({ timeout => 120 }, '/usr/bin/python3', 'test/independent/recompute.py', $folder, $data);
     is $status, 0, "$name: the independent program finds the same gradient, statistics and losses" or diag $output;
     note $output;
-}
-
-sub write_file {
-    my ($file, $bytes) = @_;
-    open my $out, '>:raw', $file or die "$file: $!";
-    print $out $bytes;
-    close $out or die "$file: $!";
 }
