@@ -6,7 +6,7 @@
  * then Adam, or the outer optimiser. Memory is that of a few shards, whatever the size of the class. All is
  * committed together or nothing is.
  */
-#include "gannsfriends.h"
+#include "aggregate.h"
 
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
@@ -19,28 +19,6 @@
 /* Pieces of a shard that are averaged at a time: their sums, 200 kB, stay in the second level cache. */
 #define TILE_PIECES 13
 #define TILE_COUNT (TILE_PIECES * PIECE_BYTES / sizeof(float))
-
-/* The units whose results enter the step, in the order of their first positions. */
-typedef struct unit_list {
-    int count;
-    int64 *units;
-    int64 *images;
-    int64 total_images;
-} unit_list;
-
-typedef struct step {
-    gan_run run;
-    dcgan_networks networks; /* that are stepped */
-    unit_list done;
-    double norm_g, norm_d;           /* sums of squares until the end */
-    uint32 *checksums;               /* of the new shards, statistics last */
-    gan_pieces gradients, old, new;  /* the partitions that are read and written */
-    uint32 *announced, *computed;    /* checksums of the units' gradients of this shard */
-    double *sum;                     /* [TILE_COUNT] */
-    float *mean;                     /* [TILE_COUNT] */
-    unsigned char *state[GAN_PARTS]; /* blobs of this shard's weights and moments, and the change */
-    float *difference;               /* [SHARD_COUNT] where there are changes */
-} step;
 
 /* A run of a shard's pieces: which, and which of the shard's numbers they hold. */
 typedef struct tile {
@@ -56,6 +34,34 @@ static Datum unit_array(const int64 *units, int count) {
     for (int i = 0; i < count; i++)
         elements[i] = Int64GetDatum(units[i]);
     return PointerGetDatum(construct_array(elements, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* Lists the units that the last query has found: number, images, whether they are done. */
+static void list_done(step *s, int rows) {
+    unit_list *d = &s->done;
+
+    d->units = palloc0(Max(rows, 1) * sizeof *d->units);
+    d->images = palloc0(Max(rows, 1) * sizeof *d->images);
+    for (int i = 0; i < rows; i++)
+        if (DatumGetBool(gan_value(i, 3, NULL))) {
+            d->units[d->count] = DatumGetInt64(gan_value(i, 1, NULL));
+            d->images[d->count] = DatumGetInt64(gan_value(i, 2, NULL));
+            d->total_images += d->images[d->count++];
+        }
+}
+
+/* Units that may enter the step, in its order; the others were replaced or set aside, or are copies of one that
+ * is done. */
+#define UNITS_OF_ITERATION                                                                                     \
+    "SELECT u.unit, u.images::bigint, u.state = 'done' FROM gan_work_unit u WHERE u.run = $1 AND u.iteration " \
+    "= $2 AND u.state IN ('pending', 'claimed', 'done') "                                                      \
+    "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "                          \
+    "ORDER BY u.first_position"
+
+/* Lists the units whose results entered a step that was taken before, by the same order and weights. */
+void gan_step_units(step *s) {
+    list_done(s, gan_execute(UNITS_OF_ITERATION, 2, (Oid[]){INT4OID, INT4OID},
+                             (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, true));
 }
 
 /*
@@ -85,34 +91,22 @@ static void require_all_locked(const step *s, Datum locked) {
  * it already.
  */
 static void lock_units(step *s) {
-    int rows = gan_execute("SELECT u.unit, u.images::bigint, u.state = 'done' FROM gan_work_unit u WHERE u.run "
-                           "= $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed', 'done') "
-                           "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "
-                           "ORDER BY u.first_position FOR UPDATE OF u SKIP LOCKED",
-                           2, (Oid[]){INT4OID, INT4OID},
+    int rows = gan_execute(UNITS_OF_ITERATION " FOR UPDATE OF u SKIP LOCKED", 2, (Oid[]){INT4OID, INT4OID},
                            (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false);
     int64 *locked = palloc0(Max(rows, 1) * sizeof *locked);
-    unit_list *d = &s->done;
     int32 needed;
 
-    d->units = palloc0(Max(rows, 1) * sizeof *d->units);
-    d->images = palloc0(Max(rows, 1) * sizeof *d->images);
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < rows; i++)
         locked[i] = DatumGetInt64(gan_value(i, 1, NULL));
-        if (DatumGetBool(gan_value(i, 3, NULL))) {
-            d->units[d->count] = locked[i];
-            d->images[d->count] = DatumGetInt64(gan_value(i, 2, NULL));
-            d->total_images += d->images[d->count++];
-        }
-    }
+    list_done(s, rows);
     require_all_locked(s, unit_array(locked, rows));
     gan_execute("SELECT gan_units_needed(r) FROM gan_run r WHERE r.run = $1", 1, (Oid[]){INT4OID},
                 (Datum[]){Int32GetDatum(s->run.run)}, false);
     needed = DatumGetInt32(gan_value(0, 1, NULL));
-    if (d->count < needed)
+    if (s->done.count < needed)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("iteration %d of run %d has %d units done, the quorum is %d", s->run.iteration,
-                               s->run.run, d->count, needed),
+                               s->run.run, s->done.count, needed),
                         errhint("Let workers finish; gan_progress shows what is missing.")));
 }
 
@@ -235,8 +229,8 @@ static void make_change(step *s, int32 shard, size_t count) {
                         errhint("Use a smaller learning_rate.")));
 }
 
-/* Writes a shard's weights and moments of the next iteration, and what workers will hold of it. */
-static void write_state(step *s, int32 shard, size_t count) {
+/* Puts out a shard's weights and moments of the next iteration, and what workers will hold of it. */
+static void put_state(step *s, int32 shard, size_t count) {
     for (gan_part part = 0; part < GAN_PARTS; part++) {
         if (!gan_run_has(&s->run, part))
             continue;
@@ -245,7 +239,7 @@ static void write_state(step *s, int32 shard, size_t count) {
             make_change(s, shard, count);
         if (part != GAN_CHANGE)
             gan_blob_seal(s->state[part], count);
-        gan_pieces_write(&s->new, part, shard, s->state[part], gan_part_size(&s->run, part, shard), NULL, 0);
+        s->put(s, part, shard, s->state[part], gan_part_size(&s->run, part, shard));
     }
     s->checksums[shard] = blob_stored_crc(s->state[GAN_WEIGHTS]);
 }
@@ -277,7 +271,7 @@ static void step_shard(step *s, int32 shard) {
     read_state(s, shard, count);
     if (gan_shard_needed(&s->run, s->run.iteration, shard))
         move_shard(s, shard, count);
-    write_state(s, shard, count);
+    put_state(s, shard, count);
 }
 
 /* Returns the momentum of an iteration's statistics: local units stand for as many updates as they have steps.
@@ -310,11 +304,11 @@ static void step_statistics(step *s) {
                          (uint64)s->done.total_images);
     gan_blob_seal(blob, count);
     s->checksums[s->run.shards] = blob_stored_crc(blob);
-    gan_pieces_write(&s->new, GAN_WEIGHTS, s->run.shards, blob, blob_size(count), NULL, 0);
+    s->put(s, GAN_WEIGHTS, s->run.shards, blob, blob_size(count));
 }
 
 /* Computes the digest of the new state: SHA-256 of the checksums of its shards. */
-static bytea *weights_digest(const step *s) {
+bytea *gan_step_digest(const step *s) {
     bytea *digest = palloc(VARHDRSZ + 32);
     pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
 
@@ -334,18 +328,14 @@ static void close_iteration(const step *s) {
                 (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, FLOAT8OID, FLOAT8OID, BYTEAOID},
                 (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration),
                           unit_array(s->done.units, s->done.count), Float8GetDatum(sqrt(s->norm_g)),
-                          Float8GetDatum(sqrt(s->norm_d)), PointerGetDatum(weights_digest(s))},
+                          Float8GetDatum(sqrt(s->norm_d)), PointerGetDatum(gan_step_digest(s))},
                 false);
 }
 
-/* Steps all shards and the statistics. What it allocates is for a shard and used for all of them. */
-static void step_all_shards(step *s) {
-    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
-
-    gan_make_room(&s->run);
-    gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
-    gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
-    gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
+/* Computes the step from what gradients and old hold, and puts out all shards and the statistics. What it
+ * allocates is for a shard and used for all of them. */
+void gan_step_compute(step *s) {
+    s->networks = gan_networks_stepped(&s->run, s->run.iteration);
     for (gan_part part = 0; part < GAN_PARTS; part++)
         s->state[part] = gan_blob_new(SHARD_COUNT);
     if (gan_run_has(&s->run, GAN_COPY))
@@ -358,6 +348,23 @@ static void step_all_shards(step *s) {
     for (int32 shard = 0; shard < s->run.shards; shard++)
         step_shard(s, shard);
     step_statistics(s);
+}
+
+/* The sink of a step that is taken. */
+static void store(step *s, gan_part part, int32 shard, const unsigned char *blob, size_t size) {
+    gan_pieces_write(&s->new, part, shard, blob, size, NULL, 0);
+}
+
+/* Computes the step and stores the next iteration's state. */
+static void take_step(step *s) {
+    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
+
+    gan_make_room(&s->run);
+    gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
+    gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
+    gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
+    s->put = store;
+    gan_step_compute(s);
     gan_pieces_close(&s->gradients);
     gan_pieces_close(&s->old);
     gan_pieces_close(&s->new);
@@ -383,10 +390,9 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
     if (strcmp(s.run.state, "running") != 0 && strcmp(s.run.state, "paused") != 0)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("run %d is %s", s.run.run, s.run.state)));
-    s.networks = gan_networks_stepped(&s.run, s.run.iteration);
     lock_units(&s);
 
-    step_all_shards(&s);
+    take_step(&s);
     close_iteration(&s);
 
     inner = MemoryContextSwitchTo(caller); /* what is returned must outlive SPI */

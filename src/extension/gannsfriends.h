@@ -27,6 +27,8 @@ typedef struct gan_run {
     double norm_momentum;
     int32 local_steps; /* 0: units give gradients; else changes of the weights */
     bool alternating;
+    dcgan_schedule schedule;
+    double generator_rate, discriminator_rate;   /* the schedule's factor is to be applied */
     dcgan_adam_options generator, discriminator; /* this iteration's */
     dcgan_outer_options outer;                   /* of local units */
     int optimiser_parts;                         /* the weights, and the moments that it keeps */
@@ -67,6 +69,7 @@ typedef struct gan_pieces {
 
 /* run.c: all of these need SPI to be connected */
 extern void gan_run_read(gan_run *run, int32 number, bool lock);
+extern void gan_run_at(gan_run *run, int32 iteration);
 extern int32 gan_run_find(FunctionCallInfo fcinfo, int argument);
 extern dcgan_networks gan_networks_stepped(const gan_run *run, int32 iteration);
 extern bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard);

@@ -7,19 +7,28 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+/* Makes of a run what it is at an iteration: its number, and the learning rates of its schedule. */
+void gan_run_at(gan_run *run, int32 iteration) {
+    double factor = dcgan_schedule_factor(&run->schedule, (uint32)iteration);
+
+    run->iteration = iteration;
+    run->generator.learning_rate = factor * run->generator_rate;
+    run->discriminator.learning_rate = factor * run->discriminator_rate;
+}
+
 /* Reads how a run's weights move from the row that gan_run_read has found. */
 static void read_optimisers(gan_run *run) {
     const dcgan_adam_options adam = {.beta1 = DatumGetFloat8(gan_value(0, 13, NULL)),
                                      .beta2 = DatumGetFloat8(gan_value(0, 14, NULL)),
                                      .epsilon = DatumGetFloat8(gan_value(0, 15, NULL))};
-    const dcgan_schedule schedule = {.linear = DatumGetBool(gan_value(0, 18, NULL)),
+
+    run->schedule = (dcgan_schedule){.linear = DatumGetBool(gan_value(0, 18, NULL)),
                                      .warmup = DatumGetUInt32(gan_value(0, 19, NULL)),
                                      .target = DatumGetUInt32(gan_value(0, 20, NULL))};
-    double factor = dcgan_schedule_factor(&schedule, (uint32)run->iteration);
-
     run->generator = run->discriminator = adam;
-    run->generator.learning_rate = factor * DatumGetFloat8(gan_value(0, 11, NULL));
-    run->discriminator.learning_rate = factor * DatumGetFloat8(gan_value(0, 12, NULL));
+    run->generator_rate = DatumGetFloat8(gan_value(0, 11, NULL));
+    run->discriminator_rate = DatumGetFloat8(gan_value(0, 12, NULL));
+    gan_run_at(run, run->iteration);
     run->local_steps = DatumGetInt32(gan_value(0, 16, NULL));
     run->alternating = DatumGetBool(gan_value(0, 17, NULL));
     run->optimiser_parts = GAN_OPTIMISER_PARTS;

@@ -1,0 +1,14 @@
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Checking a step after it was taken
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Recomputes the step of an iteration (the last one, if none is named) from the state before it and the uploads, and compares weights,
+-- running statistics, moments, copies, changes, norms and digest bit by bit. It writes nothing. The inputs are there until the next tick of
+-- a running run makes room, so: in a paused or finished run, or straight after gan_aggregate.
+--   answer   'verified', 'differs', 'damaged' (an input doesn't match its own checksum) or 'not kept any more'
+--   part     what differs or is damaged; shard and element: where, first; stored and recomputed: the two values
+CREATE FUNCTION gan_verify(iteration int DEFAULT NULL, run int DEFAULT NULL,
+                           OUT answer text, OUT part text, OUT shard int, OUT element bigint, OUT stored float8, OUT recomputed float8, OUT message text)
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION gan_verify(int, int) IS 'Recomputes a step from its inputs, where they are kept, and compares what is stored bit by bit';
