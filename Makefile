@@ -48,6 +48,25 @@ SHLIB_LINK += -fsanitize=$(SANITIZE)
 endif
 $(OBJS): $(wildcard src/*/*.h src/dcgan/cpu/*.h)
 
+# make module MODULE=build/NAME: the library once more, for a test (test/lib/GannModule.pm). Sources in $(MODULE)/src take the place of
+# those in src/extension; with MODULE_FLAGS=-DGANN_FAULTS it has fault points (src/extension/fault.h).
+ifdef MODULE
+EXTENSION_OBJS = $(filter src/extension/%,$(OBJS))
+MODULE_NAMES = $(if $(MODULE_FLAGS),$(notdir $(EXTENSION_OBJS)),$(notdir $(patsubst %.c,%.o,$(wildcard $(MODULE)/src/*.c))))
+MODULE_OBJS = $(addprefix $(MODULE)/,$(MODULE_NAMES))
+$(MODULE_OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11 $(MODULE_FLAGS) -iquote src/extension
+$(MODULE_OBJS): $(wildcard src/*/*.h)
+$(MODULE)/%.o: $(MODULE)/src/%.c
+	$(COMPILE.c) -o $@ $<
+$(MODULE)/%.o: src/extension/%.c
+	mkdir -p $(MODULE)
+	$(COMPILE.c) -o $@ $<
+$(MODULE)/gannsfriends.so: $(OBJS) $(MODULE_OBJS)
+	$(CC) $(CFLAGS) -shared -o $@ $(filter-out $(addprefix src/extension/,$(MODULE_NAMES)),$(OBJS)) $(MODULE_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK)
+.PHONY: module
+module: $(MODULE)/gannsfriends.so
+endif
+
 $(INSTALL_SQL): $(sort $(wildcard sql/install/*.sql)) gannsfriends.control
 	cat $(filter %.sql,$^) > $@
 

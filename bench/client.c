@@ -86,22 +86,24 @@ int client_claim(PGconn *link, int worker, client_unit *unit) {
     int work;
 
     snprintf(number, sizeof number, "%d", worker);
-    row = client_query(link, "SELECT unit, token, iteration, images FROM gan_claim($1)", 1, values);
+    row = client_query(link, "SELECT unit, token, iteration, images, weights_nonce FROM gan_claim($1)", 1,
+                       values);
     work = PQntuples(row) == 1 && !PQgetisnull(row, 0, 0);
     if (work) {
         snprintf(unit->unit, sizeof unit->unit, "%s", PQgetvalue(row, 0, 0));
         snprintf(unit->token, sizeof unit->token, "%s", PQgetvalue(row, 0, 1));
         unit->iteration = atoi(PQgetvalue(row, 0, 2));
         unit->images = atoi(PQgetvalue(row, 0, 3));
+        snprintf(unit->nonce, sizeof unit->nonce, "%s", PQgetvalue(row, 0, 4));
     }
     PQclear(row);
     return work;
 }
 
 void client_submit(PGconn *link, const client_unit *unit) {
-    const char *const values[] = {unit->unit, unit->token};
-    PGresult *row =
-        client_query(link, "SELECT answer, message FROM gan_submit($1, $2, 1, 1.0, 1.0, 0.5, 0.5)", 2, values);
+    const char *const values[] = {unit->unit, unit->token, unit->nonce};
+    PGresult *row = client_query(
+        link, "SELECT answer, message FROM gan_submit($1, $2, $3, 1, 1.0, 1.0, 0.5, 0.5)", 3, values);
 
     if (strcmp(PQgetvalue(row, 0, 0), "accepted") != 0)
         client_fail("unit %s was not accepted: %s: %s", unit->unit, PQgetvalue(row, 0, 0),

@@ -20,7 +20,7 @@ typedef struct client_run {
 } client_run;
 
 typedef struct client_unit {
-    char unit[24], token[CLIENT_TOKEN_SIZE];
+    char unit[24], token[CLIENT_TOKEN_SIZE], nonce[24];
     int iteration, images;
 } client_unit;
 

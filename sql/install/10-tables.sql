@@ -10,6 +10,11 @@ CREATE FUNCTION gan_median_deviation(samples float8[]) RETURNS float8
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, @extschema@, pg_temp AS
     $$ SELECT gan_median(array_agg(abs(s - gan_median($1)))) FROM unnest($1) AS s $$;
 
+-- A random number for a version of the weights. The number of an iteration doesn't name one: after a failover to a standby that lacks
+-- the last steps, or a restore, the same iterations are taken again, with other outcomes.
+CREATE FUNCTION gan_nonce() RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+
 CREATE TABLE gan_run (
     run                    int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     name                   text NOT NULL UNIQUE CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
@@ -54,6 +59,9 @@ CREATE TABLE gan_run (
     -- where the run is
     iteration              int NOT NULL DEFAULT 0 CHECK (iteration BETWEEN 0 AND target_iterations),
     next_position          bigint NOT NULL DEFAULT 0 CHECK (next_position >= 0),
+    weights_nonce          bigint NOT NULL DEFAULT gan_nonce(), -- of the weights as they are, and of those one and two iterations before
+    weights_nonce_1        bigint,
+    weights_nonce_2        bigint,
     created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
     iteration_started_at   timestamptz,
     CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE WHEN local_steps > 0 THEN 0 ELSE 3 END),
@@ -99,6 +107,7 @@ CREATE TABLE gan_work_unit (
     failed_by      name[],                  -- logins at which it failed
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
+    weights_nonce  bigint,                  -- of the weights that the last claim was given
     opened_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     claimed_at     timestamptz,
     lease_seconds  float8,                  -- what a renewal extends the lease by
@@ -115,7 +124,8 @@ CREATE TABLE gan_work_unit (
     CHECK ((state = 'claimed') = (lease_until IS NOT NULL)),
     CHECK ((state = 'done') = (submitted_at IS NOT NULL)),
     CHECK ((state = 'done') = (num_nulls(batch, loss_d, loss_g, accuracy_real, accuracy_fake) = 0)),
-    CHECK (state IN ('pending', 'aside') OR attempts > 0)
+    CHECK (state IN ('pending', 'aside') OR attempts > 0),
+    CHECK (state NOT IN ('claimed', 'done', 'beaten') OR weights_nonce IS NOT NULL)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX gan_work_unit_iteration ON gan_work_unit (run, iteration);
@@ -155,7 +165,8 @@ CREATE TABLE gan_history (
     accuracy_fake   float8 NOT NULL,
     gradient_norm_g float8 NOT NULL CHECK (gradient_norm_g >= 0 AND gradient_norm_g < 'Infinity'),
     gradient_norm_d float8 NOT NULL CHECK (gradient_norm_d >= 0 AND gradient_norm_d < 'Infinity'),
-    weights_digest  bytea NOT NULL CHECK (octet_length(weights_digest) = 32),
+    weights_digest  bytea NOT NULL CHECK (octet_length(weights_digest) = 32), -- of the weights that the step made
+    weights_nonce   bigint NOT NULL,                     -- of those that the units were computed at
     started_at      timestamptz NOT NULL,
     ended_at        timestamptz NOT NULL,
     PRIMARY KEY (run, iteration)                         -- a second step of an iteration can't be stored

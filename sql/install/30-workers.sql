@@ -17,6 +17,7 @@ CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
 DECLARE
     found int;
 BEGIN
+    PERFORM gan_require_autocommit('gan_run_config');
     IF $1 IS NULL THEN
         found := gan_the_run(NULL);
     ELSE
@@ -92,7 +93,42 @@ CREATE FUNCTION gan_upload(unit bigint, token uuid, shard int, data bytea) RETUR
 CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing int, OUT square_sum float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
-CREATE FUNCTION gan_submit(unit bigint, token uuid, batch int, loss_d float8, loss_g float8, accuracy_real float8, accuracy_fake float8)
+-- Says why a submission is not of a unit that is held: it changes nothing.
+CREATE FUNCTION gan_why_stale(unit bigint, token uuid, weights_nonce bigint, OUT answer text, OUT code text, OUT message text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    u gan_work_unit;
+    r gan_run;
+BEGIN
+    SELECT w.* INTO u FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker WHERE w.unit = $1 AND w.token = $2 AND m.login = session_user;
+    SELECT * INTO r FROM gan_run WHERE run = u.run;
+    answer := 'stale';
+    IF u.unit IS NULL THEN
+        code := 'not_held';
+        message := format('unit %s is not held under this token: its lease ended and it was given to another, or it was never yours', coalesce($1::text, 'NULL'));
+    ELSIF u.weights_nonce IS DISTINCT FROM $3 OR (u.state = 'claimed' AND u.iteration = r.iteration AND r.weights_nonce <> $3) THEN
+        code := 'other_weights';
+        message := format('unit %s is to be computed at other weights than %s', u.unit, coalesce($3::text, 'NULL'));
+    ELSIF u.state = 'done' THEN
+        answer := 'already';
+        message := format('unit %s was accepted before', u.unit);
+    ELSIF u.state = 'beaten' THEN
+        code := 'done_by_other';
+        message := format('somebody else handed in the images of unit %s first', u.unit);
+    ELSIF u.lease_until <= statement_timestamp() AND u.iteration = r.iteration AND r.state IN ('running', 'paused') THEN
+        code := 'lease_over';
+        message := format('the lease on unit %s ended %s s ago', u.unit, round(extract(epoch FROM statement_timestamp() - u.lease_until), 1));
+    ELSE
+        code := 'iteration_over';
+        message := format('iteration %s is over', u.iteration);
+    END IF;
+END
+$$;
+
+-- Takes a unit in: compare, then set. One query compares all that makes the unit the caller's to hand in and locks it; what it finds can
+-- only be changed under that lock. Nobody can lock what is not theirs.
+CREATE FUNCTION gan_submit(unit bigint, token uuid, weights_nonce bigint, batch int, loss_d float8, loss_g float8, accuracy_real float8, accuracy_fake float8)
     RETURNS TABLE (answer text, code text, message text)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -102,57 +138,49 @@ DECLARE
     up record;
 BEGIN
     PERFORM gan_require_autocommit('gan_submit');
-    SELECT * INTO u FROM gan_work_unit w WHERE w.unit = $1 AND w.token = $2 FOR UPDATE; -- nobody can lock what is not theirs
+    SELECT w.* INTO u FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker JOIN gan_run g ON g.run = w.run
+        WHERE w.unit = $1 AND w.token = $2 AND m.login = session_user AND coalesce(w.state = 'claimed', false) AND w.lease_until > statement_timestamp()
+            AND w.iteration = g.iteration AND w.weights_nonce = $3 AND g.weights_nonce = $3 AND g.state IN ('running', 'paused')
+            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = w.unit)
+        FOR UPDATE OF w;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT y.answer, y.code, y.message FROM gan_why_stale($1, $2, $3) AS y;
+        RETURN;
+    END IF;
     SELECT * INTO r FROM gan_run WHERE run = u.run;
-    answer := 'stale';
-    IF u.unit IS NULL OR NOT EXISTS (SELECT FROM gan_worker w WHERE w.worker = u.worker AND w.login = session_user) THEN
-        code := 'not_held';
-        message := format('unit %s is not held under this token: its lease ended and it was given to another, or it was never yours', coalesce($1::text, 'NULL'));
-    ELSIF u.state = 'done' THEN
-        answer := 'already';
-        message := format('unit %s was accepted before', u.unit);
-    ELSIF u.state = 'beaten' OR EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
+    SELECT * INTO up FROM gan_uploaded(u.unit, u.token);
+    answer := 'refused';
+    IF EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
+        answer := 'stale';
         code := 'done_by_other';
-    ELSIF u.iteration <> r.iteration OR r.state NOT IN ('running', 'paused') OR EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) THEN
-        code := 'iteration_over';
-        message := format('iteration %s is over', u.iteration);
-    ELSIF u.lease_until <= statement_timestamp() THEN
-        code := 'lease_over';
-        message := format('the lease on unit %s ended %s s ago', u.unit, round(extract(epoch FROM statement_timestamp() - u.lease_until), 1));
+    ELSIF up.missing > 0 THEN
+        code := 'incomplete';
+        message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest', up.parts, up.parts + up.missing, u.unit);
+    ELSIF NOT (up.square_sum <= r.gradient_limit * r.gradient_limit) THEN
+        code := 'too_large';
+        message := format('the norm of the %s is %s, the run''s limit is %s', CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum), r.gradient_limit);
+    ELSIF ($4 BETWEEN 1 AND 4096 AND $5 >= 0 AND $5 < 'Infinity' AND $6 >= 0 AND $6 < 'Infinity'
+           AND $7 BETWEEN 0 AND 1 AND $8 BETWEEN 0 AND 1) IS NOT TRUE THEN
+        code := 'bad_value';
+        message := 'the minibatch must be between 1 and 4096, losses finite and at least 0, accuracies between 0 and 1';
+    ELSIF r.local_steps > 0 AND $4 <> r.batch THEN
+        code := 'bad_value';
+        message := format('the local steps of this run are of %s images, not %s', r.batch, $4);
     ELSE
-        SELECT * INTO up FROM gan_uploaded(u.unit, u.token);
-        answer := 'refused';
-        IF up.missing > 0 THEN
-            code := 'incomplete';
-            message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest', up.parts, up.parts + up.missing, u.unit);
-        ELSIF NOT (up.square_sum <= r.gradient_limit * r.gradient_limit) THEN
-            code := 'too_large';
-            message := format('the norm of the %s is %s, the run''s limit is %s', CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum), r.gradient_limit);
-        ELSIF ($3 BETWEEN 1 AND 4096 AND $4 >= 0 AND $4 < 'Infinity' AND $5 >= 0 AND $5 < 'Infinity'
-               AND $6 BETWEEN 0 AND 1 AND $7 BETWEEN 0 AND 1) IS NOT TRUE THEN
-            code := 'bad_value';
-            message := 'the minibatch must be between 1 and 4096, losses finite and at least 0, accuracies between 0 and 1';
-        ELSIF r.local_steps > 0 AND $3 <> r.batch THEN
-            code := 'bad_value';
-            message := format('the local steps of this run are of %s images, not %s', r.batch, $3);
-        ELSE
-            BEGIN
-                UPDATE gan_work_unit w SET state = 'done', lease_until = NULL, submitted_at = statement_timestamp(), batch = $3,
-                        loss_d = $4, loss_g = $5, accuracy_real = $6, accuracy_fake = $7
-                    WHERE w.unit = u.unit AND w.token = u.token AND w.state = 'claimed';
-                answer := 'accepted';
-                message := format('unit %s is in', u.unit);
-            EXCEPTION WHEN unique_violation THEN -- at the same time somebody else handed in the other unit of these positions
-                answer := 'stale';
-                code := 'done_by_other';
-            END;
-        END IF;
+        BEGIN
+            UPDATE gan_work_unit w SET state = 'done', lease_until = NULL, submitted_at = statement_timestamp(), batch = $4,
+                    loss_d = $5, loss_g = $6, accuracy_real = $7, accuracy_fake = $8
+                WHERE w.unit = u.unit;
+            answer := 'accepted';
+            message := format('unit %s is in', u.unit);
+        EXCEPTION WHEN unique_violation THEN -- at the same time somebody else handed in the other unit of these positions
+            answer := 'stale';
+            code := 'done_by_other';
+        END;
     END IF;
     IF code = 'done_by_other' THEN
         message := format('somebody else handed in the images of unit %s first', u.unit);
-        IF u.state = 'claimed' THEN
-            PERFORM gan_note_beaten(u.unit);
-        END IF;
+        PERFORM gan_note_beaten(u.unit);
     ELSIF code IN ('too_large', 'bad_value') THEN
         PERFORM gan_note_failure(u, code);
     END IF;
@@ -164,6 +192,7 @@ CREATE FUNCTION gan_credit(worker int) RETURNS TABLE (units bigint, images bigin
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM gan_require_autocommit('gan_credit');
     RETURN QUERY SELECT w.units, w.images FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user;
 END
 $$;
@@ -173,5 +202,5 @@ COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text) IS 
 COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of the weights that an iteration is computed at';
 COMMENT ON FUNCTION gan_fetch_change(int, int, int) IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';
 COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea) IS 'Worker: one shard of a unit''s result, checked before it is stored';
-COMMENT ON FUNCTION gan_submit(bigint, uuid, int, float8, float8, float8, float8) IS 'Worker: hands in a unit; accepted, already, stale or refused';
+COMMENT ON FUNCTION gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8) IS 'Worker: hands in a unit; accepted, already, stale or refused';
 COMMENT ON FUNCTION gan_credit(int) IS 'Worker: what of the worker''s was averaged so far';

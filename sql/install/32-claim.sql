@@ -125,7 +125,7 @@ BEGIN
         PERFORM gan_put_back_late(u);
         RETURN NULL;
     END IF;
-    UPDATE gan_work_unit w SET token = gen_random_uuid(), lease_until = gan_lease_end(w.claimed_at, w.lease_seconds, r.lease_seconds)
+    UPDATE gan_work_unit w SET token = gen_random_uuid(), weights_nonce = r.weights_nonce, lease_until = gan_lease_end(w.claimed_at, w.lease_seconds, r.lease_seconds)
         WHERE w.unit = u.unit RETURNING * INTO u;
     RETURN u;
 END
@@ -134,7 +134,8 @@ $$;
 -- A claim that a crash of the server takes back costs a unit's work and nothing else, so its commit waits for no disk. A submission's
 -- does: an acknowledged one is durable, and with it all that was written before it.
 CREATE FUNCTION gan_claim(worker int)
-    RETURNS TABLE (unit bigint, token uuid, iteration int, first_position bigint, images int, lease_seconds float8, reason text, message text, retry_seconds float8)
+    RETURNS TABLE (unit bigint, token uuid, iteration int, first_position bigint, images int, lease_seconds float8, reason text, message text, retry_seconds float8,
+                  weights_nonce bigint, weights_nonce_1 bigint, weights_nonce_2 bigint)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
@@ -180,7 +181,7 @@ BEGIN
                                     AND (f.failed_by IS NULL OR session_user <> ALL (f.failed_by))
                                     FOR UPDATE SKIP LOCKED) AS free
                 LIMIT 1)
-            UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), attempts = u.attempts + 1, claimed_at = statement_timestamp(),
+            UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), weights_nonce = r.weights_nonce, attempts = u.attempts + 1, claimed_at = statement_timestamp(),
                     lease_seconds = gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds),
                     lease_until = statement_timestamp() + make_interval(secs => gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds))
                 FROM next WHERE u.unit = next.unit
@@ -191,7 +192,7 @@ BEGIN
         END LOOP;
         IF unit IS NULL THEN
             picked := coalesce(picked, gan_pick_failed(me, r.iteration), gan_back_up(me, r.iteration));
-            UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), attempts = u.attempts + 1, claimed_at = statement_timestamp(),
+            UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), weights_nonce = r.weights_nonce, attempts = u.attempts + 1, claimed_at = statement_timestamp(),
                     lease_seconds = gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds),
                     lease_until = statement_timestamp() + make_interval(secs => gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds))
                 WHERE u.unit = picked
@@ -204,6 +205,9 @@ BEGIN
         reason := 'work';
         message := format('unit %s of iteration %s', unit, iteration);
         retry_seconds := 0;
+        weights_nonce := r.weights_nonce;
+        weights_nonce_1 := r.weights_nonce_1;
+        weights_nonce_2 := r.weights_nonce_2;
     ELSE
         lease_seconds := r.lease_seconds;
         SELECT n.reason, n.message, n.retry_seconds INTO reason, message, retry_seconds FROM gan_no_work(r) AS n;
@@ -223,7 +227,7 @@ BEGIN
     UPDATE gan_work_unit u SET lease_until = gan_lease_end(u.claimed_at, u.lease_seconds, r.lease_seconds)
         FROM gan_run r, gan_worker w
         WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND u.lease_until > statement_timestamp()
-            AND r.run = u.run AND u.iteration = r.iteration AND r.state IN ('running', 'paused')
+            AND r.run = u.run AND u.iteration = r.iteration AND u.weights_nonce = r.weights_nonce AND r.state IN ('running', 'paused')
             AND w.worker = u.worker AND w.login = session_user
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
             AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done')

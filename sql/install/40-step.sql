@@ -11,12 +11,12 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT r FROM gan_run WHERE run = $1;
     INSERT INTO gan_history (run, iteration, epoch, units, images, positions, workers, loss_d, loss_g, accuracy_real, accuracy_fake,
-                             gradient_norm_g, gradient_norm_d, weights_digest, started_at, ended_at)
+                             gradient_norm_g, gradient_norm_d, weights_digest, weights_nonce, started_at, ended_at)
         SELECT $1, $2, (coalesce((SELECT sum(h.images) FROM gan_history h WHERE h.run = $1), 0) + sum(images)) / r.dataset_images::float8,
                count(*), sum(images), range_agg(int8range(first_position, first_position + images)), count(DISTINCT worker),
                sum(images * loss_d) / sum(images), sum(images * loss_g) / sum(images),
                sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
-               $4, $5, $6, r.iteration_started_at, clock_timestamp()
+               $4, $5, $6, r.weights_nonce, r.iteration_started_at, clock_timestamp()
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
     UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0
         FROM (SELECT worker, count(*) AS units, sum(images) AS images,
@@ -29,6 +29,7 @@ BEGIN
     DELETE FROM gan_failure f WHERE f.run = $1 AND f.iteration < $2 - 100
         AND NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = f.iteration AND u.first_position = f.first_position AND u.state = 'aside');
     UPDATE gan_run SET iteration = $2 + 1, iteration_started_at = clock_timestamp(),
+            weights_nonce = gan_nonce(), weights_nonce_1 = weights_nonce, weights_nonce_2 = weights_nonce_1,
             state = CASE WHEN $2 + 1 >= target_iterations THEN 'finished' ELSE state END
         WHERE run = $1;
     IF $2 + 1 < r.target_iterations THEN

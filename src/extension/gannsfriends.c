@@ -20,16 +20,18 @@ void gan_check_status(dcgan_status status) {
         ereport(ERROR, (errcode(code), errmsg("%s", dcgan_status_text(status))));
 }
 
-PG_FUNCTION_INFO_V1(gan_require_autocommit);
-
-/* Refuses to go on inside a transaction block. */
-Datum gan_require_autocommit(PG_FUNCTION_ARGS) {
-    char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-
+/* Refuses to go on inside a transaction block: what is locked, or kept for a snapshot, would stay so. */
+void gan_refuse_block(const char *name) {
     if (IsTransactionBlock() || IsSubTransaction())
         ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
                         errmsg("%s can't run inside a transaction block", name),
                         errhint("Send the statement on its own, in autocommit mode.")));
+}
+
+PG_FUNCTION_INFO_V1(gan_require_autocommit);
+
+Datum gan_require_autocommit(PG_FUNCTION_ARGS) {
+    gan_refuse_block(text_to_cstring(PG_GETARG_TEXT_PP(0)));
     PG_RETURN_VOID();
 }
 

@@ -111,6 +111,9 @@ extern int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments,
                              bool read_only);
 extern Datum gan_value(int row, int column, bool *is_null);
 
+/* gannsfriends.c */
+extern void gan_refuse_block(const char *name);
+
 /* Turns a status of the library into an error; DCGAN_OK does nothing. */
 extern void gan_check_status(dcgan_status status);
 

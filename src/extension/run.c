@@ -7,6 +7,17 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+PG_FUNCTION_INFO_V1(gan_nonce);
+
+/* Draws a number that names a version of the weights. */
+Datum gan_nonce(PG_FUNCTION_ARGS) {
+    int64 nonce;
+
+    if (!pg_strong_random(&nonce, sizeof nonce))
+        elog(ERROR, "could not draw a random number");
+    PG_RETURN_INT64(nonce);
+}
+
 /* Makes of a run what it is at an iteration: its number, and the learning rates of its schedule. */
 void gan_run_at(gan_run *run, int32 iteration) {
     double factor = dcgan_schedule_factor(&run->schedule, (uint32)iteration);

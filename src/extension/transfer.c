@@ -55,6 +55,7 @@ Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
     bytea *data;
     gan_run run;
 
+    gan_refuse_block("gan_fetch_weights");
     gan_keep_memory();
     SPI_connect();
     read_run_of_shard(&run, fcinfo);
@@ -77,6 +78,7 @@ Datum gan_fetch_change(PG_FUNCTION_ARGS) {
     bytea *data = NULL;
     gan_run run;
 
+    gan_refuse_block("gan_fetch_change");
     gan_keep_memory();
     SPI_connect();
     read_run_of_shard(&run, fcinfo);
@@ -105,7 +107,8 @@ static claimed_unit find_claim(Datum unit, Datum token) {
             "ON w.worker = u.worker "
             "WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND u.lease_until > "
             "statement_timestamp() "
-            "AND u.iteration = r.iteration AND r.state IN ('running', 'paused') AND w.login = session_user "
+            "AND u.iteration = r.iteration AND u.weights_nonce = r.weights_nonce AND r.state IN ('running', "
+            "'paused') AND w.login = session_user "
             "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)",
             2, (Oid[]){INT8OID, UUIDOID}, (Datum[]){unit, token}, false) != 1)
         return claim;
@@ -255,10 +258,7 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
     const char *answer = "stale";
     claimed_unit claim;
 
-    if (IsTransactionBlock() || IsSubTransaction())
-        ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-                        errmsg("gan_upload can't run inside a transaction block"),
-                        errhint("Send the statement on its own, in autocommit mode.")));
+    gan_refuse_block("gan_upload");
     /* Its commit waits for no disk: the submission's does, and what is durable then includes all that came
      * before. */
     (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,

@@ -3,7 +3,9 @@
  *
  * Either whole, or, where the run has changes to follow and these weights are held of one of the two iterations
  * before, by what leads from one to the next. Every change says what checksum it leads to; if it leads
- * elsewhere, or the server doesn't have it any more, all is fetched whole.
+ * elsewhere, or the server doesn't have it any more, all is fetched whole. So it is if what is held is of
+ * another version than the server's iteration of that number: it was restored, or is a standby that lacked the
+ * last steps.
  */
 #include "../wire/blob.h"
 #include "state.h"
@@ -79,10 +81,13 @@ static outcome fetch(download *d) {
     return o;
 }
 
-/* Tells whether the weights that are held may be led to those of an iteration. */
-static bool can_follow(const loop *l, uint32_t iteration) {
-    return l->run->download != BLOB_FLOAT32 && l->holds_weights && l->weights_iteration < iteration &&
-           iteration - l->weights_iteration <= FOLLOWED;
+/* Tells whether the weights that are held may be led to those of a claim: they must be the very ones from which
+ * the server's changes lead there. */
+static bool can_follow(const loop *l, const server_claim *claim) {
+    uint32_t behind = claim->iteration - l->weights_iteration;
+
+    return l->run->download != BLOB_FLOAT32 && l->holds_weights && l->weights_iteration < claim->iteration &&
+           behind <= FOLLOWED && behind < claim->nonce_count && claim->nonces[behind] == l->weights_nonce;
 }
 
 /* Follows the changes up to an iteration as far as they can be had; tells whether it was reached. */
@@ -104,9 +109,9 @@ outcome download_weights(loop *l, const server_claim *claim) {
     outcome o = GO_ON;
     bool reached = false;
 
-    if (l->holds_weights && l->weights_iteration == claim->iteration)
+    if (l->holds_weights && l->weights_iteration == claim->iteration && l->weights_nonce == claim->nonces[0])
         return GO_ON;
-    if (can_follow(l, claim->iteration)) {
+    if (can_follow(l, claim)) {
         l->holds_weights = false; /* on the way they are neither these nor those */
         o = follow(l, claim, &reached);
     }
@@ -115,6 +120,7 @@ outcome download_weights(loop *l, const server_claim *claim) {
         o = fetch(&d);
     l->holds_weights = o == GO_ON;
     l->weights_iteration = claim->iteration;
+    l->weights_nonce = claim->nonces[0];
     l->times.weights += stop_clock() - start;
     return o;
 }

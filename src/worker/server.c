@@ -235,6 +235,15 @@ static server_reason read_reason(const char *reason) {
     return strcmp(reason, "finished") == 0 || strcmp(reason, "stopped") == 0 ? SERVER_OVER : SERVER_WAIT;
 }
 
+/* Reads the numbers that name the versions of the weights: this iteration's and those before, as many as there
+ * are. */
+static bool get_nonces(const PGresult *row, server_claim *claim) {
+    for (int i = 0; i < SERVER_NONCES && !PQgetisnull(row, 0, 9 + i); i++)
+        if (!get_whole(row, 9 + i, INT64_MIN, INT64_MAX, &claim->nonces[claim->nonce_count++]))
+            return false;
+    return claim->nonce_count > 0;
+}
+
 /* Reads the unit of a claim. */
 static bool get_unit(const PGresult *row, server_claim *claim) {
     int64_t iteration, position, images;
@@ -247,7 +256,7 @@ static bool get_unit(const PGresult *row, server_claim *claim) {
     claim->iteration = (uint32_t)iteration;
     claim->position = (uint64_t)position;
     claim->images = (size_t)images;
-    return PQgetlength(row, 0, 1) == 36;
+    return PQgetlength(row, 0, 1) == 36 && get_nonces(row, claim);
 }
 
 void server_take_send(server *s, int32_t worker, server_reply *reply) {
@@ -257,8 +266,9 @@ void server_take_send(server *s, int32_t worker, server_reply *reply) {
     s->woken = false; /* what came before is known to this claim */
     connection_send(s,
                     "SELECT unit, token, iteration, first_position, images, lease_seconds,"
-                    " reason, message, retry_seconds FROM gan_claim($1::int4)",
-                    &value, 1, 9, false, reply);
+                    " reason, message, retry_seconds, weights_nonce, weights_nonce_1, weights_nonce_2"
+                    " FROM gan_claim($1::int4)",
+                    &value, 1, 9 + SERVER_NONCES, false, reply);
 }
 
 server_status server_take_read(server *s, server_reply *reply, server_claim *claim) {
@@ -382,19 +392,22 @@ server_status server_upload_read(server *s, server_reply *reply, server_answer *
     return status;
 }
 
-void server_submit_send(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
-                        server_reply *reply) {
-    char n[6][NUMBER_SIZE];
-    const server_value values[] = {
-        whole_value(n[0], claim->unit),         text_value(claim->token),
-        whole_value(n[1], (int64_t)batch),      real_value(n[2], result->loss_d),
-        real_value(n[3], result->loss_g),       real_value(n[4], result->accuracy_real),
-        real_value(n[5], result->accuracy_fake)};
+void server_submit_send(server *s, const server_claim *claim, int64_t nonce, size_t batch,
+                        const dcgan_unit_result *result, server_reply *reply) {
+    char n[7][NUMBER_SIZE];
+    const server_value values[] = {whole_value(n[0], claim->unit),
+                                   text_value(claim->token),
+                                   whole_value(n[1], nonce),
+                                   whole_value(n[2], (int64_t)batch),
+                                   real_value(n[3], result->loss_d),
+                                   real_value(n[4], result->loss_g),
+                                   real_value(n[5], result->accuracy_real),
+                                   real_value(n[6], result->accuracy_fake)};
 
     connection_send(s,
-                    "SELECT answer, code, message FROM gan_submit($1::int8, $2::uuid, $3::int4, $4::float8,"
-                    " $5::float8, $6::float8, $7::float8)",
-                    values, 7, 3, false, reply);
+                    "SELECT answer, code, message FROM gan_submit($1::int8, $2::uuid, $3::int8, $4::int4,"
+                    " $5::float8, $6::float8, $7::float8, $8::float8)",
+                    values, 8, 3, false, reply);
 }
 
 server_status server_submit_read(server *s, server_reply *reply, server_verdict *verdict) {

@@ -16,6 +16,7 @@
 #include "../wire/blob.h"
 
 #define SERVER_DIGEST_SIZE 32
+#define SERVER_NONCES 3 /* versions of the weights that a claim names */
 
 typedef enum server_status {
     SERVER_OK,
@@ -75,6 +76,8 @@ typedef struct server_claim {
     uint64_t position;
     size_t images;
     double lease_seconds;
+    int64_t nonces[SERVER_NONCES]; /* of the weights of this iteration, of the one before, … */
+    size_t nonce_count;
 } server_claim;
 
 typedef enum server_answer { SERVER_ACCEPTED, SERVER_ALREADY, SERVER_STALE, SERVER_REFUSED } server_answer;
@@ -130,8 +133,9 @@ void server_upload_send(server *s, const server_claim *claim, size_t shard, cons
                         size_t size, server_reply *reply);
 server_status server_upload_read(server *s, server_reply *reply, server_answer *answer);
 
-void server_submit_send(server *s, const server_claim *claim, size_t batch, const dcgan_unit_result *result,
-                        server_reply *reply);
+/* nonce: of the weights that the result was computed at */
+void server_submit_send(server *s, const server_claim *claim, int64_t nonce, size_t batch,
+                        const dcgan_unit_result *result, server_reply *reply);
 server_status server_submit_read(server *s, server_reply *reply, server_verdict *verdict);
 
 server_status server_release(server *s, const server_claim *claim, bool *released);

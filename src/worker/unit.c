@@ -169,7 +169,7 @@ static server_status submit(loop *l, const server_claim *claim, const dcgan_unit
     bool ask = !stop_asked();
     server_status status;
 
-    server_submit_send(l->server, claim, batch, result, &submitted);
+    server_submit_send(l->server, claim, l->weights_nonce, batch, result, &submitted);
     if (ask)
         server_take_send(l->server, l->worker, &taken);
     status = server_submit_read(l->server, &submitted, verdict);
@@ -180,11 +180,11 @@ static server_status submit(loop *l, const server_claim *claim, const dcgan_unit
     return status;
 }
 
-/* If the claim that went out with a submission that failed brought the same unit again: goes on under its new
- * token. */
+/* If the claim that went out with a submission that failed brought the same unit again, of the same weights:
+ * goes on under its new token. */
 static void adopt_claim(loop *l, server_claim *claim) {
     if (!l->claimed_ahead || l->ahead_status != SERVER_OK || l->ahead.reason != SERVER_WORK ||
-        l->ahead.unit != claim->unit)
+        l->ahead.unit != claim->unit || l->ahead.nonces[0] != l->weights_nonce)
         return;
     *claim = l->ahead;
     l->claimed_ahead = false;

@@ -20,6 +20,7 @@ use Carp qw(croak);
 use Cwd qw(getcwd);
 use Exporter qw(import);
 use File::Basename qw(basename dirname);
+use File::Copy ();
 use File::Path qw(make_path remove_tree);
 use File::Temp qw(tempdir tempfile);
 use IO::Socket::INET;
@@ -76,6 +77,7 @@ sub root_folder {
 #   conf      => [lines of postgresql.conf]
 #   database  => name of the database (train)
 #   extension => 0 to leave out CREATE EXTENSION gannsfriends
+#   module    => a library of the extension that is used in place of the installed one (GannModule makes them)
 #   durable   => 1 to have fsync on: otherwise data outlive a server's crash, but not a machine's
 sub new {
     my ($class, %opt) = @_;
@@ -117,8 +119,23 @@ sub new {
 
     my $database = $self->{database};
     $self->psql(qq{CREATE DATABASE "$database"}, db => 'postgres') if $database ne 'postgres';
-    $self->psql('CREATE EXTENSION gannsfriends CASCADE') if $opt{extension} // 1;
+    if ($opt{extension} // 1) {
+        $self->psql('CREATE EXTENSION gannsfriends CASCADE');
+        $self->_use_module($opt{module} // $ENV{GANN_MODULE});
+        $self->psql($ENV{GANN_MUTANT}) if $ENV{GANN_MUTANT};
+    }
     return $self;
+}
+
+# Lets the extension's functions be those of another library: a build with fault points, or with a guard left out.
+sub _use_module {
+    my ($self, $module) = @_;
+    defined $module or return;
+    my $copy = "$self->{folder}/gannsfriends.so";    # where the server may read it
+    File::Copy::copy($module, $copy) or croak "$module: $!";
+    chmod 0755, $copy;
+    $self->psql("UPDATE pg_proc SET probin = '$copy' WHERE probin = '\$libdir/gannsfriends'");
+    return;
 }
 
 sub _bindir {

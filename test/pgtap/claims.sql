@@ -30,12 +30,12 @@ SELECT is((SELECT range_agg(int8range(first_position, first_position + images)) 
 -- A unit whose lease is over goes back
 INSERT INTO gan_worker (run, login, name, cores, memory_mb, cpu, version) VALUES (:run, 'ann', 'x', 1, 1, '', '') RETURNING worker \gset
 SELECT min(unit) AS unit FROM gan_work_unit WHERE run = :run \gset
-UPDATE gan_work_unit SET state = 'claimed', worker = :worker, token = gen_random_uuid(), attempts = 1, claimed_at = now(), lease_until = now() WHERE unit = :unit;
+UPDATE gan_work_unit SET state = 'claimed', worker = :worker, token = gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now(), lease_until = now() WHERE unit = :unit;
 SELECT is(gan_expire_leases(:run), 1, 'one lease is over');
 SELECT is((SELECT state || attempts FROM gan_work_unit WHERE unit = :unit), 'pending1', 'its unit can be claimed again, and the attempt is remembered');
-SELECT throws_ok(format('INSERT INTO gan_history SELECT %s, 0, 0, 1, 1, ''{}'', 1, 0, 0, 0, 0, 0, 0, repeat(''x'', 32)::bytea, now(), now() FROM generate_series(1, 2)', :run),
+SELECT throws_ok(format('INSERT INTO gan_history SELECT %s, 0, 0, 1, 1, ''{}'', 1, 0, 0, 0, 0, 0, 0, repeat(''x'', 32)::bytea, 0, now(), now() FROM generate_series(1, 2)', :run),
                  '23505', NULL, 'no iteration can be stepped twice');
-SELECT throws_ok(format('UPDATE gan_work_unit SET state = ''claimed'', worker = %s, token = gen_random_uuid(), attempts = 1, claimed_at = now(), lease_until = now() WHERE run = %s AND unit < %s + 2', :worker, :run, :unit),
+SELECT throws_ok(format('UPDATE gan_work_unit SET state = ''claimed'', worker = %s, token = gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now(), lease_until = now() WHERE run = %s AND unit < %s + 2', :worker, :run, :unit),
                  '23505', NULL, 'no worker can hold two units');
 SELECT is(gan_replace_hoarded(:run), 0, 'nothing is replaced while nothing is locked by others');
 SELECT * FROM finish();

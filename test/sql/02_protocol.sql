@@ -47,14 +47,14 @@ SELECT gan_start(:run);
 
 SET SESSION AUTHORIZATION ann;
 BEGIN; SELECT gan_claim(:ann); ROLLBACK;
-SELECT unit, token, iteration, first_position, images, lease_seconds, reason FROM gan_claim(:ann) \gset
+SELECT unit, token, iteration, first_position, images, lease_seconds, reason, weights_nonce AS nonce FROM gan_claim(:ann) \gset
 SELECT :iteration AS iteration, :first_position AS first_position, :images AS images, :lease_seconds AS lease, :'reason' AS reason;
 \set old :token
 SELECT unit = :unit AS same_unit, token <> :'token' AS new_token, token FROM gan_claim(:ann) \gset again_
 SELECT :'again_same_unit' AS same_unit, :'again_new_token' AS new_token;
 \set token :again_token
 SELECT gan_upload(:unit, :'old', 0, :'gradient') AS old_token;
-SELECT gan_submit(:unit, :'old', 4, 1, 1, 0.5, 0.5) AS old_token;
+SELECT gan_submit(:unit, :'old', :nonce, 4, 1, 1, 0.5, 0.5) AS old_token;
 SELECT gan_renew(:unit, :'old') AS old_token, gan_renew(:unit, :'token') AS new_token;
 
 -- What is wrong with an upload is an error, and nothing of it is kept
@@ -81,51 +81,51 @@ RESET SESSION AUTHORIZATION;
 SELECT count(*) AS kept FROM gan_gradient;
 SET SESSION AUTHORIZATION ann;
 
-SELECT answer, code, message LIKE '0 of 2%' AS message FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code, message LIKE '0 of 2%' AS message FROM gan_submit(:unit, :'token', :nonce, 4, 1, 1, 0.5, 0.5);
 SELECT gan_upload(:unit, :'token', 0, :'gradient') AS first, gan_upload(:unit, :'token', 0, :'gradient') AS again;
 SELECT gan_upload(:unit, :'token', 1, :'moments');
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 'NaN', 1, 0.5, 0.5);
-SELECT answer, code FROM gan_submit(:unit, :'token', 0, 1, 1, 0.5, 0.5);
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 'Infinity', 0.5, 0.5);
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 1.5, 0.5);
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, NULL, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 'NaN', 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 0, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 1, 'Infinity', 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 1, 1, 1.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 1, 1, NULL, 0.5);
 
 -- A classmate can do nothing with it
 SET SESSION AUTHORIZATION bo;
 SELECT gan_join(:run, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS bo \gset
 SELECT gan_claim(:ann);
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 1, 1, 0.5, 0.5);
 SELECT gan_upload(:unit, :'token', 0, :'gradient'), gan_renew(:unit, :'token'), gan_release(:unit, :'token');
 SELECT * FROM gan_credit(:ann);
 
 SET SESSION AUTHORIZATION ann;
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 1, 1, 0.5, 0.5);
 SELECT gan_upload(:unit, :'token', 0, :'gradient');
 SELECT gan_release(:unit, :'token');
 
 -- An expired lease: late work is refused, keeps no bytes, earns nothing
-SELECT unit, token FROM gan_claim(:ann) \gset
+SELECT unit, token, weights_nonce AS nonce FROM gan_claim(:ann) \gset
 RESET SESSION AUTHORIZATION;
 UPDATE gan_work_unit SET lease_until = now() - interval '1 s' WHERE unit = :unit;
 SET SESSION AUTHORIZATION ann;
 SELECT gan_upload(:unit, :'token', 0, :'gradient'), gan_renew(:unit, :'token');
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 1, 1, 0.5, 0.5);
 RESET SESSION AUTHORIZATION;
 SELECT gan_tick(:run);
 SET SESSION AUTHORIZATION ann;
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 1, 1, 0.5, 0.5);
 
 -- Bo does it; then there is nothing to do, and the reason is said
 SET SESSION AUTHORIZATION bo;
-SELECT unit, token FROM gan_claim(:bo) \gset
+SELECT unit, token, weights_nonce AS nonce FROM gan_claim(:bo) \gset
 SELECT gan_release(:unit, :'token');
-SELECT unit, token FROM gan_claim(:bo) \gset
+SELECT unit, token, weights_nonce AS nonce FROM gan_claim(:bo) \gset
 SELECT gan_upload(:unit, :'token', 0, :'gradient'), gan_upload(:unit, :'token', 1, :'moments');
 SET SESSION AUTHORIZATION ann;
 SELECT unit, reason, message, retry_seconds FROM gan_claim(:ann);
 SET SESSION AUTHORIZATION bo;
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 3, 3, 1, 0);
+SELECT answer, code FROM gan_submit(:unit, :'token', :nonce, 4, 3, 3, 1, 0);
 SELECT unit, reason, message FROM gan_claim(:bo);
 RESET SESSION AUTHORIZATION;
 SELECT gan_tick(:run);
@@ -151,7 +151,7 @@ SELECT gan_start(:half) \g /dev/null
 SET SESSION AUTHORIZATION ann;
 SELECT upload_element FROM gan_run_config('half');
 SELECT gan_join(:half, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS ann \gset
-SELECT unit, token FROM gan_claim(:ann) \gset
+SELECT unit, token, weights_nonce AS nonce FROM gan_claim(:ann) \gset
 SELECT gan_upload(:unit, :'token', 0, :'gradient');
 SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x0038'), :parameters + 1, type => 2));
 SELECT gan_upload(:unit, :'token', 0, blob(floats(:parameters, '\x0038'), :parameters, type => 2, reserved => 114));
@@ -171,7 +171,7 @@ SELECT (:parameters + 255) / 256 AS blocks \gset
 SET SESSION AUTHORIZATION ann;
 SELECT upload_element FROM gan_run_config('bytes');
 SELECT gan_join(:bytes, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS ann \gset
-SELECT unit, token FROM gan_claim(:ann) \gset
+SELECT unit, token, weights_nonce AS nonce FROM gan_claim(:ann) \gset
 SELECT gan_upload(:unit, :'token', 0, :'gradient');
 SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floats(:parameters, '\x40'), :parameters + 1, type => 3));
 SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floats(:parameters - 1, '\x40'), :parameters, type => 3));

@@ -57,12 +57,12 @@ ok $class->poll_until("SELECT coalesce(sum(calls), 0) - $before FROM pg_stat_use
 $class->psql("SELECT gan_pause($replay)");
 my ($one, $two) = map { $class->psql("SELECT gan_join($replay, '$_', dataset_images, dataset_digest, 1, 1, '', '') FROM gan_run WHERE run = $once") } 'one', 'two';
 $class->psql("SELECT gan_start($replay)");
-my @claims = map { [split /\|/, $class->psql("SELECT unit, token, first_position FROM gan_claim($_)")] } $one, $two;
+my @claims = map { [split /\|/, $class->psql("SELECT unit, token, first_position, weights_nonce FROM gan_claim($_)")] } $one, $two;
 for my $claim (reverse @claims) {
     for my $shard (1, 0) {
         is $class->psql("SELECT gan_upload($claim->[0], '$claim->[1]', $shard, g.data) FROM gan_gradient g JOIN gan_work_unit u USING (unit) WHERE u.run = $once AND u.first_position = $claim->[2] AND g.shard = $shard"), 'accepted', 'an upload in the opposite order';
     }
-    is $class->psql("SELECT answer FROM gan_submit($claim->[0], '$claim->[1]', 8, 1, 1, 0.5, 0.5)"), 'accepted', 'a unit in the opposite order';
+    is $class->psql("SELECT answer FROM gan_submit($claim->[0], '$claim->[1]', $claim->[3], 8, 1, 1, 0.5, 0.5)"), 'accepted', 'a unit in the opposite order';
 }
 ok $class->poll_until("SELECT iteration FROM gan_run WHERE run = $replay", '1', 20), 'the step is taken';
 is $class->psql("SELECT count(DISTINCT weights_digest) FROM gan_history WHERE run IN ($once, $replay) AND iteration = 0"), '1', 'and gives the same bits';

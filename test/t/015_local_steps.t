@@ -65,10 +65,10 @@ is $class->psql("SELECT string_agg(DISTINCT w.shard::text, ' ') FROM gan_weights
 my $claims = $class->create_run('refusals', %local);
 $class->psql("SELECT gan_start($claims)");
 my $worker = $class->psql("SELECT gan_join($claims, 'x', 60000, (SELECT dataset_digest FROM gan_run WHERE run = $average), 1, 1, '', '')");
-my ($unit, $token) = split /\|/, $class->psql("SELECT unit, token FROM gan_claim($worker)");
+my ($unit, $token, $nonce) = split /\|/, $class->psql("SELECT unit, token, weights_nonce FROM gan_claim($worker)");
 $class->psql("SELECT gan_upload($unit, '$token', shard, data) FROM gan_gradient WHERE run = $average AND unit = (SELECT min(unit) FROM gan_gradient WHERE run = $average)");
-is $class->psql("SELECT answer, code FROM gan_submit($unit, '$token', 4, 1, 1, 0.5, 0.5)"), 'refused|bad_value', 'local steps of another size are refused';
-is $class->psql("SELECT answer FROM gan_submit($unit, '$token', 8, 1, 1, 0.5, 0.5)"), 'accepted', 'those of the run\'s are taken';
+is $class->psql("SELECT answer, code FROM gan_submit($unit, '$token', $nonce, 4, 1, 1, 0.5, 0.5)"), 'refused|bad_value', 'local steps of another size are refused';
+is $class->psql("SELECT answer FROM gan_submit($unit, '$token', $nonce, 8, 1, 1, 0.5, 0.5)"), 'accepted', 'those of the run\'s are taken';
 
 # A step that is killed is taken again, with the same outcome
 my $killed = $class->create_run('killed', %local, outer_optimizer => "'nesterov'", target_iterations => 4);
