@@ -191,9 +191,18 @@ suite_unit() { run_step "$1" "${make[@]}" unit ${asan:+SANITIZE=1}; }
 
 suite_mutation() { run_step "$1" bash test/mutation.sh; }
 
+# invariants_hold DATABASE: nothing of what must always hold is broken (test/invariants.sql)
+invariants_hold() {
+	local broken
+	broken=$(psql -X -A -t -q -v ON_ERROR_STOP=1 -d "$1" -f test/invariants.sql 2>&1) && [ -z "$broken" ] && return
+	printf 'broken invariants in %s:\n%s\n' "$1" "$broken"
+	return 1
+}
+
 suite_regress() {
 	rm -f regression.diffs
-	run_step "$1" "${make[@]}" installcheck
+	run_step "$1" "${make[@]}" installcheck || return
+	invariants_hold contrib_regression >>"$1" 2>&1
 }
 
 suite_pgtap() {
@@ -201,7 +210,8 @@ suite_pgtap() {
 	[ ${#files[@]} -gt 0 ] || return 1
 	run_step "$1" psql -Xq -v ON_ERROR_STOP=1 -d gann_pgtap -c 'CREATE EXTENSION pgtap' \
 		-c 'CREATE EXTENSION gannsfriends CASCADE' || return
-	PGDATABASE=gann_pgtap run_step "$1" pg_prove --verbose --merge --norc "${files[@]}"
+	PGDATABASE=gann_pgtap run_step "$1" pg_prove --verbose --merge --norc "${files[@]}" || return
+	invariants_hold gann_pgtap >>"$1" 2>&1
 }
 
 suite_e2e() {

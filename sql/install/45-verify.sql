@@ -11,4 +11,10 @@ CREATE FUNCTION gan_verify(iteration int DEFAULT NULL, run int DEFAULT NULL,
                            OUT answer text, OUT part text, OUT shard int, OUT element bigint, OUT stored float8, OUT recomputed float8, OUT message text)
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
+-- Says what is wrong with the state of a run's current iteration: a blob that is missing, damaged or not finite, a negative second moment or
+-- variance, a digest other than gan_history's. NULL: nothing.
+CREATE FUNCTION gan_inspect(run int DEFAULT NULL) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+
 COMMENT ON FUNCTION gan_verify(int, int) IS 'Recomputes a step from its inputs, where they are kept, and compares what is stored bit by bit';
+COMMENT ON FUNCTION gan_inspect(int) IS 'What is wrong with the state of the current iteration: damage, numbers that are not finite, another digest; NULL if nothing is';

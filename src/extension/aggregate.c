@@ -9,7 +9,6 @@
 #include "aggregate.h"
 
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/snapmgr.h"
@@ -307,19 +306,12 @@ static void step_statistics(step *s) {
     s->put(s, GAN_WEIGHTS, s->run.shards, blob, blob_size(count));
 }
 
-/* Computes the digest of the new state: SHA-256 of the checksums of its shards. */
+/* Computes the digest of the new state. */
 bytea *gan_step_digest(const step *s) {
-    bytea *digest = palloc(VARHDRSZ + 32);
-    pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+    uint8 digest[32];
 
-    SET_VARSIZE(digest, VARHDRSZ + 32);
-    if (!hash || pg_cryptohash_init(hash) < 0 ||
-        pg_cryptohash_update(hash, (const uint8 *)s->checksums, (s->run.shards + 1) * sizeof *s->checksums) <
-            0 ||
-        pg_cryptohash_final(hash, (uint8 *)VARDATA(digest), 32) < 0)
-        elog(ERROR, "could not compute a SHA-256");
-    pg_cryptohash_free(hash);
-    return digest;
+    gan_digest(s->checksums, s->run.shards + 1, digest);
+    return gan_bytea(digest, sizeof digest);
 }
 
 /* Writes what is to be known of the step and opens the next iteration. */

@@ -83,6 +83,8 @@ extern float *gan_blob_values(unsigned char *blob);
 extern void gan_blob_seal(unsigned char *blob, size_t count);
 extern void gan_blob_require(blob_status status, const char *what, int32 shard);
 extern bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob, size_t count);
+extern void gan_digest(const uint32 *checksums, int count, uint8 digest[32]);
+extern bytea *gan_bytea(const void *bytes, size_t size);
 extern size_t gan_shard_length(const dcgan_model *model, int32 shard);
 extern bool gan_run_has(const gan_run *run, gan_part part);
 extern size_t gan_part_size(const gan_run *run, gan_part part, int32 shard);
@@ -104,6 +106,9 @@ extern void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsi
 /* reuse.c */
 extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
 extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, HeapTuple row);
+
+/* transfer.c */
+extern bool gan_variances_possible(const dcgan_model *model, const float *statistics);
 
 /* spi.c */
 extern int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only);

@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "common/cryptohash.h"
 #include "replication/message.h"
 #include "storage/lmgr.h"
 
@@ -135,6 +136,26 @@ bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char
         return false;
     gan_blob_require(blob_check(blob, blob_size(count), count), table_names[GAN_STATE], shard);
     return true;
+}
+
+/* Computes the digest of a state: SHA-256 of the checksums of its weights' shards, statistics last. */
+void gan_digest(const uint32 *checksums, int count, uint8 digest[32]) {
+    pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+
+    if (!hash || pg_cryptohash_init(hash) < 0 ||
+        pg_cryptohash_update(hash, (const uint8 *)checksums, count * sizeof *checksums) < 0 ||
+        pg_cryptohash_final(hash, digest, 32) < 0)
+        elog(ERROR, "could not compute a SHA-256");
+    pg_cryptohash_free(hash);
+}
+
+/* Makes a bytea of bytes. */
+bytea *gan_bytea(const void *bytes, size_t size) {
+    bytea *data = palloc(VARHDRSZ + size);
+
+    SET_VARSIZE(data, VARHDRSZ + size);
+    memcpy(VARDATA(data), bytes, size);
+    return data;
 }
 
 /* Tells whether a part of the state is stored in a run. */

@@ -119,7 +119,7 @@ static claimed_unit find_claim(Datum unit, Datum token) {
 }
 
 /* Tells whether all variances of a statistics vector are at least 0. */
-static bool variances_are_possible(const dcgan_model *model, const float *statistics) {
+bool gan_variances_possible(const dcgan_model *model, const float *statistics) {
     for (int n = 0; n < 2; n++) {
         const dcgan_network *network = n ? &model->discriminator : &model->generator;
         for (size_t i = 0; i < network->layer_count; i++) {
@@ -177,7 +177,7 @@ static double check_numbers(const gan_run *run, int32 shard, bytea *data, double
                  errmsg("the norm of the uploaded shard is %g, the limit is %g", sqrt(squares),
                         shard < run->shards ? limit : 1e6),
                  errhint("Release the unit and claim again; if it happens again, tell the instructor.")));
-    if (shard == run->shards && !variances_are_possible(&run->model, values))
+    if (shard == run->shards && !gan_variances_possible(&run->model, values))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                         errmsg("the uploaded statistics hold a negative variance")));
     return squares;

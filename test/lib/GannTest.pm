@@ -88,6 +88,7 @@ sub new {
         owner     => $$,
         processes => {},
     }, $class;
+    _test_invariants_at_the_end();
     $live{ refaddr $self } = $self;
     weaken $live{ refaddr $self };
 
@@ -125,6 +126,33 @@ sub new {
         $self->psql($ENV{GANN_MUTANT}) if $ENV{GANN_MUTANT};
     }
     return $self;
+}
+
+# The invariants of test/invariants.sql that a database breaks, a line each.
+sub broken_invariants {
+    my ($self, $database) = @_;
+    my ($out, $err, $status) = $self->psql(_slurp("$root/test/invariants.sql"), db => $database // $self->{database}, on_error => 'return');
+    return $status == 0 ? $out : "the invariants can't be looked at: $err";
+}
+
+# Tests the invariants in all databases of all servers of this test that are alive.
+sub invariants_hold {
+    for my $server (grep { defined && $_->{running} } values %live) {
+        my @databases = eval { split /\n/, $server->psql("SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template1' ORDER BY 1", db => 'postgres') };
+        for my $database (@databases) {
+            next if $server->psql("SELECT count(*) FROM pg_extension WHERE extname = 'gannsfriends'", db => $database) eq '0';
+            Test::More::is($server->broken_invariants($database), '', "the invariants hold in the end ($database)");
+        }
+    }
+    return;
+}
+
+# A test file ends with done_testing: the invariants are looked at before it.
+sub _test_invariants_at_the_end {
+    no warnings qw(redefine once);    ## no critic
+    my $done = \&Test::More::done_testing;
+    *main::done_testing = sub { invariants_hold(); $done->(@_) };
+    return;
 }
 
 # Lets the extension's functions be those of another library: a build with fault points, or with a guard left out.

@@ -139,11 +139,13 @@ SKIP: {
     is calls('gan_fetch_change') - $changes, '1', 'to which the change leads';
     $class->signal($worker, 'STOP');
     $class->psql("SELECT gan_tick($class_run)");
+    my $before = $class->psql("SELECT weights_nonce_1 FROM gan_run WHERE run = $class_run");
     $class->psql("UPDATE gan_run SET weights_nonce_1 = gan_nonce() WHERE run = $class_run");
     $class->signal($worker, 'CONT');
     ok $class->poll_until($in, '1', 60), 'a unit of the next iteration, after a failover, as it seems';
     is calls('gan_fetch_weights') - $whole, '2', 'the worker fetches the weights whole';
     is calls('gan_fetch_change') - $changes, '1', 'and not the change';
+    $class->psql("UPDATE gan_run SET weights_nonce_1 = $before WHERE run = $class_run");
     $class->psql("SELECT gan_stop($class_run)");
     is $class->wait_for($worker, 30), 0, 'it ends';
 }
