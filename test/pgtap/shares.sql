@@ -69,7 +69,7 @@ SELECT is((SELECT array_agg((meant_for, steps)::text ORDER BY place) FROM gan_ru
 UPDATE gan_worker SET last_seen = now() WHERE worker = :bo;
 
 -- The next iteration: what was not averaged moves on, the total stays
-UPDATE gan_work_unit SET state = 'done', worker = :ann, token = gen_random_uuid(), attempts = 1, claimed_at = now() - interval '8 s', submitted_at = now(), batch = 10, loss_d = 1, loss_g = 1,
+UPDATE gan_work_unit SET state = 'done', worker = :ann, token = gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now() - interval '8 s', submitted_at = now(), batch = 10, loss_d = 1, loss_g = 1,
     accuracy_real = 1, accuracy_fake = 1 WHERE run = :run AND first_position < 160;
 SELECT gan_close_iteration(:run, 0, (SELECT array_agg(unit) FROM gan_work_unit WHERE run = :run AND state = 'done'), 1, 1, sha256('x')) \g /dev/null
 SELECT is((SELECT array_agg(images ORDER BY first_position) FROM gan_work_unit WHERE run = :run AND iteration = 1), '{80,110,50}', 'the unit that moved on counts in the total');
@@ -82,7 +82,7 @@ SELECT min(unit) AS unit FROM gan_work_unit WHERE run = :run AND iteration = 1 \
 CREATE FUNCTION fail(unit bigint, worker int, why text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE u gan_work_unit;
 BEGIN
-    UPDATE gan_work_unit w SET state = 'claimed', worker = $2, token = gen_random_uuid(), attempts = attempts + 1, claimed_at = now(), lease_until = now() WHERE w.unit = $1 RETURNING * INTO u;
+    UPDATE gan_work_unit w SET state = 'claimed', worker = $2, token = gen_random_uuid(), weights_nonce = 0, attempts = attempts + 1, claimed_at = now(), lease_until = now() WHERE w.unit = $1 RETURNING * INTO u;
     PERFORM gan_note_failure(u, why), gan_note_failure(u, why); -- refused twice in one attempt
     PERFORM gan_put_back(u);
 END $$;
