@@ -4,7 +4,7 @@
 
 -- What is expected of a worker: its time for so many images, median + 4 MAD, with half as much again. It is late after that.
 CREATE FUNCTION gan_late_seconds(images int, pace float8, pace_mad float8) RETURNS float8
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1.5 * images * (pace + 4 * pace_mad);
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1.5::float8 * images * (pace + 4 * pace_mad);
 
 -- The lease on a unit, in seconds: the same, between 5 s and the run's, doubled for each of the worker's leases that ended since its
 -- last unit, so that a laptop that is slower than yesterday comes to an end. Of a worker that was never seen to do anything: the run's.
@@ -142,12 +142,15 @@ $$;
 
 -- Takes a claimed unit from its holder; why: what failed, if anything did. If somebody else holds a unit of the same positions, that one
 -- takes its place. The caller has the unit locked.
-CREATE FUNCTION gan_put_back(u gan_work_unit, why text DEFAULT NULL) RETURNS void
+CREATE FUNCTION gan_put_back(held gan_work_unit, why text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    u gan_work_unit;
     copy bigint;
 BEGIN
+    -- As it is now: a caller with a list of units may have put the one back that this one was a copy of.
+    SELECT * INTO STRICT u FROM gan_work_unit w WHERE w.unit = held.unit;
     IF why IS NOT NULL THEN
         PERFORM gan_note_failure(u, why);
     END IF;

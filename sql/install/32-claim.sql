@@ -14,6 +14,7 @@ CREATE FUNCTION gan_no_work(r gan_run, OUT reason text, OUT message text, OUT re
 DECLARE
     done bigint;
     claimed bigint;
+    needed int;
 BEGIN
     reason := CASE r.state WHEN 'running' THEN 'waiting' WHEN 'created' THEN 'not_started' ELSE r.state END;
     -- Only the safety net: waiting workers are woken by gan_wake.
@@ -21,8 +22,9 @@ BEGIN
     IF reason = 'waiting' THEN
         SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'claimed') INTO done, claimed
             FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration;
-        message := CASE WHEN done >= r.quorum THEN format('iteration %s is complete, waiting for the coordinator''s step', r.iteration)
-                        ELSE format('iteration %s: %s of %s units are in, %s in work', r.iteration, done, r.quorum, claimed) END;
+        needed := gan_units_needed(r);
+        message := CASE WHEN done >= needed THEN format('iteration %s is complete, waiting for the coordinator''s step', r.iteration)
+                        ELSE format('iteration %s: %s of %s units are in, %s in work', r.iteration, done, needed, claimed) END;
     ELSE
         message := format('run "%s" %s', r.name, CASE reason WHEN 'not_started' THEN 'has not been started yet' WHEN 'paused' THEN 'is paused'
             WHEN 'finished' THEN format('is finished after %s iterations', r.iteration) ELSE format('was stopped after %s iterations', r.iteration) END);
@@ -140,31 +142,36 @@ CREATE FUNCTION gan_claim(worker int)
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
-    me gan_worker;
+    seen record;
     r gan_run;
+    lease float8;
     mark bigint;
+    me gan_worker;
     picked bigint;
 BEGIN
     PERFORM gan_require_autocommit('gan_claim'), set_config('synchronous_commit', 'off', true);
     -- The worker's row stays locked until the end: it has one claim at a time.
-    SELECT * INTO me FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user FOR NO KEY UPDATE;
+    SELECT w.run, w.last_seen, w.pace, w.pace_mad, w.lapses INTO seen FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
             USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
     END IF;
-    IF me.last_seen < statement_timestamp() - interval '1 s' THEN
+    IF seen.last_seen < statement_timestamp() - interval '1 s' THEN
         UPDATE gan_worker w SET last_seen = statement_timestamp() WHERE w.worker = $1;
     END IF;
-    SELECT * INTO STRICT r FROM gan_run g WHERE g.run = me.run;
+    SELECT * INTO STRICT r FROM gan_run g WHERE g.run = seen.run;
     IF r.state = 'running' THEN
         PERFORM FROM gan_work_unit u WHERE u.worker = $1 AND u.state = 'claimed';
         IF FOUND THEN
+            SELECT * INTO me FROM gan_worker w WHERE w.worker = $1;
             SELECT u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
                 INTO unit, token, iteration, first_position, images, lease_seconds FROM gan_claim_again(me, r) AS u;
         END IF;
         IF unit IS NULL AND r.unit_sizing = 'measured' THEN
+            SELECT * INTO me FROM gan_worker w WHERE w.worker = $1;
             picked := gan_pick_measured(me, r.iteration);
         END IF;
+        lease := gan_lease_seconds(r.images_per_unit, seen.pace, seen.pace_mad, seen.lapses, r.lease_seconds);
         -- (Here and elsewhere, coalesce keeps the planner from looking for a unit in an index that only holds pending or claimed
         -- ones: at the last ANALYZE there may have been none of them.)
         -- The next free unit behind this session's last one, then from the beginning. Rows that were claimed meanwhile leave dead
@@ -182,8 +189,7 @@ BEGIN
                                     FOR UPDATE SKIP LOCKED) AS free
                 LIMIT 1)
             UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), weights_nonce = r.weights_nonce, attempts = u.attempts + 1, claimed_at = statement_timestamp(),
-                    lease_seconds = gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds),
-                    lease_until = statement_timestamp() + make_interval(secs => gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds))
+                    lease_seconds = lease, lease_until = statement_timestamp() + make_interval(secs => lease)
                 FROM next WHERE u.unit = next.unit
                 RETURNING u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
                 INTO unit, token, iteration, first_position, images, lease_seconds;
@@ -191,6 +197,7 @@ BEGIN
             mark := -1;
         END LOOP;
         IF unit IS NULL THEN
+            SELECT * INTO me FROM gan_worker w WHERE w.worker = $1;
             picked := coalesce(picked, gan_pick_failed(me, r.iteration), gan_back_up(me, r.iteration));
             UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), weights_nonce = r.weights_nonce, attempts = u.attempts + 1, claimed_at = statement_timestamp(),
                     lease_seconds = gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds),
@@ -244,12 +251,20 @@ DECLARE
     freed gan_work_unit;
 BEGIN
     PERFORM gan_require_autocommit('gan_release'), set_config('synchronous_commit', 'off', true);
-    SELECT u.* INTO freed FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
-        WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND w.login = session_user FOR UPDATE OF u;
+    -- (In one statement where there is nothing but the unit itself to be looked after.)
+    UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL, lease_until = NULL
+        FROM gan_worker w
+        WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND w.worker = u.worker AND w.login = session_user
+            AND u.backs_up IS NULL AND NOT EXISTS (SELECT FROM gan_work_unit copy WHERE copy.backs_up = u.unit)
+        RETURNING u.* INTO freed;
     IF NOT FOUND THEN
-        RETURN false;
+        SELECT u.* INTO freed FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
+            WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND w.login = session_user FOR UPDATE OF u;
+        IF NOT FOUND THEN
+            RETURN false;
+        END IF;
+        PERFORM gan_put_back(freed);
     END IF;
-    PERFORM gan_put_back(freed);
     -- Where another unit is free nobody waits. (Should somebody just be taking that one, those who wait find this one at their next poll.)
     IF NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = freed.run AND u.iteration = freed.iteration AND u.state = 'pending' AND u.unit <> $1) THEN
         PERFORM gan_wake(freed.run);

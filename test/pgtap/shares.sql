@@ -3,7 +3,7 @@
 \pset format unaligned
 \pset tuples_only true
 BEGIN;
-SELECT plan(52);
+SELECT plan(60);
 
 -- Median and MAD
 SELECT is(gan_median('{3,1,2}'), 2::float8, 'the median of three');
@@ -24,6 +24,8 @@ SELECT is(gan_lease_seconds(100, 0.1, 0, 1, 60), 30::float8, 'a lapse doubles it
 SELECT is(gan_lease_seconds(100, 0.1, 0, 20, 60), 60::float8, 'up to the run''s');
 SELECT is(gan_hold_seconds(5, 60), 60::float8, 'a unit can be held as long as the run''s lease');
 SELECT is(gan_hold_seconds(60, 60), 600::float8, 'or ten leases');
+SELECT is(gan_lease_end(statement_timestamp() - interval '1 min', 5, 100), statement_timestamp() + interval '5 s', 'a renewal extends a lease');
+SELECT is(gan_lease_end(statement_timestamp() - interval '99 s', 5, 100), statement_timestamp() + interval '1 s', 'but not beyond what a unit may be held in all');
 
 -- Shares
 SELECT is(gan_deal('{4,2,1}', 2), '{1,1,0}', 'fewer units than workers: the fastest get one');
@@ -76,6 +78,33 @@ SELECT is((SELECT array_agg(images ORDER BY first_position) FROM gan_work_unit W
 SELECT is((SELECT range_agg(int8range(first_position, first_position + images)) FROM gan_work_unit WHERE run = :run), '{[0,400)}'::int8multirange, 'positions follow each other');
 SELECT is((SELECT sum(images) FROM gan_work_unit WHERE run = :run)::bigint, (SELECT next_position FROM gan_run WHERE run = :run), 'and each is given out once');
 SELECT is((SELECT paces[1:2] FROM gan_worker WHERE worker = :ann), '{0.1,0.1}'::float8[], 'the step notes seconds an image');
+
+-- A lease that ends doubles the worker's next one, until a unit of its is taken
+SELECT min(unit) AS unit FROM gan_work_unit WHERE run = :run AND iteration = 1 \gset
+CREATE FUNCTION lapse(unit bigint, worker int, claimed timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE u gan_work_unit;
+BEGIN
+    UPDATE gan_work_unit w SET state = 'claimed', worker = $2, token = gen_random_uuid(), attempts = attempts + 1, claimed_at = $3, lease_until = clock_timestamp() WHERE w.unit = $1 RETURNING * INTO u;
+    PERFORM gan_expire_leases(u.run);
+END $$;
+SELECT lapse(:unit, :cy, now()), lapse(:unit, :cy, now()) \g /dev/null
+SELECT is((SELECT gan_lease_seconds(10, pace, pace_mad, lapses, 100) / gan_lease_seconds(10, pace, pace_mad, 0, 100) FROM gan_worker WHERE worker = :cy), 4::float8, 'two lapses: four times the lease');
+SELECT is((SELECT state || failed_by::text FROM gan_work_unit WHERE unit = :unit), 'pending{cy}', 'the unit is free, and who failed it is known');
+SELECT lapse(:unit, :bo, now() - interval '1 year') \g /dev/null
+SELECT is((SELECT lapses FROM gan_worker WHERE worker = :bo), 0, 'what was claimed before the server was started is nobody''s fault');
+DELETE FROM gan_failure;
+UPDATE gan_work_unit SET failed_by = NULL;
+
+-- Two units of the same positions: one counts
+INSERT INTO gan_work_unit (run, iteration, first_position, images, backs_up) SELECT run, iteration, first_position, images, unit FROM gan_work_unit WHERE unit = :unit RETURNING unit AS copy \gset
+SELECT throws_ok(format('INSERT INTO gan_work_unit (run, iteration, first_position, images, backs_up) SELECT run, iteration, first_position, images, %1$s FROM gan_work_unit WHERE unit = %1$s', :unit), '23505', NULL, 'a unit has one copy at a time');
+SELECT throws_ok(format('UPDATE gan_work_unit SET state = ''done'', worker = %s, token = gen_random_uuid(), attempts = 1, claimed_at = now(), submitted_at = now(), batch = 10, loss_d = 1, loss_g = 1,
+    accuracy_real = 1, accuracy_fake = 1 WHERE unit IN (%s, %s)', :ann, :unit, :copy), '23505', NULL, 'the same images can''t be handed in twice');
+UPDATE gan_work_unit SET state = 'claimed', worker = :ann + (unit = :copy)::int, token = gen_random_uuid(), attempts = 1, claimed_at = now(), lease_until = now() WHERE unit IN (:unit, :copy);
+SELECT gan_expire_leases(:run) \g /dev/null
+SELECT is((SELECT array_agg(state || coalesce(backs_up, 0)) FROM gan_work_unit WHERE unit IN (:unit, :copy)), '{pending0}', 'when both leases end one unit is left');
+DELETE FROM gan_failure;
+UPDATE gan_work_unit SET failed_by = NULL;
 
 -- Bounded attempts
 SELECT min(unit) AS unit FROM gan_work_unit WHERE run = :run AND iteration = 1 \gset
