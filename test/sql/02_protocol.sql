@@ -186,6 +186,44 @@ SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floa
 SELECT gan_upload(:unit, :'token', 1, :'moments');
 RESET SESSION AUTHORIZATION;
 SELECT shard, data = CASE shard WHEN 0 THEN :'gradient'::bytea ELSE :'moments' END AS as_if_float32 FROM gan_gradient WHERE run = :bytes ORDER BY shard;
+-- A unit whose holder is late is copied for whoever is free; the first of the two counts
+SELECT gan_create_run('twins', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
+                      images_per_unit => 10, units_per_iteration => 1) AS twins \gset
+SELECT gan_start(:twins) \g /dev/null
+SET SESSION AUTHORIZATION ann;
+SELECT gan_join(:twins, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS ann \gset
+SELECT unit, token, lease_seconds FROM gan_claim(:ann) \gset
+SET SESSION AUTHORIZATION bo;
+SELECT gan_join(:twins, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS bo \gset
+SELECT unit, reason FROM gan_claim(:bo);
+RESET SESSION AUTHORIZATION;
+UPDATE gan_work_unit SET claimed_at = now() - interval '100 s' WHERE unit = :unit;
+SET SESSION AUTHORIZATION bo;
+SELECT unit, reason FROM gan_claim(:bo); -- nobody knows how long ann takes
+RESET SESSION AUTHORIZATION;
+UPDATE gan_worker SET paces = '{20,20}' WHERE worker = :ann;
+SET SESSION AUTHORIZATION bo;
+SELECT unit, reason FROM gan_claim(:bo); -- not late yet
+RESET SESSION AUTHORIZATION;
+UPDATE gan_work_unit SET claimed_at = now() - interval '400 s' WHERE unit = :unit; -- 200 s for 10 images, and half as much again: she is
+SET SESSION AUTHORIZATION bo;
+SELECT unit, token, first_position, images, lease_seconds, reason FROM gan_claim(:bo) \gset copy_
+SELECT :copy_unit <> :unit AS another_unit, :copy_first_position AS first_position, :copy_images AS images, :copy_lease_seconds AS lease;
+SELECT gan_upload(:copy_unit, :'copy_token', 0, :'gradient'), gan_upload(:copy_unit, :'copy_token', 1, :'moments');
+SET SESSION AUTHORIZATION ann;
+SELECT gan_upload(:unit, :'token', 0, :'gradient'), gan_upload(:unit, :'token', 1, :'moments');
+SELECT gan_renew(:unit, :'token') IS NOT NULL AS still_held;
+SET SESSION AUTHORIZATION bo;
+SELECT answer, code FROM gan_submit(:copy_unit, :'copy_token', 4, 1, 1, 0.5, 0.5);
+SET SESSION AUTHORIZATION ann;
+SELECT gan_renew(:unit, :'token') IS NOT NULL AS still_held;
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT unit, reason FROM gan_claim(:ann);
+RESET SESSION AUTHORIZATION;
+SELECT state, backs_up IS NOT NULL AS copy FROM gan_work_unit WHERE run = :twins ORDER BY unit;
+SELECT gan_tick(:twins) ~ 'step: run \d+ is at iteration 1, 1 units of 10 images averaged' AS step;
+SELECT w.login, w.units, w.images, cardinality(w.paces) AS samples FROM gan_worker w WHERE w.run = :twins ORDER BY 1;
 SET SESSION AUTHORIZATION bo;
 
 -- A student has no other right

@@ -89,13 +89,16 @@ cmp_ok median_seconds($run, $turn + 11, $turn + 15), '<', 1.5 * $equal_seconds, 
 $class->psql("UPDATE gan_run SET target_iterations = iteration + 2 WHERE run = $run");
 close_class('measured', $run, $coordinator, $workers);
 
+# A unit of another size can be recomputed (one of few steps, from weights that are nearly new: rounding has not grown yet)
 SKIP: {
     skip 'python3-numpy and python3-pil are not installed', 1 if system('/usr/bin/python3 -c "import numpy, PIL" 2>/dev/null');
-    my $unit = $class->psql("SELECT unit FROM gan_work_unit u JOIN gan_run r USING (run) WHERE run = $run AND u.iteration = r.iteration - 1 AND u.state = 'done' AND u.images <> r.images_per_unit LIMIT 1");
+    my ($small, @small) = open_class('small', local_steps => 4, target_iterations => 2, unit_sizing => "'measured'");
+    close_class('small', $small, @small);
+    my $unit = $class->psql("SELECT unit FROM gan_work_unit u JOIN gan_run r USING (run) WHERE run = $small AND u.iteration = 1 AND u.state = 'done' AND u.images <> r.images_per_unit ORDER BY u.images LIMIT 1");
     my $folder = $class->folder . '/unequal';
     $class->export_unit($unit, $folder);
     my ($status, $output) = $class->run({ timeout => 120 }, '/usr/bin/python3', 'test/independent/recompute.py', $folder, $class->data);
-    is $status, 0, 'measured: the independent program recomputes a unit of another size' or diag $output;
+    is $status, 0, 'small: the independent program recomputes a unit of another size' or diag $output;
 }
 
 # A straggler: its unit is copied, the first of the two counts
@@ -120,7 +123,7 @@ close_class('straggler', $run, $coordinator, $workers);
 like $class->log_of($workers->{cy}), qr/done_by_other|lease on unit $unit is lost|unit $unit came too late/, 'straggler: it is told';
 
 # A unit that fails at three accounts
-$run = $class->create_run('failing', units_per_iteration => 2, target_iterations => 3, lease_seconds => 1, quorum => 2);
+$run = $class->create_run('failing', units_per_iteration => 2, target_iterations => 100000, lease_seconds => 1);
 $class->psql("SELECT gan_start($run)");
 my $digest = $class->psql("SELECT '\\x' || encode(dataset_digest, 'hex') FROM gan_run WHERE name = 'equal'");
 my %number = map { $_ => $class->psql("SELECT gan_join($run, 'psql', 60000, '$digest', 1, 1, '', '')", user => $_) } 'ann', 'bo', 'cy';
@@ -138,9 +141,15 @@ like $class->server_log, qr/WARNING:  unit $bad of run $run is set aside/, 'fail
 $class->psql("UPDATE gan_run SET lease_seconds = 20 WHERE run = $run");
 $coordinator = $class->coordinate;
 my $worker = $class->worker('dee', '--run', 'failing');
-ok $class->poll_until("SELECT iteration >= 1 FROM gan_run WHERE run = $run", 't', 60), 'failing: the iteration ends without it';
-like $class->psql("SELECT gan_retry_unit($bad)"), qr/given out again/, 'failing: it can be given out again' if $class->psql("SELECT state FROM gan_run WHERE run = $run") eq 'running';
+ok $class->poll_until("SELECT iteration >= 2 FROM gan_run WHERE run = $run", 't', 60), 'failing: the iteration ends without it';
+is $class->psql("SELECT units, images FROM gan_history WHERE run = $run AND iteration = 0"), '1|20', 'failing: with one unit less';
+my $used = "SELECT count(*) FROM gan_history WHERE run = $run AND positions @> 0::bigint";
+is $class->psql($used), '0', 'failing: its images are not used';
+like $class->psql("SELECT gan_retry_unit($bad)"), qr/given out again/, 'failing: it can be given out again';
+ok $class->poll_until($used, '1', 60), 'failing: and then they are';
+$class->psql("SELECT gan_stop($run)");
 is $class->wait_for($worker, 60), 0, 'failing: the run ends';
-$class->wait_for($coordinator, 30);
-is $class->psql("SELECT units, images FROM gan_history WHERE run = $run AND iteration = 0"), '1|20', 'failing: with one unit in its first iteration';
+is $class->wait_for($coordinator, 30), 0, 'failing: and the coordinator';
+is $class->psql("SELECT (SELECT sum(upper(p) - lower(p)) FROM (SELECT unnest(range_agg(p)) FROM gan_history h, unnest(h.positions) p WHERE h.run = $run) AS u (p)) = (SELECT sum(images) FROM gan_history WHERE run = $run)
+    AND (SELECT sum(images) FROM gan_history WHERE run = $run) = (SELECT sum(images) FROM gan_worker WHERE run = $run)"), 't', 'failing: no position was averaged twice, each was credited once';
 done_testing;
