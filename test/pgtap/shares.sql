@@ -84,7 +84,7 @@ SELECT min(unit) AS unit FROM gan_work_unit WHERE run = :run AND iteration = 1 \
 CREATE FUNCTION lapse(unit bigint, worker int, claimed timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE u gan_work_unit;
 BEGIN
-    UPDATE gan_work_unit w SET state = 'claimed', worker = $2, token = gen_random_uuid(), attempts = attempts + 1, claimed_at = $3, lease_until = clock_timestamp() WHERE w.unit = $1 RETURNING * INTO u;
+    UPDATE gan_work_unit w SET state = 'claimed', worker = $2, token = gen_random_uuid(), weights_nonce = 0, attempts = attempts + 1, claimed_at = $3, lease_until = clock_timestamp() WHERE w.unit = $1 RETURNING * INTO u;
     PERFORM gan_expire_leases(u.run);
 END $$;
 SELECT lapse(:unit, :cy, now()), lapse(:unit, :cy, now()) \g /dev/null
@@ -98,9 +98,9 @@ UPDATE gan_work_unit SET failed_by = NULL;
 -- Two units of the same positions: one counts
 INSERT INTO gan_work_unit (run, iteration, first_position, images, backs_up) SELECT run, iteration, first_position, images, unit FROM gan_work_unit WHERE unit = :unit RETURNING unit AS copy \gset
 SELECT throws_ok(format('INSERT INTO gan_work_unit (run, iteration, first_position, images, backs_up) SELECT run, iteration, first_position, images, %1$s FROM gan_work_unit WHERE unit = %1$s', :unit), '23505', NULL, 'a unit has one copy at a time');
-SELECT throws_ok(format('UPDATE gan_work_unit SET state = ''done'', worker = %s, token = gen_random_uuid(), attempts = 1, claimed_at = now(), submitted_at = now(), batch = 10, loss_d = 1, loss_g = 1,
+SELECT throws_ok(format('UPDATE gan_work_unit SET state = ''done'', worker = %s, token = gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now(), submitted_at = now(), batch = 10, loss_d = 1, loss_g = 1,
     accuracy_real = 1, accuracy_fake = 1 WHERE unit IN (%s, %s)', :ann, :unit, :copy), '23505', NULL, 'the same images can''t be handed in twice');
-UPDATE gan_work_unit SET state = 'claimed', worker = :ann + (unit = :copy)::int, token = gen_random_uuid(), attempts = 1, claimed_at = now(), lease_until = now() WHERE unit IN (:unit, :copy);
+UPDATE gan_work_unit SET state = 'claimed', worker = :ann + (unit = :copy)::int, token = gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now(), lease_until = now() WHERE unit IN (:unit, :copy);
 SELECT gan_expire_leases(:run) \g /dev/null
 SELECT is((SELECT array_agg(state || coalesce(backs_up, 0)) FROM gan_work_unit WHERE unit IN (:unit, :copy)), '{pending0}', 'when both leases end one unit is left');
 DELETE FROM gan_failure;
