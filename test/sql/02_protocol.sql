@@ -207,18 +207,18 @@ SELECT unit, reason FROM gan_claim(:bo); -- not late yet
 RESET SESSION AUTHORIZATION;
 UPDATE gan_work_unit SET claimed_at = now() - interval '400 s' WHERE unit = :unit; -- 200 s for 10 images, and half as much again: she is
 SET SESSION AUTHORIZATION bo;
-SELECT unit, token, first_position, images, lease_seconds, reason FROM gan_claim(:bo) \gset copy_
+SELECT unit, token, first_position, images, lease_seconds, reason, weights_nonce AS nonce FROM gan_claim(:bo) \gset copy_
 SELECT :copy_unit <> :unit AS another_unit, :copy_first_position AS first_position, :copy_images AS images, :copy_lease_seconds AS lease;
 SELECT gan_upload(:copy_unit, :'copy_token', 0, :'gradient'), gan_upload(:copy_unit, :'copy_token', 1, :'moments');
 SET SESSION AUTHORIZATION ann;
 SELECT gan_upload(:unit, :'token', 0, :'gradient'), gan_upload(:unit, :'token', 1, :'moments');
 SELECT gan_renew(:unit, :'token') IS NOT NULL AS still_held;
 SET SESSION AUTHORIZATION bo;
-SELECT answer, code FROM gan_submit(:copy_unit, :'copy_token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:copy_unit, :'copy_token', :copy_nonce, 4, 1, 1, 0.5, 0.5);
 SET SESSION AUTHORIZATION ann;
 SELECT gan_renew(:unit, :'token') IS NOT NULL AS still_held;
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
-SELECT answer, code FROM gan_submit(:unit, :'token', 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :copy_nonce, 4, 1, 1, 0.5, 0.5);
+SELECT answer, code FROM gan_submit(:unit, :'token', :copy_nonce, 4, 1, 1, 0.5, 0.5);
 SELECT unit, reason FROM gan_claim(:ann);
 RESET SESSION AUTHORIZATION;
 SELECT state, backs_up IS NOT NULL AS copy FROM gan_work_unit WHERE run = :twins ORDER BY unit;
