@@ -161,6 +161,7 @@ mutant local.c unit 'the last short minibatch is a mean over a whole one' 'p->me
 mutant local.c unit 'the last short minibatch is forgotten' ' + (unit->count % unit->batch > 0)' ''
 mutant local.c unit 'moments not cleared' 'memset(state.moment1, 0, bytes);' ''
 mutant local.c unit 'the change the other way round' 's->weights[i] - p->unit->weights[i]' 'p->unit->weights[i] - s->weights[i]'
+mutant local.c unit 'every minibatch tells that it is final' 'first + count == p->unit->count' '1'
 mutant local.c unit 'local workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
 mutant local.c unit 'a momentum of zero accepted' 'options->norm_momentum > 0 &&' ''
 

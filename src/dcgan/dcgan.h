@@ -152,7 +152,8 @@ uint64_t dcgan_permute(uint64_t seed, uint64_t epoch, uint64_t images, uint64_t 
 typedef int (*dcgan_progress)(void *context, size_t images_done);
 
 /* Called, in the last minibatch, when parameters first … first + count - 1 of the gradient are final: layer by
- * layer, D's before G's, each once. The gradient of a unit that fails later on must not be used. */
+ * layer (network by network with local steps), D's before G's, each once. The gradient of a unit that fails
+ * later on must not be used. */
 typedef void (*dcgan_ready)(void *context, size_t first, size_t count);
 
 /* The networks whose gradient a unit computes, or that an iteration steps. */
@@ -206,8 +207,8 @@ dcgan_status dcgan_unit_local_workspace(const dcgan_model *model, size_t batch, 
 /*
  * For each minibatch, from the unit's weights on and with moments of zero at first: a step of Adam for D, then
  * one for G at the new D (docs/format.md section 9). result->gradient is the change of all parameters, new -
- * old; result->statistics weighs minibatches as running statistics would. ready is called once, at the end. The
- * result is undefined on error.
+ * old; result->statistics weighs minibatches as running statistics would. ready is called for D after its last
+ * step, and for G after the one that follows. The result is undefined on error.
  */
 dcgan_status dcgan_unit_local(const dcgan_model *model, const dcgan_unit *unit,
                               const dcgan_local_options *options, dcgan_unit_result *result, void *workspace,

@@ -77,9 +77,24 @@ static double statistics_share(double momentum, size_t j, size_t minibatches) {
     return momentum * pow(1.0 - momentum, (double)(minibatches - 1 - j)) / all;
 }
 
-/* Steps D on real and generated images, then G, whose images are the same ones, judged by the new D. */
+/* Writes what became of a network's weights, new - old, over its gradient, and says that it is final. */
+static void write_change(local_state *s, const dcgan_network *network) {
+    const dcgan_passes *p = &s->passes;
+    real *change = p->result->gradient;
+
+    for (size_t i = network->first; i < network->first + network->count; i++)
+        change[i] = s->weights[i] - p->unit->weights[i];
+    if (p->unit->ready)
+        p->unit->ready(p->unit->context, network->first, network->count);
+}
+
+/*
+ * Steps D on real and generated images, then G, whose images are the same ones, judged by the new D. D's last
+ * step comes before G's: on a slow link its change is on its way while G's is computed.
+ */
 static dcgan_status do_minibatch(local_state *s, size_t first, size_t count, uint64_t t, double share) {
     dcgan_passes *p = &s->passes;
+    int last = first + count == p->unit->count;
     const real *fake;
 
     p->mean_over = count;
@@ -89,10 +104,14 @@ static dcgan_status do_minibatch(local_state *s, size_t first, size_t count, uin
     fake = passes_generate(p, first, count, share);
     passes_fake(p, passes_judge(p, fake, count), count, share, NULL);
     step_network(s, &p->model->discriminator, &s->options->discriminator, t);
+    if (last)
+        write_change(s, &p->model->discriminator);
     if (passes_cancelled(p, first))
         return DCGAN_CANCELLED;
     passes_generator(p, passes_judge(p, fake, count), count, NULL);
     step_network(s, &p->model->generator, &s->options->generator, t);
+    if (last)
+        write_change(s, &p->model->generator);
     return DCGAN_OK;
 }
 
@@ -111,15 +130,6 @@ static dcgan_status run_minibatches(local_state *s) {
                                     statistics_share(s->options->norm_momentum, j, minibatches));
     }
     return status;
-}
-
-/* Writes what became of the weights: new - old. */
-static void write_change(local_state *s) {
-    const dcgan_passes *p = &s->passes;
-    real *change = p->result->gradient;
-
-    for (size_t i = 0; i < p->model->parameter_count; i++)
-        change[i] = s->weights[i] - p->unit->weights[i];
 }
 
 /* Takes local steps and gives the change of the weights. The result is undefined on error. */
@@ -146,10 +156,5 @@ dcgan_status dcgan_unit_local(const dcgan_model *model, const dcgan_unit *unit,
     memset(state.moment2, 0, bytes);
     state.passes.weights = state.weights;
     passes_begin(&state.passes);
-    if ((status = run_minibatches(&state)) == DCGAN_OK)
-        write_change(&state);
-    status = passes_end(&state.passes, status);
-    if (status == DCGAN_OK && unit->ready)
-        unit->ready(unit->context, 0, model->parameter_count);
-    return status;
+    return passes_end(&state.passes, run_minibatches(&state));
 }

@@ -305,15 +305,6 @@ static int stop_at_once(void *context, size_t images_done) {
     return ++*(int *)context >= 3;
 }
 
-static void note_all_ready(void *context, size_t first, size_t count) {
-    told_ranges *t = context;
-
-    assert_int_equal(first, 0);
-    assert_int_equal(count, t->test->model.parameter_count);
-    memcpy(t->copy, t->test->gradient, count * sizeof(float));
-    t->calls++;
-}
-
 /* Of one network alone: the same bits as beside the other's, whose gradient stays zero. */
 static void one_network_alone_gives_the_same_bits(void **state) {
     (void)state;
@@ -436,8 +427,8 @@ static void local_units_refuse_what_others_refuse(void **state) {
     }
 }
 
-/* A local unit tells progress like any other, and that all is final once, when it is. */
-static void a_local_unit_is_ready_at_its_end(void **state) {
+/* A local unit tells progress like any other, and that D's change is final before G's is computed. */
+static void a_local_unit_is_ready_network_by_network(void **state) {
     unit_test t;
     told_ranges told = {.test = &t};
     dcgan_local_options options = open_local(&t);
@@ -446,10 +437,13 @@ static void a_local_unit_is_ready_at_its_end(void **state) {
     size_t parameters = t.model.parameter_count;
     told.copy = malloc(parameters * sizeof(float));
     told.times = calloc(parameters, 1);
-    t.unit.ready = note_all_ready;
+    t.unit.ready = note_ready;
     t.unit.context = &told;
+    assert_true(t.unit.count > t.unit.batch); /* the first minibatches must not tell anything */
     assert_int_equal(run_local(&t, &options), DCGAN_OK);
-    assert_int_equal(told.calls, 1);
+    assert_int_equal(told.calls, 2);
+    for (size_t i = 0; i < parameters; i++)
+        assert_int_equal(told.times[i], 1);
     assert_memory_equal(told.copy, t.gradient, parameters * sizeof(float));
     t.unit.ready = NULL;
     t.unit.progress = stop_at_once;
@@ -498,7 +492,7 @@ int main(void) {
         cmocka_unit_test(one_local_step_is_an_alternating_step),
         cmocka_unit_test(the_same_local_unit_gives_the_same_bits),
         cmocka_unit_test(local_units_refuse_what_others_refuse),
-        cmocka_unit_test(a_local_unit_is_ready_at_its_end),
+        cmocka_unit_test(a_local_unit_is_ready_network_by_network),
     };
     return cmocka_run_group_tests_name("unit", tests, NULL, NULL);
 }
