@@ -5,14 +5,16 @@
  * before, by what leads from one to the next. Every change says what checksum it leads to; if it leads
  * elsewhere, or the server doesn't have it any more, all is fetched whole. So it is if what is held is of
  * another version than the server's iteration of that number: it was restored, or is a standby that lacked the
- * last steps.
+ * last steps. While the link is at work, the unit's images are prepared.
  */
 #include "../wire/blob.h"
 #include "state.h"
 #include "stop.h"
 
-#define WINDOW ((size_t)8) /* shards that are asked for ahead */
-#define FOLLOWED 2u        /* iterations whose changes the server has */
+#define WINDOW                                                                                                 \
+    ((size_t)3) /* shards that are asked for ahead: enough that the link is never idle; a renewal has to wait  \
+                   for all of them */
+#define FOLLOWED 2u /* iterations whose changes the server has */
 
 typedef struct download {
     loop *l;
@@ -38,6 +40,17 @@ static void give_up(download *d) {
     server_settle(d->l->server);
     for (; d->sent > d->got; d->sent--)
         server_drop(&d->replies[(d->sent - 1) % WINDOW]);
+}
+
+/* Prepares images until the next shard is there, or all of them are. */
+static outcome prepare_meanwhile(download *d, const server_reply *reply) {
+    outcome o = GO_ON;
+
+    while (o == GO_ON && reply->awaited && images_missing(d->l, d->claim)) {
+        o = images_prepare_one(d->l, d->claim);
+        server_receive(d->l->server);
+    }
+    return o;
 }
 
 /* Takes the next shard. */
@@ -71,7 +84,9 @@ static outcome fetch(download *d) {
 
     while (o == GO_ON && d->got < l->run->shards) {
         ask_ahead(d);
-        o = take_shard(d);
+        o = prepare_meanwhile(d, &d->replies[d->got % WINDOW]);
+        if (o == GO_ON)
+            o = take_shard(d);
         if (o == GO_ON && stop_asked())
             o = END;
         else if (o == GO_ON && !loop_keep_lease(l, d->claim))
@@ -105,7 +120,7 @@ static outcome follow(loop *l, const server_claim *claim, bool *reached) {
 
 outcome download_weights(loop *l, const server_claim *claim) {
     download d = {.l = l, .claim = claim, .iteration = claim->iteration};
-    double start = stop_clock();
+    double start = stop_clock(), images = l->times.images;
     outcome o = GO_ON;
     bool reached = false;
 
@@ -121,6 +136,6 @@ outcome download_weights(loop *l, const server_claim *claim) {
     l->holds_weights = o == GO_ON;
     l->weights_iteration = claim->iteration;
     l->weights_nonce = claim->nonces[0];
-    l->times.weights += stop_clock() - start;
+    l->times.weights += stop_clock() - start - (l->times.images - images);
     return o;
 }

@@ -1,6 +1,6 @@
 /*
- * state.h - what the parts of the loop share: loop.c (joining, claiming), wakeup.c (waiting for work),
- * download.c (weights), unit.c (one unit), upload.c (its result)
+ * state.h - what the parts of the loop share: loop.c (joining, claiming), wakeup.c (waiting for work), images.c
+ * and download.c (what a unit needs), unit.c (one unit), upload.c (its result)
  */
 #ifndef GANN_STATE_H
 #define GANN_STATE_H
@@ -31,7 +31,8 @@ typedef struct loop {
     int32_t worker;
     real *weights;
     uint8_t *images;
-    size_t images_room; /* images that fit into images */
+    size_t images_room;  /* images that fit into images */
+    size_t images_ready; /* of the claim's, that are prepared */
     bool holds_weights;
     uint32_t weights_iteration;
     int64_t weights_nonce; /* names their version: an iteration may be taken again, with another outcome */
@@ -62,6 +63,15 @@ bool loop_keep_lease(loop *l, const server_claim *claim);
 
 /* wakeup.c: waits where there is no work, and says why when the reason changes */
 outcome wakeup_wait(loop *l, const server_claim *claim, char *last_reason, size_t size);
+
+/*
+ * images.c: makes room for the images of a claim; tells whether some are not prepared yet; prepares the next
+ * one or the rest
+ */
+outcome images_begin(loop *l, const server_claim *claim);
+bool images_missing(const loop *l, const server_claim *claim);
+outcome images_prepare_one(loop *l, const server_claim *claim);
+outcome images_prepare_rest(loop *l, const server_claim *claim);
 
 /* download.c: downloads the weights of the claim's iteration unless they are held; DROP: that iteration is over
  */

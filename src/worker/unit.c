@@ -20,36 +20,6 @@ static void give_back(loop *l, const server_claim *claim) {
         (void)server_release(l->server, claim, &released);
 }
 
-/* Looks up the unit's images in the run's order and prepares them. */
-static outcome prepare_images(loop *l, const server_claim *claim) {
-    uint64_t n = dataset_count(l->data);
-    double start = stop_clock();
-
-    if (claim->images > l->images_room) {
-        uint8_t *larger = realloc(l->images, claim->images * l->model.image_count);
-        if (!larger) {
-            display_warn("out of memory for %zu images of a unit", claim->images);
-            return FAIL;
-        }
-        l->images = larger;
-        l->images_room = claim->images;
-    }
-    for (size_t i = 0; i < claim->images; i++) {
-        uint64_t p = claim->position + i;
-        if (dataset_image(l->data, dcgan_permute(l->run->seed, p / n, n, p % n),
-                          l->images + i * l->model.image_count) != 0) {
-            display_warn("the dataset can't be read any more; see above");
-            return FAIL;
-        }
-        if (stop_asked())
-            return END;
-        if (!loop_keep_lease(l, claim))
-            return DROP;
-    }
-    l->times.images += stop_clock() - start;
-    return GO_ON;
-}
-
 /* Watches the thread: uploads what is final, shows progress, renews the lease, heeds Ctrl-C. */
 static outcome watch(loop *l, const server_claim *claim) {
     for (;;) {
@@ -260,9 +230,11 @@ outcome unit_do(loop *l, server_claim *claim) {
     outcome o;
 
     l->next_renewal = stop_clock() + claim->lease_seconds / 3;
-    o = download_weights(l, claim);
+    o = images_begin(l, claim);
     if (o == GO_ON)
-        o = prepare_images(l, claim);
+        o = download_weights(l, claim);
+    if (o == GO_ON)
+        o = images_prepare_rest(l, claim);
     if (o == END || o == FAIL) {
         give_back(l, claim);
         return o;
