@@ -184,20 +184,26 @@ static outcome note_refusal(loop *l, server_claim *claim, const server_verdict *
 }
 
 /*
- * Hands the result in: the rest of the upload, the submission, and again what failed. From here on a first
- * Ctrl-C lets the unit be finished.
+ * Hands the result in: the rest of the upload, the submission, and again what failed. Where the answer to a
+ * submission was lost, the next thing sent is the same submission: it may have been accepted, and by now the
+ * server would call an upload stale. From here on a first Ctrl-C lets the unit be finished.
  */
 static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *result) {
+    bool in_doubt = false;
+
     upload_complete(l->upload, result);
     for (int incomplete = 0;;) {
         server_verdict verdict;
         server_status status = SERVER_OK;
-        outcome o = upload_rest(l, claim);
+        bool was_in_doubt = in_doubt;
+        outcome o = in_doubt ? GO_ON : upload_rest(l, claim);
 
         if (o != GO_ON)
             return o;
-        if (upload_status(l->upload) == SERVER_OK && !upload_stale(l->upload))
+        if (upload_status(l->upload) == SERVER_OK && !upload_stale(l->upload)) {
             status = submit(l, claim, result, &verdict);
+            in_doubt = status != SERVER_OK;
+        }
         upload_end(l->upload);
         if (upload_stale(l->upload)) {
             display_warn("unit %lld came too late", (long long)claim->unit);
@@ -213,7 +219,8 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
             }
             if (strcmp(verdict.code, "incomplete") != 0 || incomplete++ == 3)
                 return note_refusal(l, claim, &verdict);
-            upload_again(l->upload, true); /* the server lost some of it */
+            if (!was_in_doubt)
+                upload_again(l->upload, true); /* the server lost some of it */
         } else if ((o = loop_retry(l, status)) != GO_ON) {
             adopt_claim(l, claim);
             give_back(l, claim);

@@ -3,23 +3,12 @@ use strict;
 use warnings;
 use Test::More;
 use GannClass;
+use GannProxy;
 
 my $class = GannClass->new;
 plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
-my $folder = $class->folder . '/bytes';
-mkdir $folder or die "$folder: $!";
-my $port = GannTest::_free_port();
-my $proxy = $class->start_background($^X, 'test/tools/count_bytes.pl', $port, $class->port, $folder);
-my $uri = $class->student('ann');
-$class->{students}{ann} = $uri =~ s/:\d+\//:$port\//r;
-
-# Bytes that went one way so far.
-sub bytes {
-    open my $in, '<', "$folder/$_[0]" or return 0;
-    my $sum = 0;
-    $sum += $_ while <$in>;
-    return $sum;
-}
+my $proxy = GannProxy->new($class);
+$class->{students}{ann} = $proxy->uri($class->student('ann'));
 
 # The bytes of a unit of each element type: those of the second and third iteration, whose worker holds the weights before.
 sub unit_bytes {
@@ -31,7 +20,7 @@ sub unit_bytes {
     my @counts;
     for my $i (0 .. 2) {
         $class->poll_until("SELECT state FROM gan_work_unit WHERE run = $run AND iteration = $i", 'done', 120) or return (0, 0);
-        push @counts, [ bytes('up'), bytes('down') ];
+        push @counts, [ $proxy->bytes('up'), $proxy->bytes('down') ];
         $class->psql("SELECT gan_tick($run)");
     }
     is $class->wait_for($worker, 20), 0, "$name: the worker ends with the run";
@@ -48,5 +37,4 @@ cmp_ok $up, '<=', 6.5, sprintf('in int8 it sends %.2f MB', $up);
 cmp_ok $down, '<=', 6.5, sprintf('and receives %.2f MB', $down);
 cmp_ok $up, '>=', 6.3, 'all of it';
 cmp_ok $down, '>=', 6.3, 'and all of the weights';
-$class->signal($proxy, 'TERM');
 done_testing;
