@@ -48,6 +48,13 @@ sub coordinate {
         '-U', 'postgres', '-d', $self->database, '-c', 'CALL gan_coordinate(' . ($seconds // '') . ')');
 }
 
+# Calls the coordinator again and again, for at most ten minutes, whatever becomes of the server meanwhile: as pg_cron does.
+sub coordinate_again {
+    my $self = shift;
+    return $self->start_background({ name => 'coordinator' }, 'sh', '-c', 'for i in $(seq 600); do "$@"; sleep 1; done', 'sh',
+        $self->{bindir} . '/psql', '-X', '-q', '-h', $self->host, '-p', $self->port, '-U', 'postgres', '-d', $self->database, '-c', 'CALL gan_coordinate(600)');
+}
+
 # All shards of the newest weights and the running statistics, as one string of bytes.
 sub weights_file {
     my ($self, $run, $file) = @_;

@@ -79,6 +79,10 @@ sub root_folder {
 #   extension => 0 to leave out CREATE EXTENSION gannsfriends
 #   module    => a library of the extension that is used in place of the installed one (GannModule makes them)
 #   durable   => 1 to have fsync on: otherwise data outlive a server's crash, but not a machine's
+#   prepare   => sub ($folder) to be called before the cluster is made in $folder/data
+#   wal       => folder for the WAL instead of $folder/data/pg_wal
+#   env       => {NAME => value} for the server
+#   standby_of => another server of this test, whose streaming standby this one is
 sub new {
     my ($class, %opt) = @_;
     my $self = bless {
@@ -103,12 +107,10 @@ sub new {
     $self->{data} = "$self->{folder}/data";
     make_path($logs);
 
-    my ($status, $output) = $self->_as_server(
-        "$self->{bindir}/initdb", '-D', $self->{data}, '-U', 'postgres',
-        '--encoding=UTF8', '--locale=C.UTF-8', '--lc-messages=C', '--auth-local=trust',
-        '--auth-host=scram-sha-256', $self->{durable} ? () : '--no-sync'
-    );
-    $status == 0 or croak "initdb failed: $output";
+    $self->{env} = $opt{env} // {};
+    $opt{prepare}->($self->{folder}) if $opt{prepare};
+    my ($status, $output) = $opt{standby_of} ? $self->_copy_cluster($opt{standby_of}) : $self->_make_cluster($opt{wal});
+    $status == 0 or croak "no cluster was made: $output";
 
     # Someone else may take the port between the look and the start: then another one.
     for my $try (1 .. 5) {
@@ -118,6 +120,7 @@ sub new {
         croak $@ if $try == 5 or $self->server_log !~ /Address already in use/;
     }
 
+    return $self if $opt{standby_of};
     my $database = $self->{database};
     $self->psql(qq{CREATE DATABASE "$database"}, db => 'postgres') if $database ne 'postgres';
     if ($opt{extension} // 1) {
@@ -164,6 +167,22 @@ sub _use_module {
     chmod 0755, $copy;
     $self->psql("UPDATE pg_proc SET probin = '$copy' WHERE probin = '\$libdir/gannsfriends'");
     return;
+}
+
+sub _make_cluster {
+    my ($self, $wal) = @_;
+    return $self->_as_server(
+        "$self->{bindir}/initdb", '-D', $self->{data}, '-U', 'postgres',
+        '--encoding=UTF8', '--locale=C.UTF-8', '--lc-messages=C', '--auth-local=trust',
+        '--auth-host=scram-sha-256', $self->{durable} ? () : '--no-sync', defined $wal ? ('-X', $wal) : ()
+    );
+}
+
+sub _copy_cluster {
+    my ($self, $primary) = @_;
+    push @{ $self->{conf} }, "primary_conninfo = 'host=$primary->{folder} port=$primary->{port} user=postgres'";
+    return $self->_as_server("$self->{bindir}/pg_basebackup", '-R', '-c', 'fast', '-D', $self->{data}, '-h', $primary->host,
+        '-p', $primary->port, '-U', 'postgres');
 }
 
 sub _bindir {
@@ -246,6 +265,22 @@ sub stop {
     return;
 }
 
+# Starts the server where its postmaster has ended by itself, as a service manager would.
+sub restart_if_ended {
+    my $self = shift;
+    my ($status) = $self->_as_server("$self->{bindir}/pg_ctl", '-D', $self->{data}, 'status');
+    $self->start if $status != 0;
+    return $status != 0;
+}
+
+# Makes a standby the primary.
+sub promote {
+    my $self = shift;
+    my ($status, $output) = $self->_as_server($self->_pg_ctl, 'promote');
+    $status == 0 or croak "the standby was not promoted: $output" . $self->server_log;
+    return;
+}
+
 sub restart {
     my ($self, $mode) = @_;
     $self->stop($mode);
@@ -276,7 +311,7 @@ sub _pg_ctl {
 sub _as_server {
     my ($self, @command) = @_;
     unshift @command, qw(runuser -u postgres --) if $> == 0;
-    return _capture({ cwd => '/' }, @command);
+    return _capture({ cwd => '/', env => $self->{env} }, @command);
 }
 
 # ---- SQL
