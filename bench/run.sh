@@ -22,6 +22,7 @@ groups=(
 	'codec 30 wire_gb_per_second'
 	'claims 90 claim_ms_p50_64_clients claim_ms_p99_64_clients claims_per_second claims_per_second_old_snapshot'
 	'system 150 system_useful_images_per_second_2_workers system_efficiency system_iteration_seconds select1_ms_p99_bystander'
+	'link 420 link_useful_images_per_second_2_workers link_efficiency link_iteration_seconds link_seconds_transfer link_megabytes_up_per_unit link_megabytes_down_per_unit'
 	'memory 40 worker_peak_rss_mb'
 	'growth 175 db_mb_after_200_iterations'
 )
