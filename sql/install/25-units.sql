@@ -25,7 +25,7 @@ CREATE FUNCTION gan_lease_end(claimed_at timestamptz, lease_seconds float8, long
 CREATE FUNCTION gan_workers_about(run int) RETURNS SETOF gan_worker
     LANGUAGE sql STABLE STRICT
 BEGIN ATOMIC
-    SELECT w.* FROM gan_worker w WHERE w.run = $1 AND (w.last_seen > clock_timestamp() - interval '10 s'
+    SELECT w.* FROM gan_worker w WHERE w.run = $1 AND (w.last_seen BETWEEN clock_timestamp() - interval '10 s' AND clock_timestamp() + interval '1 s'
         OR EXISTS (SELECT FROM gan_work_unit u WHERE u.worker = w.worker AND u.state = 'claimed' AND u.lease_until > clock_timestamp()));
 END;
 
@@ -193,6 +193,11 @@ DECLARE
     u gan_work_unit;
     expired int := 0;
 BEGIN
+    -- What was claimed in the future was claimed before the clock was set back.
+    UPDATE gan_work_unit w SET claimed_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => coalesce(w.lease_seconds, r.lease_seconds))
+        FROM gan_run r WHERE r.run = $1 AND w.unit IN (
+            SELECT f.unit FROM gan_work_unit f WHERE f.run = $1 AND f.state = 'claimed' AND f.claimed_at > clock_timestamp() + interval '1 s'
+            ORDER BY f.unit FOR UPDATE SKIP LOCKED);
     FOR u IN SELECT * FROM gan_work_unit w WHERE w.run = $1 AND w.state = 'claimed' AND w.lease_until <= clock_timestamp() -- a statement of the coordinator's lasts a minute
         ORDER BY w.unit FOR UPDATE SKIP LOCKED LOOP
         PERFORM gan_put_back_late(u);
@@ -202,6 +207,23 @@ BEGIN
         PERFORM gan_wake($1);
     END IF;
     RETURN expired;
+END
+$$;
+
+-- Has the leases go on as if the clock had not moved by so much (gan_coordinate sees it move). Each is moved once, however many
+-- coordinators have seen it: after that its claim is as far in the past as it was.
+CREATE FUNCTION gan_move_leases(run int, jump interval) RETURNS int
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    moved int;
+BEGIN
+    UPDATE gan_work_unit u SET claimed_at = u.claimed_at + $2, lease_until = u.lease_until + $2 WHERE u.unit IN (
+        SELECT w.unit FROM gan_work_unit w WHERE w.state = 'claimed' AND ($1 IS NULL OR w.run = $1)
+            AND w.claimed_at + $2 <= clock_timestamp() AND ($2 > interval '0' OR w.claimed_at > clock_timestamp())
+        ORDER BY w.unit FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    RETURN moved;
 END
 $$;
 
@@ -220,7 +242,9 @@ BEGIN
     WITH overdue AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
         WHERE u.run = $1 AND u.state IN ('pending', 'claimed')
-            AND greatest(u.opened_at, u.lease_until, r.iteration_started_at) + make_interval(secs => r.lease_seconds) < right_now
+            -- (What is later than it can be is from before the clock was set back, and says nothing.)
+            AND greatest(CASE WHEN u.opened_at <= right_now THEN u.opened_at END, CASE WHEN u.claimed_at <= right_now THEN u.lease_until END,
+                         r.iteration_started_at) + make_interval(secs => r.lease_seconds) < right_now
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
             AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = u.first_position AND o.state = 'done')),
     free AS MATERIALIZED (

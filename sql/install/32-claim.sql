@@ -156,7 +156,7 @@ BEGIN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
             USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
     END IF;
-    IF seen.last_seen < statement_timestamp() - interval '1 s' THEN
+    IF seen.last_seen NOT BETWEEN statement_timestamp() - interval '1 s' AND statement_timestamp() THEN -- later: the clock was set back
         UPDATE gan_worker w SET last_seen = statement_timestamp() WHERE w.worker = $1;
     END IF;
     SELECT * INTO STRICT r FROM gan_run g WHERE g.run = seen.run;

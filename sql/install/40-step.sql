@@ -16,7 +16,7 @@ BEGIN
                count(*), sum(images), range_agg(int8range(first_position, first_position + images)), count(DISTINCT worker),
                sum(images * loss_d) / sum(images), sum(images * loss_g) / sum(images),
                sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
-               $4, $5, $6, r.weights_nonce, r.iteration_started_at, clock_timestamp()
+               $4, $5, $6, r.weights_nonce, least(r.iteration_started_at, clock_timestamp()), clock_timestamp()
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
     UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0
         FROM (SELECT worker, count(*) AS units, sum(images) AS images,
@@ -98,6 +98,9 @@ BEGIN
     IF r.state NOT IN ('running', 'paused') THEN
         RETURN r.state;
     END IF;
+    IF r.iteration_started_at > clock_timestamp() THEN -- the clock was set back
+        UPDATE gan_run SET iteration_started_at = clock_timestamp() WHERE run = r.run;
+    END IF;
     expired := gan_expire_leases(r.run);
     replaced := gan_replace_hoarded(r.run);
     aside := gan_put_aside(r.run);
@@ -140,12 +143,18 @@ BEGIN
 END
 $$;
 
+-- Sleeps by a clock that nobody sets; pg_sleep's can be, and then lasts as long as it was set back by.
+CREATE FUNCTION gan_sleep(seconds float8) RETURNS void
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME';
+
 -- Ticks runs until the time is over; each tick is a transaction of its own. An error in one run doesn't stop the others. Every 20 ms those
 -- that are due, every second all of them.
 CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT NULL)
     LANGUAGE plpgsql AS $$
 DECLARE
     started timestamptz := pg_catalog.clock_timestamp();
+    looked timestamptz := started; -- at the clock, before the last sleep
+    jump interval;
     all_ticked timestamptz := '-infinity';
     open_runs int;
     due int[];
@@ -154,6 +163,16 @@ DECLARE
     stepped boolean := false;
 BEGIN
     LOOP
+        -- It slept for a moment. If more than that has gone by, the clock was set or the machine stood still: leases are about to end, or
+        -- will last, for no fault or merit of those who hold them.
+        jump := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) looked;
+        IF jump OPERATOR(pg_catalog.>) interval '5 s' OR jump OPERATOR(pg_catalog.<) interval '-1 s' THEN
+            started := started OPERATOR(pg_catalog.+) jump;
+            all_ticked := '-infinity';
+            RAISE LOG 'the clock has moved by %: leases move with it', jump;
+            PERFORM @extschema@.gan_move_leases(gan_coordinate.run, jump);
+            COMMIT;
+        END IF;
         -- After a step, too: the first tick of an iteration makes room for the next one's gradients.
         every := stepped OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (all_ticked OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 1));
         SELECT d.open, d.due INTO open_runs, due FROM @extschema@.gan_due(gan_coordinate.run, every) AS d;
@@ -173,8 +192,9 @@ BEGIN
         EXIT WHEN max_seconds IS NULL AND open_runs OPERATOR(pg_catalog.=) 0;
         EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)
                   OPERATOR(pg_catalog.>=) max_seconds; -- never, if null
+        looked := pg_catalog.clock_timestamp();
         IF NOT stepped THEN
-            PERFORM pg_catalog.pg_sleep(CASE open_runs WHEN 0 THEN 0.25 ELSE 0.02 END);
+            PERFORM @extschema@.gan_sleep(CASE open_runs WHEN 0 THEN 0.25 ELSE 0.02 END);
         END IF;
     END LOOP;
 END

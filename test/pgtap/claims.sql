@@ -3,7 +3,7 @@
 \pset format unaligned
 \pset tuples_only true
 BEGIN;
-SELECT plan(10);
+SELECT plan(12);
 
 SELECT gan_create_run('claims', seed => 1, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
                       images_per_unit => 5, units_per_iteration => 4096, lease_seconds => 10) AS run \gset
@@ -33,6 +33,10 @@ SELECT min(unit) AS unit FROM gan_work_unit WHERE run = :run \gset
 UPDATE gan_work_unit SET state = 'claimed', worker = :worker, token = gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now(), lease_until = now() WHERE unit = :unit;
 SELECT is(gan_expire_leases(:run), 1, 'one lease is over');
 SELECT is((SELECT state || attempts FROM gan_work_unit WHERE unit = :unit), 'pending1', 'its unit can be claimed again, and the attempt is remembered');
+UPDATE gan_work_unit SET state = 'claimed', worker = :worker, lease_seconds = 10, token = gen_random_uuid(), weights_nonce = 0, attempts = 2, claimed_at = now() + interval '59 minutes', lease_until = now() + interval '1 hour' WHERE unit = :unit;
+SELECT is(gan_expire_leases(:run), 0, 'a lease from before the clock was set back is not over');
+SELECT is((SELECT lease_until BETWEEN clock_timestamp() AND clock_timestamp() + interval '10 s' FROM gan_work_unit WHERE unit = :unit), true, 'but begins anew');
+UPDATE gan_work_unit SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL, lease_until = NULL WHERE unit = :unit;
 SELECT throws_ok(format('INSERT INTO gan_history SELECT %s, 0, 0, 1, 1, ''{}'', 1, 0, 0, 0, 0, 0, 0, repeat(''x'', 32)::bytea, 0, now(), now() FROM generate_series(1, 2)', :run),
                  '23505', NULL, 'no iteration can be stepped twice');
 SELECT throws_ok(format('UPDATE gan_work_unit SET state = ''claimed'', worker = %s, token = gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now(), lease_until = now() WHERE run = %s AND unit < %s + 2', :worker, :run, :unit),
