@@ -15,7 +15,7 @@ MODULE_big = gannsfriends
 include src/dcgan/sources.mk
 DCGAN_OBJS = $(addprefix src/dcgan/,$(DCGAN_SOURCES:.c=.o))
 WIRE_OBJS = $(addprefix src/wire/,$(WIRE_SOURCES:.c=.o))
-OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(addprefix src/extension/,gannsfriends.o spi.o run.o shard.o pieces.o reuse.o memory.o claim.o sleep.o shares.o transfer.o aggregate.o verify.o inspect.o generate.o sheet.o)
+OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(addprefix src/extension/,gannsfriends.o spi.o fault.o run.o shard.o pieces.o reuse.o memory.o claim.o sleep.o shares.o transfer.o aggregate.o verify.o inspect.o generate.o sheet.o)
 
 INSTALL_SQL = sql/gannsfriends--$(EXTVERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)
@@ -51,6 +51,8 @@ $(OBJS): $(wildcard src/*/*.h src/dcgan/cpu/*.h)
 # make module MODULE=build/NAME: the library once more, for a test (test/lib/GannModule.pm). Sources in $(MODULE)/src take the place of
 # those in src/extension; with MODULE_FLAGS=-DGANN_FAULTS it has fault points (src/extension/fault.h).
 ifdef MODULE
+FAULT_WRAP = $(addprefix -Wl$(comma)--wrap=,palloc palloc0 palloc_extended MemoryContextAlloc heap_form_tuple)
+comma = ,
 EXTENSION_OBJS = $(filter src/extension/%,$(OBJS))
 MODULE_NAMES = $(if $(MODULE_FLAGS),$(notdir $(EXTENSION_OBJS)),$(notdir $(patsubst %.c,%.o,$(wildcard $(MODULE)/src/*.c))))
 MODULE_OBJS = $(addprefix $(MODULE)/,$(MODULE_NAMES))
@@ -62,7 +64,7 @@ $(MODULE)/%.o: src/extension/%.c
 	mkdir -p $(MODULE)
 	$(COMPILE.c) -o $@ $<
 $(MODULE)/gannsfriends.so: $(OBJS) $(MODULE_OBJS)
-	$(CC) $(CFLAGS) -shared -o $@ $(filter-out $(addprefix src/extension/,$(MODULE_NAMES)),$(OBJS)) $(MODULE_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK)
+	$(CC) $(CFLAGS) -shared -o $@ $(if $(MODULE_FLAGS),$(FAULT_WRAP)) $(filter-out $(addprefix src/extension/,$(MODULE_NAMES)),$(OBJS)) $(MODULE_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK)
 .PHONY: module
 module: $(MODULE)/gannsfriends.so
 endif

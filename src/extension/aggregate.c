@@ -179,6 +179,7 @@ static void average_tile(step *s, const tile *t) {
         CHECK_FOR_INTERRUPTS();
         add_unit(s, i, t);
     }
+    GANN_FAULT("tile_added");
     dcgan_mean_finish(s->mean, s->sum, count);
     if (!dcgan_finite(s->mean + g.at, g.count, &s->norm_g) ||
         !dcgan_finite(s->mean + d.at, d.count, &s->norm_d))
@@ -239,6 +240,7 @@ static void put_state(step *s, int32 shard, size_t count) {
         if (part != GAN_CHANGE)
             gan_blob_seal(s->state[part], count);
         s->put(s, part, shard, s->state[part], gan_part_size(&s->run, part, shard));
+        GANN_FAULT("part_stored");
     }
     s->checksums[shard] = blob_stored_crc(s->state[GAN_WEIGHTS]);
 }
@@ -337,9 +339,12 @@ void gan_step_compute(step *s) {
     s->announced = palloc(s->done.count * sizeof *s->announced);
     s->computed = palloc(s->done.count * sizeof *s->computed);
     s->checksums = palloc0((s->run.shards + 1) * sizeof *s->checksums);
-    for (int32 shard = 0; shard < s->run.shards; shard++)
+    for (int32 shard = 0; shard < s->run.shards; shard++) {
         step_shard(s, shard);
+        GANN_FAULT("shard_stored");
+    }
     step_statistics(s);
+    GANN_FAULT("statistics_stored");
 }
 
 /* The sink of a step that is taken. */
@@ -352,9 +357,11 @@ static void take_step(step *s) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
 
     gan_make_room(&s->run);
+    GANN_FAULT("room_made");
     gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
     gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
     gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
+    GANN_FAULT("opened_to_fill");
     s->put = store;
     gan_step_compute(s);
     gan_pieces_close(&s->gradients);
@@ -383,9 +390,11 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("run %d is %s", s.run.run, s.run.state)));
     lock_units(&s);
-
+    GANN_FAULT("units_locked");
     take_step(&s);
+    GANN_FAULT("before_close");
     close_iteration(&s);
+    GANN_FAULT("closed");
 
     inner = MemoryContextSwitchTo(caller); /* what is returned must outlive SPI */
     answer = psprintf("step: run %d is at iteration %d, %d units of " INT64_FORMAT " images averaged",

@@ -17,6 +17,8 @@
 #include "../wire/blob.h"
 #include "../wire/change.h"
 
+#include "fault.h"
+
 /* What a step or a sample needs to know of a run; read from gan_run. */
 typedef struct gan_run {
     int32 run;

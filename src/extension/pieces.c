@@ -145,6 +145,7 @@ static void insert_piece(gan_pieces *p, HeapTuple row, Datum *values, bool *null
     ExecForceStoreHeapTuple(row, p->slot, false);
     /* Space is only ever won back by TRUNCATE: no look at the free space map. */
     table_tuple_insert(p->relation, p->slot, GetCurrentCommandId(true), TABLE_INSERT_SKIP_FSM, NULL);
+    GANN_FAULT("row_without_entry");
     index_insert(p->index, &values[OWNER - 1], &nulls[OWNER - 1], &p->slot->tts_tid, p->relation,
                  UNIQUE_CHECK_YES, false, p->info);
 }

@@ -90,8 +90,10 @@ void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration) 
 
     if (OidIsValid(relation) && ConditionalLockRelationOid(relation, AccessExclusiveLock)) {
         gan_pieces_open_to_write(p, GAN_STATE, run->run, iteration);
-        if (is_reusable(p, run))
+        if (is_reusable(p, run)) {
+            GANN_FAULT("reusable");
             return;
+        }
         gan_pieces_close(p);
     }
     gan_partition_empty(GAN_STATE, run->run, iteration);
@@ -135,6 +137,7 @@ void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, 
     Buffer buffer;
     Page page;
 
+    GANN_FAULT("before_page");
     set_header(row, block);
     buffer = ReadBufferExtended(p->relation, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK, NULL);
     page = BufferGetPage(buffer);
@@ -143,8 +146,10 @@ void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, 
     if (PageAddItem(page, (Item)row->t_data, row->t_len, FirstOffsetNumber, false, true) != FirstOffsetNumber)
         elog(PANIC, "a piece does not fit on an empty page");
     MarkBufferDirty(buffer);
+    GANN_FAULT("page_not_logged");
     if (RelationNeedsWAL(p->relation))
         log_page(buffer, row);
     END_CRIT_SECTION();
     UnlockReleaseBuffer(buffer);
+    GANN_FAULT("page_written");
 }

@@ -72,6 +72,7 @@ void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
         if (table == GAN_GRADIENT)
             guard_rollback();
         SPI_execute(psprintf("TRUNCATE %s", name), false, 0);
+        GANN_FAULT("truncated");
     } else
         SPI_execute(psprintf("DELETE FROM %s", name), false, 0);
 }

@@ -242,10 +242,12 @@ static bool store_shard(const claimed_unit *claim, int64 unit, const pg_uuid_t *
     LockDatabaseObject(RelationRelationId, (Oid)unit, (uint16)shard, ExclusiveLock);
     if (is_stored(claim, unit, token, shard))
         return false;
+    GANN_FAULT("upload_checked");
     gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
     gan_pieces_write(&pieces, unit, shard, (unsigned char *)VARDATA(data), VARSIZE(data) - VARHDRSZ, token,
                      squares);
     gan_pieces_close(&pieces);
+    GANN_FAULT("upload_stored");
     return true;
 }
 
