@@ -352,6 +352,19 @@ static void store(step *s, gan_part part, int32 shard, const unsigned char *blob
     gan_pieces_write(&s->new, part, shard, blob, size, NULL, 0);
 }
 
+/*
+ * Makes sure, where the next iteration's partition is locked, that the step was not taken meanwhile. The lock
+ * on the run sees to that; but reuse.c goes over pages for good, and what it destroyed the key of gan_history,
+ * which would refuse a second step, could not bring back. So nothing here relies on one lock alone.
+ */
+static void require_still_due(const step *s) {
+    if (gan_execute("SELECT FROM gan_run WHERE run = $1 AND iteration = $2", 2, (Oid[]){INT4OID, INT4OID},
+                    (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false) != 1)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("another session has taken the step of iteration %d of run %d", s->run.iteration,
+                               s->run.run)));
+}
+
 /* Computes the step and stores the next iteration's state. */
 static void take_step(step *s) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
@@ -361,6 +374,7 @@ static void take_step(step *s) {
     gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
     gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
     gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
+    require_still_due(s);
     GANN_FAULT("opened_to_fill");
     s->put = store;
     gan_step_compute(s);

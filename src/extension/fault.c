@@ -1,10 +1,10 @@
 /*
  * fault.c - how a backend fails where a test wants it to; empty in the library that is installed
  *
- *   SET gann_test.fault = 'POINT:ACTION[:N]'   when POINT is passed for the N-th time (the first): error; term
- * (as pg_terminate_backend); kill (SIGKILL to itself); wait, until somebody ends it SET gann_test.fail_alloc =
- * 'N'             the N-th allocation that the extension asks for fails SET gann_test.fail_statement = 'N' the
- * N-th SQL statement fails, whoever sends it, within functions too
+ * SET gann_test.fault = 'POINT:ACTION[:N]': when POINT is passed for the N-th time (the first), error; term, as
+ * pg_terminate_backend does; kill, that is SIGKILL to itself; or wait, while somebody holds advisory lock 4711.
+ * SET gann_test.fail_alloc = 'N': the N-th allocation that the extension asks for fails.
+ * SET gann_test.fail_statement = 'N': the N-th SQL statement fails, whoever sends it, within functions too.
  *
  * Settings are read where they are needed, so nothing need be defined when the library is loaded. Counting
  * begins anew whenever a setting is another one than before. The linker leads the extension's allocations here
@@ -18,10 +18,9 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "tcop/utility.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/wait_event.h"
 
 #include <signal.h>
 
@@ -65,7 +64,11 @@ static void act(const char *point, const char *action) {
         kill(MyProcPid, SIGTERM);
     if (strncmp(action, "error", 5) == 0)
         ereport(ERROR, (errcode(ERRCODE_IO_ERROR), errmsg("fault at %s", point)));
-    pgstat_report_wait_start(PG_WAIT_EXTENSION);
+    if (strncmp(action, "wait", 4) == 0) {
+        DirectFunctionCall1(pg_advisory_lock_shared_int8, Int64GetDatum(4711));
+        DirectFunctionCall1(pg_advisory_unlock_shared_int8, Int64GetDatum(4711));
+        return;
+    }
     for (;;) {
         CHECK_FOR_INTERRUPTS();
         pg_usleep(2000);

@@ -3,6 +3,7 @@
  */
 #include "loop.h"
 #include "hardware.h"
+#include "point.h"
 #include "state.h"
 #include "stop.h"
 
@@ -76,7 +77,9 @@ static server_status take(loop *l, server_claim *claim) {
         *claim = l->ahead;
         return l->ahead_status;
     }
+    WORKER_POINT("before_claim");
     server_take_send(l->server, l->worker, &reply);
+    WORKER_POINT("claim_sent");
     return server_take_read(l->server, &reply, claim);
 }
 

@@ -4,6 +4,7 @@
  * The shards of the result go out while the thread computes the rest of it, and the claim of the next unit goes
  * out together with the submission.
  */
+#include "point.h"
 #include "state.h"
 #include "stop.h"
 
@@ -29,6 +30,7 @@ static outcome watch(loop *l, const server_claim *claim) {
 
         if (event == STOP_ASKED)
             return END;
+        WORKER_POINT("computing");
         if (compute_finished(l->compute))
             return GO_ON;
         upload_advance(l->upload);
@@ -139,10 +141,13 @@ static server_status submit(loop *l, const server_claim *claim, const dcgan_unit
     bool ask = !stop_asked();
     server_status status;
 
+    WORKER_POINT("uploads_sent");
     server_submit_send(l->server, claim, l->weights_nonce, batch, result, &submitted);
+    WORKER_POINT("submit_sent");
     if (ask)
         server_take_send(l->server, l->worker, &taken);
     status = server_submit_read(l->server, &submitted, verdict);
+    WORKER_POINT("answered");
     if (ask) {
         l->ahead_status = server_take_read(l->server, &taken, &l->ahead);
         l->claimed_ahead = true;
@@ -237,9 +242,11 @@ outcome unit_do(loop *l, server_claim *claim) {
     outcome o;
 
     l->next_renewal = stop_clock() + claim->lease_seconds / 3;
+    WORKER_POINT("claimed");
     o = images_begin(l, claim);
     if (o == GO_ON)
         o = download_weights(l, claim);
+    WORKER_POINT("weights_held");
     if (o == GO_ON)
         o = images_prepare_rest(l, claim);
     if (o == END || o == FAIL) {
@@ -248,6 +255,7 @@ outcome unit_do(loop *l, server_claim *claim) {
     }
     if (o != GO_ON)
         return o;
+    WORKER_POINT("images_ready");
     upload_begin(l->upload, l->server, claim, dcgan_networks_stepped(l->run->alternating, claim->iteration),
                  l->compute);
     o = compute_unit(l, claim, &result);

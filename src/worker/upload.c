@@ -7,6 +7,7 @@
  * still there, so that one vector is enough.
  */
 #include "upload.h"
+#include "point.h"
 #include "../wire/blob.h"
 
 #include <stdlib.h>
@@ -154,6 +155,7 @@ static void send_part(upload *u, size_t index) {
     u->parts[index].state = PART_SENT;
     u->under_way++;
     server_upload_send(u->server, u->claim, index, u->blob, size, &u->parts[index].reply);
+    WORKER_POINT("upload_sent");
 }
 
 /* Takes all answers that have come. */

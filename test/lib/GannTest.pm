@@ -77,6 +77,7 @@ sub root_folder {
 #   conf      => [lines of postgresql.conf]
 #   database  => name of the database (train)
 #   extension => 0 to leave out CREATE EXTENSION gannsfriends
+#   checksums => 1 for a cluster with checksums of its pages
 #   module    => a library of the extension that is used in place of the installed one (GannModule makes them)
 #   durable   => 1 to have fsync on: otherwise data outlive a server's crash, but not a machine's
 #   prepare   => sub ($folder) to be called before the cluster is made in $folder/data
@@ -109,7 +110,7 @@ sub new {
 
     $self->{env} = $opt{env} // {};
     $opt{prepare}->($self->{folder}) if $opt{prepare};
-    my ($status, $output) = $opt{standby_of} ? $self->_copy_cluster($opt{standby_of}) : $self->_make_cluster($opt{wal});
+    my ($status, $output) = $opt{standby_of} ? $self->_copy_cluster($opt{standby_of}) : $self->_make_cluster(\%opt);
     $status == 0 or croak "no cluster was made: $output";
 
     # Someone else may take the port between the look and the start: then another one.
@@ -170,11 +171,12 @@ sub _use_module {
 }
 
 sub _make_cluster {
-    my ($self, $wal) = @_;
+    my ($self, $opt) = @_;
     return $self->_as_server(
         "$self->{bindir}/initdb", '-D', $self->{data}, '-U', 'postgres',
         '--encoding=UTF8', '--locale=C.UTF-8', '--lc-messages=C', '--auth-local=trust',
-        '--auth-host=scram-sha-256', $self->{durable} ? () : '--no-sync', defined $wal ? ('-X', $wal) : ()
+        '--auth-host=scram-sha-256', $self->{durable} ? () : '--no-sync', defined $opt->{wal} ? ('-X', $opt->{wal}) : (),
+        $opt->{checksums} ? '--data-checksums' : ()
     );
 }
 

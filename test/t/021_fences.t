@@ -50,6 +50,7 @@ sub stopped {
 sub set { return "UPDATE gan_work_unit SET $_[0] WHERE unit = $unit" }
 stopped('another token', 'stale|not_held', ['ann', $unit, $wrong, $nonce], release => 1);
 stopped('the token of another unit', 'stale|not_held', ['ann', $unit, $other_token, $nonce], release => 1);
+stopped('the number of another unit', 'stale|not_held', ['ann', $other, $token, $nonce], release => 1);
 stopped('another account', 'stale|not_held', ['bo', $unit, $token, $nonce], release => 1);
 stopped('another nonce', 'stale|other_weights', ['ann', $unit, $token, $nonce ^ 1], only_submit => 1);
 stopped('no nonce', 'stale|other_weights', ['ann', $unit, $token, 'NULL'], only_submit => 1);

@@ -1,0 +1,17 @@
+/*
+ * point.h - points at which a test lets the worker be killed (test/t/074_worker_points.t)
+ *
+ * In the program that students run there are none: WORKER_POINT is empty unless it is compiled with
+ * WORKER_POINTS (make points).
+ */
+#ifndef GANN_POINT_H
+#define GANN_POINT_H
+
+#ifdef WORKER_POINTS
+void worker_point(const char *name);
+#define WORKER_POINT(name) worker_point(name)
+#else
+#define WORKER_POINT(name) ((void)0)
+#endif
+
+#endif

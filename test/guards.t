@@ -1,0 +1,96 @@
+# Breaks one guard of the server at a time, in a database or a library of its own, and expects the test that is there for it to turn red.
+#
+#   prove -Itest/lib test/guards.t                     GANN_GUARDS=PATTERN: only guards whose name contains it
+#
+# A text that is not in its place exactly once, or a test that fails without a "not ok", is no broken guard: both count as a failure here.
+use strict;
+use warnings;
+use Test::More;
+use GannModule;
+use GannTest;
+
+my $root = GannTest::root_folder();
+my $only = $ENV{GANN_GUARDS} // '';
+my @guards;
+sub sql { push @guards, { name => "$_[0]: $_[2]", test => $_[1], mutant => $_[3] } if "$_[0]: $_[2]" =~ /\Q$only\E/ }
+sub c { push @guards, { name => "$_[0]: $_[2]", test => $_[1], changes => [[$_[0], $_[3], $_[4]]] } if "$_[0]: $_[2]" =~ /\Q$only\E/ }
+
+# A function with a part of its text replaced.
+sub change {
+    my ($function, $from, $to) = @_;
+    return "DO \$mutant\$ DECLARE def text := pg_get_functiondef('$function'::regproc); BEGIN
+        IF length(def) - length(replace(def, \$f\$$from\$f\$, '')) <> length(\$f\$$from\$f\$) THEN RAISE EXCEPTION 'the text is not there once'; END IF;
+        EXECUTE replace(def, \$f\$$from\$f\$, \$t\$$to\$t\$); END \$mutant\$";
+}
+sub in_function { my ($function, $test, $name, $from, $to) = @_; sql($function, $test, $name, change($function, $from, $to // '')) }
+
+# What gan_submit compares. (Its state is compared with the lease, too: CHECKs tie the two.)
+in_function('gan_submit', '021_fences', 'the unit', 'w.unit = $1 AND ');
+in_function('gan_submit', '021_fences', 'the token', 'w.token = $2 AND ');
+in_function('gan_submit', '021_fences', 'the account', 'AND m.login = session_user ');
+in_function('gan_submit', '021_fences', 'state and lease', "coalesce(w.state = 'claimed', false) AND w.lease_until > statement_timestamp()", 'true');
+in_function('gan_submit', '021_fences', 'the lease', ' AND w.lease_until > statement_timestamp()');
+in_function('gan_submit', '021_fences', 'the iteration', 'w.iteration = g.iteration AND ');
+in_function('gan_submit', '021_fences', 'the nonce of the claim', 'w.weights_nonce = $3 AND ');
+in_function('gan_submit', '021_fences', 'the nonce of the weights as they are', 'AND g.weights_nonce = $3 ');
+in_function('gan_submit', '021_fences', 'the state of the run', "AND g.state IN ('running', 'paused')");
+in_function('gan_submit', '021_fences', 'a unit that was replaced', 'AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = w.unit)');
+in_function('gan_submit', '021_fences', 'no transaction block', "PERFORM gan_require_autocommit('gan_submit');");
+in_function('gan_submit', '024_step_guards', 'what is missing', 'IF up.missing > 0 THEN', 'IF false THEN');
+in_function('gan_renew', '021_fences', 'the token', 'u.token = $2 AND ');
+in_function('gan_renew', '021_fences', 'the account', 'AND w.login = session_user');
+in_function('gan_renew', '021_fences', 'the nonce', 'AND u.weights_nonce = r.weights_nonce ');
+in_function('gan_release', '021_fences', 'the account', 'AND w.login = session_user');
+in_function('gan_tick', '024_step_guards', 'the lock', 'FOR NO KEY UPDATE SKIP LOCKED');
+in_function('gan_tick', '024_step_guards', 'uploads that vanished', 'reopened := gan_reopen_vanished(r.run, false);', 'reopened := 0;');
+sql('gan_history', '022_no_lock', 'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey');
+in_function('gan_close_iteration', '024_step_guards', 'credit once', 'w.units + done.units', 'w.units + 2 * done.units');
+
+# The same for uploads, and what else stands before the model
+c('transfer.c', '021_fences', 'the token', 'u.token = $2 AND coalesce', 'coalesce');
+c('transfer.c', '021_fences', 'the account', 'w.login = session_user "', 'true "');
+c('transfer.c', '024_step_guards', 'NaN in an upload', '!dcgan_finite(values, count, &squares)', '!dcgan_finite(values, count, &squares) && count == 0');
+c('transfer.c', '024_step_guards', 'the norm of an upload', '!(squares <= limit * limit)', 'limit < 0');
+c('run.c', '024_step_guards', 'the lock of the step', 'FOR NO KEY UPDATE SKIP LOCKED', 'FOR NO KEY UPDATE');
+c('aggregate.c', '024_step_guards', 'the iteration of the step', 's.run.iteration != PG_GETARG_INT32(0)', 's.run.iteration < 0');
+c('aggregate.c', '024_step_guards', 'the quorum', 's->done.count < s->run.quorum', 's->done.count < 1');
+c('aggregate.c', '024_step_guards', 'the checksum of an upload', 's->announced[i] == s->computed[i] ? BLOB_OK : BLOB_CRC', 'BLOB_OK');
+c('shard.c', '024_step_guards', 'the checksum of the state', 'gan_blob_require(blob_check(blob, blob_size(count), count), table_names[GAN_STATE], shard);', '');
+c('verify.c', '017_verify', 'the comparison of a step that is verified', 'there && memcmp(c->stored, blob, size) == 0', 'there');
+
+# Libraries are built one after the other, tests run at two at a time.
+my $number = 0;
+for my $guard (grep { $_->{changes} } @guards) {
+    $guard->{module} = eval { GannModule::build('guard-' . ++$number, changes => $guard->{changes}) } or $guard->{broken} = $@;
+}
+my %running;
+my $finish = sub {
+    my $pid = wait;
+    my $guard = delete $running{$pid} or return;
+    $guard->{status} = $?;
+};
+for my $k (0 .. $#guards) {
+    my $guard = $guards[$k];
+    next if $guard->{broken};
+    $finish->() while keys %running >= 2;
+    $guard->{log} = "$root/build/test/guard-$k.log";
+    my $pid = fork // die "fork: $!";
+    if ($pid == 0) {
+        delete @ENV{qw(GANN_MODULE GANN_MUTANT GANN_LONG)};
+        $ENV{GANN_MODULE} = $guard->{module} if $guard->{module};
+        $ENV{GANN_MUTANT} = $guard->{mutant} if $guard->{mutant};
+        chdir $root;
+        open STDOUT, '>', $guard->{log};
+        open STDERR, '>&', \*STDOUT;
+        exec 'prove', '--verbose', '--merge', '--norc', '-Itest/lib', "test/t/$guard->{test}.t";
+    }
+    $running{$pid} = $guard;
+}
+$finish->() while keys %running;
+for my $guard (@guards) {
+    my $log = '';
+    if (open my $in, '<', $guard->{log} // '/dev/null') { local $/ = undef; $log = <$in> // '' }
+    my ($first) = $log =~ /^not ok \d+ - (.*)/m;
+    ok $guard->{status} && defined $first, "$guard->{name}: without it $guard->{test}.t turns red (@{[$first // '']})" or diag $guard->{broken} // substr $log, -1500;
+}
+done_testing;
