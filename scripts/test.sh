@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds gannsfriends, installs it and runs its tests.
 #
-#   scripts/test.sh [--long] [--asan] [unit|mutation|regress|pgtap|e2e …]     (none named: all)
+#   scripts/test.sh [--long] [--asan] [unit|mutation|regress|pgtap|e2e|guards …]     (none named: all)
 #
 #   --long   also the tests that take minutes (GANN_LONG=1)
 #   --asan   the unit tests under the address and undefined behaviour sanitizers
@@ -20,7 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=scripts/server.sh
 . scripts/server.sh
 
-all_suites=(unit mutation regress pgtap e2e)
+all_suites=(unit mutation regress pgtap e2e guards)
 suites=()
 asan=
 unset GANN_LONG
@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--long) export GANN_LONG=1 ;;
 	--asan) asan=asan ;;
-	unit | mutation | regress | pgtap | e2e) suites+=("$1") ;;
+	unit | mutation | regress | pgtap | e2e | guards) suites+=("$1") ;;
 	*)
 		sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
 		exit 2
@@ -219,6 +219,9 @@ suite_e2e() {
 	[ ${#files[@]} -gt 0 ] || return 1
 	run_step "$1" prove --verbose --merge --norc -Itest/lib "${files[@]}"
 }
+
+# Breaks the server's guards one by one; each must turn a test red.
+suite_guards() { run_step "$1" prove --verbose --merge --norc -Itest/lib test/guards.t; }
 
 server_trap
 server_call_at_exit step_stop

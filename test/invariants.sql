@@ -29,9 +29,10 @@ partitions AS MATERIALIZED (SELECT c.relname::text AS name, c.relkind::text AS k
 SELECT 'I1 a position is averaged once' AS invariant, format('run %s: %s images were averaged of %s different positions', u.run, u.images, (SELECT sum(upper(s) - lower(s)) FROM unnest(u.positions) s)) AS detail
     FROM used u WHERE u.images <> (SELECT sum(high - low) FROM spans WHERE spans.run = u.run) OR u.images <> (SELECT sum(upper(s) - lower(s)) FROM unnest(u.positions) s)
 UNION ALL
-SELECT 'I1 one unit for each position', format('run %s: units %s and %s', a.run, a.before, a.unit)
-    FROM (SELECT run, unit, first_position, lag(unit) OVER w AS before, lag(first_position + images) OVER w AS until FROM live WINDOW w AS (PARTITION BY run ORDER BY first_position, unit)) AS a
-    WHERE a.first_position < a.until
+SELECT 'I1 units share positions only as copies, of which one is done', format('run %s: units %s and %s', a.run, a.before, a.unit)
+    FROM (SELECT run, unit, first_position, images, state, lag(unit) OVER w AS before, lag(first_position) OVER w AS since, lag(first_position + images) OVER w AS until, lag(state) OVER w AS other
+          FROM live WINDOW w AS (PARTITION BY run ORDER BY first_position, state = 'done', unit)) AS a
+    WHERE a.first_position < a.until AND ((a.first_position, a.first_position + a.images) <> (a.since, a.until) OR (a.state, a.other) = ('done', 'done'))
 UNION ALL
 SELECT 'I1 the history is of the units that were done', format('run %s, iteration %s: %s units of %s images in the history, %s of %s are held', h.run, h.iteration, h.units, h.images, d.units, d.images)
     FROM gan_history h CROSS JOIN LATERAL (SELECT count(*) AS units, coalesce(sum(l.images), 0) AS images FROM live l WHERE l.run = h.run AND l.iteration = h.iteration AND l.state = 'done' AND l.weights_nonce = h.weights_nonce) AS d
@@ -63,11 +64,11 @@ SELECT 'I5 a version of the weights has one nonce', format('run %s at iteration 
     WHERE (r.weights_nonce_1, r.weights_nonce_2) IS DISTINCT FROM (a.weights_nonce, b.weights_nonce) OR EXISTS (SELECT FROM gan_history h WHERE h.run = r.run AND h.weights_nonce = r.weights_nonce)
         OR (SELECT count(*) <> count(DISTINCT weights_nonce) FROM gan_history h WHERE h.run = r.run)
 UNION ALL
-SELECT 'I7 an iteration can reach its quorum', format('run %s, iteration %s: %s units, the quorum is %s', r.run, r.iteration, (SELECT count(*) FROM live l WHERE l.run = r.run AND l.iteration = r.iteration), r.quorum)
-    FROM gan_run r WHERE r.state = 'running' AND (SELECT count(*) FROM live l WHERE l.run = r.run AND l.iteration = r.iteration) < r.quorum
+SELECT 'I7 an iteration can reach its quorum', format('run %s, iteration %s: %s units, the quorum is %s', r.run, r.iteration, (SELECT count(DISTINCT first_position) FROM live l WHERE l.run = r.run AND l.iteration = r.iteration), r.quorum)
+    FROM gan_run r WHERE r.state = 'running' AND (SELECT count(DISTINCT first_position) FROM live l WHERE l.run = r.run AND l.iteration = r.iteration) < r.quorum
 UNION ALL
 SELECT 'I7 no unit is left behind', format('run %s at iteration %s: unit %s of iteration %s is %s', r.run, r.iteration, l.unit, l.iteration, l.state)
-    FROM live l JOIN gan_run r USING (run) WHERE l.iteration > r.iteration OR (l.iteration < r.iteration AND l.state <> 'done')
+    FROM live l JOIN gan_run r USING (run) WHERE l.iteration > r.iteration OR (l.iteration < r.iteration AND l.state NOT IN ('done', 'beaten', 'aside'))
 UNION ALL
 SELECT 'I8 the last step is replayed to the bit', format('run %s: %s', r.run, v.message)
     FROM gan_run r CROSS JOIN LATERAL gan_verify(r.iteration - 1, r.run) AS v WHERE r.iteration > 0 AND v.answer NOT IN ('verified', 'not kept any more')
@@ -77,7 +78,7 @@ SELECT 'I11 weights and moments are whole and finite', format('run %s: %s', r.ru
 UNION ALL
 SELECT 'ledger: every position given out is averaged or belongs to a unit', format('run %s: %s of %s', r.run, r.next_position - (SELECT sum(upper(s) - lower(s)) FROM unnest(p.positions) s), r.next_position)
     FROM gan_run r CROSS JOIN LATERAL (SELECT range_agg(span) AS positions FROM (SELECT int8range(low, high) AS span FROM spans WHERE spans.run = r.run
-        UNION ALL SELECT int8range(first_position, first_position + images) FROM live l WHERE l.run = r.run AND l.iteration >= r.iteration) AS taken) AS p
+        UNION ALL SELECT int8range(first_position, first_position + images) FROM live l WHERE l.run = r.run AND (l.iteration >= r.iteration OR l.state = 'aside')) AS taken) AS p
     WHERE r.state <> 'finished' AND coalesce(p.positions, '{}') <> CASE r.next_position WHEN 0 THEN '{}' ELSE int8multirange(int8range(0, r.next_position)) END
 UNION ALL
 SELECT 'credit is what was averaged', format('run %s: %s units, %s images are credited, %s and %s were averaged', r.run, c.units, c.images, coalesce(u.units, 0), coalesce(u.images, 0))

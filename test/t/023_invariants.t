@@ -28,7 +28,7 @@ is $class->broken_invariants, '', 'nothing is broken';
 my @cases = (
     ['I1 a position is averaged once', "UPDATE gan_history SET positions = (SELECT positions FROM gan_history WHERE run = $main AND iteration = 0) WHERE run = $main AND iteration = 1"],
     ['I1 a position is averaged once', "UPDATE gan_history SET images = images + 1 WHERE run = $main AND iteration = 1"],
-    ['I1 one unit for each position', "INSERT INTO gan_work_unit (run, iteration, first_position, images) SELECT run, iteration, first_position + 1, 1 FROM gan_work_unit WHERE run = $main AND iteration = 2 LIMIT 1"],
+    ['I1 units share positions only as copies, of which one is done', "INSERT INTO gan_work_unit (run, iteration, first_position, images) SELECT run, iteration, first_position + 1, 1 FROM gan_work_unit WHERE run = $main AND iteration = 2 LIMIT 1"],
     ['I1 the history is of the units that were done', "UPDATE gan_history SET units = units - 1 WHERE run = $main AND iteration = 1"],
     ['I1 the history is of the units that were done', "UPDATE gan_work_unit SET weights_nonce = weights_nonce + 1 WHERE run = $main AND iteration = 1"],
     ['I2 the state of the iteration is there, all of it', "DELETE FROM gan_state_piece WHERE run = $main AND iteration = 2 AND part = 1 AND piece = 0"],
