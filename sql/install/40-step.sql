@@ -156,6 +156,7 @@ DECLARE
     looked timestamptz := started; -- at the clock, before the last sleep
     jump interval;
     all_ticked timestamptz := '-infinity';
+    looked_for_hoarders timestamptz := '-infinity';
     open_runs int;
     due int[];
     one int;
@@ -179,6 +180,11 @@ BEGIN
         COMMIT;
         IF every THEN
             all_ticked := pg_catalog.clock_timestamp();
+        END IF;
+        IF every AND pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (looked_for_hoarders OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 5))
+           AND @extschema@.gan_guard() OPERATOR(pg_catalog.=) 'not loaded' THEN
+            PERFORM @extschema@.gan_end_hoarders(60);
+            looked_for_hoarders := pg_catalog.clock_timestamp();
         END IF;
         stepped := false;
         FOREACH one IN ARRAY coalesce(due, '{}'::int[]) LOOP

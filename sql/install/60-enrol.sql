@@ -16,7 +16,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
         EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 4 PASSWORD %L IN ROLE gan_student', name, password);
     ELSIF EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = 'gan_student'::regrole AND m.member = quote_ident(name)::regrole) THEN
-        EXECUTE format('ALTER ROLE %I PASSWORD %L', name, password);
+        EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', name, password); -- whoever was expelled is in again
         RAISE NOTICE 'student "%" is enrolled already: this is a new password, the old one no longer works', name;
     ELSE
         RAISE EXCEPTION 'there is a role "%" that is not a student', name USING ERRCODE = 'duplicate_object', HINT = 'Choose another name.';

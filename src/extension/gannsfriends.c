@@ -2,12 +2,25 @@
  * gannsfriends.c - the module, and small functions that stand alone
  */
 #include "gannsfriends.h"
+#include "guard.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 
 PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+/* Only a library that is loaded while the server starts may watch all sessions; without it everything else
+ * works. */
+void _PG_init(void) {
+    if (process_shared_preload_libraries_in_progress) {
+        gan_guard_init();
+        gan_watchdog_init();
+    }
+}
 
 /* Turns a status of the library into an error; DCGAN_OK does nothing. */
 void gan_check_status(dcgan_status status) {

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RENEWAL_SECONDS_MAX 20.0
+
 outcome loop_retry(loop *l, server_status status) {
     double seconds;
 
@@ -54,13 +56,19 @@ static outcome join(loop *l) {
     return GO_ON;
 }
 
+double loop_renewal_interval(const server_claim *claim) {
+    double third = claim->lease_seconds / 3;
+
+    return third < RENEWAL_SECONDS_MAX ? third : RENEWAL_SECONDS_MAX;
+}
+
 bool loop_keep_lease(loop *l, const server_claim *claim) {
     bool held = true;
 
     if (stop_clock() < l->next_renewal)
         return true;
     if (server_renew(l->server, claim, &held) == SERVER_OK)
-        l->next_renewal = stop_clock() + claim->lease_seconds / 3;
+        l->next_renewal = stop_clock() + loop_renewal_interval(claim);
     else
         l->next_renewal = stop_clock() + claim->lease_seconds / 20;
     if (!held)

@@ -61,6 +61,10 @@ void loop_success(loop *l);
  */
 bool loop_keep_lease(loop *l, const server_claim *claim);
 
+/* loop.c: seconds between renewals: a third of the lease, and never so long that a server that ends sessions
+ * from which it hears nothing for a minute would end this one */
+double loop_renewal_interval(const server_claim *claim);
+
 /* wakeup.c: waits where there is no work, and says why when the reason changes */
 outcome wakeup_wait(loop *l, const server_claim *claim, char *last_reason, size_t size);
 

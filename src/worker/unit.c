@@ -241,7 +241,7 @@ outcome unit_do(loop *l, server_claim *claim) {
     double start;
     outcome o;
 
-    l->next_renewal = stop_clock() + claim->lease_seconds / 3;
+    l->next_renewal = stop_clock() + loop_renewal_interval(claim);
     WORKER_POINT("claimed");
     o = images_begin(l, claim);
     if (o == GO_ON)
