@@ -88,11 +88,11 @@ void server_describe(const server *s, char *text, size_t size) {
 
 server_status server_role(server *s, char *role, size_t size, bool *student) {
     PGresult *row;
-    server_status status = connection_row(
-        s,
-        "SELECT session_user, CASE WHEN pg_catalog.to_regrole('gan_student') IS NOT NULL"
-        " THEN pg_catalog.pg_has_role('gan_student', 'member') ELSE false END",
-        NULL, 0, 2, false, &row);
+    server_status status =
+        connection_row(s,
+                       "SELECT session_user, CASE WHEN pg_catalog.to_regrole('gan_student') IS NOT NULL"
+                       " THEN pg_catalog.pg_has_role('gan_student', 'member') ELSE false END",
+                       NULL, 0, 2, false, &row);
 
     if (status != SERVER_OK)
         return status;
