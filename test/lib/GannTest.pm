@@ -322,6 +322,8 @@ sub _as_server {
 #   user     => login role (postgres)       password => connects by TCP with it
 #   db       => database
 #   on_error => 'die' (default), 'ignore', or 'return': (output, errors, exit status)
+#   keep_going => 1 to go on with the next statement after an error
+#   verbosity => psql's VERBOSITY
 sub psql {
     my ($self, $sql, %opt) = @_;
     my $on_error = $opt{on_error} // 'die';
@@ -353,7 +355,7 @@ sub _psql {
     $env{PGPASSWORD} = $opt{password} if defined $opt{password};
     my @command = (
         "$self->{bindir}/psql", '-X', '-A', '-t', '-q', '-w',
-        '-v', 'ON_ERROR_STOP=1',
+        '-v', 'ON_ERROR_STOP=' . ($opt{keep_going} ? 0 : 1),
         '-v', 'VERBOSITY=' . ($opt{verbosity} // 'default'),
         '-h', defined $opt{password} ? '127.0.0.1' : $self->{folder},
         '-p', $self->{port},
