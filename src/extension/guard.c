@@ -69,8 +69,8 @@ static void pg_attribute_noreturn() refuse(const char *what) {
 }
 
 /* Tells whether a student's statement may call a function: it is one of the extension's that run as gan_owner
- * (who may execute which, PostgreSQL checks), or one of the few harmless ones that gan_worker and its like need
- * around them. */
+ * and that students may execute, or one of the few harmless ones that gan_worker and its like need around them.
+ */
 static bool may_call(Oid function) {
     static const Oid harmless[] = {F_ENCODE,
                                    F_DECODE,
@@ -94,7 +94,9 @@ static bool may_call(Oid function) {
     if (!HeapTupleIsValid(row))
         return false;
     form = (Form_pg_proc)GETSTRUCT(row);
-    may = form->prosecdef && form->proowner == get_role_oid("gan_owner", true);
+    may = form->prosecdef && form->proowner == get_role_oid("gan_owner", true) &&
+          pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) ==
+              ACLCHECK_OK; /* of NULL it would not be called, so not be asked for */
     ReleaseSysCache(row);
     return may;
 }
