@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what is missing from Debian 12 for building, testing or showing gannsfriends.
 #
-#   scripts/deps.sh [build|test|asan|demo …]     (none named: build)
+#   scripts/deps.sh [build|test|asan|long|demo …]     (none named: build)
 #
 # Packages that are there already are left alone: a second run does nothing and needs no network.
 set -euo pipefail
@@ -24,6 +24,7 @@ test=(
 	dataset-fashion-mnist
 )
 asan=("${test[@]}" clang-14 libclang-rt-14-dev)
+long=("${test[@]}" sqlsmith)
 demo=("${build[@]}" dataset-fashion-mnist)
 
 # Asked for at the first installation only; a cluster that exists is never touched.
@@ -43,6 +44,7 @@ for name in "$@"; do
 	build) wanted+=("${build[@]}") ;;
 	test) wanted+=("${test[@]}") ;;
 	asan) wanted+=("${asan[@]}") ;;
+	long) wanted+=("${long[@]}") ;;
 	demo) wanted+=("${demo[@]}") ;;
 	-h | --help) usage ;;
 	*)

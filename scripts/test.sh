@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds gannsfriends, installs it and runs its tests.
 #
-#   scripts/test.sh [--long] [--asan] [unit|mutation|regress|pgtap|e2e|guards …]     (none named: all)
+#   scripts/test.sh [--long] [--asan] [unit|fuzz|mutation|regress|pgtap|e2e|guards …]     (none named: all)
 #
 #   --long   also the tests that take minutes (GANN_LONG=1)
 #   --asan   the unit tests under the address and undefined behaviour sanitizers
@@ -20,7 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=scripts/server.sh
 . scripts/server.sh
 
-all_suites=(unit mutation regress pgtap e2e guards)
+all_suites=(unit fuzz mutation regress pgtap e2e guards)
 suites=()
 asan=
 unset GANN_LONG
@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--long) export GANN_LONG=1 ;;
 	--asan) asan=asan ;;
-	unit | mutation | regress | pgtap | e2e | guards) suites+=("$1") ;;
+	unit | fuzz | mutation | regress | pgtap | e2e | guards) suites+=("$1") ;;
 	*)
 		sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
 		exit 2
@@ -189,6 +189,8 @@ judge() {
 
 suite_unit() { run_step "$1" "${make[@]}" unit ${asan:+SANITIZE=1}; }
 
+suite_fuzz() { run_step "$1" test/fuzz/run.sh; }
+
 suite_mutation() { run_step "$1" bash test/mutation.sh; }
 
 # invariants_hold DATABASE: nothing of what must always hold is broken (test/invariants.sql)
@@ -228,7 +230,10 @@ server_call_at_exit step_stop
 shopt -s nullglob
 mkdir -p "$logs"
 
-must_step deps scripts/deps.sh "${asan:-test}"
+needs=(test)
+if [ -n "$asan" ] || wants fuzz; then needs+=(asan); fi
+[ -z "${GANN_LONG:-}" ] || needs+=(long)
+must_step deps scripts/deps.sh "${needs[@]}"
 
 # The server's tools are there only now.
 make=(make "PG_CONFIG=$(server_bindir)/pg_config")

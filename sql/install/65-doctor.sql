@@ -80,7 +80,7 @@ CREATE FUNCTION gan_doctor_rights() RETURNS TABLE (item text, state text, findin
     second (state) AS (SELECT CASE gan_guard() WHEN 'on' THEN 'warn' ELSE 'fix' END),
     checks (item, fine, state, finding, remedy) AS (
         SELECT 'CONNECT for everybody', NOT has_database_privilege('public', current_database(), 'CONNECT'), 'fix', NULL,
-               format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC;', current_database())
+               format('REVOKE CONNECT ON DATABASE %1$I FROM PUBLIC; GRANT CONNECT ON DATABASE %1$I TO gan_student;', current_database())
         UNION ALL SELECT 'CONNECT for students', has_database_privilege('gan_student', current_database(), 'CONNECT'), 'fix', NULL,
                format('GRANT CONNECT ON DATABASE %I TO gan_student;', current_database())
         UNION ALL SELECT 'TEMPORARY for everybody', NOT has_database_privilege('gan_student', current_database(), 'TEMPORARY'), second.state, NULL,
@@ -155,7 +155,9 @@ BEGIN
     RETURN NEXT;
     item := 'pg_hba.conf';
     IF NOT has_function_privilege('pg_hba_file_rules()', 'EXECUTE') THEN
-        state := 'warn', finding := 'you may not see it', remedy := 'SELECT * FROM gan_doctor(); -- as a superuser';
+        state := 'warn';
+        finding := 'you may not see it';
+        remedy := 'SELECT * FROM gan_doctor(); -- as a superuser';
     ELSE
         SELECT string_agg(format('line %s: %s %s %s', h.line_number, h.type, concat_ws('/', h.address, h.netmask), coalesce(h.auth_method, h.error)), '; ') INTO finding
             FROM pg_hba_file_rules h
@@ -168,7 +170,9 @@ BEGIN
     RETURN NEXT;
     item := 'stored passwords';
     IF NOT has_table_privilege('pg_authid', 'SELECT') THEN
-        state := 'warn', finding := 'you may not see them', remedy := 'SELECT * FROM gan_doctor(); -- as a superuser';
+        state := 'warn';
+        finding := 'you may not see them';
+        remedy := 'SELECT * FROM gan_doctor(); -- as a superuser';
     ELSE
         EXECUTE 'SELECT string_agg(s.login, '', ''), string_agg(format(''SELECT gan_enroll(%L);'', s.login), '' '') FROM gan_student_login s JOIN pg_authid a ON a.oid = s.role
                  WHERE s.may_login AND (a.rolpassword IS NULL OR a.rolpassword !~ ''^SCRAM-SHA-256'')' INTO finding, remedy;
@@ -216,7 +220,7 @@ DECLARE
     last timestamptz;
 BEGIN
     item := 'coordinator';
-    IF to_regclass('cron.job') IS NOT NULL AND has_schema_privilege('cron', 'USAGE') THEN
+    IF EXISTS (SELECT FROM pg_extension e JOIN pg_namespace n ON n.nspname = 'cron' WHERE e.extname = 'pg_cron' AND has_schema_privilege(n.oid, 'USAGE')) THEN
         EXECUTE 'SELECT j.jobid, j.active, (SELECT max(d.start_time) FROM cron.job_run_details d WHERE d.jobid = j.jobid AND d.status IN (''running'', ''succeeded'')) AS last
                  FROM cron.job j WHERE j.database = current_database() AND j.command ~ ''gan_(coordinate|tick)'' ORDER BY j.active DESC, j.jobid LIMIT 1' INTO job, active, last;
     END IF;

@@ -1,6 +1,7 @@
 # PostgreSQL's protocol, message by message: what a client can do that libpq would not.
 #
 #   my $wire = GannWire->new($server, 'ann');            # by the Unix-domain socket, where the test is trusted
+#   my $wire = GannWire->new($server, 'ann', from => '127.0.0.2');   # by TCP, where pg_hba.conf must trust
 #   $wire->send(GannWire::query('SELECT 1'));
 #   my @messages = $wire->receive(5);                    # until ReadyForQuery: [type, body], …
 #   $wire->ended(75);                                    # seconds until the server hung up; undef: it did not
@@ -9,6 +10,7 @@ use strict;
 use warnings;
 
 use IO::Select;
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Socket qw(SOCK_STREAM);
 use Time::HiRes qw(time);
@@ -16,7 +18,7 @@ use Time::HiRes qw(time);
 # Connects and waits until the session is ready; options are settings of the startup message. Dies with the server's message.
 sub new {
     my ($class, $server, $user, %options) = @_;
-    my $self = $class->connected($server);
+    my $self = $class->connected($server, delete $options{from});
     my %startup = (user => $user, database => $server->database, %options);
     my $body = pack('N', 196608) . join('', map {"$_\0$startup{$_}\0"} sort keys %startup) . "\0";
     $self->send(pack('N', 4 + length $body) . $body);
@@ -27,8 +29,9 @@ sub new {
 
 # A connection on which nothing was said yet.
 sub connected {
-    my ($class, $server) = @_;
-    my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $server->host . '/.s.PGSQL.' . $server->port) or die "connect: $!\n";
+    my ($class, $server, $from) = @_;
+    my $socket = $from ? IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $server->port, LocalAddr => $from) : IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $server->host . '/.s.PGSQL.' . $server->port);
+    $socket or die "connect: $!\n";
     return bless { socket => $socket, buffer => '' }, $class;
 }
 
