@@ -164,7 +164,7 @@ BEGIN
             WHERE h.error IS NOT NULL OR h.auth_method IN ('trust', 'password', 'md5', 'ident') AND h.type <> 'local' AND NOT 'replication' = ANY (h.database)
                 OR NOT local_only AND h.type IN ('host', 'hostnossl') AND h.auth_method = 'scram-sha-256' AND h.address NOT IN ('127.0.0.1', '::1', 'localhost', 'samehost');
         state := CASE WHEN finding IS NULL THEN 'ok' ELSE 'fix' END;
-        remedy := CASE WHEN finding IS NOT NULL THEN format('-- in %s: hostssl %s +gan_student all scram-sha-256, and nothing weaker; then: SELECT pg_reload_conf();', current_setting('hba_file'), current_database()) END;
+        remedy := CASE WHEN finding IS NOT NULL THEN format('-- in %s: hostssl %s +gan_student all scram-sha-256, and nothing weaker; then: SELECT pg_reload_conf();', coalesce((SELECT setting FROM pg_settings WHERE name = 'hba_file'), 'pg_hba.conf'), current_database()) END;
         finding := coalesce(finding, 'no weak line');
     END IF;
     RETURN NEXT;
@@ -205,7 +205,7 @@ CREATE FUNCTION gan_doctor_class() RETURNS TABLE (item text, state text, finding
                '-- set the server''s clock; leases run on it. On Debian: timedatectl set-ntp true' FROM clock
         UNION ALL SELECT 'old snapshots', names IS NULL, 'warn', coalesce(names, 'none'), sql || ' -- while they last vacuum can clean nothing' FROM snapshots
         UNION ALL SELECT 'data checksums', current_setting('data_checksums') = 'on', 'warn', current_setting('data_checksums'),
-               format('-- with the server stopped: pg_checksums --enable -D %s; without them a bad disk goes unnoticed', current_setting('data_directory', true)))
+               format('-- with the server stopped: pg_checksums --enable -D %s; without them a bad disk goes unnoticed', coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), 'DATA')))
     SELECT c.item, CASE WHEN fine THEN 'ok' ELSE c.state END, c.finding, CASE WHEN NOT fine THEN c.remedy END FROM checks c
 $$;
 
@@ -232,7 +232,7 @@ BEGIN
     ELSE
         finding := CASE WHEN at_it > 0 THEN 'a session is at it, but nothing starts it again' ELSE 'none' END;
         state := CASE WHEN wanted AND at_it = 0 THEN 'fix' ELSE 'warn' END;
-        remedy := CASE WHEN current_setting('cron.database_name', true) = current_database()
+        remedy := CASE WHEN (SELECT setting FROM pg_settings WHERE name = 'cron.database_name') = current_database()
                        THEN 'CREATE EXTENSION IF NOT EXISTS pg_cron; SELECT cron.schedule(''gannsfriends'', ''* * * * *'', ''CALL gan_coordinate(58)'');'
                        ELSE format('-- in a terminal that stays: psql -c ''CALL gan_coordinate()''; better pg_cron: in postgresql.conf shared_preload_libraries and cron.database_name = ''%s''', current_database()) END;
     END IF;

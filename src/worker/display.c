@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "display.h"
+#include "plain.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -40,13 +41,16 @@ static void write_state(char line[LINE_SIZE], const display_state *state) {
 }
 
 void display_progress(const display_state *state, const char *note) {
-    char line[LINE_SIZE];
+    char line[LINE_SIZE], plain[LINE_SIZE];
 
     if (!live)
         return;
     write_state(line, state);
+    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(note, "\n"),
+             note); /* what the server said may be in it */
+    plain_text(plain);
     pthread_mutex_lock(&lock);
-    printf("\r%s  %s\033[K", line, note);
+    printf("\r%s  %s\033[K", line, plain);
     fflush(stdout);
     started = true;
     pthread_mutex_unlock(&lock);
@@ -63,14 +67,12 @@ void display_unit(const display_state *state) {
     display_say("%s", line);
 }
 
-/* Prints a text with a line's end; other control characters, which the server may have sent, become "?". */
+/* Prints a text with a line's end; what the server may have put into it for the terminal becomes "?". */
 static void print_lines(FILE *stream, const char *format, va_list values) {
     char text[TEXT_SIZE];
 
     vsnprintf(text, sizeof text, format, values);
-    for (char *c = text; *c != '\0'; c++)
-        if (((unsigned char)*c < ' ' && *c != '\n') || *c == 127)
-            *c = *c == '\t' ? ' ' : '?';
+    plain_text(text);
     pthread_mutex_lock(&lock);
     if (started) {
         fputs("\r\033[K", stdout);

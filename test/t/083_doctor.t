@@ -33,6 +33,10 @@ ok $class->poll_until(q{SELECT count(*) FROM gan_doctor() WHERE state <> 'ok' AN
 
 $class->psql('SELECT cron.unschedule(jobid) FROM cron.job') if $cron;
 
+# What is not seen is said, and an instructor who is no superuser gets an answer.
+$class->psql('CREATE ROLE teacher LOGIN; GRANT gan_owner TO teacher; GRANT CONNECT ON DATABASE train TO teacher');
+is $class->psql(q{SELECT string_agg(state, ' ') FROM gan_doctor() WHERE item IN ('pg_hba.conf', 'stored passwords')}, user => 'teacher'), 'warn warn', 'who may not see something is told so';
+
 # Each setting, turned and turned back by its remedy.
 my %bad = (
     fsync => 'off', full_page_writes => 'off', synchronous_commit => 'off', autovacuum => 'off', track_activities => 'off', password_encryption => 'md5', log_parameter_max_length => -1,
@@ -121,9 +125,6 @@ SKIP: {
     becomes('coordinator', 'fix', 'with one that is switched off');
 }
 
-# What is not seen is said, and an instructor who is no superuser gets an answer.
-$class->psql('CREATE ROLE teacher LOGIN; GRANT gan_owner TO teacher; GRANT CONNECT ON DATABASE train TO teacher');
-is $class->psql(q{SELECT string_agg(state, ' ') FROM gan_doctor() WHERE item IN ('pg_hba.conf', 'stored passwords')}, user => 'teacher'), 'warn warn', 'who may not see something is told so';
 if (long_run()) {
     my $old = $class->start_background({ name => 'old' }, 'sh', '-c', "(echo 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;'; sleep 200) | psql -Xqh " . $class->host . ' -p ' . $class->port . ' -U postgres train');
     ok $class->poll_until(q{SELECT state FROM gan_doctor() WHERE item = 'old snapshots'}, 'warn', 180), 'a snapshot of two minutes is found';
