@@ -29,6 +29,10 @@ cmp_ok scalar(keys %seen), '>=', 300, scalar(keys %seen) . ' cases';
 
 # The states: each has a run of its own, in which Eve holds, or held, a unit.
 my ($parameters, $statistics) = split /\|/, $class->psql('SELECT parameters, statistics FROM gan_network_size(1, 32, 2, 1, 1)');
+
+# The version of the weights, where a submission has to name it.
+my $versions = $class->psql(q{SELECT count(*) FROM pg_proc WHERE proname = 'gan_submit' AND 'weights_nonce' = ANY (proargnames)});
+sub nonce { my ($run) = @_; return $versions ? $class->psql("SELECT weights_nonce FROM gan_run WHERE run = $run") . '::bigint, ' : '' }
 sub claim { my ($who, $worker) = @_; return split /\|/, as($who, "SELECT unit, token FROM gan_claim($worker)") }
 sub literal { return q{'\x} . unpack('H*', $_[0]) . q{'} }
 sub upload_all {
@@ -36,9 +40,11 @@ sub upload_all {
     return as($who, "SELECT gan_upload($unit, '$token', 0, " . literal(GannBlob::blob('float32', $parameters)) . "), gan_upload($unit, '$token', 1, " . literal(GannBlob::blob('float32', $statistics)) . ')');
 }
 
+sub submit { my ($who, $run, $unit, $token) = @_; return as($who, "SELECT answer FROM gan_submit($unit, '$token', " . nonce($run) . '4, 1, 1, 0.5, 0.5)') }
+
 sub set_up {
     my ($state) = @_;
-    my %options = (float16 => [ upload_element => q{'float16'} ], int8 => [ upload_element => q{'int8'} ], expired => [ lease_seconds => 1 ], replaced => [ lease_seconds => 1 ]);
+    my %options = (float16 => [ upload_element => q{'float16'} ], int8 => [ upload_element => q{'int8'} ], expired => [ lease_seconds => 1 ]);
     my $who = $state eq 'foreign' ? 'ann' : 'eve';
     my $run = $class->create_run($state, %tiny, @{ $options{$state} // [] });
     $class->psql("SELECT gan_start($run)");
@@ -46,15 +52,15 @@ sub set_up {
     @s{qw(unit token)} = claim($who, $s{worker});
     @s{qw(old token)} = ($s{token}, (claim($who, $s{worker}))[1]) if $state eq 'held';
     upload_all($who, $s{unit}, $s{token}) if $state =~ /^(done|over|complete)$/;
-    if ($state eq 'done') { as($who, "SELECT gan_submit($s{unit}, '$s{token}', 4, 1, 1, 0.5, 0.5)") }
+    submit($who, @s{qw(run unit token)}) if $state eq 'done';
     if ($state eq 'none') { as($who, "SELECT gan_release($s{unit}, '$s{token}')") }
     if ($state eq 'stopped') { $class->psql("SELECT gan_stop($run)") }
     if ($state eq 'over') { $class->psql("UPDATE gan_run SET iteration = 1 WHERE run = $run") }
-    if ($state =~ /^(expired|replaced)$/) { $class->psql("UPDATE gan_work_unit SET lease_until = now() - interval '1 min' WHERE unit = $s{unit}") }
-    if ($state eq 'replaced') { $class->psql("INSERT INTO gan_work_unit (run, iteration, first_position, images, replaces) SELECT run, iteration, first_position, images, unit FROM gan_work_unit WHERE unit = $s{unit}; UPDATE gan_work_unit SET lease_until = now() + interval '1 h' WHERE unit = $s{unit}") }
+    if ($state eq 'expired') { $class->psql("UPDATE gan_work_unit SET lease_until = now() - interval '1 min' WHERE unit = $s{unit}") }
     return \%s;
 }
 my %state = map { $_ => set_up($_) } @order;
+my %nonce = map { $state{$_}{run} => nonce($state{$_}{run}) } @order;
 
 # Puts a case's statement together.
 sub fill_in {
@@ -62,6 +68,7 @@ sub fill_in {
     my $quoted = sub { $_[0] =~ /-/ ? "'$_[0]'" : $_[0] };
     $sql =~ s/\{blob (\w+) (\w+)([^}]*)\}/literal(GannBlob::blob($1, $2 eq 'statistics' ? $statistics : $parameters, split(' ', $3), "other=$parameters"))/ge;
     $sql =~ s/\{digest\}/$digest/g;
+    $sql =~ s/\{nonce\}/$nonce{ $s->{run} }/g;
     $sql =~ s/\{times (\d+) ([^}]+)\}/$2 x $1/ge;
     $sql =~ s/\{(\w+):(\w+)\}/$quoted->($state{$2}{$1})/ge;
     $sql =~ s/\{(\w+)\}/$quoted->($s->{$1} \/\/ die "no $1 in: $sql\n")/ge;
@@ -96,11 +103,12 @@ is join(' ', grep { !$documented->{$_} } sort keys %codes), '', 'docs/protocol.m
 # The unit that all was thrown at is still Eve's, and its run goes on.
 my $s = $state{held};
 is upload_all('eve', $s->{unit}, $s->{token}), 'accepted|accepted', 'the unit can still be uploaded';
-is as('eve', "SELECT answer FROM gan_submit($s->{unit}, '$s->{token}', 4, 1, 1, 0.5, 0.5)"), 'accepted', 'and submitted';
+is submit('eve', @$s{qw(run unit token)}), 'accepted', 'and submitted';
 my ($unit, $token) = claim('eve', $s->{worker});
 upload_all('eve', $unit, $token);
-is as('eve', "SELECT answer FROM gan_submit($unit, '$token', 4, 1, 1, 0.5, 0.5)"), 'accepted', 'so can the next one';
+is submit('eve', $s->{run}, $unit, $token), 'accepted', 'so can the next one';
 like $class->psql("SELECT gan_tick($s->{run})"), qr/^step/, 'and the step is taken';
 is $class->psql("SELECT iteration, (SELECT sum(images) FROM gan_history h WHERE h.run = r.run) FROM gan_run r WHERE run = $s->{run}"), '1|20', 'with every image of it';
+$class->psql("SELECT gan_drop_run($state{over}{run})");    # whose iteration was set by hand
 unlike $class->server_log, qr/PANIC|was terminated by signal|XX000/, 'no process of the server died, and nothing was an internal error';
 done_testing;
