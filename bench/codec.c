@@ -5,10 +5,12 @@
  *
  * One line for each element type and direction, "encode int8 GB", in gigabytes of float32 a second: the median
  * of passes over a vector of the full-size model by shards, checksums and checks included. make_change and
- * apply_change are what the step and the worker do for a download.
+ * apply_change are what the step and the worker do for a download; validate is what the server does with an
+ * upload before it stores it.
  */
 #include "client.h"
 #include "samples.h"
+#include "../src/dcgan/dcgan.h"
 #include "../src/wire/change.h"
 
 #include <stdio.h>
@@ -35,6 +37,22 @@ static void decode(wire *w, blob_element element, size_t shard, size_t count) {
     if (blob_check_element(blob_of(w, shard), blob_size_of(count, element), count, element) != BLOB_OK)
         client_fail("shard %zu is damaged", shard);
     blob_decode(w->copy + shard * SHARD_COUNT, blob_of(w, shard), count, element);
+}
+
+/* As gan_upload: header, checksum, and whether the numbers are finite, with their norm. */
+static void validate(wire *w, blob_element element, size_t shard, size_t count) {
+    const unsigned char *blob = blob_of(w, shard);
+    const float *values = (const float *)(const void *)(blob + BLOB_HEADER_SIZE);
+    double squares;
+
+    if (blob_check_element(blob, blob_size_of(count, element), count, element) != BLOB_OK)
+        client_fail("shard %zu is damaged", shard);
+    if (element != BLOB_FLOAT32) {
+        blob_decode(w->copy, blob, count, element);
+        values = w->copy;
+    }
+    if (!dcgan_finite(values, count, &squares))
+        client_fail("shard %zu is not finite", shard);
 }
 
 static void make_change(wire *w, blob_element element, size_t shard, size_t count) {
@@ -86,6 +104,7 @@ int main(int count, char **arguments) {
     for (blob_element element = BLOB_FLOAT32; element <= BLOB_INT8; element++) {
         measure(&w, "encode", encode, element, seconds);
         measure(&w, "decode", decode, element, seconds);
+        measure(&w, "validate", validate, element, seconds);
         if (element == BLOB_FLOAT32)
             continue;
         measure(&w, "make_change", make_change, element, seconds);

@@ -9,3 +9,6 @@ seconds=1
 all=$("$programs/codec" "$seconds")
 slowest=$(grep -E '^(encode|decode) (float16|int8) ' <<<"$all" | sort -g -k3 | head -n 1)
 figure wire_gb_per_second "$(calculate "${slowest##* }")" GB/s "threads 1, ${slowest% *}; $(paste -sd, <<<"$all" | sed 's/,/, /g')"
+
+validate=$(grep '^validate float32 ' <<<"$all")
+figure validate_gb_per_second "$(calculate "${validate##* }")" GB/s "threads 1, float32: checksum, finiteness, norm"

@@ -162,9 +162,23 @@ static bool check_node(Node *node, void *context) {
     return expression_tree_walker(node, check_node, context);
 }
 
+/* Ends a session that piles up statements it has prepared: nothing else limits them. Looked at now and then, as
+ * there may be many contexts. */
+static void check_memory(void) {
+    static unsigned statements;
+    const Size limit = (Size)512 << 20; /* gan_worker's sessions take 20 MB */
+
+    if (++statements % 16 == 0 && MemoryContextMemAllocated(TopMemoryContext, true) > limit)
+        ereport(FATAL, (errcode(ERRCODE_OUT_OF_MEMORY),
+                        errmsg("this session holds more than %zu MB of memory", limit >> 20),
+                        errhint("Prepare fewer statements.")));
+}
+
 static void guard_analyze(ParseState *state, Query *query, JumbleState *jumble) {
-    if (query->commandType != CMD_UTILITY && is_guarded()) /* those come to guard_utility */
+    if (query->commandType != CMD_UTILITY && is_guarded()) { /* those come to guard_utility */
+        check_memory();
         (void)check_node((Node *)query, NULL);
+    }
     if (next_analyze)
         next_analyze(state, query, jumble);
 }

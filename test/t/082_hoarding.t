@@ -147,6 +147,13 @@ while (@codes < @senders) {
 @times = sort { $a <=> $b } @times;
 is "@codes", '0 0 0 0', sprintf('four messages of %d MB at once are answered', $size >> 20);
 cmp_ok $times[ 0.99 * $#times ], '<', 1, sprintf('and of %d calls of another student meanwhile 99 %% took less than %.3f s', scalar @times, $times[ 0.99 * $#times ]);
+my $pile = GannWire->new($class, 'eve');
+my ($prepared, @said) = (0);
+while ($prepared++ < 1500 && !@said) {
+    last if !$pile->send(GannWire::parse(q{SELECT '} . 'x' x 600000 . q{'}, "s$prepared") . GannWire::sync());
+    @said = grep { $_->[0] eq 'E' } $pile->receive(30);
+}
+is GannWire::state_of(@said), '53200', "a session that prepares $prepared long statements is ended for its memory";
 my ($postmaster) = do { open my $in, '<', "$class->{data}/postmaster.pid" or die; <$in> } =~ /(\d+)/;
 is +($class->_as_server('prlimit', '--pid', $postmaster, '--as=734003200:'))[0], 0, 'the system limits a session\'s memory to 700 MB';
 is giant(1000 << 20), '53200', 'a message of 1 GB is an error then';
