@@ -27,9 +27,12 @@ all_modes=(
 	"local-5 local_steps => 5"
 	"local-10 local_steps => 10"
 	"local-50 local_steps => 50"
+	"local-100 local_steps => 100"
 	"local-10-nesterov local_steps => 10, outer_optimizer => 'nesterov'"
 	"local-10-float16 local_steps => 10, upload_element => 'float16', download_element => 'float16'"
 	"local-10-int8 local_steps => 10, upload_element => 'int8', download_element => 'int8'"
+	"local-50-int8 local_steps => 50, upload_element => 'int8', download_element => 'int8'"
+	"local-100-int8 local_steps => 100, upload_element => 'int8', download_element => 'int8'"
 )
 
 while [ $# -gt 0 ]; do
