@@ -28,15 +28,16 @@ for mode, points in modes.items():
     for images, exchanges, size, seconds, swd in points:
         print(f'| `{mode}` | {images:,} | {exchanges} | {size:,.0f} | {seconds:.0f} | {swd:.0f} |')
 
-styles = ['o-', 's--', '^-.', 'v:', 'D-', 'P--', 'X-.', '*:', 'h-']
+styles = ['o-', 's--', '^-.', 'v:', 'D-', 'P--', 'X-.', '*:', 'h-', 'p--', '<-.', '>:']
 figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), sharey=True)
-for axis, column, label in zip(axes, (0, 2, 3), ('images seen', 'MB on the wire', 'seconds on two cores')):
+for axis, column, label in zip(axes, (0, 1, 2), ('images seen', 'exchanges with the server', 'MB on the wire')):
     for (mode, points), style in zip(modes.items(), styles):
         axis.plot([p[column] for p in points], [p[4] for p in points], style, label=mode, markersize=5)
     axis.set_xlabel(label)
     axis.grid(alpha=0.3)
 axes[1].set_xscale('log')
+axes[2].set_xscale('log')
 axes[0].set_ylabel('SWD x 1000 (lower is better)')
-axes[0].legend(fontsize=8)
-figure.tight_layout()
+figure.legend(*axes[0].get_legend_handles_labels(), loc='upper center', ncol=6, fontsize=8, frameon=False)
+figure.tight_layout(rect=(0, 0, 1, 0.9))
 figure.savefig(picture, dpi=90)
