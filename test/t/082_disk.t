@@ -58,7 +58,7 @@ ok goes_on(3), 'the class is at work';
 
 # The disk of the data
 my $ballast = fill("$class->{folder}/data");
-ok $class->wait_for_log($worker, qr/No space left on device.*\n(?:.*\n)?.*trying again until the server answers/, 60), 'the disk is full, and the worker says so in plain words';
+ok $class->wait_for_log($worker, qr/(?:No space left on device|could not extend file).*\n(?:.*\n)?.*trying again until the server answers/, 60), 'the disk is full, and the worker says so in plain words';
 my $before = iteration();
 sleep 3;
 cmp_ok iteration(), '<=', $before + 1, 'nothing goes on';
