@@ -6,20 +6,21 @@
 CREATE FUNCTION gan_guard() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME';
 
--- Puts a login's claims back; others may have them at once.
-CREATE FUNCTION gan_put_back(login name) RETURNS bigint
+-- Puts a login's claims back; others may have them at once. The login's sessions are gone: nobody has them locked for long.
+CREATE FUNCTION gan_put_back_all(login name) RETURNS bigint
     LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    freed int[];
+    u gan_work_unit;
+    freed int[] := '{}';
 BEGIN
-    WITH back AS (
-        UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL, opened_at = clock_timestamp()
-            FROM gan_worker w WHERE u.state = 'claimed' AND w.worker = u.worker AND w.login = $1
-            RETURNING u.run)
-    SELECT array_agg(run) INTO freed FROM back;
+    FOR u IN SELECT c.* FROM gan_work_unit c JOIN gan_worker w ON w.worker = c.worker WHERE c.state = 'claimed' AND w.login = $1
+        ORDER BY c.unit FOR UPDATE OF c LOOP
+        PERFORM gan_put_back(u);
+        freed := freed || u.run;
+    END LOOP;
     PERFORM gan_wake(run) FROM (SELECT DISTINCT unnest(freed) AS run) AS woken;
-    RETURN coalesce(cardinality(freed), 0);
+    RETURN cardinality(freed);
 END
 $$;
 
@@ -54,7 +55,7 @@ BEGIN
     EXECUTE pg_catalog.format('ALTER ROLE %I NOLOGIN', login);
     COMMIT;
     sessions := @extschema@.gan_end_sessions(login);
-    units := @extschema@.gan_put_back(login);
+    units := @extschema@.gan_put_back_all(login);
     COMMIT;
     RAISE NOTICE 'student "%" is out: % sessions ended, % units put back', login, sessions, units
         USING HINT = 'SELECT gan_enroll(…) with the same name lets the student in again, with a new password. Credit is kept.';
