@@ -15,7 +15,7 @@ MODULE_big = gannsfriends
 include src/dcgan/sources.mk
 DCGAN_OBJS = $(addprefix src/dcgan/,$(DCGAN_SOURCES:.c=.o))
 WIRE_OBJS = $(addprefix src/wire/,$(WIRE_SOURCES:.c=.o))
-OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(addprefix src/extension/,gannsfriends.o spi.o fault.o run.o shard.o pieces.o reuse.o memory.o claim.o sleep.o shares.o transfer.o aggregate.o verify.o inspect.o generate.o sheet.o guard.o watchdog.o)
+OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(addprefix src/extension/,gannsfriends.o spi.o fault.o run.o shard.o pieces.o reuse.o memory.o claim.o sleep.o shares.o transfer.o rules.o combine.o judge.o aggregate.o verify.o inspect.o generate.o sheet.o guard.o watchdog.o)
 
 INSTALL_SQL = sql/gannsfriends--$(EXTVERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)

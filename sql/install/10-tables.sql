@@ -64,6 +64,9 @@ CREATE TABLE gan_run (
     weights_nonce_2        bigint,
     created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
     iteration_started_at   timestamptz,
+    -- what is done about poison
+    aggregator             text NOT NULL DEFAULT 'clipped', -- the rule by which results become one: gan_aggregators()
+    update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0), -- length of a step beside that of the weights, by network
     CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE WHEN local_steps > 0 THEN 0 ELSE 3 END),
     CHECK (local_steps = 0 OR (images_per_unit = local_steps * batch AND update_rule = 'simultaneous')),
     CHECK (local_steps > 0 OR unit_sizing = 'equal'),
@@ -118,6 +121,7 @@ CREATE TABLE gan_work_unit (
     loss_g         float8 CHECK (loss_g >= 0 AND loss_g < 'Infinity'),
     accuracy_real  float8 CHECK (accuracy_real BETWEEN 0 AND 1),
     accuracy_fake  float8 CHECK (accuracy_fake BETWEEN 0 AND 1),
+    scale          float8 CHECK (scale BETWEEN 0 AND 1), -- by what the rule multiplied it: below 1 it was clipped, at 0 left out
     CHECK ((state IN ('claimed', 'done', 'beaten')) = (worker IS NOT NULL)),
     CHECK ((state IN ('claimed', 'done', 'beaten')) = (token IS NOT NULL)),
     CHECK ((state IN ('claimed', 'done', 'beaten')) = (claimed_at IS NOT NULL)),
@@ -169,6 +173,12 @@ CREATE TABLE gan_history (
     weights_nonce   bigint NOT NULL,                     -- of those that the units were computed at
     started_at      timestamptz NOT NULL,
     ended_at        timestamptz NOT NULL,
+    aggregator      text NOT NULL DEFAULT 'mean',        -- the rule
+    accounts        int CHECK (accounts > 0),            -- logins that it counted
+    clipped         int NOT NULL DEFAULT 0 CHECK (clipped BETWEEN 0 AND units), -- units of which it took less than all
+    update_g        float8 CHECK (update_g >= 0),        -- length of the step beside the weights', before it was
+    update_d        float8 CHECK (update_d >= 0),        -- shortened to the run's update_limit
+    capped          boolean NOT NULL DEFAULT false,      -- it was, of one network or both
     PRIMARY KEY (run, iteration)                         -- a second step of an iteration can't be stored
 );
 

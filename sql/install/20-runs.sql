@@ -15,6 +15,10 @@ CREATE FUNCTION gan_initialise(run int) RETURNS void
 CREATE FUNCTION gan_image_number(seed bigint, dataset_images bigint, "position" bigint) RETURNS bigint
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
+-- Names the rules by which the results of units become one (docs/format.md, section 7).
+CREATE FUNCTION gan_aggregators() RETURNS text[]
+    LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME';
+
 -- Raises an error about a value unless it is within its limits.
 CREATE FUNCTION gan_require(fine boolean, name text, value text, allowed text, example text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -103,7 +107,8 @@ CREATE FUNCTION gan_create_run(
     download_element text DEFAULT 'float32',
     local_steps int DEFAULT 0, outer_optimizer text DEFAULT NULL, outer_learning_rate float8 DEFAULT NULL, outer_momentum float8 DEFAULT NULL,
     generator_learning_rate float8 DEFAULT NULL, discriminator_learning_rate float8 DEFAULT NULL,
-    learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous', unit_sizing text DEFAULT 'equal') RETURNS int
+    learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous', unit_sizing text DEFAULT 'equal',
+    aggregator text DEFAULT 'clipped', update_limit float8 DEFAULT 1) RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -153,6 +158,9 @@ BEGIN
     PERFORM gan_require(download_element IN ('float32', 'float16', 'int8'), 'download_element', quote_nullable(left(download_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
     PERFORM gan_require(unit_sizing IN ('equal', 'measured'), 'unit_sizing', quote_nullable(left(unit_sizing, 64)), '''equal'' or ''measured''', '''measured''');
     PERFORM gan_require(local_steps > 0 OR unit_sizing = 'equal', 'local_steps', local_steps::text, 'above 0 if units are to have different sizes', '10');
+    PERFORM gan_require(aggregator = ANY (gan_aggregators()), 'aggregator', quote_nullable(left(aggregator, 64)), 'one of ' || (SELECT string_agg(quote_literal(a), ', ') FROM unnest(gan_aggregators()) AS a), '''clipped''');
+    PERFORM gan_require(aggregator <> 'multikrum' OR units_per_iteration <= 512, 'units_per_iteration', units_per_iteration::text, 'at most 512 with ''multikrum'', which compares every account with every other', '8');
+    PERFORM gan_require(update_limit > 0 AND update_limit <> 'NaN', 'update_limit', update_limit::text, 'above 0; ''Infinity'' for none', '1');
     PERFORM gan_require(num_nulls(channels, image_size, latent, generator_features, discriminator_features) = 0, 'the network', NULL, 'given in full', '64');
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
         RAISE EXCEPTION 'there is a run named "%" already', name
@@ -164,14 +172,14 @@ BEGIN
                               beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
                               quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element, download_element,
                               local_steps, update_rule, generator_learning_rate, discriminator_learning_rate, learning_rate_schedule, warmup_iterations,
-                              outer_optimizer, outer_learning_rate, outer_momentum, unit_sizing)
+                              outer_optimizer, outer_learning_rate, outer_momentum, unit_sizing, aggregator, update_limit)
     VALUES (name, the_seed, channels, image_size, latent, generator_features, discriminator_features, size.parameters, size.shards,
             beta1, beta2, epsilon, norm_momentum, gradient_limit, images, units_per_iteration,
             the_quorum, least(batch, images), lease, target_iterations, dataset_images, dataset_digest, upload_element, download_element,
             local_steps, update_rule, g_rate, d_rate, learning_rate_schedule, warmup_iterations, outer_name,
             CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_learning_rate, CASE outer_name WHEN 'average' THEN 1 WHEN 'nesterov' THEN 0.7 ELSE 0.001 END) END,
             CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_momentum, CASE outer_name WHEN 'average' THEN 0 ELSE 0.9 END) END,
-            unit_sizing)
+            unit_sizing, aggregator, update_limit)
     RETURNING r.run INTO new_run;
     PERFORM gan_create_partitions(new_run);
     PERFORM gan_initialise(new_run);
@@ -267,4 +275,5 @@ COMMENT ON FUNCTION gan_start(int) IS 'Starts or resumes a run';
 COMMENT ON FUNCTION gan_pause(int) IS 'Gives out no more work until gan_start';
 COMMENT ON FUNCTION gan_stop(int) IS 'Ends a run for good; workers end by themselves';
 COMMENT ON FUNCTION gan_image_number(bigint, bigint, bigint) IS 'Number of the image at a position of a run''s order (docs/format.md, section 2)';
+COMMENT ON FUNCTION gan_aggregators() IS 'The rules by which the results of units become one';
 COMMENT ON FUNCTION gan_network_size(int, int, int, int, int) IS 'Parameters, batch-norm statistics and shards of a network';

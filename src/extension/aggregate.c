@@ -1,30 +1,19 @@
 /*
  * aggregate.c - the step, in one transaction (docs/format.md sections 7 and 9)
  *
- * Shard by shard, and in a shard by tiles that stay in the cache: the weighted mean of all units' gradients, or
- * changes of the weights, in the order of their first positions, read where they lie in the server's buffers;
- * then Adam, or the outer optimiser. Memory is that of a few shards, whatever the size of the class. All is
- * committed together or nothing is.
+ * Shard by shard, and in a shard by tiles that stay in the cache: all units' gradients, or changes of the
+ * weights, are put together (combine.c); then Adam, or the outer optimiser. Memory is that of a few shards,
+ * whatever the size of the class. All is committed together or nothing is.
  */
 #include "aggregate.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/snapmgr.h"
 
 #include <math.h>
-
-/* Pieces of a shard that are averaged at a time: their sums, 200 kB, stay in the second level cache. */
-#define TILE_PIECES 13
-#define TILE_COUNT (TILE_PIECES * PIECE_BYTES / sizeof(float))
-
-/* A run of a shard's pieces: which, and which of the shard's numbers they hold. */
-typedef struct tile {
-    int32 shard, piece, end;
-    size_t count;       /* numbers of the shard */
-    size_t first, last; /* numbers of the tile: first … last - 1 */
-} tile;
 
 /* Returns units as an SQL array. */
 static Datum unit_array(const int64 *units, int count) {
@@ -35,32 +24,21 @@ static Datum unit_array(const int64 *units, int count) {
     return PointerGetDatum(construct_array(elements, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* Lists the units that the last query has found: number, images, whether they are done. */
-static void list_done(step *s, int rows) {
-    unit_list *d = &s->done;
-
-    d->units = palloc0(Max(rows, 1) * sizeof *d->units);
-    d->images = palloc0(Max(rows, 1) * sizeof *d->images);
-    for (int i = 0; i < rows; i++)
-        if (DatumGetBool(gan_value(i, 3, NULL))) {
-            d->units[d->count] = DatumGetInt64(gan_value(i, 1, NULL));
-            d->images[d->count] = DatumGetInt64(gan_value(i, 2, NULL));
-            d->total_images += d->images[d->count++];
-        }
-}
-
 /* Units that may enter the step, in its order; the others were replaced or set aside, or are copies of one that
  * is done. */
 #define UNITS_OF_ITERATION                                                                                     \
-    "SELECT u.unit, u.images::bigint, u.state = 'done' FROM gan_work_unit u WHERE u.run = $1 AND u.iteration " \
-    "= $2 AND u.state IN ('pending', 'claimed', 'done') "                                                      \
+    "SELECT u.unit, u.images::bigint, u.state = 'done', (SELECT w.login::text FROM gan_worker w WHERE "        \
+    "w.worker = u.worker) "                                                                                    \
+    "FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed', "        \
+    "'done') "                                                                                                 \
     "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "                          \
     "ORDER BY u.first_position"
 
 /* Lists the units whose results entered a step that was taken before, by the same order and weights. */
 void gan_step_units(step *s) {
-    list_done(s, gan_execute(UNITS_OF_ITERATION, 2, (Oid[]){INT4OID, INT4OID},
-                             (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, true));
+    gan_unit_list_read(
+        &s->done, gan_execute(UNITS_OF_ITERATION, 2, (Oid[]){INT4OID, INT4OID},
+                              (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, true));
 }
 
 /*
@@ -97,7 +75,7 @@ static void lock_units(step *s) {
 
     for (int i = 0; i < rows; i++)
         locked[i] = DatumGetInt64(gan_value(i, 1, NULL));
-    list_done(s, rows);
+    gan_unit_list_read(&s->done, rows);
     require_all_locked(s, unit_array(locked, rows));
     gan_execute("SELECT gan_units_needed(r) FROM gan_run r WHERE r.run = $1", 1, (Oid[]){INT4OID},
                 (Datum[]){Int32GetDatum(s->run.run)}, false);
@@ -109,103 +87,31 @@ static void lock_units(step *s) {
                         errhint("Let workers finish; gan_progress shows what is missing.")));
 }
 
-/* Says that a unit's gradient isn't whole, and what to do. */
-static void gradient_missing(const step *s, int i, int32 shard) {
-    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                    errmsg("shard %d of unit " INT64_FORMAT " is missing", shard, s->done.units[i]),
-                    errhint("SELECT gan_tick(%d) opens units again whose gradients a crash of the server has "
-                            "taken.",
-                            s->run.run)));
-}
-
-/* Checks the header that begins a unit's shard, and notes the checksum it announces. */
-static void check_header(step *s, int i, const tile *t, const unsigned char *bytes, size_t size) {
-    if (size < BLOB_HEADER_SIZE)
-        gradient_missing(s, i, t->shard);
-    gan_blob_require(blob_check_header(bytes, blob_size(t->count), t->count), "gan_gradient", t->shard);
-    s->announced[i] = blob_stored_crc(bytes);
-    s->computed[i] = blob_crc32c(NULL, 0);
-}
-
-/* Adds a unit's part of a tile to the sum, weighted by the unit's share of the images. */
-static void add_unit(step *s, int i, const tile *t) {
-    double weight = (double)s->done.images[i] / (double)s->done.total_images;
-    size_t at = 0, size;
-
-    gan_pieces_seek(&s->gradients, s->done.units[i], t->shard, t->piece);
-    for (int32 piece = t->piece; piece < t->end; piece++) {
-        const unsigned char *bytes = gan_pieces_next(&s->gradients, &size);
-        if (!bytes)
-            gradient_missing(s, i, t->shard);
-        if (piece == 0) {
-            check_header(s, i, t, bytes, size);
-            bytes += BLOB_HEADER_SIZE;
-            size -= BLOB_HEADER_SIZE;
-        }
-        if (size % sizeof(float) != 0 || size / sizeof(float) > t->last - t->first - at)
-            gradient_missing(s, i, t->shard);
-        s->computed[i] = blob_crc32c_extend(s->computed[i], bytes, size);
-        dcgan_mean_add(s->sum + at, (const float *)bytes, weight, size / sizeof(float));
-        at += size / sizeof(float);
-    }
-    if (at != t->last - t->first)
-        gradient_missing(s, i, t->shard);
-}
-
-/* A part of a tile: of one network. */
-typedef struct slice {
-    size_t at, count; /* from the tile's first number on */
-} slice;
-
-/* Cuts out of a tile what belongs to a network; nothing if it isn't stepped. */
-static slice slice_of(const step *s, const tile *t, dcgan_networks network) {
-    size_t begin = (size_t)t->shard * SHARD_COUNT + t->first, end = begin + (t->last - t->first), first, count;
-
-    if (s->networks != DCGAN_BOTH && s->networks != network)
-        return (slice){0, 0};
-    dcgan_networks_range(&s->run.model, network, &first, &count);
-    end = Min(end, first + count);
-    first = Max(first, begin);
-    return first < end ? (slice){first - begin, end - first} : (slice){0, 0};
-}
-
-/* Averages a tile, and adds to the norms of the networks that are stepped. */
-static void average_tile(step *s, const tile *t) {
-    size_t count = t->last - t->first;
-    slice g = slice_of(s, t, DCGAN_GENERATOR_ONLY), d = slice_of(s, t, DCGAN_DISCRIMINATOR_ONLY);
-
-    memset(s->sum, 0, count * sizeof *s->sum);
-    for (int i = 0; i < s->done.count; i++) {
-        CHECK_FOR_INTERRUPTS();
-        add_unit(s, i, t);
-    }
-    GANN_FAULT("tile_added");
-    dcgan_mean_finish(s->mean, s->sum, count);
-    if (!dcgan_finite(s->mean + g.at, g.count, &s->norm_g) ||
-        !dcgan_finite(s->mean + d.at, d.count, &s->norm_d))
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the mean %s of shard %d is not finite",
-                               s->run.local_steps > 0 ? "change" : "gradient", t->shard)));
-}
-
 /* Returns a part of the shard's state from a number on; null if the optimiser keeps no such moment. */
 static float *state_from(const step *s, gan_part part, size_t at) {
     return part < s->run.optimiser_parts ? gan_blob_values(s->state[part]) + at : NULL;
 }
 
-/* Moves one network's part of a tile, by Adam or by the outer optimiser. */
-static void move_slice(step *s, const tile *t, slice part, const dcgan_adam_options *adam) {
+/* Moves one network's part of a tile, by Adam or by the outer optimiser, and measures by how much. */
+static void move_slice(step *s, const gan_tile *t, int network) {
+    gan_slice part = gan_tile_slice(
+        &s->combiner, t, network == DCGAN_OF_GENERATOR ? DCGAN_GENERATOR_ONLY : DCGAN_DISCRIMINATOR_ONLY);
     size_t at = t->first + part.at;
     float *weights = state_from(s, GAN_WEIGHTS, at), *moment1 = state_from(s, GAN_FIRST_MOMENT, at),
-          *moment2 = state_from(s, GAN_SECOND_MOMENT, at), *mean = s->mean + part.at;
+          *moment2 = state_from(s, GAN_SECOND_MOMENT, at), *mean = s->combiner.mean + part.at;
     uint64 number = dcgan_step_number(s->networks, (uint32)s->run.iteration);
 
     if (part.count == 0)
         return;
+    memcpy(s->before, weights, part.count * sizeof *weights);
     if (s->run.local_steps > 0)
         dcgan_outer(weights, moment1, moment2, mean, part.count, number, &s->run.outer);
     else
-        dcgan_adam(weights, moment1, moment2, mean, part.count, number, adam);
+        dcgan_adam(weights, moment1, moment2, mean, part.count, number,
+                   network == DCGAN_OF_GENERATOR ? &s->run.generator : &s->run.discriminator);
+    dcgan_update_size(weights, s->before, part.count, &s->update[network], &s->size[network]);
+    if (s->shortened[network] < 1)
+        dcgan_update_scale(weights, s->before, part.count, s->shortened[network]);
 }
 
 /* Reads a shard's weights and moments. */
@@ -247,18 +153,13 @@ static void put_state(step *s, int32 shard, size_t count) {
 
 /* Averages and moves one shard, tile by tile. */
 static void move_shard(step *s, int32 shard, size_t count) {
-    size_t size = blob_size(count);
-    int32 pieces = (int32)((size + PIECE_BYTES - 1) / PIECE_BYTES);
-
-    for (tile t = {.shard = shard, .count = count}; t.piece < pieces; t.piece = t.end, t.first = t.last) {
-        t.end = Min(t.piece + TILE_PIECES, pieces);
-        t.last = (Min((size_t)t.end * PIECE_BYTES, size) - BLOB_HEADER_SIZE) / sizeof(float);
-        average_tile(s, &t);
-        move_slice(s, &t, slice_of(s, &t, DCGAN_GENERATOR_ONLY), &s->run.generator);
-        move_slice(s, &t, slice_of(s, &t, DCGAN_DISCRIMINATOR_ONLY), &s->run.discriminator);
+    for (gan_tile t = gan_first_tile(&s->combiner, shard); gan_tile_is_in(&t);
+         gan_next_tile(&s->combiner, &t)) {
+        gan_combine_tile(&s->combiner, &t);
+        move_slice(s, &t, DCGAN_OF_GENERATOR);
+        move_slice(s, &t, DCGAN_OF_DISCRIMINATOR);
     }
-    for (int i = 0; i < s->done.count; i++)
-        gan_blob_require(s->announced[i] == s->computed[i] ? BLOB_OK : BLOB_CRC, "gan_gradient", shard);
+    gan_combine_done(&s->combiner, shard);
     if (!dcgan_finite(gan_blob_values(s->state[GAN_WEIGHTS]), count, NULL))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                         errmsg("the new weights of shard %d are not finite", shard),
@@ -285,19 +186,10 @@ static double statistics_momentum(const gan_run *run) {
 static void step_statistics(step *s) {
     const dcgan_model *model = &s->run.model;
     size_t count = model->statistics_count;
-    double *sums = palloc0(count * sizeof *sums);
     float *merged = palloc(count * sizeof *merged);
     unsigned char *blob = gan_blob_new(count);
 
-    for (int i = 0; i < s->done.count; i++) {
-        CHECK_FOR_INTERRUPTS();
-        if (!gan_pieces_read(&s->gradients, s->done.units[i], s->run.shards, blob, blob_size(count)))
-            gradient_missing(s, i, s->run.shards);
-        gan_blob_require(blob_check(blob, blob_size(count), count), "gan_gradient", s->run.shards);
-        dcgan_statistics_add(model, sums, gan_blob_values(blob),
-                             (double)s->done.images[i] / (double)s->done.total_images);
-    }
-    dcgan_statistics_finish(model, merged, sums);
+    gan_combine_statistics(&s->combiner, merged);
     if (!gan_state_read(&s->old, GAN_WEIGHTS, s->run.shards, blob, count))
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                         errmsg("the running statistics of iteration %d are missing", s->run.iteration)));
@@ -316,35 +208,88 @@ bytea *gan_step_digest(const step *s) {
     return gan_bytea(digest, sizeof digest);
 }
 
-/* Writes what is to be known of the step and opens the next iteration. */
-static void close_iteration(const step *s) {
-    gan_execute("SELECT gan_close_iteration($1, $2, $3, $4, $5, $6)", 6,
-                (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, FLOAT8OID, FLOAT8OID, BYTEAOID},
-                (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration),
-                          unit_array(s->done.units, s->done.count), Float8GetDatum(sqrt(s->norm_g)),
-                          Float8GetDatum(sqrt(s->norm_d)), PointerGetDatum(gan_step_digest(s))},
-                false);
+/* Returns how long the step was before it was shortened, beside the weights' length; 0 of a network that wasn't
+ * stepped. */
+static double relative_update(const step *s, int network) {
+    return s->size[network] > 0 ? sqrt(s->update[network] / s->size[network]) : 0;
 }
 
-/* Computes the step from what gradients and old hold, and puts out all shards and the statistics. What it
- * allocates is for a shard and used for all of them. */
-void gan_step_compute(step *s) {
-    s->networks = gan_networks_stepped(&s->run, s->run.iteration);
+/* Writes what is to be known of the step and opens the next iteration. */
+static void close_iteration(const step *s) {
+    int count = s->done.count;
+    Datum *scales = palloc(count * sizeof *scales);
+
+    for (int i = 0; i < count; i++)
+        scales[i] = Float8GetDatum(s->combiner.round.scale[i]);
+    gan_execute(
+        "SELECT gan_close_iteration($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
+        (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, FLOAT8OID, FLOAT8OID, BYTEAOID, INT4OID, FLOAT8ARRAYOID,
+                FLOAT8OID, FLOAT8OID},
+        (Datum[]){
+            Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration), unit_array(s->done.units, count),
+            Float8GetDatum(gan_step_norm(s, DCGAN_OF_GENERATOR)),
+            Float8GetDatum(gan_step_norm(s, DCGAN_OF_DISCRIMINATOR)), PointerGetDatum(gan_step_digest(s)),
+            Int32GetDatum((int32)s->done.account_count),
+            PointerGetDatum(construct_array(scales, count, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+            Float8GetDatum(relative_update(s, DCGAN_OF_GENERATOR)),
+            Float8GetDatum(relative_update(s, DCGAN_OF_DISCRIMINATOR))},
+        false);
+}
+
+/* Returns the norm of what the rule made of a network's gradients. */
+double gan_step_norm(const step *s, int network) {
+    return sqrt(s->combiner.square_sums[network]);
+}
+
+/* Allocates what is for a shard and used for all of them. */
+static void take_memory(step *s) {
     for (gan_part part = 0; part < GAN_PARTS; part++)
         s->state[part] = gan_blob_new(SHARD_COUNT);
     if (gan_run_has(&s->run, GAN_COPY))
         s->difference = palloc(SHARD_COUNT * sizeof *s->difference);
-    s->sum = palloc(TILE_COUNT * sizeof *s->sum);
-    s->mean = palloc(TILE_COUNT * sizeof *s->mean);
-    s->announced = palloc(s->done.count * sizeof *s->announced);
-    s->computed = palloc(s->done.count * sizeof *s->computed);
+    s->before = palloc(SHARD_COUNT * sizeof *s->before);
     s->checksums = palloc0((s->run.shards + 1) * sizeof *s->checksums);
+}
+
+/* Computes the whole of the new state, updates multiplied by s->shortened. */
+static void compute_all(step *s) {
+    for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
+        s->update[n] = s->size[n] = s->combiner.square_sums[n] = 0;
     for (int32 shard = 0; shard < s->run.shards; shard++) {
         step_shard(s, shard);
         GANN_FAULT("shard_stored");
     }
     step_statistics(s);
     GANN_FAULT("statistics_stored");
+}
+
+/* Finds by what the updates must be multiplied to keep to the run's limit; false if they do. */
+static bool exceeds_limit(step *s) {
+    bool exceeds = false;
+
+    for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
+        if (relative_update(s, n) > s->run.update_limit) {
+            s->shortened[n] = s->run.update_limit / relative_update(s, n);
+            exceeds = true;
+        }
+    return exceeds;
+}
+
+/*
+ * Computes the step from what gradients and old hold, and puts out all shards and the statistics. How long an
+ * update is shows only at its end; one that is too long, which is a rare thing, is made a second time, shorter.
+ * (Its length is measured before it is shortened, so the second time it has the same one.)
+ */
+void gan_step_compute(step *s) {
+    s->networks = gan_networks_stepped(&s->run, s->run.iteration);
+    take_memory(s);
+    gan_combiner_open(&s->combiner, &s->run, &s->done, &s->gradients);
+    s->shortened[DCGAN_OF_GENERATOR] = s->shortened[DCGAN_OF_DISCRIMINATOR] = 1;
+    compute_all(s);
+    if (exceeds_limit(s)) {
+        s->restart(s);
+        compute_all(s);
+    }
 }
 
 /* The sink of a step that is taken. */
@@ -365,6 +310,13 @@ static void require_still_due(const step *s) {
                                s->run.run)));
 }
 
+/* What was stored was not the last word. */
+static void store_again(step *s) {
+    gan_pieces_close(&s->new);
+    CommandCounterIncrement();
+    gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
+}
+
 /* Computes the step and stores the next iteration's state. */
 static void take_step(step *s) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
@@ -377,6 +329,7 @@ static void take_step(step *s) {
     require_still_due(s);
     GANN_FAULT("opened_to_fill");
     s->put = store;
+    s->restart = store_again;
     gan_step_compute(s);
     gan_pieces_close(&s->gradients);
     gan_pieces_close(&s->old);

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+#include "../dcgan/aggregators.h"
 #include "../dcgan/dcgan.h"
 #include "../wire/blob.h"
 #include "../wire/change.h"
@@ -34,6 +35,9 @@ typedef struct gan_run {
     dcgan_adam_options generator, discriminator; /* this iteration's */
     dcgan_outer_options outer;                   /* of local units */
     int optimiser_parts;                         /* the weights, and the moments that it keeps */
+    const dcgan_aggregator *aggregator;          /* the rule by which results become one */
+    double update_limit;                         /* ‖Δw‖/‖w‖ of a network in one step */
+    int32 batch;
     dcgan_model model;
     int32 shards;          /* of the parameters; the statistics are one more */
     blob_element download; /* of the changes that workers follow; BLOB_FLOAT32: there are none */

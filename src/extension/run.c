@@ -58,6 +58,18 @@ static void read_optimisers(gan_run *run) {
     }
 }
 
+/* Reads by which rule results become one. */
+static void read_rule(gan_run *run) {
+    const char *name = TextDatumGetCString(gan_value(0, 25, NULL));
+
+    run->aggregator = dcgan_aggregator_find(name);
+    if (!run->aggregator)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no aggregator \"%s\"", name),
+                        errhint("SELECT gan_aggregators() lists them.")));
+    run->update_limit = DatumGetFloat8(gan_value(0, 26, NULL));
+    run->batch = DatumGetInt32(gan_value(0, 27, NULL));
+}
+
 /* Reads a run from gan_run; with lock, so that nobody else changes it until the end of the transaction. */
 void gan_run_read(gan_run *run, int32 number, bool lock) {
     const char *query =
@@ -65,7 +77,7 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
         "discriminator_features, norm_momentum, generator_learning_rate, discriminator_learning_rate, beta1, "
         "beta2, epsilon, local_steps, update_rule = 'alternating', learning_rate_schedule = 'linear', "
         "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, outer_momentum, "
-        "download_element "
+        "download_element, aggregator, update_limit, batch "
         "FROM gan_run WHERE run = $1";
     static SPIPlanPtr plan, locking_plan;
     dcgan_config config;
@@ -96,6 +108,7 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
     read_optimisers(run);
     if (!blob_element_read(&run->download, TextDatumGetCString(gan_value(0, 24, NULL))))
         elog(ERROR, "run %d has an unknown download_element", number);
+    read_rule(run);
     gan_check_status(dcgan_model_init(&run->model, &config));
     run->shards = (int32)shard_total(run->model.parameter_count);
 }
