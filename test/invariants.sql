@@ -21,7 +21,7 @@ spans AS MATERIALIZED (SELECT h.run, lower(s) AS low, upper(s) AS high FROM gan_
 blobs AS MATERIALIZED (SELECT p.run, p.iteration, p.part, p.shard, count(*) AS pieces, max(p.piece) + 1 AS last, sum(length(p.data)) AS bytes FROM gan_state_piece p GROUP BY 1, 2, 3, 4),
 uploads AS MATERIALIZED (SELECT g.run, g.iteration, g.unit, g.shard, count(*) AS pieces, max(g.piece) + 1 AS last FROM gan_gradient_piece g GROUP BY 1, 2, 3, 4),
 parts AS MATERIALIZED (SELECT r.run, r.iteration, r.shards, v.part FROM gan_run r CROSS JOIN LATERAL (VALUES (0, true), (1, r.outer_optimizer IS DISTINCT FROM 'average'),
-                           (2, r.outer_optimizer IS NULL OR r.outer_optimizer = 'adam'), (3, r.download_element <> 'float32'), (4, r.download_element <> 'float32' AND r.iteration > 0)) AS v (part, kept) WHERE v.kept),
+                           (2, r.outer_optimizer IS NULL OR r.outer_optimizer = 'adam'), (3, r.download_element <> 'float32'), (4, r.download_element <> 'float32' AND r.iteration > coalesce((SELECT max(h.iteration) + 1 FROM gan_history h WHERE h.run = r.run AND h.taken_in IS NOT NULL), 0))) AS v (part, kept) WHERE v.kept),
 partitions AS MATERIALIZED (SELECT c.relname::text AS name, c.relkind::text AS kind, c.relpersistence::text AS persistence, (regexp_match(c.relname, '_r(\d+)'))[1]::int AS run,
                            (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid) AS keys
                        FROM pg_class c WHERE c.relname ~ '^gan_(state|gradient)_piece_r\d+(_[01])?$' AND c.relkind IN ('r', 'p'))
@@ -36,7 +36,7 @@ SELECT 'I1 units share positions only as copies, of which one is done', format('
 UNION ALL
 SELECT 'I1 the history is of the units that were done', format('run %s, iteration %s: %s units of %s images in the history, %s of %s are held', h.run, h.iteration, h.units, h.images, d.units, d.images)
     FROM gan_history h CROSS JOIN LATERAL (SELECT count(*) AS units, coalesce(sum(l.images), 0) AS images FROM live l WHERE l.run = h.run AND l.iteration = h.iteration AND l.state = 'done' AND l.weights_nonce = h.weights_nonce) AS d
-    WHERE h.iteration >= (SELECT r.iteration FROM gan_run r WHERE r.run = h.run) - 100 AND (h.units, h.images) <> (d.units, d.images)
+    WHERE h.taken_in IS NULL AND h.iteration >= (SELECT r.iteration FROM gan_run r WHERE r.run = h.run) - 100 AND (h.units, h.images) <> (d.units, d.images)
 UNION ALL
 SELECT 'I2 the state of the iteration is there, all of it', format('run %s, iteration %s, part %s: %s shards of %s', p.run, p.iteration, p.part, count(b.shard), p.shards + (p.part = 0)::int)
     FROM parts p LEFT JOIN blobs b ON b.run = p.run AND b.iteration = p.iteration AND b.part = p.part AND b.pieces = b.last
@@ -79,10 +79,12 @@ UNION ALL
 SELECT 'ledger: every position given out is averaged or belongs to a unit', format('run %s: %s of %s', r.run, r.next_position - (SELECT sum(upper(s) - lower(s)) FROM unnest(p.positions) s), r.next_position)
     FROM gan_run r CROSS JOIN LATERAL (SELECT range_agg(span) AS positions FROM (SELECT int8range(low, high) AS span FROM spans WHERE spans.run = r.run
         UNION ALL SELECT int8range(first_position, first_position + images) FROM live l WHERE l.run = r.run AND (l.iteration >= r.iteration OR l.state = 'aside')) AS taken) AS p
-    WHERE r.state <> 'finished' AND coalesce(p.positions, '{}') <> CASE r.next_position WHEN 0 THEN '{}' ELSE int8multirange(int8range(0, r.next_position)) END
+    WHERE r.state <> 'finished' AND NOT EXISTS (SELECT FROM gan_history h WHERE h.run = r.run AND h.taken_in IS NOT NULL) AND coalesce(p.positions, '{}') <> CASE r.next_position WHEN 0 THEN '{}' ELSE int8multirange(int8range(0, r.next_position)) END
 UNION ALL
 SELECT 'credit is what was averaged', format('run %s: %s units, %s images are credited, %s and %s were averaged', r.run, c.units, c.images, coalesce(u.units, 0), coalesce(u.images, 0))
-    FROM gan_run r LEFT JOIN used u USING (run) CROSS JOIN LATERAL (SELECT coalesce(sum(w.units), 0) AS units, coalesce(sum(w.images), 0) AS images FROM gan_worker w WHERE w.run = r.run) AS c
+    -- what a rollback has taken back is credited, what a fork has from another run is not
+    FROM gan_run r LEFT JOIN (SELECT run, sum(units) AS units, sum(images) AS images FROM (SELECT run, units, images FROM gan_history WHERE taken_in IS NULL
+        UNION ALL SELECT run, units, images FROM gan_abandoned WHERE taken_in IS NULL) AS taken GROUP BY run) AS u USING (run) CROSS JOIN LATERAL (SELECT coalesce(sum(w.units), 0) AS units, coalesce(sum(w.images), 0) AS images FROM gan_worker w WHERE w.run = r.run) AS c
     WHERE (c.units, c.images) <> (coalesce(u.units, 0), coalesce(u.images, 0))
 UNION ALL
 SELECT 'partitions: each run has its six', format('run %s: %s', r.run, (SELECT array_agg(name) FROM partitions p WHERE p.run = r.run))

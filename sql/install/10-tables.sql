@@ -67,6 +67,9 @@ CREATE TABLE gan_run (
     -- what is done about poison
     aggregator             text NOT NULL DEFAULT 'clipped', -- the rule by which results become one: gan_aggregators()
     update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0), -- length of a step beside that of the weights, by network
+    checkpoint_every       int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0), -- iterations; 0: none are made
+    checkpoints_kept       int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000), -- the newest; the first is kept as well
+    forked_from            int REFERENCES gan_run ON DELETE SET NULL,
     CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE WHEN local_steps > 0 THEN 0 ELSE 3 END),
     CHECK (local_steps = 0 OR (images_per_unit = local_steps * batch AND update_rule = 'simultaneous')),
     CHECK (local_steps > 0 OR unit_sizing = 'equal'),
@@ -179,6 +182,7 @@ CREATE TABLE gan_history (
     update_g        float8 CHECK (update_g >= 0),        -- length of the step beside the weights', before it was
     update_d        float8 CHECK (update_d >= 0),        -- shortened to the run's update_limit
     capped          boolean NOT NULL DEFAULT false,      -- it was, of one network or both
+    taken_in        int,                                 -- the run in which the step was taken, where a fork has it from another
     PRIMARY KEY (run, iteration)                         -- a second step of an iteration can't be stored
 );
 

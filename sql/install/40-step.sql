@@ -106,6 +106,7 @@ BEGIN
     IF r.iteration_started_at > clock_timestamp() THEN -- the clock was set back
         UPDATE gan_run SET iteration_started_at = clock_timestamp() WHERE run = r.run;
     END IF;
+    PERFORM gan_keep_checkpoints(r);
     expired := gan_expire_leases(r.run);
     replaced := gan_replace_hoarded(r.run);
     aside := gan_put_aside(r.run);

@@ -108,6 +108,19 @@ Datum gan_empty_next(PG_FUNCTION_ARGS) {
     PG_RETURN_VOID();
 }
 
+PG_FUNCTION_INFO_V1(gan_empty_results);
+
+/* Empties both slots of a run's results. */
+Datum gan_empty_results(PG_FUNCTION_ARGS) {
+    int32 run = PG_GETARG_INT32(0);
+
+    SPI_connect();
+    for (int32 slot = 0; slot < 2; slot++)
+        gan_partition_empty(GAN_GRADIENT, run, slot);
+    SPI_finish();
+    PG_RETURN_VOID();
+}
+
 /* Allocates a blob for count numbers, which begin at a cache line; to be filled in and sealed. */
 unsigned char *gan_blob_new(size_t count) {
     char *memory = palloc(blob_size(count) + 2 * PG_CACHE_LINE_SIZE);

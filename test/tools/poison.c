@@ -38,6 +38,11 @@ typedef struct program {
     PGconn *connection; /* the login's */
 } program;
 
+/* A unit that is held. */
+typedef struct handle {
+    char unit[32], token[64], nonce[32];
+} handle;
+
 typedef struct class {
     PGconn *admin;
     int run, iteration, units;
@@ -203,7 +208,7 @@ static void attack(const class *c, const char *kind, float *x) {
 }
 
 /* Uploads a vector and the statistics; 0 if the server refused it. */
-static int upload(const class *c, const program *p, const char *unit, const char *token, const float *x) {
+static int upload(const class *c, const program *p, const handle *unit, const float *x) {
     int fine = 1;
 
     for (size_t k = 0; k <= c->shards && fine; k++) {
@@ -214,7 +219,7 @@ static int upload(const class *c, const program *p, const char *unit, const char
         snprintf(shard, sizeof shard, "%zu", k);
         blob_write(blob, k < c->shards ? x + k * SHARD_COUNT : c->unit_statistics, count);
         r = PQexecParams(p->connection, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", 4, NULL,
-                         (const char *[]){unit, token, shard, (const char *)blob},
+                         (const char *[]){unit->unit, unit->token, shard, (const char *)blob},
                          (const int[]){0, 0, 0, (int)blob_size(count)}, (const int[]){0, 0, 0, 1}, 0);
         if (PQresultStatus(r) != PGRES_TUPLES_OK) {
             const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
@@ -230,64 +235,65 @@ static int upload(const class *c, const program *p, const char *unit, const char
 }
 
 /* Claims a unit for a program; returns its place in the iteration, or -1 if there is none. */
-static int claim(const class *c, const program *p, char *unit, char *token) {
+static int claim(const class *c, const program *p, handle *unit) {
     char number[16];
     int place = -1;
     PGresult *r;
 
     snprintf(number, sizeof number, "%d", p->worker);
-    r = query(p->connection, "SELECT unit, token, first_position, images FROM gan_claim($1)", 1,
+    r = query(p->connection, "SELECT unit, token, first_position, images, weights_nonce FROM gan_claim($1)", 1,
               (const char *[]){number});
     if (!PQgetisnull(r, 0, 0)) {
         place = (int)(atoll(PQgetvalue(r, 0, 2)) / atoll(PQgetvalue(r, 0, 3)) % c->units);
-        snprintf(unit, 32, "%s", PQgetvalue(r, 0, 0));
-        snprintf(token, 64, "%s", PQgetvalue(r, 0, 1));
+        snprintf(unit->unit, sizeof unit->unit, "%s", PQgetvalue(r, 0, 0));
+        snprintf(unit->token, sizeof unit->token, "%s", PQgetvalue(r, 0, 1));
+        snprintf(unit->nonce, sizeof unit->nonce, "%s", PQgetvalue(r, 0, 4));
     }
     PQclear(r);
     return place;
 }
 
-static void submit(const program *p, const char *unit, const char *token) {
+static void submit(const program *p, const handle *unit) {
     PGresult *r =
-        query(p->connection, "SELECT answer, message FROM gan_submit($1::int8, $2::uuid, 8, 1, 1, 0.5, 0.5)", 2,
-              (const char *[]){unit, token});
+        query(p->connection,
+              "SELECT answer, message FROM gan_submit($1::int8, $2::uuid, $3::int8, 8, 1, 1, 0.5, 0.5)", 3,
+              (const char *[]){unit->unit, unit->token, unit->nonce});
     if (strcmp(PQgetvalue(r, 0, 0), "accepted") != 0)
         die("gan_submit", PQgetvalue(r, 0, 1));
     PQclear(r);
 }
 
 /* Hands in a unit by a program, as an attacker if kind isn't null; 0 if the server refused what it sent. */
-static int hand_in(class *c, int place, const program *p, const char *unit, const char *token,
-                   const char *kind) {
+static int hand_in(class *c, int place, const program *p, const handle *unit, const char *kind) {
     memcpy(c->sent[place], c->gradients[place], c->parameters * sizeof(float));
     if (kind)
         attack(c, kind, c->sent[place]);
-    if (!upload(c, p, unit, token, c->sent[place])) {
-        PQclear(
-            query(p->connection, "SELECT gan_release($1::int8, $2::uuid)", 2, (const char *[]){unit, token}));
+    if (!upload(c, p, unit, c->sent[place])) {
+        PQclear(query(p->connection, "SELECT gan_release($1::int8, $2::uuid)", 2,
+                      (const char *[]){unit->unit, unit->token}));
         c->refused++;
         return 0;
     }
-    submit(p, unit, token);
+    submit(p, unit);
     c->sender[place] = p->login;
     return 1;
 }
 
 /* Has all units of an iteration handed in; those that attackers could not get rid of, by the last program. */
 static void play(class *c, const char *kind, int attackers, int backwards) {
-    static char units[MOST][32], tokens[MOST][64];
+    static handle units[MOST];
     int places[MOST];
     const program *last = &c->programs[c->units - 1];
 
     c->refused = 0;
     for (int k = 0; k < c->units; k++)
-        places[k] = claim(c, &c->programs[k], units[k], tokens[k]);
+        places[k] = claim(c, &c->programs[k], &units[k]);
     for (int i = 0; i < c->units; i++) {
         int k = backwards ? c->units - 1 - i : i;
-        hand_in(c, places[k], &c->programs[k], units[k], tokens[k], k < attackers ? kind : NULL);
+        hand_in(c, places[k], &c->programs[k], &units[k], k < attackers ? kind : NULL);
     }
-    for (int place; (place = claim(c, last, units[0], tokens[0])) >= 0;)
-        hand_in(c, place, last, units[0], tokens[0], NULL);
+    for (int place; (place = claim(c, last, &units[0])) >= 0;)
+        hand_in(c, place, last, &units[0], NULL);
 }
 
 /* Takes the step and reads what the rule made of the iteration. */
