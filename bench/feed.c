@@ -1,7 +1,8 @@
 /*
  * feed.c - a student that computes nothing: claims, uploads random gradients, submits
  *
- *   feed step URI RUN UNITS ITERATIONS              ticks and takes the step by hand, as the administrator
+ *   feed step URI RUN UNITS ITERATIONS [URI…]       ticks and takes the step by hand, as the administrator; units
+ *                                                   are handed in by these students in turns
  *   feed react URI RUN UNITS ITERATIONS             a coordinator runs beside it
  *   feed grow URI RUN UNITS ITERATIONS SECONDS      as step, for at most so many seconds
  *
@@ -29,11 +30,15 @@
 
 #define PATIENCE 60.0 /* seconds to wait for an iteration */
 
+#define MOST_STUDENTS 64
+
 typedef struct feed {
-    PGconn *student, *admin;
+    PGconn *student, *admin; /* student and worker: of those below, the one whose turn it is */
     client_run run;
     dcgan_model model;
     int worker, units;
+    PGconn *students[MOST_STUDENTS];
+    int workers[MOST_STUDENTS], student_count;
     float *gradient, *statistics, *weights;
     unsigned char *blob;
 } feed;
@@ -60,6 +65,24 @@ static size_t length(const feed *f, int shard) {
                                   : shard_length(f->model.parameter_count, (size_t)shard);
 }
 
+/* Makes it a student's turn. */
+static void take_turn(feed *f, int turn) {
+    f->student = f->students[turn % f->student_count];
+    f->worker = f->workers[turn % f->student_count];
+}
+
+/* Connects a student and joins. */
+static void add_student(feed *f, const char *uri) {
+    PGconn *link = client_connect(uri);
+
+    if (f->student_count == MOST_STUDENTS)
+        client_fail("more than %d students", MOST_STUDENTS);
+    f->students[f->student_count] = link;
+    f->workers[f->student_count++] = client_join(link, f->run.run, "feed");
+    PQclear(PQprepare(link, "upload", "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", 4, NULL));
+    PQclear(PQprepare(link, "fetch", "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", 3, NULL));
+}
+
 /* Connects, joins, draws a gradient. */
 static void set_up(feed *f, const char *uri, const char *run, int units) {
     size_t parameters, statistics, largest;
@@ -81,15 +104,15 @@ static void set_up(feed *f, const char *uri, const char *run, int units) {
         f->gradient[i] = 0.002f * uniform() - 0.001f;
     for (size_t i = 0; i < statistics; i++)
         f->statistics[i] = 0.5f + uniform();
-    f->worker = client_join(f->student, f->run.run, "feed");
-    PQclear(
-        PQprepare(f->student, "upload", "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", 4, NULL));
-    PQclear(PQprepare(f->student, "fetch", "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", 3, NULL));
+    PQfinish(f->student);
+    add_student(f, uri);
+    take_turn(f, 0);
 }
 
 /* Frees what set_up took. */
 static void tear_down(feed *f) {
-    PQfinish(f->student);
+    for (int i = 0; i < f->student_count; i++)
+        PQfinish(f->students[i]);
     PQfinish(f->admin);
     free(f->gradient);
     free(f->weights);
@@ -233,6 +256,7 @@ static void measure_step(feed *f, int iterations) {
         client_unit unit = {0};
         tick(f);
         for (int u = 0; u < f->units; u++) {
+            take_turn(f, u);
             claim(f, &unit);
             if (u < 2)
                 printf("%s %.6f\n", u ? "download_one_by_one" : "download",
@@ -293,6 +317,8 @@ int main(int argc, char **argv) {
     if (argc < 6 || (units = atoi(argv[4])) < 1 || (iterations = atoi(argv[5])) < 1)
         client_fail("usage: feed step|react|grow URI RUN UNITS ITERATIONS [SECONDS]");
     set_up(&f, argv[2], argv[3], units);
+    for (int i = 6; strcmp(argv[1], "step") == 0 && i < argc; i++)
+        add_student(&f, argv[i]);
     if (strcmp(argv[1], "step") == 0)
         measure_step(&f, iterations);
     else if (strcmp(argv[1], "react") == 0)

@@ -107,7 +107,7 @@ CREATE FUNCTION gan_create_run(
     download_element text DEFAULT 'float32',
     local_steps int DEFAULT 0, outer_optimizer text DEFAULT NULL, outer_learning_rate float8 DEFAULT NULL, outer_momentum float8 DEFAULT NULL,
     generator_learning_rate float8 DEFAULT NULL, discriminator_learning_rate float8 DEFAULT NULL,
-    learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous',
+    learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous', unit_sizing text DEFAULT 'equal',
     aggregator text DEFAULT 'clipped', update_limit float8 DEFAULT 1,
     checkpoint_every int DEFAULT 0, checkpoints_kept int DEFAULT 5) RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$

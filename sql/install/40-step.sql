@@ -5,7 +5,7 @@
 -- Closes an iteration after its arithmetic: history, credit, units that are not done move on, the next iteration opens. scales are what
 -- the rule multiplied the units by, update_g and update_d the lengths of the step beside the weights'.
 CREATE FUNCTION gan_close_iteration(run int, iteration int, units bigint[], norm_g float8, norm_d float8, digest bytea,
-                                    accounts int, scales float8[], update_g float8, update_d float8) RETURNS void
+                                    accounts int DEFAULT NULL, scales float8[] DEFAULT '{}', update_g float8 DEFAULT NULL, update_d float8 DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -20,7 +20,7 @@ BEGIN
                sum(images * loss_d) / sum(images), sum(images * loss_g) / sum(images),
                sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
                $4, $5, $6, r.weights_nonce, least(r.iteration_started_at, clock_timestamp()), clock_timestamp(), r.aggregator, $7,
-               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10, greatest($9, $10) > r.update_limit
+               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10, coalesce(greatest($9, $10) > r.update_limit, false)
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
     UPDATE gan_work_unit u SET scale = touched.scale FROM unnest($3, $8) AS touched (unit, scale) WHERE u.unit = touched.unit AND touched.scale < 1;
     UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0
