@@ -16,7 +16,7 @@ sub build {
     my ($name, %opt) = @_;
     my $root = GannTest::root_folder();
     my $folder = "build/module/$name";
-    remove_tree("$root/$folder/src");
+    remove_tree($opt{changes} ? "$root/$folder" : "$root/$folder/src");    # an object of other changes is not one of these
     make_path("$root/$folder/src");
     my %text;
     for my $change (@{ $opt{changes} // [] }) {

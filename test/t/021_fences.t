@@ -52,7 +52,7 @@ stopped('another token', 'stale|not_held', ['ann', $unit, $wrong, $nonce], relea
 stopped('the token of another unit', 'stale|not_held', ['ann', $unit, $other_token, $nonce], release => 1);
 stopped('the number of another unit', 'stale|not_held', ['ann', $other, $token, $nonce], release => 1);
 stopped('another account', 'stale|not_held', ['bo', $unit, $token, $nonce], release => 1);
-stopped('another nonce', 'stale|other_weights', ['ann', $unit, $token, $nonce ^ 1], only_submit => 1);
+stopped('another nonce', 'stale|other_weights', ['ann', $unit, $token, "'$nonce'::bigint # 1"], only_submit => 1);
 stopped('no nonce', 'stale|other_weights', ['ann', $unit, $token, 'NULL'], only_submit => 1);
 stopped('other weights since the claim', 'stale|other_weights', ['ann', $unit, $token, $nonce],
     before => "UPDATE gan_run SET weights_nonce = weights_nonce # 1 WHERE run = $run", after => "UPDATE gan_run SET weights_nonce = weights_nonce # 1 WHERE run = $run");

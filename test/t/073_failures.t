@@ -67,7 +67,8 @@ for my $what ('fail_alloc', 'fail_statement') {
     cmp_ok abs($memory[1] - $memory[0]), '<', 32768, "and its memory does not grow ($memory[0] bytes, then $memory[1])";
 }
 
-# Submissions
+# Uploads and submissions
+$class->psql("SELECT gan_aggregate(iteration, run) FROM gan_run WHERE run = $run");
 for my $what ('fail_alloc', 'fail_statement') {
     my ($unit, $token, $nonce) = split /\|/, $class->psql("SELECT unit, token, weights_nonce FROM gan_claim((SELECT min(worker) FROM hand WHERE run = $run))");
     my $data = "(SELECT data FROM kept k WHERE k.second = ((SELECT first_position / images FROM gan_work_unit WHERE unit = $unit) % 2 = 1) AND k.shard = shards.n)";
