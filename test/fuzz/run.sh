@@ -37,7 +37,7 @@ total=0
 for k in "${!targets[@]}"; do
 	target=${targets[$k]} ok='not ok'
 	if wait "${pids[$k]}"; then ok=ok; else failed=1; fi
-	done_runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$target.log")
+	done_runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$target.log" | tail -n 1)
 	coverage=$(grep -aoE 'cov: [0-9]+' "build/fuzz/$target.log" | tail -n 1)
 	total=$((total + ${done_runs:-0}))
 	echo "$ok $((k + 1)) - $target: ${done_runs:-0} executions, $coverage"
