@@ -1,10 +1,9 @@
 /*
  * feed.c - a student that computes nothing: claims, uploads random gradients, submits
  *
- *   feed step URI RUN UNITS ITERATIONS [URI…]       ticks and takes the step by hand, as the administrator; units
- *                                                   are handed in by these students in turns
- *   feed react URI RUN UNITS ITERATIONS             a coordinator runs beside it
- *   feed grow URI RUN UNITS ITERATIONS SECONDS      as step, for at most so many seconds
+ *   feed step URI RUN UNITS ITERATIONS [URI…]       ticks and takes the step by hand, as the administrator;
+ * units are handed in by these students in turns feed react URI RUN UNITS ITERATIONS             a coordinator
+ * runs beside it feed grow URI RUN UNITS ITERATIONS SECONDS      as step, for at most so many seconds
  *
  * URI is the student's; the administrator's connection comes from PGHOST and so on. One sample a line:
  *
