@@ -9,6 +9,7 @@
 
 #include "connection.h"
 #include "display.h"
+#include "hosts.h"
 #include "stop.h"
 
 #include <limits.h>
@@ -166,14 +167,28 @@ static server_status bad_value(server *s) {
     return SERVER_FATAL;
 }
 
-/* Starts connecting. What the connection string says goes before what stands ahead of it here. */
-static PGconn *start_connecting(const char *conninfo) {
-    static const char *const names[] = {"keepalives_idle",           "keepalives_interval", "keepalives_count",
-                                        "tcp_user_timeout",          "connect_timeout",     "dbname",
-                                        "fallback_application_name", "client_encoding",     NULL};
-    const char *values[] = {"10", "5", "3", "25000", "10", conninfo, "gan_worker", "UTF8", NULL};
+/* Starts connecting. What the connection string says goes before what stands ahead of it here, and after the
+ * hosts behind it, where those that were silent are not the first to be asked. */
+static PGconn *start_connecting(const server *s) {
+    static const char *const names[] = {"keepalives_idle",
+                                        "keepalives_interval",
+                                        "keepalives_count",
+                                        "tcp_user_timeout",
+                                        "connect_timeout",
+                                        "dbname",
+                                        "fallback_application_name",
+                                        "client_encoding",
+                                        "host",
+                                        "hostaddr",
+                                        "port",
+                                        NULL};
+    hosts h = hosts_turned(s->conninfo, s->silent);
+    const char *values[] = {"10",         "5",    "3",    "25000",    "10",   s->conninfo,
+                            "gan_worker", "UTF8", h.host, h.hostaddr, h.port, NULL};
+    PGconn *link = PQconnectStartParams(names, values, 1);
 
-    return PQconnectStartParams(names, values, 1);
+    hosts_free(&h);
+    return link;
 }
 
 /* Keeps why a statement failed, and closes a connection that is of no more use. */
@@ -247,7 +262,7 @@ server_status server_connect(server *s) {
     if (server_connected(s))
         return SERVER_OK;
     hang_up(s);
-    s->link = start_connecting(s->conninfo);
+    s->link = start_connecting(s);
     if (s->link == NULL) {
         snprintf(s->error, sizeof s->error, "not enough memory for a connection");
         return SERVER_FATAL;
@@ -264,6 +279,7 @@ server_status server_connect(server *s) {
             snprintf(s->error, sizeof s->error, "the server does not answer (no connection within %.0f s)",
                      CONNECT_SECONDS);
             s->state[0] = '\0';
+            s->silent++;
             hang_up(s);
             return SERVER_RETRY;
         }

@@ -18,6 +18,7 @@ struct server {
     PGconn *link;                     /* NULL: not connected; otherwise in pipeline mode and non-blocking */
     server_reply *queue[REPLIES_MAX]; /* whose answers are to come, the oldest first; NULL: nobody's */
     size_t first, waiting;            /* of the queue, which is a ring */
+    size_t silent;                    /* hosts that didn't answer; the next one is asked first */
     bool gap;                         /* the oldest one's row has come, its end has not */
     bool unsent;                      /* libpq holds bytes that the socket did not take */
     char channel[64];                 /* to listen on, or "" */

@@ -36,7 +36,7 @@ typedef struct loop {
     bool holds_weights;
     uint32_t weights_iteration;
     int64_t weights_nonce; /* names their version: an iteration may be taken again, with another outcome */
-    bool claimed_ahead; /* the next claim was sent together with the last submission */
+    bool claimed_ahead;    /* the next claim was sent together with the last submission */
     server_status ahead_status;
     server_claim ahead;
     backoff wait;
