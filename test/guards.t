@@ -43,7 +43,7 @@ in_function('gan_renew', '021_fences', 'the nonce', 'AND u.weights_nonce = r.wei
 in_function('gan_release', '021_fences', 'the account', 'AND w.login = session_user');
 in_function('gan_tick', '024_step_guards', 'the lock', 'FOR NO KEY UPDATE SKIP LOCKED');
 in_function('gan_tick', '024_step_guards', 'uploads that vanished', 'reopened := gan_reopen_vanished(r.run, false);', 'reopened := 0;');
-sql('gan_history', '022_no_lock', 'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey');
+sql('gan_history', '024_step_guards', 'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey');
 in_function('gan_close_iteration', '024_step_guards', 'credit once', 'w.units + done.units', 'w.units + 2 * done.units');
 
 # The same for uploads, and what else stands before the model
@@ -53,7 +53,7 @@ c('transfer.c', '024_step_guards', 'NaN in an upload', '!dcgan_finite(values, co
 c('transfer.c', '024_step_guards', 'the norm of an upload', '!(squares <= limit * limit)', 'limit < 0');
 c('run.c', '024_step_guards', 'the lock of the step', 'FOR NO KEY UPDATE SKIP LOCKED', 'FOR NO KEY UPDATE');
 c('aggregate.c', '024_step_guards', 'the iteration of the step', 's.run.iteration != PG_GETARG_INT32(0)', 's.run.iteration < 0');
-c('aggregate.c', '024_step_guards', 'the quorum', 's->done.count < s->run.quorum', 's->done.count < 1');
+c('aggregate.c', '024_step_guards', 'the quorum', 's->done.count < needed)', 's->done.count < 1)');
 c('aggregate.c', '024_step_guards', 'the checksum of an upload', 's->announced[i] == s->computed[i] ? BLOB_OK : BLOB_CRC', 'BLOB_OK');
 c('shard.c', '024_step_guards', 'the checksum of the state', 'gan_blob_require(blob_check(blob, blob_size(count), count), table_names[GAN_STATE], shard);', '');
 c('verify.c', '017_verify', 'the comparison of a step that is verified', 'there && memcmp(c->stored, blob, size) == 0', 'there');
