@@ -1,11 +1,12 @@
 \echo Use "CREATE EXTENSION gannsfriends" to load this file. \quit
 
--- Two roles, shared by all databases of the server: one owns everything and can't log in, one is what students are members of.
+-- Three roles, shared by all databases of the server: one owns everything and can't log in, one is what students are members of, one may
+-- look at what everybody may see: pictures, figures, nick-names.
 DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['gan_owner', 'gan_student'] LOOP
+    FOREACH role IN ARRAY ARRAY['gan_owner', 'gan_student', 'gan_viewer'] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) role) THEN
             EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role);
         ELSIF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) role

@@ -53,6 +53,12 @@ CREATE TABLE gan_run (
     upload_element         text NOT NULL DEFAULT 'float32' CHECK (upload_element IN ('float32', 'float16', 'int8')), -- of results on their way in
     download_element       text NOT NULL DEFAULT 'float32' CHECK (download_element IN ('float32', 'float16', 'int8')), -- of changes of the weights on their way out
     target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
+    -- what is drawn and measured beside the step (gan_set_policy)
+    sheet_every            int NOT NULL DEFAULT 10 CHECK (sheet_every BETWEEN 0 AND 1000000), -- iterations; 0: no sheets
+    sheet_images           int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
+    sheets_kept            int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
+    quality_every          int NOT NULL DEFAULT 50 CHECK (quality_every BETWEEN 0 AND 1000000), -- iterations; 0: not measured
+    quality_images         int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 4096),
     -- the dataset: given by the instructor, or set by the first worker that joins
     dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
     dataset_digest         bytea CHECK (octet_length(dataset_digest) = 32),

@@ -200,6 +200,13 @@ BEGIN
                 RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
             END;
             COMMIT;
+            -- Beside the step, while the class computes: pictures and figures. Their failure is not the run's.
+            BEGIN
+                PERFORM @extschema@.gan_observe(one);
+            EXCEPTION WHEN OTHERS THEN
+                RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
+            END;
+            COMMIT;
         END LOOP;
         EXIT WHEN max_seconds IS NULL AND open_runs OPERATOR(pg_catalog.=) 0;
         EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)

@@ -1,0 +1,117 @@
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Sample sheets: what a run draws of itself while it trains
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE gan_sheet (
+    run       int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
+    iteration int NOT NULL CHECK (iteration >= 0), -- whose weights drew it
+    images    int NOT NULL CHECK (images > 0),
+    seed      bigint NOT NULL,
+    png       bytea NOT NULL,
+    made_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run, iteration)
+);
+ALTER TABLE gan_sheet ALTER png SET STORAGE EXTERNAL; -- compressed as it is
+SELECT pg_catalog.pg_extension_config_dump('gan_sheet', '');
+
+-- What there is, without the pictures themselves.
+CREATE VIEW gan_sheet_list AS
+    SELECT s.run, s.iteration, s.images, octet_length(s.png) AS bytes, s.made_at FROM gan_sheet s;
+
+CREATE FUNCTION gan_sheet_png(run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS bytea
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    wanted int := gan_the_run($1);
+BEGIN
+    IF $2 IS NULL THEN
+        RETURN (SELECT s.png FROM gan_sheet s WHERE s.run = wanted ORDER BY s.iteration DESC LIMIT 1);
+    END IF;
+    RETURN (SELECT s.png FROM gan_sheet s WHERE s.run = wanted AND s.iteration = $2);
+END
+$$;
+
+-- Sets what is drawn and measured of a run from now on; NULL leaves a setting alone. Training doesn't depend on it, so it may change at any time.
+CREATE FUNCTION gan_set_policy(run int DEFAULT NULL, sheet_every int DEFAULT NULL, sheet_images int DEFAULT NULL, sheets_kept int DEFAULT NULL,
+                               quality_every int DEFAULT NULL, quality_images int DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    r gan_run;
+BEGIN
+    PERFORM gan_require(coalesce(sheet_every BETWEEN 0 AND 1000000, true), 'sheet_every', sheet_every::text, 'between 0 (no sheets) and 1000000', '10');
+    PERFORM gan_require(coalesce(sheet_images BETWEEN 1 AND 1024, true), 'sheet_images', sheet_images::text, 'between 1 and 1024', '64');
+    PERFORM gan_require(coalesce(sheets_kept BETWEEN 2 AND 10000, true), 'sheets_kept', sheets_kept::text, 'between 2 and 10000', '100');
+    PERFORM gan_require(coalesce(quality_every BETWEEN 0 AND 1000000, true), 'quality_every', quality_every::text, 'between 0 (not measured) and 1000000', '50');
+    PERFORM gan_require(coalesce(quality_images BETWEEN 16 AND 4096, true), 'quality_images', quality_images::text, 'between 16 and 4096', '512');
+    UPDATE gan_run g SET sheet_every = coalesce(sheet_every, g.sheet_every), sheet_images = coalesce(sheet_images, g.sheet_images),
+            sheets_kept = coalesce(sheets_kept, g.sheets_kept), quality_every = coalesce(quality_every, g.quality_every),
+            quality_images = coalesce(quality_images, g.quality_images)
+        WHERE g.run = gan_the_run(run) RETURNING * INTO r;
+    RETURN format('run %s: %s; %s', r.run,
+                  CASE r.sheet_every WHEN 0 THEN 'no sheets' ELSE format('a sheet of %s images every %s iterations, %s kept', r.sheet_images, r.sheet_every, r.sheets_kept) END,
+                  CASE r.quality_every WHEN 0 THEN 'quality is not measured' ELSE format('quality of %s images every %s iterations', r.quality_images, r.quality_every) END);
+END
+$$;
+
+-- Draws the sheet of the run's current weights and stores it. The noise is that of the run's seed: one image's place on all sheets of a run shows
+-- one point of the latent space.
+CREATE FUNCTION gan_draw_sheet(run int) RETURNS boolean
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    drawn int;
+BEGIN
+    INSERT INTO gan_sheet AS s (run, iteration, images, seed, png)
+        SELECT r.run, r.iteration, r.sheet_images, r.seed, gan_generate(r.sheet_images, r.seed, r.run, r.iteration) FROM gan_run r WHERE r.run = $1
+        ON CONFLICT ON CONSTRAINT gan_sheet_pkey DO NOTHING;
+    GET DIAGNOSTICS drawn = ROW_COUNT;
+    RETURN drawn > 0;
+END
+$$;
+
+-- Thins a run's sheets out. The first and the newest stay; in between goes the one whose neighbours are nearest to each other, the oldest of
+-- them: so the film stays about even from beginning to end.
+CREATE FUNCTION gan_thin_sheets(run int) RETURNS int
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    surplus int;
+BEGIN
+    SELECT greatest(count(s.run) - r.sheets_kept, 0) INTO surplus FROM gan_run r LEFT JOIN gan_sheet s ON s.run = r.run WHERE r.run = $1 GROUP BY r.run;
+    FOR i IN 1..surplus LOOP
+        DELETE FROM gan_sheet s WHERE s.run = $1 AND s.iteration = (
+            SELECT n.iteration FROM (SELECT iteration, lead(iteration) OVER w - lag(iteration) OVER w AS gap FROM gan_sheet WHERE run = $1 WINDOW w AS (ORDER BY iteration)) AS n
+            WHERE n.gap IS NOT NULL ORDER BY n.gap, n.iteration LIMIT 1);
+    END LOOP;
+    RETURN surplus;
+END
+$$;
+
+-- Draws and measures what is due by the run's policy. The coordinator calls it after each tick, in a transaction of its own: no step waits for
+-- it in a lock, and a run that can't be drawn trains on.
+CREATE FUNCTION gan_observe(run int) RETURNS void
+    LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    r gan_run;
+    last int;
+BEGIN
+    SELECT * INTO r FROM gan_run g WHERE g.run = $1;
+    IF NOT FOUND OR r.state IN ('created', 'stopped') THEN
+        RETURN;
+    END IF;
+    DELETE FROM gan_sheet s USING gan_run g WHERE g.run = s.run AND s.run = r.run AND s.iteration > g.iteration; -- of a future that was given up
+    SELECT max(s.iteration) INTO last FROM gan_sheet s WHERE s.run = r.run;
+    IF r.sheet_every > 0 AND last IS DISTINCT FROM r.iteration
+        AND (last IS NULL OR last / r.sheet_every < r.iteration / r.sheet_every OR r.state = 'finished') THEN
+        PERFORM gan_draw_sheet(r.run), gan_thin_sheets(r.run);
+    END IF;
+END
+$$;
+
+COMMENT ON TABLE gan_sheet IS 'Sheets of generated images, from the same noise all through a run';
+COMMENT ON VIEW gan_sheet_list IS 'Which sheets there are, and how large';
+COMMENT ON FUNCTION gan_sheet_png(int, int) IS 'A stored sheet as PNG; without an iteration the newest; NULL if there is none';
+COMMENT ON FUNCTION gan_set_policy IS 'Sets how often sheets are drawn and quality is measured, and how many sheets are kept; returns the policy';
+COMMENT ON FUNCTION gan_observe(int) IS 'Draws and measures what is due; the coordinator calls it after each tick';
