@@ -166,7 +166,7 @@ mutant local.c unit 'local workspace not checked' 'if (workspace_bytes < needed)
 mutant local.c unit 'a momentum of zero accepted' 'options->norm_momentum > 0 &&' ''
 
 mutant generate.c layers 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
-mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, 0,' 'first, 0,'
+mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, state' 'first, state'
 
 mutant cpu/im2col.c layers 'padding above' 'start < padding ? padding - start : 0' '0'
 mutant cpu/im2col.c layers 'padding below' 'start + 4 - padding > size ? size + padding - start : 4' '4'

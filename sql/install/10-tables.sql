@@ -58,7 +58,7 @@ CREATE TABLE gan_run (
     sheet_images           int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
     sheets_kept            int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
     quality_every          int NOT NULL DEFAULT 50 CHECK (quality_every BETWEEN 0 AND 1000000), -- iterations; 0: not measured
-    quality_images         int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 4096),
+    quality_images         int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
     -- the dataset: given by the instructor, or set by the first worker that joins
     dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
     dataset_digest         bytea CHECK (octet_length(dataset_digest) = 32),

@@ -5,6 +5,9 @@
 CREATE FUNCTION gan_generate(n int DEFAULT 64, seed bigint DEFAULT 0, run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS bytea
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
+CREATE FUNCTION gan_interpolate(seed_a bigint, seed_b bigint, steps int DEFAULT 8, run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS bytea
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+
 -- The blobs of docs/format.md, put together from their pieces.
 CREATE VIEW gan_weights AS
     SELECT p.run, p.slot, p.iteration, p.shard, string_agg(p.data, '' ORDER BY p.piece) AS data
@@ -65,6 +68,7 @@ CREATE FUNCTION gan_ledger(run int DEFAULT NULL)
 $$;
 
 COMMENT ON FUNCTION gan_generate(int, bigint, int, int) IS 'A sheet of n generated images as one PNG';
+COMMENT ON FUNCTION gan_interpolate(bigint, bigint, int, int, int) IS 'A strip of images on the way from one seed''s to another''s, as one PNG';
 COMMENT ON VIEW gan_weights IS 'Parameters of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_moments IS 'The optimiser''s moments, as far as it keeps them, of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_broadcast IS 'What workers hold of the weights of the current and the previous iteration where they follow changes, and the changes, by shard';

@@ -43,7 +43,12 @@ BEGIN
     PERFORM gan_require(coalesce(sheet_images BETWEEN 1 AND 1024, true), 'sheet_images', sheet_images::text, 'between 1 and 1024', '64');
     PERFORM gan_require(coalesce(sheets_kept BETWEEN 2 AND 10000, true), 'sheets_kept', sheets_kept::text, 'between 2 and 10000', '100');
     PERFORM gan_require(coalesce(quality_every BETWEEN 0 AND 1000000, true), 'quality_every', quality_every::text, 'between 0 (not measured) and 1000000', '50');
-    PERFORM gan_require(coalesce(quality_images BETWEEN 16 AND 4096, true), 'quality_images', quality_images::text, 'between 16 and 4096', '512');
+    PERFORM gan_require(coalesce(quality_images BETWEEN 16 AND 2048, true), 'quality_images', quality_images::text, 'between 16 and 2048', '512');
+    IF quality_images IS DISTINCT FROM (SELECT g.quality_images FROM gan_run g WHERE g.run = gan_the_run(run))
+        AND EXISTS (SELECT FROM gan_reference f WHERE f.run = gan_the_run(run) AND quality_images IS NOT NULL) THEN
+        RAISE EXCEPTION 'the real images of run % are summarised already', gan_the_run(run)
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('To begin anew: SELECT gan_forget_reference(%s), then set quality_images.', gan_the_run(run));
+    END IF;
     UPDATE gan_run g SET sheet_every = coalesce(sheet_every, g.sheet_every), sheet_images = coalesce(sheet_images, g.sheet_images),
             sheets_kept = coalesce(sheets_kept, g.sheets_kept), quality_every = coalesce(quality_every, g.quality_every),
             quality_images = coalesce(quality_images, g.quality_images)
@@ -106,6 +111,12 @@ BEGIN
     IF r.sheet_every > 0 AND last IS DISTINCT FROM r.iteration
         AND (last IS NULL OR last / r.sheet_every < r.iteration / r.sheet_every OR r.state = 'finished') THEN
         PERFORM gan_draw_sheet(r.run), gan_thin_sheets(r.run);
+    END IF;
+    DELETE FROM gan_swd s USING gan_run g WHERE g.run = s.run AND s.run = r.run AND s.iteration > g.iteration;
+    SELECT max(s.iteration) INTO last FROM gan_swd s WHERE s.run = r.run;
+    IF r.quality_every > 0 AND last IS DISTINCT FROM r.iteration
+        AND (last IS NULL OR last / r.quality_every < r.iteration / r.quality_every OR r.state = 'finished') THEN
+        PERFORM gan_quality(r.run, r.iteration);
     END IF;
 END
 $$;

@@ -228,6 +228,21 @@ dcgan_status dcgan_generate(const dcgan_model *model, const real *weights, const
                             uint64_t seed, uint32_t first, size_t batch, real *images, void *workspace,
                             size_t workspace_bytes);
 
+/* The same from given latent vectors[batch][latent]. */
+dcgan_status dcgan_generate_from(const dcgan_model *model, const real *weights, const real *running_statistics,
+                                 const real *vectors, size_t batch, real *images, void *workspace,
+                                 size_t workspace_bytes);
+
+/* Draws the latent vector[latent] of image number i of a seed. */
+void dcgan_sample_latent(const dcgan_model *model, uint64_t seed, uint32_t i, real *vector);
+
+/*
+ * Goes from a (share 0) to b (share 1) along the great circle (White 2016): normal vectors lie near a sphere,
+ * and what lies on a straight line between them is nearer to its centre than any the generator has learnt.
+ * Where they point the same way or into opposite ones, it is the straight line.
+ */
+void dcgan_interpolate(const real *a, const real *b, size_t count, double share, real *between);
+
 /* Rounds x in [-1, 1] to the 8-bit sample it stands for; what is outside is clipped. */
 uint8_t dcgan_to_sample(real x);
 

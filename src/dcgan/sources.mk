@@ -4,6 +4,8 @@ DCGAN_SOURCES = model.c random.c statistics.c adam.c outer.c aggregators.c clipp
 	cpu/layers.c cpu/naive.c
 # The wire format, in src/wire.
 WIRE_SOURCES = blob.c half.c int8.c change.c
+# What generated images are measured by, in src/quality.
+QUALITY_SOURCES = swd.c pyramid.c
 # Both are optimised for the vectoriser. The two -fno flags are what it needs of -ffast-math and change no result; contraction into
 # fused multiply-add would change results from machine to machine, so it is off.
 DCGAN_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off

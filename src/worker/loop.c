@@ -98,6 +98,7 @@ static outcome work(loop *l) {
 
     while (!stop_asked()) {
         server_claim claim;
+        reference_offer(l);
         server_status status = take(l, &claim);
         outcome o = GO_ON;
 

@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "connection.h"
+#include "../quality/swd.h"
 #include "../wire/change.h"
 
 #include <errno.h>
@@ -459,4 +460,39 @@ server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t
     *images = (uint64_t)got[1];
     PQclear(row);
     return status;
+}
+
+server_status server_reference_wanted(server *s, int32_t worker, size_t *images) {
+    char number[NUMBER_SIZE];
+    const server_value value = whole_value(number, worker);
+    PGresult *row;
+    int64_t wanted = 0;
+    server_status status =
+        connection_row(s, "SELECT gan_reference_wanted($1::int4)", &value, 1, 1, false, &row);
+
+    *images = 0;
+    if (status != SERVER_OK)
+        return status;
+    if (!get_whole(row, 0, 0, SWD_MAX_IMAGES, &wanted))
+        status = connection_nonsense(s, "a number of images");
+    *images = (size_t)wanted;
+    PQclear(row);
+    return status;
+}
+
+server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob, size_t size,
+                               char answer[16]) {
+    char numbers[2][NUMBER_SIZE];
+    const server_value values[] = {whole_value(numbers[0], worker),
+                                   whole_value(numbers[1], (int64_t)images),
+                                   {.data = blob, .size = size}};
+    PGresult *row;
+    server_status status = connection_row(s, "SELECT gan_contribute_reference($1::int4, $2::int4, $3::bytea)",
+                                          values, 3, 1, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    get_text(row, 0, answer, 16);
+    PQclear(row);
+    return SERVER_OK;
 }

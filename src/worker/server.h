@@ -141,6 +141,12 @@ server_status server_submit_read(server *s, server_reply *reply, server_verdict 
 server_status server_release(server *s, const server_claim *claim, bool *released);
 server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images);
 
+/* Asks how many images should be summarised (0: none), and sends the summary's blob; answer: "kept", "agrees",
+ * … */
+server_status server_reference_wanted(server *s, int32_t worker, size_t *images);
+server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob, size_t size,
+                               char answer[16]);
+
 /* ---- waiting: all functions above that have no reply wait by themselves ---- */
 
 /* Writes and reads as much as goes without waiting; answers come to their replies, in the order of sending. */

@@ -40,7 +40,8 @@ typedef struct loop {
     server_status ahead_status;
     server_claim ahead;
     backoff wait;
-    double next_renewal; /* on stop_clock() */
+    double next_renewal;   /* on stop_clock() */
+    double next_reference; /* to ask whether a summary is wanted */
     double woken_at;
     display_state display;
     times times;
@@ -80,6 +81,9 @@ outcome images_prepare_rest(loop *l, const server_claim *claim);
 /* download.c: downloads the weights of the claim's iteration unless they are held; DROP: that iteration is over
  */
 outcome download_weights(loop *l, const server_claim *claim);
+
+/* reference.c: sends a summary of the real images if the server wants one, between two units */
+void reference_offer(loop *l);
 
 /* unit.c: does one claimed unit from weights to submission */
 outcome unit_do(loop *l, server_claim *claim);
