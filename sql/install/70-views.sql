@@ -34,16 +34,6 @@ CREATE VIEW gan_gradient AS
            max(p.square_sum) AS square_sum, string_agg(p.data, '' ORDER BY p.piece) AS data
     FROM gan_gradient_piece p GROUP BY p.run, p.slot, p.iteration, p.unit, p.shard;
 
-CREATE VIEW gan_progress AS
-    SELECT r.run, r.name, r.state, r.iteration, r.target_iterations, h.epoch, h.loss_d, h.loss_g,
-           u.pending, u.claimed, u.done, w.active AS active_workers, u.aside
-    FROM gan_run r
-    LEFT JOIN gan_history h ON h.run = r.run AND h.iteration = r.iteration - 1
-    CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'claimed') AS claimed,
-                               count(*) FILTER (WHERE state = 'done') AS done, count(*) FILTER (WHERE state = 'aside') AS aside
-                        FROM gan_work_unit WHERE run = r.run AND iteration = r.iteration) AS u
-    CROSS JOIN LATERAL (SELECT count(*) AS active FROM gan_worker WHERE run = r.run AND last_seen > statement_timestamp() - interval '1 minute') AS w;
-
 -- Units that failed too often to be given out again: which images are not used, at whom they failed and why.
 CREATE VIEW gan_set_aside AS
     SELECT u.run, u.unit, u.iteration, u.first_position, u.images, f.failures, f.logins, f.what, f.last_failed_at
@@ -75,5 +65,4 @@ COMMENT ON VIEW gan_broadcast IS 'What workers hold of the weights of the curren
 COMMENT ON VIEW gan_batch_norm IS 'Running means and variances of the current and the previous iteration';
 COMMENT ON VIEW gan_gradient IS 'Uploaded gradients, or changes of the weights, of the current and the previous iteration, by unit and shard';
 COMMENT ON VIEW gan_set_aside IS 'Units that failed too often: which images are not used, at whom they failed and why; gan_retry_unit gives one out again';
-COMMENT ON VIEW gan_progress IS 'Where each run is';
 COMMENT ON FUNCTION gan_ledger(int) IS 'Images used in each epoch: every image once';

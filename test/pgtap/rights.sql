@@ -19,12 +19,12 @@ SELECT is_empty($$SELECT oid::regprocedure FROM routines WHERE prosecdef AND (pr
 SELECT is_empty($$SELECT p.oid::regprocedure FROM routines p JOIN pg_roles r ON r.oid = p.proowner WHERE r.rolsuper OR r.rolcanlogin$$, 'no routine belongs to a superuser or to a login');
 SELECT is_empty($$SELECT c.oid::regclass FROM relations c JOIN pg_roles r ON r.oid = c.relowner WHERE c.relkind IN ('r', 'p', 'v') AND (r.rolsuper OR r.rolcanlogin)$$, 'no table belongs to a superuser or to a login');
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c WHERE c.relname LIKE 'gan\_%' AND c.relkind IN ('r', 'p', 'v', 'm')
-    AND c.relname NOT IN ('gan_sheet_list')
+    AND c.relname NOT IN ('gan_progress', 'gan_learning_curve', 'gan_leaderboard', 'gan_cluster', 'gan_sheet_list')
     AND (has_table_privilege('gan_student', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR has_any_column_privilege('gan_student', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))$$, 'students have no right on any table, nor on a view that is not for everybody');
 SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_student', oid, 'EXECUTE') AND NOT has_function_privilege('gan_viewer', oid, 'EXECUTE')$$,
-    ARRAY['gan_run_config', 'gan_join', 'gan_claim', 'gan_renew', 'gan_release', 'gan_fetch_weights', 'gan_fetch_change', 'gan_upload', 'gan_submit', 'gan_credit', 'gan_reference_wanted', 'gan_contribute_reference'],
+    ARRAY['gan_run_config', 'gan_join', 'gan_claim', 'gan_renew', 'gan_release', 'gan_fetch_weights', 'gan_fetch_change', 'gan_upload', 'gan_submit', 'gan_credit', 'gan_reference_wanted', 'gan_contribute_reference', 'gan_set_nickname'],
     'students may call the worker''s functions and what everybody may, nothing else');
-SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_viewer', oid, 'EXECUTE')$$, ARRAY['gan_sheet_png'],
+SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_viewer', oid, 'EXECUTE')$$, ARRAY['gan_sheet_png', 'gan_iteration_report'],
     'everybody may call these');
 SELECT is_empty($$SELECT oid::regprocedure FROM routines WHERE has_function_privilege('gan_student', oid, 'EXECUTE') AND NOT prosecdef$$, 'and all of these run as their owner');
 SELECT is_empty($$SELECT oid::regclass FROM relations c WHERE relkind IN ('r', 'p', 'S') AND NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'gannsfriends' AND c.oid = ANY (e.extconfig))$$, 'pg_dump keeps every table and sequence');

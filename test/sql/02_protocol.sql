@@ -229,7 +229,8 @@ SET SESSION AUTHORIZATION bo;
 -- A student has no other right
 SELECT * FROM gan_run;
 SELECT * FROM gan_gradient;
-SELECT * FROM gan_progress;
+SELECT * FROM gan_gradebook;
+SELECT * FROM gan_nickname;
 UPDATE gan_worker SET images = 1000000;
 SELECT gan_create_run('mine');
 SELECT gan_aggregate(1);
