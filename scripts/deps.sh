@@ -21,6 +21,7 @@ test=(
 	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl postgresql-15-cron
 	perl python3-numpy python3-pil
 	libfaketime iproute2
+	prometheus-postgres-exporter # metrics
 	dataset-fashion-mnist
 )
 asan=("${test[@]}" clang-14 libclang-rt-14-dev)

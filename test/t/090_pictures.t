@@ -1,0 +1,233 @@
+# Pictures and figures: sheets, strips, quality, what everybody may see, the instructor's views, metrics.
+use strict;
+use warnings;
+use Test::More;
+use GannClass;
+use HTTP::Tiny;
+use JSON::PP;
+
+my $class = GannClass->new;
+plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
+my $python = '/usr/bin/python3';
+my $numpy = !system("$python -c 'import numpy, PIL' 2>/dev/null");
+
+# ---- a class of two, enrolled from a file; its logins and hosts must be seen nowhere
+my $csv = qq{login;nickname\r\nzq-ann;Otter\r\n"zq-bo";\r\nzq-cy;"Badger"\r\n};
+my %uri = map { (split /\|/)[0, 2] } split /\n/, $class->psql("SELECT * FROM gan_enroll_csv('$csv', '127.0.0.1')");
+is join(' ', sort keys %uri), 'zq-ann zq-bo zq-cy', 'a class is enrolled from CSV';
+$class->{students} = {%uri};
+my ($state, $message) = $class->psql_fails("SELECT * FROM gan_enroll_csv(E'zq-dee\\n\\nbad name')");
+like "$state $message", qr/^22023 line 3: name is 'bad name'/, 'a bad line is named';
+is $class->psql("SELECT count(*) FROM pg_roles WHERE rolname = 'zq-dee'"), '0', 'and nobody of that file is enrolled';
+
+my $run = $class->create_run('clothes', target_iterations => 24, lease_seconds => 30);
+is $class->psql("SELECT gan_set_policy($run, sheet_every => 2, sheet_images => 12, sheets_kept => 6, quality_every => 8)"),
+    "run $run: a sheet of 12 images every 2 iterations, 6 kept; quality of 512 images every 8 iterations", 'the policy';
+$class->psql("SELECT gan_start($run)");
+# A unit that somebody claims and leaves goes to somebody else.
+my $late = $class->psql("SELECT gan_join($run, 'zqhost', 60000, decode(repeat('00', 32), 'hex'), 1, 1, '', '')", user => 'zq-cy', on_error => 'ignore');
+$class->psql("UPDATE gan_run SET dataset_images = NULL, dataset_digest = NULL WHERE run = $run");
+$class->psql("UPDATE gan_run SET lease_seconds = 1 WHERE run = $run");
+isnt $class->psql("SELECT unit FROM gan_claim($late)", user => 'zq-cy'), '', 'a unit is claimed and left';
+$class->psql("UPDATE gan_run SET lease_seconds = 30 WHERE run = $run");
+my $coordinator = $class->coordinate(60);
+ok $class->poll_until("SELECT count(*) FROM gan_work_unit WHERE run = $run AND iteration = 0 AND state = 'pending'", '2', 30), 'its lease ends';
+my @workers = map { $class->worker($_, '--name', 'zqhost') } 'zq-ann', 'zq-bo';
+ok $class->poll_until("SELECT iteration >= 1 FROM gan_run WHERE run = $run", 't', 60), 'it trains';
+my $report = $class->psql("SELECT nickname, outcome, claims, seconds > 0, notes FROM gan_iteration_report(0)");
+like $report, qr/^(Otter|student \d+)\|averaged\|2\|t\|given out 2 times/m, 'the report of an iteration tells who computed and what was given out again' or diag $report;
+is $class->wait_for($_, 120), 0, 'a worker works to the end' for @workers;
+ok $class->poll_until("SELECT count(*) FROM gan_sheet WHERE run = $run AND iteration = 24", '1', 30), 'the last weights are drawn';
+
+# ---- sheets
+my @sheets = split /\n/, $class->psql("SELECT iteration FROM gan_sheet_list WHERE run = $run ORDER BY 1");
+is scalar @sheets, 6, 'so many are kept';
+is "$sheets[0] $sheets[-1]", '0 24', 'the first and the last among them';
+is scalar(grep { $_ % 2 } @sheets), 0, 'of every other iteration';
+my @gaps = sort { $a <=> $b } map { $sheets[$_] - $sheets[$_ - 1] } 1 .. $#sheets;
+cmp_ok $gaps[-1], '<=', 2 * ($gaps[0] < 4 ? 4 : $gaps[0]), "spread about evenly (@sheets)";
+is $class->psql("SELECT count(DISTINCT md5(png)), count(DISTINCT seed) FROM gan_sheet WHERE run = $run"), '6|1', 'different pictures of the same noise';
+is $class->psql("SELECT gan_sheet_png($run) = gan_generate(12, seed, $run) AND gan_sheet_png($run, 24) = gan_sheet_png($run) FROM gan_run WHERE run = $run"), 't', 'a sheet is what gan_generate draws';
+is $class->psql("SELECT gan_sheet_png($run, 1) IS NULL"), 't', 'no picture of an iteration without one';
+for my $wrong ('sheet_every => -1', 'sheet_images => 0', 'sheets_kept => 1', 'quality_every => -1', 'quality_images => 4096') {
+    is +($class->psql_fails("SELECT gan_set_policy($run, $wrong)"))[0], '22023', "refused: $wrong";
+}
+is +($class->psql_fails("SELECT gan_set_policy($run, quality_images => 100)"))[0], '55000', 'the sample is fixed once it is summarised';
+
+# What can't be drawn stops no training.
+my $blind = $class->create_run('blind', target_iterations => 3, dataset_images => 60000, dataset_digest => $class->psql("SELECT quote_literal(dataset_digest) FROM gan_run WHERE run = $run"));
+$class->psql("ALTER TABLE gan_sheet ADD CONSTRAINT blind CHECK (run <> $blind); SELECT gan_set_policy($blind, quality_every => 0); SELECT gan_start($blind)");
+is $class->wait_for($class->worker('zq-ann', '--run', 'blind'), 60), 0, 'a run whose sheets fail trains to its end';
+is $class->psql("SELECT count(*) FROM gan_sheet WHERE run = $blind"), '0', 'without a sheet';
+$class->psql("SELECT gan_drop_run($blind); ALTER TABLE gan_sheet DROP CONSTRAINT blind");
+$class->signal($coordinator, 'TERM');
+
+# ---- strips
+SKIP: {
+    skip 'python3-numpy and python3-pil are not installed', 1 unless $numpy;
+    save('strip.png', "SELECT gan_interpolate(5, -6, 7, $run)");
+    save('first.png', "SELECT gan_generate(1, 5, $run)");
+    save('last.png', "SELECT gan_generate(1, -6, $run)");
+    my ($status, $output) = $class->run($python, '-c', 'import sys; from PIL import Image, ImageChops as c
+strip, first, last = (Image.open(f) for f in sys.argv[1:])
+cut = lambda i: strip.crop((32 * i, 0, 32 * i + 32, 32)).tobytes()
+print(strip.size, cut(0) == first.tobytes(), cut(6) == last.tobytes(), len({cut(i) for i in range(7)}))', map { $class->folder . "/$_" } 'strip.png', 'first.png', 'last.png');
+    is $output, "(224, 32) True True 7\n", 'a strip leads from one image to another';
+}
+is +($class->psql_fails("SELECT gan_interpolate(1, 2, $_, $run)"))[0], '22023', "refused: a strip of $_" for 1, 257;
+is +($class->psql_fails("SELECT gan_interpolate(1, NULL, 3, $run)"))[0], '22004', 'refused: half a strip';
+
+# ---- quality
+is $class->psql("SELECT count(*), bool_and(agrees), count(*) FILTER (WHERE kept), max(difference) < 1e-4 FROM gan_reference_check WHERE run = $run"), '2|t|1|t', 'two summaries of the real images agree';
+my @measured = split /\n/, $class->psql("SELECT iteration FROM gan_swd WHERE run = $run ORDER BY 1");
+is join(' ', grep { $_ >= 8 } @measured), '8 16 24', 'quality was measured as the policy says';
+is $class->psql("SELECT bool_and(swd = gan_quality($run, iteration) AND swd BETWEEN 1 AND 1000) FROM gan_swd WHERE run = $run"), 't', 'gan_quality tells it';
+is $class->psql("SELECT count(*) FILTER (WHERE swd IS NOT NULL) FROM gan_learning_curve WHERE run = $run AND iteration IN (7, 15, 23)"), '3', 'and the learning curve shows it';
+is $class->psql("SELECT gan_quality($run, 3) IS NULL"), 't', 'nothing of weights that are gone';
+SKIP: {
+    skip 'python3-numpy and python3-pil are not installed', 2 unless $numpy;
+    save('summary.blob', "SELECT data FROM gan_reference WHERE run = $run AND data IS NOT NULL");
+    save('many.png', "SELECT gan_generate(512, seed, $run) FROM gan_run WHERE run = $run");
+    my @arguments = ($class->psql("SELECT seed FROM gan_run WHERE run = $run"), 32, 1, 512);
+    my ($status, $output) = $class->run({ timeout => 120 }, $python, 'test/independent/swd.py', 'summary', @arguments, $class->data, $class->folder . '/summary.blob');
+    is $status, 0, 'the summary is that of a program written from docs/format.md' or diag $output;
+    ($status, $output) = $class->run({ timeout => 120 }, $python, 'test/independent/swd.py', 'distance', @arguments, $class->folder . '/many.png', $class->folder . '/summary.blob');
+    my @ours = split /\|/, $class->psql("SELECT distances[1], distances[2] FROM gan_swd WHERE run = $run AND iteration = 24");
+    my @theirs = split ' ', $output;
+    ok((@theirs == 2 && abs($theirs[0] - $ours[0]) < 0.01 && abs($theirs[1] - $ours[1]) < 0.01), "and so are the distances: @ours") or diag $output;
+}
+
+# Hostile summaries: what comes is checked before it is compared.
+my $good = pack 'H*', $class->psql("SELECT encode(data, 'hex') FROM gan_reference WHERE run = $run AND data IS NOT NULL");
+my @numbers = unpack 'f<*', substr $good, 24;
+my $spoilt = sub { my @n = @numbers; $_[0]->(\@n); return blob(@n) };
+$class->psql("UPDATE gan_run SET state = 'paused', target_iterations = 25 WHERE run = $run"); # summaries are for runs that go on
+my $nan = 9**9**9 / 9**9**9;
+for my $case (
+    [ 'empty', '', '22P03' ], [ 'cut', substr($good, 0, -4), '22P03' ], [ 'longer', $good . "\0\0\0\0", '22P03' ],
+    [ 'of another count', blob(@numbers[0 .. 9]), '22P03' ], [ 'damaged', $good ^ ("\0" x 1000 . "\1"), '22P03' ],
+    [ 'another magic', 'GANG' . substr($good, 4), '22P03' ],
+    [ 'with NaN', $spoilt->(sub { $_[0][77] = $nan }), '22003' ], [ 'with infinity', $spoilt->(sub { $_[0][-1] = 9**9**9 }), '22003' ],
+    [ 'out of order', $spoilt->(sub { @{ $_[0] }[10, 20] = @{ $_[0] }[20, 10] }), '22P03' ], [ 'too large', $spoilt->(sub { $_ *= 1000 for @{ $_[0] } }), '22003' ]) {
+    is contribute($case->[1]), $case->[2], "refused: a summary that is $case->[0]";
+}
+is contribute($good, images => 511), 'stale', 'a summary of another sample';
+is contribute($good, user => 'zq-bo'), '42501', 'refused: under somebody else\'s worker';
+is contribute($spoilt->(sub { $_ *= 1.01 for @{ $_[0] } })), 'differs', 'a wrong one is told so';
+is $class->psql("SELECT login, agrees, kept FROM gan_reference_check WHERE NOT agrees"), 'zq-cy|f|f', 'and reported';
+like $class->server_log, qr/the summary of login "zq-cy" differs by/, 'in the log as well';
+is contribute($good), 'already', 'once a login';
+$class->psql("SELECT gan_forget_reference($run)");
+is contribute($good), 'kept', 'when all is forgotten, it begins anew';
+cmp_ok $class->psql("SELECT gan_quality($run, 24)"), '>', 1, 'and measures on demand';
+$class->psql("UPDATE gan_run SET state = 'finished', target_iterations = 24 WHERE run = $run");
+
+# ---- what everybody may see
+$class->psql("CREATE ROLE monitor LOGIN PASSWORD 'monitor' IN ROLE gan_viewer");
+is $class->psql("SELECT sum(images), sum(units), round(sum(share)::numeric, 6) FROM gan_leaderboard WHERE images > 0", user => 'monitor'), '960|48|1.000000', 'the leaderboard adds up';
+is $class->psql("SELECT max(streak) BETWEEN 1 AND 24, min(place) FROM gan_leaderboard", user => 'monitor'), 't|1', 'streaks and places';
+is $class->psql("SELECT iteration, target_iterations, state, epoch > 0, time_left IS NULL FROM gan_progress", user => 'monitor'), '24|24|finished|t|t', 'progress';
+is $class->psql("SELECT count(*), count(*) FILTER (WHERE images_per_second > 0 AND participants BETWEEN 1 AND 2 AND images = 40) FROM gan_learning_curve", user => 'monitor'), '24|24', 'the learning curve';
+is $class->psql("SELECT workers >= participants AND cores >= workers AND images_per_second > 0 FROM gan_cluster", user => 'monitor'), 't', 'the cluster';
+my $everything = join "\n", map { $class->psql("SELECT v::text FROM $_ AS v", user => 'monitor') } split /\n/,
+    $class->psql("SELECT c.oid::regclass FROM pg_class c WHERE relname LIKE 'gan\\_%' AND relkind IN ('r', 'v', 'p') AND has_table_privilege('gan_viewer', c.oid, 'SELECT')"), ;
+$everything .= $class->psql("SELECT r::text FROM generate_series(0, 24) AS i, gan_iteration_report(i) AS r", user => 'monitor');
+like $everything, qr/Otter.*student \d/s, 'lookers-on see nick-names';
+unlike $everything, qr/zq|127\.0\.0\.1/, 'and no login, host or worker\'s name';
+is +($class->psql_fails("SELECT * FROM $_", user => 'monitor'))[0], '42501', "not $_" for 'gan_nickname', 'gan_roster', 'gan_gradebook', 'gan_account', 'gan_reference_check', 'gan_streak', 'gan_worker';
+is +($class->psql_fails("SELECT $_", user => 'monitor'))[0], '42501', "nor may they call $_" for "gan_quality($run)", "gan_certificate('zq-ann')", "gan_generate(1)", "gan_set_policy()", "gan_set_nickname('x')";
+is $class->psql("SELECT gan_set_nickname('Fox')", user => 'zq-bo'), 'others see you as "Fox"', 'a student chooses a nick-name';
+is +($class->psql_fails("SELECT gan_set_nickname('fOX')", user => 'zq-ann'))[0], '42710', 'which nobody else may take';
+is +($class->psql_fails("SELECT gan_set_nickname($_)", user => 'zq-ann'))[0], '22023', "refused: $_" for "E'a\\tb'", q{'<b>x</b>'}, q{''}, q{'student 4'}, 'NULL';
+
+# ---- the instructor's
+is $class->psql("SELECT login, nickname, may_log_in, workers, images > 0 FROM gan_roster ORDER BY login"), "zq-ann|Otter|t|1|t\nzq-bo|Fox|t|1|t\nzq-cy|Badger|t|1|f", 'the roster';
+my ($out) = $class->psql("\\copy (SELECT login, images, share FROM gan_gradebook ORDER BY login) TO STDOUT CSV HEADER");
+like $out, qr/^login,images,share\nzq-ann,\d+,0\.\d{4}\nzq-bo,\d+,0\.\d{4}\nzq-cy,0,0\.0000$/, 'grades as CSV';
+my $certificate = $class->psql("SELECT gan_certificate('zq-ann')");
+like $certificate, qr/^zq-ann \(Otter\) took part in the training of "clothes"/m, 'a certificate';
+my ($body, $digest) = $certificate =~ /\A(.*)\nSHA-256 of the lines above: ([0-9a-f]{64})/s;
+is $class->psql("SELECT encode(sha256(convert_to(\$q\$$body\$q\$, 'UTF8')), 'hex')"), $digest, 'whose digest fits its lines';
+is +($class->psql_fails("SELECT gan_certificate('zq-cy')"))[0], 'P0002', 'none for nothing';
+
+# ---- metrics: the exporter from Debian, and every figure that the dashboard draws
+SKIP: {
+    my $exporter = '/usr/bin/prometheus-postgres-exporter';
+    skip 'prometheus-postgres-exporter is not installed', 4 unless -x $exporter;
+    my $port = GannTest::_free_port();
+    my $pid = $class->start_background({ name => 'exporter', env => { DATA_SOURCE_NAME => $class->uri('monitor', 'monitor') . '?sslmode=disable' } },
+        $exporter, "--web.listen-address=127.0.0.1:$port", '--extend.query-path=monitoring/queries.yaml', '--disable-default-metrics', '--disable-settings-metrics');
+    my $metrics = '';
+    for (1 .. 100) {
+        my $answer = HTTP::Tiny->new->get("http://127.0.0.1:$port/metrics");
+        $metrics = $answer->{content} // '';
+        last if $answer->{success} && $metrics =~ /^gan_run_iteration/m;
+        select undef, undef, undef, 0.2;
+    }
+    like $metrics, qr/^gan_run_iteration\{[^}]*run="clothes"[^}]*\} 24$/m, 'the exporter exports';
+    like $metrics, qr/^gan_student_images\{[^}]*nickname="Otter"[^}]*\} \d+$/m, 'students by nick-name';
+    unlike $metrics, qr/^gan_exporter.*error"?\S* [1-9]|zq/m, 'no login among it';
+    open my $in, '<', 'monitoring/dashboard.json' or die $!;
+    my $dashboard = decode_json(do { local $/; <$in> });
+    my %missing;
+    for my $expression (map { $_->{expr} } map { @{ $_->{targets} } } @{ $dashboard->{panels} }) {
+        $missing{$_}++ for grep { $metrics !~ /^\Q$_\E\{/m } $expression =~ /\b(gan_\w+)/g;
+    }
+    is join(' ', sort keys %missing), '', 'all that the dashboard draws is there';
+    $class->signal($pid, 'TERM');
+}
+
+# ---- the yardstick
+SKIP: {
+    my $faces = GannTest::faces_file();
+    skip 'no archive of faces, or not the yardstick', 1 unless $faces && $numpy && -r '../shared/bench/swd.py';
+    local $class->{data_file} = $faces;
+    my $colour = $class->create_run('faces', channels => 3, image_size => 64, images_per_unit => 8, units_per_iteration => 1, target_iterations => 1);
+    $class->psql("SELECT gan_set_policy($colour, sheet_every => 0); SELECT gan_start($colour)");
+    my $alone = $class->worker('zq-ann', '--run', 'faces');
+    ok $class->poll_until("SELECT count(*) FROM gan_reference WHERE run = $colour AND data IS NOT NULL", '1', 60), 'faces are summarised';
+    $class->signal($alone, 'TERM');
+    my @ours = split /\|/, $class->psql("SELECT d[1], d[2], d[3] FROM (SELECT gan_measure_distances($colour, 0, 512, data) FROM gan_reference WHERE run = $colour) AS m (d)");
+    save('faces.png', "SELECT gan_generate(512, seed, $colour) FROM gan_run WHERE run = $colour");
+    my ($status, $output) = $class->run({ timeout => 120 }, $python, '-c', 'import sys; sys.path.insert(0, "../shared/bench"); import swd
+swd.np.float32 = swd.np.float64 # its means of a million numbers are sums in float32: not right where images have next to no contrast
+print(*swd.compare(swd.load(sys.argv[1], 512), swd.load(sys.argv[2], 512)))', $faces, $class->folder . '/faces.png');
+    my @theirs = split ' ', $output;
+    my @off = map { abs($ours[$_] / $theirs[$_] - 1) } 0 .. 2 if @theirs == 3;
+    ok((@theirs == 3 && !grep { $_ > 0.15 } @off), sprintf 'other patches, directions and faces give the same figures (%.0f %.0f %.0f beside %.0f %.0f %.0f)', @ours, @theirs) or diag $output;
+}
+done_testing;
+
+# Writes the bytes that a query returns into a file of the test's folder.
+sub save {
+    my ($file, $query) = @_;
+    open my $to, '>:raw', $class->folder . "/$file" or die "$file: $!";
+    print $to pack 'H*', $class->psql("SELECT encode(bytes, 'hex') FROM ($query) AS q (bytes)");
+    close $to or die "$file: $!";
+}
+
+# Makes a float32 blob.
+sub blob {
+    my $data = pack 'f<*', @_;
+    return pack('a4 v v Q< V V', 'GANF', 1, 1, scalar @_, crc32c($data), 0) . $data;
+}
+
+sub crc32c {
+    my ($crc, @table) = (0xFFFFFFFF);
+    for my $b (0 .. 255) {
+        my $c = $b;
+        $c = $c & 1 ? $c >> 1 ^ 0x82F63B78 : $c >> 1 for 1 .. 8;
+        push @table, $c;
+    }
+    $crc = $crc >> 8 ^ $table[ ($crc ^ $_) & 255 ] for unpack 'C*', $_[0];
+    return $crc ^ 0xFFFFFFFF;
+}
+
+# Sends a summary as zq-cy; the answer, or the SQLSTATE.
+sub contribute {
+    my ($bytes, %opt) = @_;
+    my $images = $opt{images} // 512;
+    my $sql = "SELECT gan_contribute_reference($late, $images, '\\x" . unpack('H*', $bytes) . "')";
+    my ($out, $err, $status) = $class->_psql($sql, user => $opt{user} // 'zq-cy', verbosity => 'verbose');
+    return $status == 0 ? $out : $err =~ /ERROR:\s+(\w{5}):/ ? $1 : $err;
+}
