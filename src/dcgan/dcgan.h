@@ -233,6 +233,16 @@ dcgan_status dcgan_generate_from(const dcgan_model *model, const real *weights, 
                                  const real *vectors, size_t batch, real *images, void *workspace,
                                  size_t workspace_bytes);
 
+/*
+ * Computes batch-norm statistics for generator weights that no iteration was trained with, their moving
+ * average: the means over parts x batch latent vectors of a seed, in training mode (what Brock et al. 2019 call
+ * standing statistics). statistics: [statistics_count], of which the generator's are written. The workspace is
+ * dcgan_generate_workspace's for this batch.
+ */
+dcgan_status dcgan_generator_statistics(const dcgan_model *model, const real *weights, uint64_t seed,
+                                        size_t batch, size_t parts, real *statistics, double *sums,
+                                        void *workspace, size_t workspace_bytes);
+
 /* Draws the latent vector[latent] of image number i of a seed. */
 void dcgan_sample_latent(const dcgan_model *model, uint64_t seed, uint32_t i, real *vector);
 
@@ -277,6 +287,13 @@ int dcgan_outer_moments(dcgan_outer_optimizer optimizer);
  * the optimiser doesn't keep may be null. */
 void dcgan_outer(real *weights, real *moment1, real *moment2, real *change, size_t count, uint64_t t,
                  const dcgan_outer_options *options);
+
+/* Computes the decay of the average in an iteration's step: the run's, but less in its first ones, so that the
+ * average isn't of the initial weights for long: (2 + i) / (11 + i) of iteration i. */
+double dcgan_average_decay(double decay, uint32_t iteration);
+
+/* Moves an exponential moving average towards new weights: average += (1 - decay) (weights - average). */
+void dcgan_average(real *average, const real *weights, size_t count, double decay);
 
 typedef struct dcgan_schedule {
     int linear;              /* falls from 1 to 0 after the warm-up; else it stays 1 */

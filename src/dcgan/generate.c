@@ -70,6 +70,30 @@ dcgan_status dcgan_generate_from(const dcgan_model *model, const real *weights, 
                               : forward(&state, model, weights, running_statistics, vectors, batch, images);
 }
 
+dcgan_status dcgan_generator_statistics(const dcgan_model *model, const real *weights, uint64_t seed,
+                                        size_t batch, size_t parts, real *statistics, double *sums,
+                                        void *workspace, size_t workspace_bytes) {
+    generate_state state = {0};
+    dcgan_status status = begin(&state, model, batch, workspace, workspace_bytes);
+
+    if (status != DCGAN_OK || parts < 1)
+        return status != DCGAN_OK ? status : DCGAN_INVALID_ARGUMENT;
+    openblas_set_num_threads(1);
+    for (size_t j = 0; j < model->statistics_count; j++)
+        sums[j] = 0;
+    for (size_t part = 0; part < parts; part++) {
+        for (size_t i = 0; i < batch; i++) /* vectors that no sheet shows */
+            dcgan_sample_latent(model, seed, UINT32_MAX - (uint32_t)(part * batch + i),
+                                state.latent + i * model->config.latent);
+        state.tape.input = state.latent;
+        (void)network_forward(&state.tape, &model->generator, &dcgan_backend_cpu, weights, NULL, batch,
+                              &state.work);
+        tape_add_statistics(&state.tape, &model->generator, sums, 1.0 / (double)parts);
+    }
+    dcgan_statistics_finish(model, statistics, sums);
+    return DCGAN_OK;
+}
+
 void dcgan_sample_latent(const dcgan_model *model, uint64_t seed, uint32_t i, real *vector) {
     dcgan_noise(seed, i, 0, DCGAN_STREAM_SAMPLE, model->config.latent, vector);
 }

@@ -1,5 +1,5 @@
 # sources.mk - the objects of the mathematics and of the wire format, one list for extension, worker and tests
-DCGAN_SOURCES = model.c random.c statistics.c adam.c outer.c aggregators.c clipped.c order.c multikrum.c update.c schedule.c loss.c arena.c pool.c network.c passes.c unit.c local.c generate.c \
+DCGAN_SOURCES = model.c random.c statistics.c adam.c outer.c average.c aggregators.c clipped.c order.c multikrum.c update.c schedule.c loss.c arena.c pool.c network.c passes.c unit.c local.c generate.c \
 	cpu/paths.c cpu/im2col.c cpu/winograd.c cpu/kernels.c cpu/kernels_avx512.c cpu/kernels_avx2.c cpu/kernels_portable.c \
 	cpu/layers.c cpu/naive.c
 # The wire format, in src/wire.
