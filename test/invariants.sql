@@ -20,8 +20,12 @@ spans AS MATERIALIZED (SELECT h.run, lower(s) AS low, upper(s) AS high FROM gan_
 -- The bytes of each blob, by the iterations that are there.
 blobs AS MATERIALIZED (SELECT p.run, p.iteration, p.part, p.shard, count(*) AS pieces, max(p.piece) + 1 AS last, sum(length(p.data)) AS bytes FROM gan_state_piece p GROUP BY 1, 2, 3, 4),
 uploads AS MATERIALIZED (SELECT g.run, g.iteration, g.unit, g.shard, count(*) AS pieces, max(g.piece) + 1 AS last FROM gan_gradient_piece g GROUP BY 1, 2, 3, 4),
-parts AS MATERIALIZED (SELECT r.run, r.iteration, r.shards, v.part FROM gan_run r CROSS JOIN LATERAL (VALUES (0, true), (1, r.outer_optimizer IS DISTINCT FROM 'average'),
-                           (2, r.outer_optimizer IS NULL OR r.outer_optimizer = 'adam'), (3, r.download_element <> 'float32'), (4, r.download_element <> 'float32' AND r.iteration > coalesce((SELECT max(h.iteration) + 1 FROM gan_history h WHERE h.run = r.run AND h.taken_in IS NOT NULL), 0))) AS v (part, kept) WHERE v.kept),
+generators AS MATERIALIZED (SELECT r.run, ceil((16 * r.channels * r.generator_features + sum(r.generator_features * 2 ^ (n - 1 - i) * (2 + 16 * CASE i WHEN 0 THEN r.latent ELSE r.generator_features * 2 ^ (n - i) END)))
+                                                / 262144)::int AS shards
+                                FROM gan_run r CROSS JOIN LATERAL (SELECT log(2, r.image_size / 4)::int) AS layers (n) CROSS JOIN LATERAL generate_series(0, n - 1) AS i GROUP BY r.run), -- docs/format.md, section 4
+parts AS MATERIALIZED (SELECT r.run, r.iteration, CASE v.part WHEN 5 THEN g.shards ELSE r.shards END AS shards, v.part FROM gan_run r JOIN generators g USING (run)
+                           CROSS JOIN LATERAL (VALUES (0, true), (1, r.outer_optimizer IS DISTINCT FROM 'average'), (2, r.outer_optimizer IS NULL OR r.outer_optimizer = 'adam'), (3, r.download_element <> 'float32'),
+                           (4, r.download_element <> 'float32' AND r.iteration > coalesce((SELECT max(h.iteration) + 1 FROM gan_history h WHERE h.run = r.run AND h.taken_in IS NOT NULL), 0)), (5, r.average_decay > 0)) AS v (part, kept) WHERE v.kept),
 partitions AS MATERIALIZED (SELECT c.relname::text AS name, c.relkind::text AS kind, c.relpersistence::text AS persistence, (regexp_match(c.relname, '_r(\d+)'))[1]::int AS run,
                            (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid) AS keys
                        FROM pg_class c WHERE c.relname ~ '^gan_(state|gradient)_piece_r\d+(_[01])?$' AND c.relkind IN ('r', 'p'))

@@ -53,6 +53,7 @@ CREATE TABLE gan_run (
     upload_element         text NOT NULL DEFAULT 'float32' CHECK (upload_element IN ('float32', 'float16', 'int8')), -- of results on their way in
     download_element       text NOT NULL DEFAULT 'float32' CHECK (download_element IN ('float32', 'float16', 'int8')), -- of changes of the weights on their way out
     target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
+    average_decay          float8 NOT NULL DEFAULT 0 CHECK (average_decay >= 0 AND average_decay < 1), -- of the generator's moving average; 0: there is none
     -- what is drawn and measured beside the step (gan_set_policy)
     sheet_every            int NOT NULL DEFAULT 10 CHECK (sheet_every BETWEEN 0 AND 1000000), -- iterations; 0: no sheets
     sheet_images           int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
@@ -202,7 +203,7 @@ CREATE TABLE gan_state_piece (
     run       int NOT NULL,
     slot      int NOT NULL CHECK (slot = iteration % 2),
     iteration int NOT NULL CHECK (iteration >= 0),
-    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 4), -- 0 weights (and, after the last shard, running statistics), 1 and 2 moments, as far as the optimiser keeps them, 3 what workers hold, 4 what led to that
+    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 5), -- 0 weights (and, after the last shard, running statistics), 1 and 2 moments, as far as the optimiser keeps them, 3 what workers hold, 4 what led to that, 5 the generator's moving average
     shard     int NOT NULL CHECK (shard >= 0),
     piece     int NOT NULL CHECK (piece >= 0),
     data      bytea NOT NULL

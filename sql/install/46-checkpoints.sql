@@ -15,7 +15,7 @@ CREATE TABLE gan_checkpoint (
 CREATE TABLE gan_checkpoint_piece (
     run       int NOT NULL,
     iteration int NOT NULL,
-    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 4),
+    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 5),
     shard     int NOT NULL CHECK (shard >= 0),
     piece     int NOT NULL CHECK (piece >= 0),
     data      bytea NOT NULL,
@@ -223,7 +223,8 @@ BEGIN
     PERFORM gan_require(jsonb_typeof($2) = 'object', 'changes', left($2::text, 64), 'an object', '''{"learning_rate": 0.0001}''');
     FOR key IN SELECT jsonb_object_keys($2) LOOP
         IF key IN ('channels', 'image_size', 'latent', 'generator_features', 'discriminator_features', 'outer_optimizer', 'update_rule', 'dataset_images', 'dataset_digest')
-           OR key = 'local_steps' AND (($2 ->> key)::int > 0) <> (r.local_steps > 0) THEN
+           OR key = 'local_steps' AND (($2 ->> key)::int > 0) <> (r.local_steps > 0)
+           OR key = 'average_decay' AND (($2 ->> key)::float8 > 0) <> (r.average_decay > 0) THEN
             RAISE EXCEPTION 'a fork can''t have another %', key
                 USING ERRCODE = 'invalid_parameter_value', HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(…) makes a run from the beginning.';
         END IF;

@@ -2,10 +2,11 @@
 -- What there is to see
 -- ---------------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION gan_generate(n int DEFAULT 64, seed bigint DEFAULT 0, run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS bytea
+CREATE FUNCTION gan_generate(n int DEFAULT 64, seed bigint DEFAULT 0, run int DEFAULT NULL, iteration int DEFAULT NULL, average boolean DEFAULT NULL) RETURNS bytea
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
-CREATE FUNCTION gan_interpolate(seed_a bigint, seed_b bigint, steps int DEFAULT 8, run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS bytea
+CREATE FUNCTION gan_interpolate(seed_a bigint, seed_b bigint, steps int DEFAULT 8, run int DEFAULT NULL, iteration int DEFAULT NULL,
+                                average boolean DEFAULT NULL) RETURNS bytea
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
 -- The blobs of docs/format.md, put together from their pieces.
@@ -28,6 +29,10 @@ CREATE VIEW gan_broadcast AS
     SELECT p.run, p.slot, p.iteration, p.shard, string_agg(p.data, '' ORDER BY p.piece) FILTER (WHERE p.part = 3) AS copy,
            string_agg(p.data, '' ORDER BY p.piece) FILTER (WHERE p.part = 4) AS change
     FROM gan_state_piece p WHERE p.part IN (3, 4) GROUP BY p.run, p.slot, p.iteration, p.shard;
+
+CREATE VIEW gan_average AS
+    SELECT p.run, p.slot, p.iteration, p.shard, string_agg(p.data, '' ORDER BY p.piece) AS data
+    FROM gan_state_piece p WHERE p.part = 5 GROUP BY p.run, p.slot, p.iteration, p.shard;
 
 CREATE VIEW gan_gradient AS
     SELECT p.run, p.slot, p.iteration, p.unit, p.shard, (array_agg(p.token) FILTER (WHERE p.piece = 0))[1] AS token,
@@ -57,11 +62,12 @@ CREATE FUNCTION gan_ledger(run int DEFAULT NULL)
     GROUP BY 1, r.dataset_images ORDER BY 1
 $$;
 
-COMMENT ON FUNCTION gan_generate(int, bigint, int, int) IS 'A sheet of n generated images as one PNG';
-COMMENT ON FUNCTION gan_interpolate(bigint, bigint, int, int, int) IS 'A strip of images on the way from one seed''s to another''s, as one PNG';
+COMMENT ON FUNCTION gan_generate IS 'A sheet of n generated images as one PNG; from the average of the generator''s weights where there is one, unless average is false';
+COMMENT ON FUNCTION gan_interpolate IS 'A strip of images on the way from one seed''s to another''s, as one PNG';
 COMMENT ON VIEW gan_weights IS 'Parameters of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_moments IS 'The optimiser''s moments, as far as it keeps them, of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_broadcast IS 'What workers hold of the weights of the current and the previous iteration where they follow changes, and the changes, by shard';
+COMMENT ON VIEW gan_average IS 'Moving average of the generator''s weights of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_batch_norm IS 'Running means and variances of the current and the previous iteration';
 COMMENT ON VIEW gan_gradient IS 'Uploaded gradients, or changes of the weights, of the current and the previous iteration, by unit and shard';
 COMMENT ON VIEW gan_set_aside IS 'Units that failed too often: which images are not used, at whom they failed and why; gan_retry_unit gives one out again';

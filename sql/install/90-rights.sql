@@ -30,11 +30,3 @@ GRANT USAGE ON SCHEMA @extschema@ TO gan_student;
 GRANT EXECUTE ON FUNCTION gan_run_config(text), gan_join(int, text, bigint, bytea, int, int, text, text), gan_claim(int), gan_renew(bigint, uuid),
     gan_release(bigint, uuid), gan_fetch_weights(int, int, int), gan_fetch_change(int, int, int), gan_upload(bigint, uuid, int, bytea),
     gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8), gan_credit(int) TO gan_student;
-GRANT EXECUTE ON FUNCTION gan_reference_wanted(int), gan_contribute_reference(int, int, bytea) TO gan_student;
-
--- What everybody may see holds no login, no host and no password.
-GRANT USAGE ON SCHEMA @extschema@ TO gan_viewer;
-GRANT gan_viewer TO gan_student;
-GRANT SELECT ON gan_progress, gan_learning_curve, gan_leaderboard, gan_cluster, gan_sheet_list TO gan_viewer;
-GRANT EXECUTE ON FUNCTION gan_sheet_png(int, int), gan_iteration_report(int, int) TO gan_viewer;
-GRANT EXECUTE ON FUNCTION gan_set_nickname(text) TO gan_student;

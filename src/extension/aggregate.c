@@ -117,7 +117,7 @@ static void move_slice(step *s, const gan_tile *t, int network) {
 /* Reads a shard's weights and moments. */
 static void read_state(step *s, int32 shard, size_t count) {
     for (gan_part part = 0; part < GAN_PARTS; part++)
-        if (gan_run_has(&s->run, part) && part != GAN_CHANGE &&
+        if (gan_shard_has(&s->run, part, shard) && part != GAN_CHANGE &&
             !gan_state_read(&s->old, part, shard, s->state[part], count))
             ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                             errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
@@ -135,14 +135,28 @@ static void make_change(step *s, int32 shard, size_t count) {
                         errhint("Use a smaller learning_rate.")));
 }
 
+/* Moves the average of the generator's weights towards the new ones. */
+static void move_average(step *s, int32 shard, size_t count) {
+    float *average = gan_blob_values(s->state[GAN_AVERAGE]);
+
+    dcgan_average(average, gan_blob_values(s->state[GAN_WEIGHTS]), count,
+                  dcgan_average_decay(s->run.average_decay, (uint32)s->run.iteration));
+    if (!dcgan_finite(average, count, NULL))
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the average of the weights of shard %d is not finite", shard),
+                        errhint("Use a smaller learning_rate.")));
+}
+
 /* Puts out a shard's weights and moments of the next iteration, and what workers will hold of it. */
 static void put_state(step *s, int32 shard, size_t count) {
     for (gan_part part = 0; part < GAN_PARTS; part++) {
-        if (!gan_run_has(&s->run, part))
+        if (!gan_shard_has(&s->run, part, shard))
             continue;
         CHECK_FOR_INTERRUPTS();
         if (part == GAN_COPY)
             make_change(s, shard, count);
+        if (part == GAN_AVERAGE)
+            move_average(s, shard, count);
         if (part != GAN_CHANGE)
             gan_blob_seal(s->state[part], count);
         s->put(s, part, shard, s->state[part], gan_part_size(&s->run, part, shard));

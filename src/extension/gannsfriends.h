@@ -41,6 +41,7 @@ typedef struct gan_run {
     dcgan_model model;
     int32 shards;          /* of the parameters; the statistics are one more */
     blob_element download; /* of the changes that workers follow; BLOB_FLOAT32: there are none */
+    double average_decay;  /* of the generator's moving average; 0: there is none */
 } gan_run;
 
 /* A run's tables that are as large as the model, and whose the pieces in gan_state_piece are. */
@@ -52,6 +53,7 @@ typedef enum gan_part {
     GAN_OPTIMISER_PARTS,
     GAN_COPY = GAN_OPTIMISER_PARTS, /* what workers hold, where the run has changes for them to follow */
     GAN_CHANGE,                     /* what led to it from the copy of the iteration before */
+    GAN_AVERAGE, /* moving average of the weights, of the shards that hold something of the generator */
     GAN_PARTS
 } gan_part;
 
@@ -93,6 +95,7 @@ extern void gan_digest(const uint32 *checksums, int count, uint8 digest[32]);
 extern bytea *gan_bytea(const void *bytes, size_t size);
 extern size_t gan_shard_length(const dcgan_model *model, int32 shard);
 extern bool gan_run_has(const gan_run *run, gan_part part);
+extern bool gan_shard_has(const gan_run *run, gan_part part, int32 shard);
 extern size_t gan_part_size(const gan_run *run, gan_part part, int32 shard);
 
 /* memory.c */

@@ -53,6 +53,17 @@ static bytea *to_png(const unsigned char *images, size_t n, size_t columns, cons
     return png;
 }
 
+/* Chooses what to draw by a function's argument: null is the average where there is one. */
+static gan_part part_wanted(FunctionCallInfo fcinfo, int argument, const gan_run *run) {
+    if (PG_ARGISNULL(argument))
+        return gan_generator_part(run);
+    if (PG_GETARG_BOOL(argument) && !gan_run_has(run, GAN_AVERAGE))
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("run %d keeps no average of the generator's weights", run->run),
+                        errhint("gan_create_run(…, average_decay => 0.999) makes one that does.")));
+    return PG_GETARG_BOOL(argument) ? GAN_AVERAGE : GAN_WEIGHTS;
+}
+
 PG_FUNCTION_INFO_V1(gan_generate);
 
 /* Returns a sheet of n images as one PNG; the generator runs in evaluation mode. */
@@ -68,7 +79,8 @@ Datum gan_generate(PG_FUNCTION_ARGS) {
     require_count("n", n, 1, MAX_IMAGES, 64);
     SPI_connect();
     gan_run_read(&run, gan_run_find(fcinfo, 2), false);
-    gan_generator_read(&g, &run, PG_ARGISNULL(3) ? run.iteration : PG_GETARG_INT32(3));
+    gan_generator_read(&g, &run, PG_ARGISNULL(3) ? run.iteration : PG_GETARG_INT32(3),
+                       part_wanted(fcinfo, 4, &run));
     images = palloc_extended((size_t)n * run.model.image_count, MCXT_ALLOC_HUGE);
     gan_generator_draw(&g, seed, (size_t)n, images);
     png = to_png(images, (size_t)n, sheet_columns((size_t)n), &run.model.config, caller);
@@ -95,7 +107,8 @@ Datum gan_interpolate(PG_FUNCTION_ARGS) {
     require_count("steps", steps, 2, MAX_STEPS, 8);
     SPI_connect();
     gan_run_read(&run, gan_run_find(fcinfo, 3), false);
-    gan_generator_read(&g, &run, PG_ARGISNULL(4) ? run.iteration : PG_GETARG_INT32(4));
+    gan_generator_read(&g, &run, PG_ARGISNULL(4) ? run.iteration : PG_GETARG_INT32(4),
+                       part_wanted(fcinfo, 5, &run));
     latent = run.model.config.latent;
     vectors = palloc((size_t)steps * latent * sizeof *vectors);
     for (int end = 0; end < 2; end++) {

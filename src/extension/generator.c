@@ -6,10 +6,11 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
-#define BATCH 16 /* images generated at a time: bounds the memory */
+#define BATCH 32 /* images generated at a time: bounds the memory */
+#define PARTS 4  /* batches that the average's statistics are computed of */
 
 /* Reads the generator's part of the weights; null if the iteration is not held. */
-static float *read_weights(const gan_run *run, gan_pieces *state) {
+static float *read_weights(const gan_run *run, gan_pieces *state, gan_part part) {
     int32 shards = (int32)shard_total(run->model.generator.count);
     float *weights = palloc_extended(shards * SHARD_COUNT * sizeof *weights, MCXT_ALLOC_HUGE);
     unsigned char *blob = gan_blob_new(SHARD_COUNT);
@@ -17,7 +18,7 @@ static float *read_weights(const gan_run *run, gan_pieces *state) {
     for (int32 shard = 0; shard < shards; shard++) {
         size_t length = gan_shard_length(&run->model, shard);
         CHECK_FOR_INTERRUPTS();
-        if (!gan_state_read(state, GAN_WEIGHTS, shard, blob, length))
+        if (!gan_state_read(state, part, shard, blob, length))
             return NULL;
         memcpy(weights + (size_t)shard * SHARD_COUNT, gan_blob_values(blob), length * sizeof *weights);
     }
@@ -32,7 +33,22 @@ static float *read_running(const gan_run *run, gan_pieces *state) {
                : NULL;
 }
 
-void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration) {
+/* Gives the average statistics of its own: the running ones belong to weights that no iteration has averaged.
+ */
+static void calibrate(gan_generator *g) {
+    double *sums = palloc(g->run->model.statistics_count * sizeof *sums);
+
+    CHECK_FOR_INTERRUPTS();
+    gan_check_status(dcgan_generator_statistics(&g->run->model, g->weights, (uint64)g->run->seed, BATCH, PARTS,
+                                                g->running, sums, g->workspace, g->bytes));
+    pfree(sums);
+}
+
+gan_part gan_generator_part(const gan_run *run) {
+    return gan_run_has(run, GAN_AVERAGE) ? GAN_AVERAGE : GAN_WEIGHTS;
+}
+
+void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration, gan_part part) {
     gan_pieces state;
 
     memset(g, 0, sizeof *g);
@@ -40,7 +56,7 @@ void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration) {
     if (iteration >= 0) {
         gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
         state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
-        g->weights = read_weights(run, &state);
+        g->weights = read_weights(run, &state, part);
         g->running = g->weights ? read_running(run, &state) : NULL;
         gan_pieces_close(&state);
     }
@@ -52,6 +68,8 @@ void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration) {
     gan_check_status(dcgan_generate_workspace(&run->model, BATCH, &g->bytes));
     g->workspace = palloc_extended(g->bytes, MCXT_ALLOC_HUGE);
     g->images = palloc_extended(BATCH * run->model.image_count * sizeof *g->images, MCXT_ALLOC_HUGE);
+    if (part == GAN_AVERAGE)
+        calibrate(g);
 }
 
 /* Rounds count images of a batch to samples. */

@@ -8,6 +8,7 @@
 
 typedef struct gan_generator {
     const gan_run *run;
+    gan_part part;            /* whose weights: GAN_WEIGHTS or GAN_AVERAGE */
     float *weights, *running; /* the generator's shards, and the running statistics */
     float *images;            /* of a batch, in [-1, 1] */
     void *workspace;
@@ -16,7 +17,11 @@ typedef struct gan_generator {
 
 /* Reads the generator of an iteration that is held, the current one or the one before; an error otherwise. SPI
  * must be connected. */
-extern void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration);
+/* (part: GAN_WEIGHTS or GAN_AVERAGE) */
+extern void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration, gan_part part);
+
+/* Returns the part that is drawn unless another is wanted: the average where there is one. */
+extern gan_part gan_generator_part(const gan_run *run);
 
 /* Draws count images from latent vectors[count][latent], or images 0 … count - 1 of a seed, as samples of 8
  * bits, NHWC. */

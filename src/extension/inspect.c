@@ -32,10 +32,10 @@ static char *inspect_shard(const gan_run *run, gan_pieces *state, int32 shard, u
                            uint32 *checksum) {
     size_t count = gan_shard_length(&run->model, shard);
 
-    for (gan_part part = 0; part < GAN_CHANGE; part++) {
+    for (gan_part part = 0; part < GAN_PARTS; part++) {
         char *problem;
         CHECK_FOR_INTERRUPTS();
-        if (!gan_run_has(run, part) || (shard == run->shards && part != GAN_WEIGHTS))
+        if (part == GAN_CHANGE || !gan_shard_has(run, part, shard))
             continue;
         if (!gan_pieces_read(state, part, shard, blob, blob_size(count)))
             return psprintf("part %d: shard %d of iteration %d is missing, or of another length", part, shard,

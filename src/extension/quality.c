@@ -85,7 +85,7 @@ static float *summarise_generated(const gan_run *run, int32 iteration, size_t co
     gan_generator g;
     size_t bytes;
 
-    gan_generator_read(&g, run, iteration);
+    gan_generator_read(&g, run, iteration, gan_generator_part(run));
     gan_generator_draw(&g, run->seed, count, images);
     set.images = images;
     require_status(swd_workspace(count, set.channels, &bytes), "a summary of generated images");

@@ -48,9 +48,10 @@ static bool note_blocks(gan_pieces *p, const gan_run *run, IndexScanDesc scan, s
     size_t n = 0;
 
     for (gan_part part = 0; part < GAN_PARTS; part++) {
-        int32 shards = !gan_run_has(run, part) ? 0 : run->shards + (part == GAN_WEIGHTS);
-        for (int32 shard = 0; shard < shards; shard++) {
+        for (int32 shard = 0; shard <= run->shards; shard++) {
             CHECK_FOR_INTERRUPTS();
+            if (!gan_shard_has(run, part, shard))
+                continue;
             p->starts[part][shard] = n;
             for (int32 piece = 0; piece < pieces_of(gan_part_size(run, part, shard)); piece++) {
                 ItemPointer tid = index_getnext_tid(scan, ForwardScanDirection);

@@ -77,7 +77,7 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
         "discriminator_features, norm_momentum, generator_learning_rate, discriminator_learning_rate, beta1, "
         "beta2, epsilon, local_steps, update_rule = 'alternating', learning_rate_schedule = 'linear', "
         "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, outer_momentum, "
-        "download_element, aggregator, update_limit, batch "
+        "download_element, aggregator, update_limit, batch, average_decay "
         "FROM gan_run WHERE run = $1";
     static SPIPlanPtr plan, locking_plan;
     dcgan_config config;
@@ -109,6 +109,8 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
     if (!blob_element_read(&run->download, TextDatumGetCString(gan_value(0, 24, NULL))))
         elog(ERROR, "run %d has an unknown download_element", number);
     read_rule(run);
+    run->average_decay =
+        DatumGetFloat8(gan_value(0, SPI_fnumber(SPI_tuptable->tupdesc, "average_decay"), NULL));
     gan_check_status(dcgan_model_init(&run->model, &config));
     run->shards = (int32)shard_total(run->model.parameter_count);
 }
@@ -150,6 +152,8 @@ static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 sha
     gan_pieces_write(state, GAN_WEIGHTS, shard, blob, size, NULL, 0);
     if (gan_run_has(run, GAN_COPY))
         gan_pieces_write(state, GAN_COPY, shard, blob, size, NULL, 0);
+    if (gan_shard_has(run, GAN_AVERAGE, shard))
+        gan_pieces_write(state, GAN_AVERAGE, shard, blob, size, NULL, 0);
     memset(gan_blob_values(blob), 0, count * sizeof(float));
     gan_blob_seal(blob, count);
     for (int part = GAN_FIRST_MOMENT; part < run->optimiser_parts; part++)

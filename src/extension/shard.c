@@ -174,7 +174,18 @@ bytea *gan_bytea(const void *bytes, size_t size) {
 
 /* Tells whether a part of the state is stored in a run. */
 bool gan_run_has(const gan_run *run, gan_part part) {
+    if (part == GAN_AVERAGE)
+        return run->average_decay > 0;
     return part < GAN_OPTIMISER_PARTS ? (int)part < run->optimiser_parts : run->download != BLOB_FLOAT32;
+}
+
+/* Tells whether a part of a shard of the state is stored in a run; the shard after the last is the statistics.
+ */
+bool gan_shard_has(const gan_run *run, gan_part part, int32 shard) {
+    if (shard >= run->shards)
+        return shard == run->shards && part == GAN_WEIGHTS;
+    return gan_run_has(run, part) &&
+           (part != GAN_AVERAGE || shard < (int32)shard_total(run->model.generator.count));
 }
 
 /* Computes the bytes that are stored of a part of a shard. */

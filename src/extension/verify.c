@@ -44,7 +44,8 @@ typedef struct record {
 
 /* Names a part of the state as people do. */
 static char *part_name(const gan_run *run, gan_part part, int32 shard) {
-    static const char *const names[GAN_PARTS] = {"weights", "first moment", "second moment", "copy", "change"};
+    static const char *const names[GAN_PARTS] = {"weights", "first moment", "second moment",
+                                                 "copy",    "change",       "moving average"};
     return pstrdup(shard == run->shards ? "running statistics" : names[part]);
 }
 
@@ -129,12 +130,12 @@ static void compare_again(step *s) {
 static void check_state(step *s, finding *f) {
     comparison *c = s->context;
 
-    for (gan_part part = 0; part < GAN_CHANGE; part++)
-        for (int32 shard = 0; shard < s->run.shards + (part == GAN_WEIGHTS); shard++) {
+    for (gan_part part = 0; part < GAN_PARTS; part++)
+        for (int32 shard = 0; shard <= s->run.shards; shard++) {
             size_t count = gan_shard_length(&s->run.model, shard);
             blob_status status;
             CHECK_FOR_INTERRUPTS();
-            if (!gan_run_has(&s->run, part))
+            if (part == GAN_CHANGE || !gan_shard_has(&s->run, part, shard))
                 continue;
             if (!gan_pieces_read(&s->old, part, shard, c->stored, blob_size(count))) {
                 not_kept(f, psprintf("the state of iteration %d is not held any more", s->run.iteration));

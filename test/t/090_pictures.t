@@ -60,6 +60,29 @@ $class->psql("ALTER TABLE gan_sheet ADD CONSTRAINT blind CHECK (run <> $blind); 
 is $class->wait_for($class->worker('zq-ann', '--run', 'blind'), 60), 0, 'a run whose sheets fail trains to its end';
 is $class->psql("SELECT count(*) FROM gan_sheet WHERE run = $blind"), '0', 'without a sheet';
 $class->psql("SELECT gan_drop_run($blind); ALTER TABLE gan_sheet DROP CONSTRAINT blind");
+
+# ---- the average of the generator's weights, which the sheets are drawn from
+my $short = $class->create_run('short', target_iterations => 1, average_decay => 0.5, dataset_images => 60000, dataset_digest => $class->psql("SELECT quote_literal(dataset_digest) FROM gan_run WHERE run = $run"));
+$class->psql("SELECT gan_set_policy($short, sheet_every => 0, quality_every => 0); SELECT gan_start($short)");
+is $class->wait_for($class->worker('zq-ann', '--run', 'short'), 60), 0, 'a single step';
+my ($old, $new, $average) = map { [ unpack 'f<*', substr pack('H*', $class->psql("SELECT encode(data, 'hex') FROM $_ WHERE run = $short")), 24 ] }
+    '(SELECT * FROM gan_weights WHERE iteration = 0) AS w', '(SELECT * FROM gan_weights WHERE iteration = 1) AS w', '(SELECT * FROM gan_average WHERE iteration = 1) AS w';
+my $worst = 0;
+for my $j (0 .. $#$new) {
+    my $off = abs($average->[$j] - ($old->[$j] + 9 / 11 * ($new->[$j] - $old->[$j]))); # the decay is 2/11 at first
+    $worst = $off if $off > $worst;
+}
+ok((@$new > 20000 && @$average == @$new && $worst < 1e-6), "it moves towards the new weights (off by $worst)");
+is $class->psql("SELECT answer FROM gan_verify(0, $short)"), 'verified', 'gan_verify recomputes it';
+$class->psql("UPDATE gan_state_piece SET data = set_byte(data, 1000, get_byte(data, 1000) # 1) WHERE run = $short AND iteration = 1 AND part = 5 AND piece = 1");
+is $class->psql("SELECT answer, part FROM gan_verify(0, $short)"), 'differs|moving average', 'and finds a flipped bit in it';
+my $without = $class->create_run('without', average_decay => 0);
+is $class->psql("SELECT count(*) FROM gan_average WHERE run = $without"), '0', 'a run can do without';
+is +($class->psql_fails("SELECT gan_generate(1, 1, $without, 0, true)"))[0], '55000', 'then nothing can be drawn of it';
+is $class->psql("SELECT gan_generate(4, 1, $without) = gan_generate(4, 1, $without, 0, false)"), 't', 'and the weights are drawn';
+is $class->psql("SELECT gan_generate(4, 1, $run) = gan_generate(4, 1, $run, 24, true), gan_generate(4, 1, $run) = gan_generate(4, 1, $run, 24, false)"), 't|f', 'elsewhere the average is, unless the weights are wanted';
+is +($class->psql_fails("SELECT gan_create_run('x', average_decay => $_)"))[0], '22023', "refused: a decay of $_" for '1', '-0.1', "'NaN'";
+$class->psql("SELECT gan_drop_run($short); SELECT gan_drop_run($without)");
 $class->signal($coordinator, 'TERM');
 
 # ---- strips
