@@ -1,7 +1,7 @@
 # GANNs with friends
 #
-#   make            builds the extension and the worker
-#   make install    installs the extension into PostgreSQL's folders and gan_worker into $(PREFIX)/bin
+#   make            builds the extension, the worker and the dashboard
+#   make install    installs the extension into PostgreSQL's folders, gan_worker and gan_dashboard into $(PREFIX)/bin
 #   make unit       runs the unit tests
 #   make bench      measures: one line a figure (bench/README.md)
 #   make installcheck   runs pg_regress against a running server (PGHOST, PGPORT, PGUSER)
@@ -75,20 +75,26 @@ endif
 $(INSTALL_SQL): $(sort $(wildcard sql/install/*.sql)) gannsfriends.control
 	cat $(filter %.sql,$^) > $@
 
-.PHONY: worker unit
-all: worker
+.PHONY: worker dashboard unit
+all: worker dashboard
 worker:
 	$(MAKE) -C src/worker
+dashboard:
+	$(MAKE) -C src/dashboard
 
-install: install-worker
-.PHONY: install-worker
+install: install-worker install-dashboard
+.PHONY: install-worker install-dashboard
 install-worker: worker
 	$(MAKE) -C src/worker install
+install-dashboard: dashboard
+	$(MAKE) -C src/dashboard install
 
-clean: clean-worker
-.PHONY: clean-worker
+clean: clean-worker clean-dashboard
+.PHONY: clean-worker clean-dashboard
 clean-worker:
 	$(MAKE) -C src/worker clean
+clean-dashboard:
+	$(MAKE) -C src/dashboard clean
 
 unit:
 	$(MAKE) -f test/unit/Makefile

@@ -24,7 +24,7 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c WHERE c.relname LIKE 'g
 SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_student', oid, 'EXECUTE') AND NOT has_function_privilege('gan_viewer', oid, 'EXECUTE')$$,
     ARRAY['gan_run_config', 'gan_join', 'gan_claim', 'gan_renew', 'gan_release', 'gan_fetch_weights', 'gan_fetch_change', 'gan_upload', 'gan_submit', 'gan_credit', 'gan_reference_wanted', 'gan_contribute_reference', 'gan_set_nickname'],
     'students may call the worker''s functions and what everybody may, nothing else');
-SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_viewer', oid, 'EXECUTE')$$, ARRAY['gan_sheet_png', 'gan_iteration_report'],
+SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_viewer', oid, 'EXECUTE')$$, ARRAY['gan_sheet_png', 'gan_iteration_report', 'gan_dashboard_runs', 'gan_dashboard', 'gan_dashboard_curves'],
     'everybody may call these');
 SELECT is_empty($$SELECT oid::regprocedure FROM routines WHERE has_function_privilege('gan_student', oid, 'EXECUTE') AND NOT prosecdef$$, 'and all of these run as their owner');
 SELECT is_empty($$SELECT oid::regclass FROM relations c WHERE relkind IN ('r', 'p', 'S') AND NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'gannsfriends' AND c.oid = ANY (e.extconfig))$$, 'pg_dump keeps every table and sequence');

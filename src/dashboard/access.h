@@ -1,0 +1,22 @@
+/*
+ * access.h - the access token
+ */
+#ifndef GANN_ACCESS_H
+#define GANN_ACCESS_H
+
+#include <stdbool.h>
+
+#define ACCESS_TOKEN_MIN 8
+#define ACCESS_TOKEN_MAX 200
+
+/*
+ * Tells whether a request may see the class: no token is asked for (NULL), or the query's token is the right
+ * one, or the Authorization header is "Bearer TOKEN" (RFC 6750, 2.1). The time that a comparison takes depends
+ * on the length of what was given alone, not on how much of it is right.
+ */
+bool access_granted(const char *token, const char *given, const char *authorization);
+
+/* Tells whether a token is of 8 to 200 letters, digits or -._~, which need no escaping in an address. */
+bool access_token_fine(const char *token);
+
+#endif

@@ -1,0 +1,312 @@
+/*
+ * feed.c - from the database to the pages
+ */
+#include "feed.h"
+#include "../worker/backoff.h"
+#include "../worker/stop.h"
+#include "link.h"
+
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LEAST_SECONDS 1.0   /* between two questions of what is going on */
+#define RUNNING_SECONDS 2.0 /* without a word from the server */
+#define IDLE_SECONDS 5.0    /* the same, while no run is running */
+#define SHEETS_SECONDS 0.1  /* between two statements that fetch sheets */
+#define CURVES_SECONDS 4.0  /* curves move slowly, and are most of the bytes */
+#define BEAT_SECONDS 15.0   /* how soon a page that went away without a word is noticed */
+
+/* Each page's share of it is a copy of bytes that are there. */
+static const char question[] =
+    "SELECT r.run, r.channel, r.summary, r.state = 'running', extract(epoch FROM r.created_at),"
+    " CASE WHEN r.run = ANY ($1::int[]) THEN gan_dashboard(r.run) END,"
+    " CASE WHEN r.run = ANY ($2::int[]) THEN gan_dashboard_curves(r.run) END"
+    " FROM gan_dashboard_runs() AS r ORDER BY r.run";
+static const char fetch[] =
+    "SELECT w.run, w.iteration, CASE WHEN EXISTS (SELECT FROM gan_sheet_list l WHERE l.run = w.run AND "
+    "l.iteration = w.iteration)"
+    " THEN encode(gan_sheet_png(w.run, w.iteration), 'hex') END" /* a visitor may name any run; an error would
+                                                                    concern all */
+    " FROM unnest($1::int[], $2::int[]) AS w (run, iteration)";
+
+typedef struct feed {
+    db_link link;
+    hub *pages;
+    sheets *pictures;
+    int bell;
+    backoff wait;
+    double asked_at, curves_at, fetched_at, beat_at;
+    bool woken;                  /* since the last question */
+    bool running;                /* some run is */
+    bool known;                  /* the last question was answered */
+    int listening[HUB_RUNS_MAX]; /* runs whose channels are listened to */
+    size_t listening_count;
+    int runs; /* how many there are, and which */
+    uint64_t runs_print;
+} feed;
+
+/* Writes numbers as an array of PostgreSQL's: {1,2,3}. */
+static void write_array(char *to, const int *numbers, size_t count, size_t step) {
+    size_t used = 0;
+
+    to[used++] = '{';
+    for (size_t i = 0; i < count; i++)
+        used += (size_t)sprintf(to + used, "%s%d", i > 0 ? "," : "", numbers[i * step]);
+    to[used++] = '}';
+    to[used] = '\0';
+}
+
+#define ARRAY_SIZE(count) (12 * (count) + 3)
+
+/* Tells the pages that the database is away (or, with NULL, that it is back). */
+static void tell_trouble(feed *f, const char *why) {
+    char *text = why != NULL ? bytes_json_string(why) : strdup("null");
+
+    if (text != NULL)
+        hub_publish(f->pages, HUB_TROUBLE, 0, bytes_event("trouble", text));
+    free(text);
+}
+
+/* Publishes the list of runs: one event of all the summaries. */
+static void publish_runs(feed *f, const PGresult *rows) {
+    int count = PQntuples(rows);
+    int *runs = malloc((size_t)(count + 1) * sizeof *runs);
+    size_t size = 3, used = 1;
+    char *list;
+
+    for (int i = 0; i < count; i++)
+        size += (size_t)PQgetlength(rows, i, 2) + 1;
+    list = malloc(size);
+    if (list != NULL && runs != NULL) {
+        list[0] = '[';
+        for (int i = 0; i < count; i++) {
+            runs[i] = atoi(PQgetvalue(rows, i, 0));
+            used += (size_t)sprintf(list + used, "%s%s", i > 0 ? "," : "", PQgetvalue(rows, i, 2));
+        }
+        memcpy(list + used, "]", 2);
+        hub_know_runs(f->pages, runs, (size_t)count);
+        hub_publish(f->pages, HUB_RUNS, 0, bytes_event("runs", list));
+    }
+    free(list);
+    free(runs);
+}
+
+/* Listens where the workers of the watched runs are woken. */
+static void listen_to(feed *f, const PGresult *rows, const int *watched, size_t count) {
+    const char *channels[HUB_RUNS_MAX];
+    size_t found = 0;
+
+    if (count == f->listening_count && memcmp(watched, f->listening, count * sizeof *watched) == 0)
+        return;
+    for (int i = 0; i < PQntuples(rows); i++)
+        for (size_t w = 0; w < count && found < HUB_RUNS_MAX; w++)
+            if (atoi(PQgetvalue(rows, i, 0)) == watched[w])
+                channels[found++] = PQgetvalue(rows, i, 1);
+    if (link_listen(&f->link, channels, found)) {
+        memcpy(f->listening, watched, count * sizeof *watched);
+        f->listening_count = count;
+    }
+}
+
+/* Computes a fingerprint of the first runs: their numbers and when they were created. */
+static uint64_t fingerprint(const PGresult *rows, int count) {
+    uint64_t hash = UINT64_C(14695981039346656037);
+
+    for (int i = 0; i < count; i++)
+        for (int column = 0; column <= 4; column += 4)
+            for (const char *c = PQgetvalue(rows, i, column); *c != '\0'; c++)
+                hash = (hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
+    return hash;
+}
+
+/* Drops the sheets where a run is gone: its number may be given to another one (after DROP EXTENSION, say). New
+ * runs come last. */
+static void drop_stale_sheets(feed *f, const PGresult *rows) {
+    int count = PQntuples(rows);
+
+    if (count < f->runs || fingerprint(rows, f->runs) != f->runs_print)
+        sheets_clear(f->pictures);
+    f->runs = count;
+    f->runs_print = fingerprint(rows, count);
+}
+
+/* Publishes what a question brought. */
+static void publish(feed *f, const PGresult *rows) {
+    drop_stale_sheets(f, rows);
+    f->running = false;
+    for (int i = 0; i < PQntuples(rows); i++) {
+        int run = atoi(PQgetvalue(rows, i, 0));
+        f->running = f->running || PQgetvalue(rows, i, 3)[0] == 't';
+        if (!PQgetisnull(rows, i, 5))
+            hub_publish(f->pages, HUB_STATE, run, bytes_event("state", PQgetvalue(rows, i, 5)));
+        if (!PQgetisnull(rows, i, 6))
+            hub_publish(f->pages, HUB_CURVES, run, bytes_event("curves", PQgetvalue(rows, i, 6)));
+    }
+    publish_runs(f, rows);
+}
+
+/* Asks what is going on in the watched runs; returns whether there was an answer. */
+static bool ask(feed *f) {
+    int watched[HUB_RUNS_MAX], fresh[HUB_RUNS_MAX];
+    char all[ARRAY_SIZE(HUB_RUNS_MAX)], curves[ARRAY_SIZE(HUB_RUNS_MAX)];
+    const char *values[] = {all, curves};
+    size_t pages, count = hub_watched(f->pages, watched, false, &pages);
+    double now = stop_clock();
+    bool all_curves = now >= f->curves_at + CURVES_SECONDS;
+    size_t fresh_count = hub_watched(f->pages, fresh, !all_curves, &pages);
+    PGresult *rows;
+
+    write_array(all, watched, count, 1);
+    write_array(curves, fresh, fresh_count, 1);
+    f->asked_at = now;
+    f->woken = false;
+    rows = link_ask(&f->link, question, 2, values);
+    if (rows == NULL)
+        return false;
+    if (all_curves)
+        f->curves_at = now;
+    publish(f, rows);
+    listen_to(f, rows, watched, count);
+    PQclear(rows);
+    return true;
+}
+
+/* Reads the digits of encode(…, 'hex'). */
+static bytes *from_hex(const char *text, size_t length) {
+    bytes *made = bytes_new(text, length / 2);
+
+    for (size_t i = 0; made != NULL && i < length / 2; i++) {
+        int high = text[2 * i], low = text[2 * i + 1];
+        high = high >= 'a' ? high - 'a' + 10 : high - '0';
+        low = low >= 'a' ? low - 'a' + 10 : low - '0';
+        made->data[i] = (char)(high << 4 | low);
+    }
+    return made;
+}
+
+/* Fetches sheets that are asked for; returns whether the database answered. */
+static bool fetch_sheets(feed *f, const sheet_name *names, size_t count) {
+    char runs[ARRAY_SIZE(SHEETS_AT_ONCE)], iterations[ARRAY_SIZE(SHEETS_AT_ONCE)];
+    const char *values[] = {runs, iterations};
+    PGresult *rows;
+
+    write_array(runs, &names[0].run, count, 2);
+    write_array(iterations, &names[0].iteration, count, 2);
+    f->fetched_at = stop_clock();
+    rows = link_ask(&f->link, fetch, 2, values);
+    if (rows == NULL)
+        return false;
+    for (int i = 0; i < PQntuples(rows); i++) {
+        sheet_name name = {atoi(PQgetvalue(rows, i, 0)), atoi(PQgetvalue(rows, i, 1))};
+        sheets_put(f->pictures, name,
+                   PQgetisnull(rows, i, 2) ? NULL
+                                           : from_hex(PQgetvalue(rows, i, 2), (size_t)PQgetlength(rows, i, 2)));
+    }
+    PQclear(rows);
+    return true;
+}
+
+/* Computes when to ask next what is going on. */
+static double next_question(const feed *f, size_t fresh) {
+    if (f->woken || fresh > 0 || !f->known)
+        return f->asked_at + LEAST_SECONDS;
+    return f->asked_at + (f->running ? RUNNING_SECONDS : IDLE_SECONDS);
+}
+
+/* After a failure: says so, and waits longer each time. */
+static void stand_back(feed *f) {
+    char why[640];
+
+    f->known = false;
+    if (stop_asked())
+        return;
+    snprintf(why, sizeof why, "The database does not answer: %s. Trying again.", f->link.error);
+    if (f->wait.ceiling == 0)
+        fprintf(stderr, "gan_dashboard: %s\n", why);
+    tell_trouble(f, "The database does not answer. Trying again.");
+    sheets_fail(f->pictures, 0);
+    hub_publish(f->pages, HUB_BEAT, 0, bytes_new(": beat\n\n", 8));
+    stop_wait(-1, 0, backoff_next(&f->wait));
+}
+
+/* Notes that the database answers. */
+static void settle_down(feed *f) {
+    f->known = true;
+    if (backoff_reset(&f->wait)) {
+        fprintf(stderr, "gan_dashboard: the database answers again\n");
+        tell_trouble(f, NULL);
+    }
+}
+
+/* Does what is due; returns when there is something to do again. Negative: the database failed. */
+static double round_of(feed *f) {
+    sheet_name names[SHEETS_AT_ONCE];
+    int fresh[HUB_RUNS_MAX];
+    size_t pages, wanted = sheets_wanted(f->pictures, names),
+                  fresh_count = hub_watched(f->pages, fresh, true, &pages);
+    double now = stop_clock(), next = f->beat_at + BEAT_SECONDS;
+
+    if (pages == 0 && wanted == 0)
+        return next; /* the connection stays as it is */
+    if (f->link.to == NULL)
+        f->listening_count = 0;
+    if (!link_connect(&f->link))
+        return -1;
+    if (pages > 0 && now >= next_question(f, fresh_count) && !ask(f))
+        return -1;
+    if (wanted > 0 && now >= f->fetched_at + SHEETS_SECONDS && !fetch_sheets(f, names, wanted))
+        return -1;
+    settle_down(f);
+    fresh_count = hub_watched(f->pages, fresh, true, &pages);
+    if (pages > 0 && next_question(f, fresh_count) < next)
+        next = next_question(f, fresh_count);
+    return sheets_wanted(f->pictures, names) > 0 && f->fetched_at + SHEETS_SECONDS < next
+               ? f->fetched_at + SHEETS_SECONDS
+               : next;
+}
+
+/* Waits for a word from the server or from the pages, or until it is time. */
+static void pause_until(feed *f, double moment) {
+    uint64_t rung;
+
+    stop_wait_two(f->link.to != NULL ? PQsocket(f->link.to) : -1, POLLIN, f->bell, POLLIN,
+                  moment - stop_clock());
+    if (read(f->bell, &rung, sizeof rung) < 0)
+        rung = 0; /* nobody rang */
+    if (link_notified(&f->link))
+        f->woken = true;
+}
+
+int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(void *), void *context) {
+    feed f = {.link = {.conninfo = conninfo}, .pages = h, .pictures = c, .bell = bell};
+
+    f.asked_at = f.fetched_at = -LEAST_SECONDS;
+    f.curves_at = -CURVES_SECONDS;
+    f.beat_at = stop_clock();
+    f.runs_print = UINT64_C(14695981039346656037);
+    if (!link_connect(&f.link) ||
+        !ask(&f)) { /* a mistake in the connection string or in the rights shows at once */
+        if (!stop_asked())
+            fprintf(stderr, "gan_dashboard: %s\n", f.link.error);
+        link_close(&f.link);
+        return !stop_asked();
+    }
+    started(context);
+    while (!stop_asked()) {
+        double next = round_of(&f);
+        if (next < 0)
+            stand_back(&f);
+        else
+            pause_until(&f, next);
+        if (stop_clock() >= f.beat_at + BEAT_SECONDS) {
+            f.beat_at = stop_clock();
+            hub_publish(h, HUB_BEAT, 0, bytes_new(": beat\n\n", 8));
+        }
+    }
+    link_close(&f.link);
+    return 0;
+}

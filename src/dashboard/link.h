@@ -1,0 +1,35 @@
+/*
+ * link.h - the connection to the database: one statement at a time, read only, and waits that heed signals
+ */
+#ifndef GANN_LINK_H
+#define GANN_LINK_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+typedef struct db_link {
+    const char *conninfo; /* NULL: libpq's environment variables */
+    PGconn *to;           /* NULL: not connected */
+    char error[512];      /* why the last call failed, in one line without secrets */
+} db_link;
+
+/* Connects if need be: tries once, for at most 10 s. The session is read only, and no statement of it may take
+ * more than 10 s. */
+bool link_connect(db_link *l);
+
+/*
+ * Runs a statement with text parameters and returns its rows, which the caller clears. NULL: it failed, and
+ * where the connection is of no more use it is closed. An empty channel list aside, statements that return no
+ * rows have none.
+ */
+PGresult *link_ask(db_link *l, const char *sql, int count, const char *const *values);
+
+/* Listens on these channels, and on no others. */
+bool link_listen(db_link *l, const char *const *channels, size_t count);
+
+/* Takes notifications that came; returns whether there were any. Closes a connection that is lost. */
+bool link_notified(db_link *l);
+
+void link_close(db_link *l);
+
+#endif

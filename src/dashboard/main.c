@@ -1,0 +1,53 @@
+/*
+ * main.c - gan_dashboard, what the class sees in the browser
+ */
+#include "../worker/stop.h"
+#include "feed.h"
+#include "http.h"
+#include "options.h"
+
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static void announce(void *context) {
+    http_announce(context);
+}
+
+/* Serves until a signal comes. */
+static int serve(const options *o, hub *pages, sheets *pictures, int bell) {
+    http *server = http_start(o, pages, pictures);
+    int status;
+
+    if (server == NULL)
+        return 1;
+    status = feed_run(o->connect, pages, pictures, bell, announce, server);
+    hub_close(pages);
+    sheets_fail(pictures, 1);
+    http_stop(server);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    options o;
+    options_answer answer = options_read(&o, argc, argv);
+    int bell, status = 1;
+    hub *pages;
+    sheets *pictures;
+
+    if (answer != OPTIONS_GO)
+        return answer == OPTIONS_DONE ? 0 : 2;
+    bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    pages = hub_new(http_sleep, http_wake, bell);
+    pictures = sheets_new(o.cache_mb << 20, http_sleep, http_wake, bell);
+    if (bell < 0 || pages == NULL || pictures == NULL || stop_install() != 0)
+        fprintf(stderr, "gan_dashboard: out of memory or descriptors\n");
+    else
+        status = serve(&o, pages, pictures, bell);
+    sheets_free(pictures);
+    hub_free(pages);
+    if (bell >= 0)
+        close(bell);
+    options_free(&o);
+    return status;
+}

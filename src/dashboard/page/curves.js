@@ -1,0 +1,125 @@
+// The curves, by Chart.js. Series differ by dash and mark, not by colour alone; a sentence tells each picture to who can't see it.
+
+import { byId, fixed, percent, speed } from './text.js';
+import { projector } from './feed.js';
+
+const shown = new Map();
+const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// What each canvas shows: series by their names in the document, label, colour, dash, mark; how to write a value; limits of the axis.
+const pictures = {
+  loss: {
+    series: [['loss_d', 'Discriminator', '--first', [], 'circle'], ['loss_g', 'Generator', '--second', [7, 4], 'triangle']],
+    write: (v) => fixed(v, 3), axis: { beginAtZero: true },
+  },
+  right: {
+    series: [['right_on_real', 'on real', '--first', [], 'circle'], ['right_on_fake', 'on generated', '--second', [7, 4], 'triangle']],
+    write: (v) => percent(v), axis: { min: 0, max: 1 },
+  },
+  quality: { series: [['quality', 'Distance', '--first', [], 'circle']], write: (v) => fixed(v, 1), axis: { beginAtZero: true } },
+  speed: { series: [['speed', 'Images per second', '--first', [], 'circle']], write: (v) => speed(v), axis: { beginAtZero: true } },
+};
+
+function dataset([key, label, colour, dash, mark]) {
+  return { key, label, borderDash: dash, pointStyle: mark, colour, data: [], borderWidth: projector ? 4 : 2, tension: 0, spanGaps: true };
+}
+
+// The legend shows each line as it is drawn, with its dashes.
+function drawLines(chart) {
+  return Chart.defaults.plugins.legend.labels.generateLabels(chart)
+    .map((label) => ({ ...label, pointStyle: 'line', lineDash: chart.data.datasets[label.datasetIndex].borderDash }));
+}
+
+function options(picture) {
+  const share = picture.axis.max === 1;
+  return {
+    animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true,
+    interaction: { mode: 'index', intersect: false },
+    scales: {
+      x: {
+        type: 'linear', bounds: 'data', title: { display: true, text: 'iteration' },
+        ticks: { maxTicksLimit: 6, includeBounds: false, precision: 0, maxRotation: 0 },
+      },
+      y: { ...picture.axis, ticks: { maxTicksLimit: 5, callback: (value) => (share ? percent(value) : String(+value.toPrecision(3))) } },
+    },
+    plugins: {
+      legend: {
+        display: picture.series.length > 1,
+        labels: { usePointStyle: true, pointStyleWidth: 36, generateLabels: drawLines },
+      },
+      tooltip: {
+        callbacks: {
+          title: (items) => `iteration ${items[0].parsed.x}`,
+          label: (item) => `${item.dataset.label}: ${picture.write(item.parsed.y)}`,
+        },
+      },
+    },
+  };
+}
+
+// Takes the colours and the size of letters from the page's style.
+function dress(chart) {
+  const text = variable('--quiet'), line = variable('--faint');
+  const size = 0.85 * parseFloat(getComputedStyle(document.body).fontSize);
+  chart.options.font = { size };
+  chart.options.color = text;
+  for (const axis of ['x', 'y']) {
+    const scale = chart.options.scales[axis];
+    scale.grid = { color: line };
+    scale.ticks.color = text;
+    scale.ticks.font = { size };
+    if (scale.title) Object.assign(scale.title, { color: text, font: { size } });
+  }
+  const labels = chart.options.plugins.legend.labels;
+  labels.color = variable('--text');
+  labels.font = { size };
+  for (const set of chart.data.datasets) {
+    set.borderColor = set.backgroundColor = variable(set.colour);
+  }
+}
+
+function chartOf(name) {
+  if (shown.has(name)) return shown.get(name);
+  const picture = pictures[name];
+  const chart = new Chart(byId(name), { type: 'line', data: { datasets: picture.series.map(dataset) }, options: options(picture) });
+  dress(chart);
+  shown.set(name, chart);
+  return chart;
+}
+
+// Puts points into a chart; few points show their marks, many would be a smear.
+function draw(name, x, curves) {
+  const chart = chartOf(name);
+  const { write } = pictures[name];
+  for (const set of chart.data.datasets) {
+    set.data = x.map((iteration, i) => ({ x: iteration, y: curves[set.key][i] })).filter((point) => point.y !== null);
+    set.pointRadius = set.data.length <= 24 ? 4 : set.data.map((_, i) => (i % Math.ceil(set.data.length / 8) === 0 ? 4 : 0));
+  }
+  const told = chart.data.datasets.filter((set) => set.data.length)
+    .map((set) => `${set.label} ${write(set.data[0].y)} at first, ${write(set.data[set.data.length - 1].y)} now`);
+  byId(name).setAttribute('aria-label', told.length
+    ? `Curve over ${x[x.length - 1] + 1} iterations: ${told.join('; ')}` : 'No iteration is complete yet');
+  chart.update('none');
+}
+
+export function update(curves) {
+  for (const name of ['loss', 'right', 'speed']) draw(name, curves.iteration, curves);
+  const measured = curves.quality?.length > 0;
+  byId('quality-section').hidden = !measured;
+  if (measured) draw('quality', curves.quality_iteration, curves);
+}
+
+// Empties all curves: another run is to be shown.
+export function forget() {
+  for (const chart of shown.values()) {
+    for (const set of chart.data.datasets) set.data = [];
+    chart.update('none');
+  }
+}
+
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  for (const chart of shown.values()) {
+    dress(chart);
+    chart.update('none');
+  }
+});

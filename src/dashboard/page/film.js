@@ -1,0 +1,126 @@
+// The sheets: the newest by itself, any by the slider, all of them as a film.
+
+import { byId, count, setText } from './text.js';
+import { sheetAddress } from './feed.js';
+
+const FRAME_MS = 150;
+const slider = byId('film-slider');
+const play = byId('film-play');
+const newest = byId('film-newest');
+const image = byId('sheet');
+
+let run = null;
+let sheets = [];
+let following = true; // shows the newest, whatever comes
+let reel = null; // the film that runs: an object of its own for each
+let shown = null; // iteration on the screen
+let wanted = null; // iteration on its way
+
+// Says what the picture is.
+function describe() {
+  if (shown === null) return;
+  const last = sheets[sheets.length - 1];
+  const text = `Iteration ${count(shown)}${shown === last ? ', the newest sheet' : `; the newest is of ${count(last)}`}`;
+  setText(byId('sheet-caption'), text);
+  image.alt = `Sheet of generated images after ${count(shown)} iterations`;
+}
+
+// Shows a sheet once its bytes are here; resolves then. One that another overtakes is not shown.
+async function show(iteration) {
+  wanted = iteration;
+  const next = new Image();
+  next.src = sheetAddress(run, iteration);
+  try {
+    await next.decode();
+  } catch {
+    if (wanted === iteration) wanted = null;
+    return;
+  }
+  if (wanted !== iteration) return;
+  image.src = next.src;
+  image.hidden = false;
+  byId('no-sheet').hidden = true;
+  shown = iteration;
+  describe();
+}
+
+function place(index) {
+  slider.value = String(index);
+  slider.setAttribute('aria-valuetext', `iteration ${sheets[index]}`);
+  return show(sheets[index]);
+}
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+function stopPlaying() {
+  reel = null;
+  setText(play, 'Play the film');
+}
+
+// Shows one sheet after the other, to the newest; waits for a slow line.
+async function playFrom(start) {
+  const mine = {};
+  reel = mine;
+  following = false;
+  setText(play, 'Stop the film');
+  for (let index = start; index < sheets.length; index = Number(slider.value) + 1) {
+    await Promise.all([place(index), pause(FRAME_MS)]);
+    if (reel !== mine) return;
+  }
+  stopPlaying();
+  following = true;
+}
+
+slider.addEventListener('input', () => {
+  stopPlaying();
+  const index = Number(slider.value);
+  following = index === sheets.length - 1;
+  place(index);
+});
+
+play.addEventListener('click', () => {
+  if (reel !== null) {
+    stopPlaying();
+    following = Number(slider.value) === sheets.length - 1;
+    return;
+  }
+  playFrom(Number(slider.value) >= sheets.length - 1 ? 0 : Number(slider.value));
+});
+
+newest.addEventListener('click', () => {
+  stopPlaying();
+  following = true;
+  if (sheets.length) place(sheets.length - 1);
+});
+
+// Forgets what is on the screen: another run is to be shown.
+export function forget() {
+  stopPlaying();
+  sheets = [];
+  following = true;
+  shown = wanted = null;
+  image.hidden = true;
+  image.removeAttribute('src');
+  byId('no-sheet').hidden = false;
+  setText(byId('sheet-caption'), '');
+}
+
+// Takes which sheets there are now.
+export function update(state) {
+  const before = sheets[Number(slider.value)];
+  run = state.run;
+  sheets = state.sheets;
+  const any = sheets.length > 0;
+  for (const control of [slider, play, newest]) control.disabled = !any;
+  slider.max = String(Math.max(0, sheets.length - 1));
+  if (!any) return;
+  if (following) {
+    if (shown !== sheets[sheets.length - 1] && wanted !== sheets[sheets.length - 1]) place(sheets.length - 1);
+    else slider.value = String(sheets.length - 1);
+  } else {
+    // Others may have come and gone: stay at the same picture.
+    const index = sheets.findIndex((iteration) => iteration >= before);
+    slider.value = String(index < 0 ? sheets.length - 1 : index);
+  }
+  describe();
+}
