@@ -14,6 +14,7 @@ build=(
 	libopenblas-pthread-dev # the worker's threads
 	libopenblas-serial-dev  # openblas-serial/libopenblas.a, linked into the server's module
 	libjpeg62-turbo-dev libpng-dev libzip-dev zlib1g-dev libssl-dev
+	libmicrohttpd-dev libjs-chart.js # the dashboard
 )
 test=(
 	"${build[@]}"
@@ -23,7 +24,10 @@ test=(
 	libfaketime iproute2
 	prometheus-postgres-exporter # metrics
 	dataset-fashion-mnist
+	chromium chromium-driver # the dashboard's page is tested in it
 )
+# axe-core, which checks the page for accessibility, comes by npm.
+command -v npm >/dev/null || test+=(npm)
 asan=("${test[@]}" clang-14 libclang-rt-14-dev)
 long=("${test[@]}" sqlsmith)
 demo=("${build[@]}" dataset-fashion-mnist)

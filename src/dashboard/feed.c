@@ -18,7 +18,7 @@
 #define IDLE_SECONDS 5.0    /* the same, while no run is running */
 #define SHEETS_SECONDS 0.1  /* between two statements that fetch sheets */
 #define CURVES_SECONDS 4.0  /* curves move slowly, and are most of the bytes */
-#define BEAT_SECONDS 15.0   /* how soon a page that went away without a word is noticed */
+#define BEAT_SECONDS 5.0     /* a page that went away is noticed at the second one */
 
 /* Each page's share of it is a copy of bytes that are there. */
 static const char question[] =
