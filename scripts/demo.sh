@@ -1,6 +1,6 @@
 #!/bin/bash
 # From a bare Debian 12 to a trained small network: installs what is missing, builds, starts a PostgreSQL of its own, trains with
-# two workers and leaves demo/samples.png.
+# two workers, shows it in the browser and leaves demo/samples.png.
 #
 #   scripts/demo.sh [--data PATH] [--minutes N] [--keep]
 #
@@ -76,7 +76,23 @@ sql 'CREATE EXTENSION gannsfriends'
 sql "SELECT gan_create_run('demo', seed => 1, units_per_iteration => 2, target_iterations => 1000000, lease_seconds => 15, $network)" > /dev/null
 alice=$(sql "SELECT gan_enroll('alice', '127.0.0.1')")
 bo=$(sql "SELECT gan_enroll('bo', '127.0.0.1')")
+sql "SELECT gan_set_nickname('alice', 'Alice'), gan_set_nickname('bo', 'Bo')" > /dev/null
 sql 'SELECT gan_start()'
+
+say 'The dashboard'
+sql 'CREATE ROLE screen LOGIN IN ROLE gan_viewer' # trusted on the server's own socket
+dashboard() {
+	local tries
+	env -u PGOPTIONS src/dashboard/gan_dashboard --connect "host=$PGHOST port=$PGPORT user=screen dbname=train" --listen "127.0.0.1:$1" > demo/dashboard.log 2>&1 9>&- &
+	for ((tries = 0; tries < 100; tries++)); do
+		if grep -q 'http://' demo/dashboard.log; then break; fi
+		kill -0 $! 2> /dev/null || return 1
+		sleep 0.1
+	done
+	workers+=($!)
+}
+dashboard 8765 || dashboard 0 || { cat demo/dashboard.log; exit 1; } # a free port where that one is taken
+echo "open this in a browser and watch: $(sed -n 's/^gan_dashboard: //p' demo/dashboard.log)"
 
 say "The students: two workers of one thread, for $minutes minutes"
 env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$alice" --data "$data" --name alice-laptop --threads 1 > demo/alice.log 2>&1 9>&- &

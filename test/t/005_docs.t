@@ -11,6 +11,7 @@ my ($version) = slurp('gannsfriends.control') =~ /default_version = '(.*)'/;
 is $class->psql("SELECT extversion FROM pg_extension WHERE extname = 'gannsfriends'"), $version, 'the extension has the version of the control file';
 is +(slurp('META.json') =~ /"version": "(.*?)"/)[0], $version, 'so has META.json';
 is `src/worker/gan_worker --version`, "gan_worker $version\n", 'and the worker';
+is `src/dashboard/gan_dashboard --version`, "gan_dashboard $version\n", 'and the dashboard';
 
 is `src/worker/gan_worker --conect=postgresql://ann:secret\@host/train 2>&1` =~ /secret/ ? 'shown' : 'hidden', 'hidden', 'a mistyped option does not show the password';
 
@@ -18,14 +19,14 @@ my @documents = ('README.md', glob 'docs/*.md');
 my %exists = map { $_ => 1 } split /\n/, $class->psql(q{SELECT proname FROM pg_proc WHERE proname LIKE 'gan\_%' UNION SELECT relname FROM pg_class WHERE relname LIKE 'gan\_%'
     UNION SELECT rolname FROM pg_roles WHERE rolname LIKE 'gan\_%'});
 $exists{gan_worker} = 1;
-my $help = `src/worker/gan_worker --help`;
+my $help = `src/worker/gan_worker --help` . `src/dashboard/gan_dashboard --help`;
 for my $document (@documents) {
     my $text = slurp($document);
     my %missing = map { $_ => 1 } grep { !$exists{$_} } $text =~ /\b(gan_[a-z_]*[a-z])\b/g;
     is join(' ', sort keys %missing), '', "$document: every gan_… is there";
     my %flags = map { $_ => 1 } grep { index($help, $_) < 0 } $text =~ /(?:gan_worker[^\n|]*? |`)(--[a-z]+)/g;
     delete @flags{ '--data', '--keep', '--minutes' };    # of scripts/demo.sh
-    is join(' ', sort keys %flags), '', "$document: every flag of the worker is in its --help";
+    is join(' ', sort keys %flags), '', "$document: every flag of a program is in its --help";
     my %links = map { $_ => 1 } grep { !/^http/ && !-e ($document =~ m{^docs/} ? "docs/$_" : $_) } $text =~ /\]\(([^)#]+)\)/g;
     is join(' ', sort keys %links), '', "$document: every link leads somewhere";
 }
