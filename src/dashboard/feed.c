@@ -6,6 +6,7 @@
 #include "../worker/stop.h"
 #include "link.h"
 
+#include <math.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@
 #define IDLE_SECONDS 5.0    /* the same, while no run is running */
 #define SHEETS_SECONDS 0.1  /* between two statements that fetch sheets */
 #define CURVES_SECONDS 4.0  /* curves move slowly, and are most of the bytes */
-#define BEAT_SECONDS 5.0     /* a page that went away is noticed at the second one */
+#define BEAT_SECONDS 5.0    /* a page that went away is noticed at the second one */
 
 /* Each page's share of it is a copy of bytes that are there. */
 static const char question[] =
@@ -242,31 +243,32 @@ static void settle_down(feed *f) {
     }
 }
 
-/* Does what is due; returns when there is something to do again. Negative: the database failed. */
-static double round_of(feed *f) {
+/* Does what is due, and says when there is something to do again; returns whether the database answered. */
+static bool do_round(feed *f, double *next) {
     sheet_name names[SHEETS_AT_ONCE];
     int fresh[HUB_RUNS_MAX];
     size_t pages, wanted = sheets_wanted(f->pictures, names),
                   fresh_count = hub_watched(f->pages, fresh, true, &pages);
-    double now = stop_clock(), next = f->beat_at + BEAT_SECONDS;
+    double now = stop_clock();
 
+    *next = f->beat_at + BEAT_SECONDS;
     if (pages == 0 && wanted == 0)
-        return next; /* the connection stays as it is */
+        return true; /* the connection stays as it is */
     if (f->link.to == NULL)
         f->listening_count = 0;
     if (!link_connect(&f->link))
-        return -1;
+        return false;
     if (pages > 0 && now >= next_question(f, fresh_count) && !ask(f))
-        return -1;
+        return false;
     if (wanted > 0 && now >= f->fetched_at + SHEETS_SECONDS && !fetch_sheets(f, names, wanted))
-        return -1;
+        return false;
     settle_down(f);
     fresh_count = hub_watched(f->pages, fresh, true, &pages);
-    if (pages > 0 && next_question(f, fresh_count) < next)
-        next = next_question(f, fresh_count);
-    return sheets_wanted(f->pictures, names) > 0 && f->fetched_at + SHEETS_SECONDS < next
-               ? f->fetched_at + SHEETS_SECONDS
-               : next;
+    if (pages > 0)
+        *next = fmin(*next, next_question(f, fresh_count));
+    if (sheets_wanted(f->pictures, names) > 0)
+        *next = fmin(*next, f->fetched_at + SHEETS_SECONDS);
+    return true;
 }
 
 /* Waits for a word from the server or from the pages, or until it is time. */
@@ -297,11 +299,11 @@ int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(
     }
     started(context);
     while (!stop_asked()) {
-        double next = round_of(&f);
-        if (next < 0)
-            stand_back(&f);
-        else
+        double next;
+        if (do_round(&f, &next))
             pause_until(&f, next);
+        else
+            stand_back(&f);
         if (stop_clock() >= f.beat_at + BEAT_SECONDS) {
             f.beat_at = stop_clock();
             hub_publish(h, HUB_BEAT, 0, bytes_new(": beat\n\n", 8));

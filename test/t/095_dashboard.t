@@ -202,6 +202,8 @@ SKIP: {
     is_deeply [grep { !/sheet.*404/ } $browser->complaints], [], 'the browser has no complaint about the page, its policy least of all';
 
     mark('views');
+    unlike $class->log_of($pid), qr/does not answer/, 'the database has always answered';
+
     # The database goes away for a while; the page says so, and goes on by itself.
     $class->stop('immediate');
     ok $browser->wait_js('return /The database does not answer/.test(document.getElementById("trouble").textContent) && !document.getElementById("trouble").hidden', 30),
@@ -236,6 +238,11 @@ SKIP: {
 mark('browser closed');
 # ---- 200 pages, one question a second
 
+if ($missing) {
+    $class->coordinate(120);
+    $class->psql("SELECT gan_start($run)");
+    $class->poll_until("SELECT count(*) FROM gan_sheet_list WHERE run = $run", '1', 30);
+}
 my @pages = map { stream($address, "/events?run=$run") } 1 .. 200;
 my ($first) = listen_to(40, sub { my ($t) = @_; return !grep { !/event: curves/ } values %{$t} }, @pages);
 my @bodies = listen_to(3, sub { 0 }, @pages);
@@ -266,6 +273,7 @@ is $sheet->{content}, pack('H*', $class->psql("SELECT encode(gan_sheet_png($run,
 is status('GET', "/sheet/$run/0.png", 'If-None-Match' => $sheet->{headers}{etag})->{status}, 304, 'and not sent again';
 $_->close for @pages, @wanting;
 $class->configure("log_statement = 'none'");
+unlike $class->log_of($pid), qr/does not answer/, 'all that while the database has answered';
 
 mark('200 pages');
 # ---- tokens and limits
