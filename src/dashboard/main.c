@@ -35,8 +35,10 @@ int main(int argc, char **argv) {
     hub *pages;
     sheets *pictures;
 
-    if (answer != OPTIONS_GO)
+    if (answer != OPTIONS_GO) {
+        options_free(&o);
         return answer == OPTIONS_DONE ? 0 : 2;
+    }
     bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pages = hub_new(http_sleep, http_wake, bell);
     pictures = sheets_new(o.cache_mb << 20, http_sleep, http_wake, bell);
