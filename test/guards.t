@@ -40,7 +40,7 @@ in_function('gan_submit', '024_step_guards', 'what is missing', 'IF up.missing >
 in_function('gan_renew', '021_fences', 'the token', 'u.token = $2 AND ');
 in_function('gan_renew', '021_fences', 'the account', 'AND w.login = session_user');
 in_function('gan_renew', '021_fences', 'the nonce', 'AND u.weights_nonce = r.weights_nonce ');
-in_function('gan_release', '021_fences', 'the account', 'AND w.login = session_user');
+in_function('gan_release', '021_fences', 'the account', 'AND w.worker = u.worker AND w.login = session_user', 'AND w.worker = u.worker');
 in_function('gan_tick', '024_step_guards', 'the lock', 'FOR NO KEY UPDATE SKIP LOCKED');
 in_function('gan_tick', '024_step_guards', 'uploads that vanished', 'reopened := gan_reopen_vanished(r.run, false);', 'reopened := 0;');
 sql('gan_history', '024_step_guards', 'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey');
