@@ -35,7 +35,7 @@ sub beside_one_process {
 }
 
 sub digests { return $class->psql("SELECT string_agg(encode(weights_digest, 'hex'), ' ' ORDER BY iteration) FROM gan_history WHERE run = $_[0]") }
-sub parts { return $class->psql("SELECT string_agg(DISTINCT part::text, ' ') FROM gan_state_piece WHERE run = $_[0]") }
+sub parts { return $class->psql("SELECT string_agg(DISTINCT part::text, ' ') FROM gan_state_piece WHERE run = $_[0] AND part <> 5") } # 5: the average that is drawn
 
 my %moments = (average => '0', nesterov => '0 1', adam => '0 1 2');
 for my $optimizer ('average', 'nesterov', 'adam') {
