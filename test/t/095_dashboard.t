@@ -87,7 +87,7 @@ like $output, qr/token file/, 'which is named';
 # ---- a run, watched
 
 my $run = $class->create_run('fashion', units_per_iteration => 4, images_per_unit => 32, batch => 32, target_iterations => 1000, lease_seconds => 20);
-$class->psql("SELECT gan_set_policy($run, sheet_every => 2)");
+$class->psql("SELECT gan_set_policy($run, sheet_every => 2, quality_every => 2, quality_images => 16)");
 $class->psql("INSERT INTO gan_worker (run, login, name, cores, memory_mb, cpu, version, last_seen) VALUES ($run, 'mallory', 'Mallory', 2, 1000, '', '', now() - interval '2 hours')");
 # The table's own check keeps such names out; the page must not depend on it.
 $class->psql('ALTER TABLE gan_account DROP CONSTRAINT gan_account_nickname_check');
@@ -156,6 +156,8 @@ SKIP: {
     ok $browser->wait_js('return +document.getElementById("film-slider").max >= 2', 20), 'the slider grows with the sheets';
     ok $browser->wait_js('return Chart.getChart("loss").data.datasets.every((set) => set.data.length >= 3)', 20), 'both losses are drawn';
     like $browser->js('return document.getElementById("loss").getAttribute("aria-label")'), qr/Curve over \d+ iterations: Discriminator [\d.]+ at first/, 'and told in words';
+    ok $browser->wait_js('return !document.getElementById("quality-section").hidden && Chart.getChart("quality").data.datasets[0].data.length >= 2', 30), 'quality, too, as soon as it is measured';
+    ok $browser->wait_js('return /distance from real/.test(document.getElementById("figures").textContent)', 10), 'and the newest figure of it';
     my $row = $browser->wait_js('return [...document.querySelectorAll("#class tr")].map((r) => r.textContent).find((t) => /Ann/.test(t))', 10);
     like $row, qr/^1Ann(computing|waiting)[\d,.K]+100 %/, 'the class: Ann did it all';
     like text('#pooled'), qr/^1 of 2 computers active, together \d+ cores? and [\d,.]+ [MG]B of memory\.$/, 'what is pooled';
@@ -292,7 +294,7 @@ is status('GET', "/sheet/$run/0.png", Authorization => 'Bearer open-sesame-123')
 my @five = map { stream($address, '/events?token=open-sesame-123') } 1 .. 5;
 ok !(grep { !/200 OK/ } listen_to(20, sub { my ($t) = @_; return !grep { !/200 OK/ } values %{$t} }, @five)), 'five connections from one address';
 my $sixth = eval { stream($address, '/events?token=open-sesame-123') };
-is $sixth ? (listen_to(3, sub { 0 }, $sixth))[0] : '', '', 'a sixth gets no answer';
+is $sixth ? (listen_to(2, sub { 0 }, $sixth))[0] : '', '', 'a sixth gets no answer';
 $_->close for @five, $sixth ? $sixth : ();
 ok status_until(200), 'when they have gone there is room again';
 
