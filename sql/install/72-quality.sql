@@ -50,6 +50,7 @@ CREATE FUNCTION gan_reference_wanted(worker int) RETURNS int
 DECLARE
     r gan_run;
 BEGIN
+    PERFORM gan_require_autocommit('gan_reference_wanted');
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND OR r.quality_every = 0 OR r.state IN ('finished', 'stopped')
         OR EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user)
@@ -68,6 +69,7 @@ DECLARE
     kept gan_reference;
     off float8;
 BEGIN
+    PERFORM gan_require_autocommit('gan_contribute_reference');
     PERFORM gan_require_autocommit('gan_contribute_reference');
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND THEN

@@ -35,6 +35,7 @@ $$;
 CREATE FUNCTION gan_set_nickname(nickname text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
+    PERFORM gan_require_autocommit('gan_set_nickname');
     PERFORM gan_store_nickname(session_user, $1);
     RETURN format('others see you as "%s"', $1);
 END

@@ -89,13 +89,14 @@ is submit('ann', $unit, $token, $nonce), 'already|', 'after the step it is in al
 is $class->psql("SELECT h.weights_nonce = $nonce, r.weights_nonce <> $nonce, r.weights_nonce_1 = $nonce, r.weights_nonce_2 IS NULL FROM gan_run r JOIN gan_history h USING (run) WHERE run = $run"), 't|t|t|t', 'the step made a new nonce; the old one is in the history';
 is $class->psql("SELECT weights_nonce, weights_nonce_1, weights_nonce_2 FROM gan_claim($worker{ann})", user => 'ann'), $class->psql("SELECT weights_nonce, weights_nonce_1, weights_nonce_2 FROM gan_run WHERE run = $run"), 'and a claim tells both';
 
-# No function of a student's runs in a transaction block
+# No function of a student's runs in a transaction block (what lookers-on may call, too, only reads)
 my %call = (
     gan_run_config => '()', gan_join => "($run, 'x', 100, sha256('faces'), 1, 1, '', '')", gan_claim => "($worker{ann})", gan_renew => "($unit, '$token')",
     gan_release => "($unit, '$token')", gan_fetch_weights => "($run, 1, 0)", gan_fetch_change => "($run, 1, 0)", gan_upload => "($unit, '$token', 0, '')",
     gan_submit => "($unit, '$token', $nonce, 4, 1, 1, 0, 0)", gan_credit => "($worker{ann})",
+    gan_reference_wanted => "($worker{ann})", gan_contribute_reference => "($worker{ann}, 1, '')", gan_set_nickname => "('ann')",
 );
-for my $function (split /\n/, $class->psql(q{SELECT proname FROM pg_proc WHERE proname LIKE 'gan\_%' AND has_function_privilege('gan_student', oid, 'EXECUTE') ORDER BY 1})) {
+for my $function (split /\n/, $class->psql(q{SELECT proname FROM pg_proc WHERE proname LIKE 'gan\_%' AND has_function_privilege('gan_student', oid, 'EXECUTE') AND NOT has_function_privilege('gan_viewer', oid, 'EXECUTE') ORDER BY 1})) {
     ok exists $call{$function}, "$function is known here" or next;
     is [$class->psql_fails("BEGIN; SELECT $function$call{$function}; COMMIT", user => 'ann')]->[0], '25001', "$function refuses to run in a transaction block";
 }
