@@ -34,6 +34,26 @@ if wants aggregate_seconds_8_units upload_seconds_per_unit weights_download_seco
 	transfer weights_download_seconds download
 fi
 
+# step_of RUN: one iteration of 8 units; the seconds of its step.
+step_of() { "$programs/feed" step "$uri" "$1" 8 1 | sed -n 's/^step //p'; }
+
+# The same step with the moving average of the generator's weights and without, in turns; the first two of each run
+# fill slots that were empty.
+if wants average_step_ratio; then
+	create_run with 'units_per_iteration => 8, images_per_unit => 64, lease_seconds => 600, average_decay => 0.999' >/dev/null
+	create_run without 'units_per_iteration => 8, images_per_unit => 64, lease_seconds => 600, average_decay => 0' >/dev/null
+	with='' without='' ratios=''
+	for ((pair = 0; pair < iterations + 2; pair++)); do
+		a=$(step_of with) b=$(step_of without)
+		[ "$pair" -ge 2 ] || continue
+		with+=$a$'\n' without+=$b$'\n' ratios+=$(calculate "$a / $b")$'\n'
+	done
+	sql "SELECT gan_stop(run) FROM gan_run" >/dev/null
+	read -r median_with _ < <(sed '/^$/d' <<<"$with" | summary 1)
+	read -r median_without _ < <(sed '/^$/d' <<<"$without" | summary 1)
+	report average_step_ratio "$(sed '/^$/d' <<<"$ratios")" times 1 "8 units, 6342272 parameters, steps in turns, $median_with s beside $median_without s"
+fi
+
 if wants submit_to_next_iteration_ms; then
 	in_background psql -Xq -c 'CALL gan_coordinate(80)'
 	tiny='channels => 1, image_size => 32, latent => 1, generator_features => 1, discriminator_features => 1'
