@@ -219,11 +219,11 @@ suite_pgtap() {
 suite_e2e() {
 	local files=(test/t/*.t)
 	[ ${#files[@]} -gt 0 ] || return 1
-	run_step "$1" prove --verbose --merge --norc -Itest/lib "${files[@]}"
+	run_step "$1" prove --verbose --timer --merge --norc -Itest/lib "${files[@]}"
 }
 
 # Breaks the server's guards one by one; each must turn a test red.
-suite_guards() { run_step "$1" prove --verbose --merge --norc -Itest/lib test/guards.t; }
+suite_guards() { run_step "$1" prove --verbose --timer --merge --norc -Itest/lib test/guards.t; }
 
 server_trap
 server_call_at_exit step_stop
