@@ -10,6 +10,7 @@
 # that crashes, runs no test or not as many as it planned counts as one failure.
 #
 # GANN_FACES          archive of faces; ../shared/data/img_align_celeba.zip where it is there
+# GANN_TEST_JOBS      how many files of the suite e2e run at a time (2)
 # GANN_SUITE_TIMEOUT  seconds that one suite may take (1800, with --long 7200)
 #
 # shellcheck disable=SC2317 # much is called by a name put together (suite_…, tally_…) or by the trap
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
 	--asan) asan=asan ;;
 	unit | fuzz | mutation | regress | pgtap | e2e | guards) suites+=("$1") ;;
 	*)
-		sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+		sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
 		exit 2
 		;;
 	esac
@@ -219,7 +220,9 @@ suite_pgtap() {
 suite_e2e() {
 	local files=(test/t/*.t)
 	[ ${#files[@]} -gt 0 ] || return 1
-	run_step "$1" prove --verbose --timer --merge --norc -Itest/lib "${files[@]}"
+	# Two files that build the same tool at a time would write over each other: all are built first.
+	run_step "$1" "${make[@]}" -f test/unit/Makefile tools || return
+	run_step "$1" test/tools/prove_each.sh "${files[@]}"
 }
 
 # Breaks the server's guards one by one; each must turn a test red.

@@ -7,6 +7,7 @@ package GannModule;
 use strict;
 use warnings;
 use Carp qw(croak);
+use Fcntl qw(LOCK_EX);
 use File::Path qw(make_path remove_tree);
 use GannTest;
 
@@ -16,6 +17,9 @@ sub build {
     my ($name, %opt) = @_;
     my $root = GannTest::root_folder();
     my $folder = "build/module/$name";
+    make_path("$root/build/module");
+    open my $turn, '>', "$root/$folder.lock" or croak "$folder.lock: $!";    # two tests may want the same one
+    flock $turn, LOCK_EX or croak "$folder.lock: $!";
     remove_tree($opt{changes} ? "$root/$folder" : "$root/$folder/src");    # an object of other changes is not one of these
     make_path("$root/$folder/src");
     my %text;
