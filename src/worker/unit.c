@@ -178,14 +178,25 @@ static outcome note_unit(loop *l, const server_claim *claim, const dcgan_unit_re
     return GO_ON;
 }
 
+/* Gives back a unit whose result can't be used. The weights may have blown up; then the instructor takes the
+ * run back, and finds the class still there. */
+static outcome give_up(loop *l, server_claim *claim) {
+    adopt_claim(l, claim);
+    give_back(l, claim);
+    return stop_wait(-1, 0, backoff_jitter(5)) == STOP_ASKED ? END : DROP;
+}
+
 /* Says that a unit was not taken, and gives somebody else the chance to do better. */
 static outcome note_refusal(loop *l, server_claim *claim, const server_verdict *verdict) {
     display_warn("unit %lld was not taken (%s): %s", (long long)claim->unit, verdict->code, verdict->message);
     if (verdict->answer == SERVER_STALE)
         return DROP;
-    adopt_claim(l, claim);
-    give_back(l, claim);
-    return stop_wait(-1, 0, backoff_jitter(5)) == STOP_ASKED ? END : DROP;
+    return give_up(l, claim);
+}
+
+/* Tells whether the server refused the numbers themselves. */
+static bool is_bad_value(const loop *l, server_status status) {
+    return status == SERVER_FATAL && strncmp(server_state(l->server), "22", 2) == 0;
 }
 
 /*
@@ -226,6 +237,9 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
                 return note_refusal(l, claim, &verdict);
             if (!was_in_doubt)
                 upload_again(l->upload, true); /* the server lost some of it */
+        } else if (is_bad_value(l, status)) {
+            display_warn("unit %lld: %s", (long long)claim->unit, server_error(l->server));
+            return give_up(l, claim);
         } else if ((o = loop_retry(l, status)) != GO_ON) {
             adopt_claim(l, claim);
             give_back(l, claim);
