@@ -196,8 +196,10 @@ BEGIN
     END IF;
     PERFORM gan_require_checkpoint(r, $2);
     PERFORM gan_restore_checkpoint(r.run, $2, r.run);
-    INSERT INTO gan_abandoned SELECT h.*, 1 + coalesce((SELECT max(a.branch) FROM gan_abandoned a WHERE a.run = r.run), 0)
-        FROM gan_history h WHERE h.run = r.run AND h.iteration >= $2;
+    -- By name: after an update the columns of the two tables may have another order.
+    INSERT INTO gan_abandoned SELECT a.* FROM gan_history h CROSS JOIN LATERAL jsonb_populate_record(NULL::gan_abandoned, to_jsonb(h)
+            || jsonb_build_object('branch', 1 + coalesce((SELECT max(b.branch) FROM gan_abandoned b WHERE b.run = r.run), 0), 'abandoned_at', clock_timestamp())) AS a
+        WHERE h.run = r.run AND h.iteration >= $2;
     GET DIAGNOSTICS taken_back = ROW_COUNT;
     DELETE FROM gan_history h WHERE h.run = r.run AND h.iteration >= $2;
     DELETE FROM gan_checkpoint c WHERE c.run = r.run AND c.iteration > $2;

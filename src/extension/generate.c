@@ -53,9 +53,10 @@ static bytea *to_png(const unsigned char *images, size_t n, size_t columns, cons
     return png;
 }
 
-/* Chooses what to draw by a function's argument: null is the average where there is one. */
+/* Chooses what to draw by a function's argument: null is the average where there is one, and so is none (0.1.0
+ * had no such argument, and until ALTER EXTENSION … UPDATE its functions call this library). */
 static gan_part part_wanted(FunctionCallInfo fcinfo, int argument, const gan_run *run) {
-    if (PG_ARGISNULL(argument))
+    if (PG_NARGS() <= argument || PG_ARGISNULL(argument))
         return gan_generator_part(run);
     if (PG_GETARG_BOOL(argument) && !gan_run_has(run, GAN_AVERAGE))
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
