@@ -21,8 +21,10 @@ QUALITY_OBJS = $(addprefix src/quality/,$(QUALITY_SOURCES:.c=.o))
 OBJS += $(QUALITY_OBJS) $(addprefix src/extension/,generator.o quality.o)
 
 INSTALL_SQL = sql/gannsfriends--$(EXTVERSION).sql
-DATA = $(wildcard sql/upgrade/*.sql)
-DATA_built = $(INSTALL_SQL)
+# The update to this version is put together from what it does to the tables and from sql/install; those between older versions are kept as they were.
+UPGRADE_SQL = $(patsubst sql/upgrade/%-tables.sql,sql/%.sql,$(wildcard sql/upgrade/gannsfriends--*--$(EXTVERSION)-tables.sql))
+DATA = $(filter-out %-tables.sql,$(wildcard sql/upgrade/gannsfriends--*.sql))
+DATA_built = $(INSTALL_SQL) $(UPGRADE_SQL)
 DOCS = README.md
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -35,7 +37,7 @@ OPENBLAS_SERIAL = $(firstword $(wildcard /usr/lib/$(MULTIARCH)/openblas-serial/l
 PG_CPPFLAGS = -I/usr/include/$(MULTIARCH)/openblas-serial
 SHLIB_LINK = $(OPENBLAS_SERIAL) -Wl,--exclude-libs,ALL -lpng -lm
 override with_llvm = no
-EXTRA_CLEAN = $(INSTALL_SQL) build results
+EXTRA_CLEAN = $(INSTALL_SQL) $(UPGRADE_SQL) build results
 
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -74,6 +76,9 @@ endif
 
 $(INSTALL_SQL): $(sort $(wildcard sql/install/*.sql)) gannsfriends.control
 	cat $(filter %.sql,$^) > $@
+$(UPGRADE_SQL): sql/%.sql: sql/upgrade/%-tables.sql $(sort $(wildcard sql/install/*.sql)) sql/upgrade/assemble.sh sql/upgrade/drop.sql gannsfriends.control
+	sql/upgrade/assemble.sh $< $(filter sql/install/%,$^) > $@.new
+	mv $@.new $@
 
 .PHONY: worker dashboard unit
 all: worker dashboard

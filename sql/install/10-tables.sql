@@ -2,19 +2,6 @@
 -- Tables
 -- ---------------------------------------------------------------------------------------------------------------------
 
--- The middle of some numbers, and the median of their distances from it (MAD): what one outlier moves by no more than a place. NULL of none.
-CREATE FUNCTION gan_median(samples float8[]) RETURNS float8
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
-    $$ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s) FROM unnest($1) AS s $$;
-CREATE FUNCTION gan_median_deviation(samples float8[]) RETURNS float8
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, @extschema@, pg_temp AS
-    $$ SELECT gan_median(array_agg(abs(s - gan_median($1)))) FROM unnest($1) AS s $$;
-
--- A random number for a version of the weights. The number of an iteration doesn't name one: after a failover to a standby that lacks
--- the last steps, or a restore, the same iterations are taken again, with other outcomes.
-CREATE FUNCTION gan_nonce() RETURNS bigint
-    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
-
 CREATE TABLE gan_run (
     run                    int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     name                   text NOT NULL UNIQUE CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
@@ -150,21 +137,6 @@ CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE bac
 CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done'; -- exactly once, whatever anybody does
 CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed'; -- a worker holds one unit at a time
 
--- A row for each login at which the work on some positions failed. (A crash of the server is nobody's failure, nor is a release.)
-CREATE TABLE gan_failure (
-    run            int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
-    first_position bigint NOT NULL CHECK (first_position >= 0),
-    login          name NOT NULL,
-    times          int NOT NULL DEFAULT 1 CHECK (times > 0),
-    why            text NOT NULL CHECK (why IN ('lease_over', 'too_large', 'bad_value')), -- the last time
-    unit           bigint NOT NULL,          -- of the last time, as what follows
-    attempt        int NOT NULL,             -- counted once, however often it is refused
-    iteration      int NOT NULL,
-    worker         int REFERENCES gan_worker ON DELETE SET NULL,
-    failed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (run, first_position, login)
-);
-
 CREATE TABLE gan_history (
     run             int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     iteration       int NOT NULL CHECK (iteration >= 0), -- the iteration that ended; its step made the weights of iteration + 1
@@ -231,7 +203,6 @@ ALTER TABLE gan_gradient_piece ALTER data SET STORAGE PLAIN;
 SELECT pg_catalog.pg_extension_config_dump('gan_run', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_worker', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_work_unit', '');
-SELECT pg_catalog.pg_extension_config_dump('gan_failure', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_history', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_state_piece', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_gradient_piece', '');
@@ -242,7 +213,6 @@ SELECT pg_catalog.pg_extension_config_dump('gan_work_unit_unit_seq', '');
 COMMENT ON TABLE gan_run IS 'Trainings: configuration and where each is';
 COMMENT ON TABLE gan_worker IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
 COMMENT ON TABLE gan_work_unit IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
-COMMENT ON TABLE gan_failure IS 'At which logins the work on some positions failed, how often, and why the last time';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
 COMMENT ON TABLE gan_state_piece IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the current and the previous iteration, in pieces of a page';
 COMMENT ON TABLE gan_gradient_piece IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; unlogged';

@@ -2,6 +2,8 @@
 -- Rights: everything belongs to gan_owner, nobody else may do anything, students may call the worker's functions
 -- ---------------------------------------------------------------------------------------------------------------------
 
+-- What an update has found here is left alone: its rights as they are now, with what the instructor granted, would count as those that come
+-- with the extension, and pg_dump would leave them out.
 DO $$
 DECLARE
     object record;
@@ -10,6 +12,7 @@ BEGIN
         SELECT c.oid::regclass::text AS name, c.relkind FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
             AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'gannsfriends') AND c.relkind IN ('r', 'p', 'v')
+            AND c.relowner OPERATOR(pg_catalog.<>) 'gan_owner'::regrole
     LOOP
         EXECUTE pg_catalog.format('ALTER %s %s OWNER TO gan_owner', CASE object.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, object.name);
         EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', object.name);
@@ -18,6 +21,7 @@ BEGIN
         SELECT p.oid::regprocedure::text AS name, p.prokind, p.proname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.objid
         WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
             AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'gannsfriends')
+            AND p.proowner OPERATOR(pg_catalog.<>) 'gan_owner'::regrole
     LOOP
         EXECUTE pg_catalog.format('ALTER ROUTINE %s OWNER TO gan_owner', object.name);
         EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', object.name);

@@ -1,0 +1,84 @@
+-- ---------------------------------------------------------------------------------------------------------------------
+-- From 0.1.0 to 0.2.0: what becomes of the tables
+-- ---------------------------------------------------------------------------------------------------------------------
+-- In place of 10-tables.sql
+-- (read by assemble.sh). Runs that are there train on as they did: mean, no limit, no average. Constraints get the names that a new
+-- installation gives them, for updates to come.
+
+ALTER TABLE gan_run
+    ADD COLUMN unit_sizing text NOT NULL DEFAULT 'equal' CHECK (unit_sizing IN ('equal', 'measured')),
+    ADD COLUMN average_decay float8 NOT NULL DEFAULT 0 CHECK (average_decay >= 0 AND average_decay < 1),
+    ADD COLUMN sheet_every int NOT NULL DEFAULT 10 CHECK (sheet_every BETWEEN 0 AND 1000000),
+    ADD COLUMN sheet_images int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
+    ADD COLUMN sheets_kept int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
+    ADD COLUMN quality_every int NOT NULL DEFAULT 50 CHECK (quality_every BETWEEN 0 AND 1000000),
+    ADD COLUMN quality_images int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
+    ADD COLUMN weights_nonce bigint NOT NULL DEFAULT gan_nonce(), -- one for each run: the table is rewritten
+    ADD COLUMN weights_nonce_1 bigint,
+    ADD COLUMN weights_nonce_2 bigint,
+    ADD COLUMN aggregator text NOT NULL DEFAULT 'mean',
+    ADD COLUMN update_limit float8 NOT NULL DEFAULT 'Infinity' CHECK (update_limit > 0),
+    ADD COLUMN checkpoint_every int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0),
+    ADD COLUMN checkpoints_kept int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000),
+    ADD COLUMN forked_from int REFERENCES gan_run ON DELETE SET NULL;
+ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check6 TO gan_run_check7;
+ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check5 TO gan_run_check6;
+ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check4 TO gan_run_check5;
+ALTER TABLE gan_run
+    ALTER aggregator SET DEFAULT 'clipped',
+    ALTER update_limit SET DEFAULT 1,
+    ADD CONSTRAINT gan_run_check4 CHECK (local_steps > 0 OR unit_sizing = 'equal');
+
+ALTER TABLE gan_worker
+    ADD COLUMN paces float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8),
+    ADD COLUMN pace float8 GENERATED ALWAYS AS (gan_median(paces)) STORED,
+    ADD COLUMN pace_mad float8 GENERATED ALWAYS AS (gan_median_deviation(paces)) STORED,
+    ADD COLUMN lapses int NOT NULL DEFAULT 0 CHECK (lapses BETWEEN 0 AND 20);
+
+-- A nonce for each version of the weights that there ever was.
+ALTER TABLE gan_history
+    ADD COLUMN weights_nonce bigint NOT NULL DEFAULT gan_nonce(),
+    ADD COLUMN aggregator text NOT NULL DEFAULT 'mean',
+    ADD COLUMN accounts int CHECK (accounts > 0),
+    ADD COLUMN clipped int NOT NULL DEFAULT 0 CHECK (clipped BETWEEN 0 AND units),
+    ADD COLUMN update_g float8 CHECK (update_g >= 0),
+    ADD COLUMN update_d float8 CHECK (update_d >= 0),
+    ADD COLUMN capped boolean NOT NULL DEFAULT false,
+    ADD COLUMN taken_in int;
+ALTER TABLE gan_history ALTER weights_nonce DROP DEFAULT;
+UPDATE gan_run r SET weights_nonce_1 = (SELECT h.weights_nonce FROM gan_history h WHERE h.run = r.run AND h.iteration = r.iteration - 1),
+                     weights_nonce_2 = (SELECT h.weights_nonce FROM gan_history h WHERE h.run = r.run AND h.iteration = r.iteration - 2);
+
+ALTER TABLE gan_work_unit
+    DROP CONSTRAINT gan_work_unit_state_check,
+    DROP CONSTRAINT gan_work_unit_check,
+    DROP CONSTRAINT gan_work_unit_check1,
+    DROP CONSTRAINT gan_work_unit_check2,
+    DROP CONSTRAINT gan_work_unit_check6,
+    ADD COLUMN backs_up bigint,
+    ADD COLUMN meant_for int,
+    ADD COLUMN failed_by name[],
+    ADD COLUMN weights_nonce bigint,
+    ADD COLUMN lease_seconds float8,
+    ADD COLUMN scale float8 CHECK (scale BETWEEN 0 AND 1);
+-- Nobody holds a lock now: units that were replaced because somebody did are of no use any more. What is in work is open again, because the
+-- workers of 0.1.0 can't hand it in. What was handed in counts: its nonce is that of the weights which were there.
+DELETE FROM gan_work_unit u USING gan_work_unit later WHERE later.replaces = u.unit;
+UPDATE gan_work_unit SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL, opened_at = clock_timestamp()
+    WHERE state = 'claimed';
+UPDATE gan_work_unit u SET weights_nonce = coalesce((SELECT h.weights_nonce FROM gan_history h WHERE h.run = u.run AND h.iteration = u.iteration), r.weights_nonce)
+    FROM gan_run r WHERE r.run = u.run AND u.state = 'done';
+ALTER TABLE gan_work_unit
+    ADD CONSTRAINT gan_work_unit_state_check CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside')),
+    ADD CONSTRAINT gan_work_unit_check CHECK ((state IN ('claimed', 'done', 'beaten')) = (worker IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check1 CHECK ((state IN ('claimed', 'done', 'beaten')) = (token IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check2 CHECK ((state IN ('claimed', 'done', 'beaten')) = (claimed_at IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check6 CHECK (state IN ('pending', 'aside') OR attempts > 0),
+    ADD CONSTRAINT gan_work_unit_check7 CHECK (state NOT IN ('claimed', 'done', 'beaten') OR weights_nonce IS NOT NULL);
+
+CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_position) WHERE state = 'pending' AND meant_for IS NOT NULL;
+CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE backs_up IS NOT NULL;
+CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done';
+
+-- Also of the partitions of all runs.
+ALTER TABLE gan_state_piece DROP CONSTRAINT gan_state_piece_part_check, ADD CONSTRAINT gan_state_piece_part_check CHECK (part BETWEEN 0 AND 5);
