@@ -15,7 +15,8 @@ MODULE_big = gannsfriends
 include src/dcgan/sources.mk
 DCGAN_OBJS = $(addprefix src/dcgan/,$(DCGAN_SOURCES:.c=.o))
 WIRE_OBJS = $(addprefix src/wire/,$(WIRE_SOURCES:.c=.o))
-OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(addprefix src/extension/,gannsfriends.o spi.o fault.o run.o shard.o pieces.o reuse.o memory.o claim.o sleep.o shares.o transfer.o rules.o combine.o judge.o aggregate.o verify.o inspect.o generate.o sheet.o guard.o watchdog.o)
+FILE_OBJS = $(addprefix src/safetensors/,$(SAFETENSORS_SOURCES:.c=.o)) $(addprefix src/sheet/,$(SHEET_SOURCES:.c=.o))
+OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(FILE_OBJS) $(addprefix src/extension/,gannsfriends.o spi.o fault.o run.o shard.o pieces.o reuse.o memory.o claim.o sleep.o shares.o transfer.o rules.o combine.o judge.o aggregate.o verify.o inspect.o generate.o checkpoint.o guard.o watchdog.o)
 QUALITY_OBJS = $(addprefix src/quality/,$(QUALITY_SOURCES:.c=.o))
 # Pictures and figures.
 OBJS += $(QUALITY_OBJS) $(addprefix src/extension/,generator.o quality.o)
@@ -45,7 +46,7 @@ include $(PGXS)
 
 # C11 as the library is written; PostgreSQL's own flags warn of declarations after statements, which C has had since 1999.
 $(OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11
-$(DCGAN_OBJS) $(WIRE_OBJS) $(QUALITY_OBJS): override CFLAGS += $(DCGAN_CFLAGS)
+$(DCGAN_OBJS) $(WIRE_OBJS) $(FILE_OBJS) $(QUALITY_OBJS): override CFLAGS += $(DCGAN_CFLAGS)
 # make SANITIZE=address,undefined: for the test suite; the server needs LD_PRELOAD of the sanitizer's library then.
 ifdef SANITIZE
 $(OBJS): override CFLAGS += -fsanitize=$(SANITIZE)

@@ -25,7 +25,7 @@ generators AS MATERIALIZED (SELECT r.run, ceil((16 * r.channels * r.generator_fe
                                 FROM gan_run r CROSS JOIN LATERAL (SELECT log(2, r.image_size / 4)::int) AS layers (n) CROSS JOIN LATERAL generate_series(0, n - 1) AS i GROUP BY r.run), -- docs/format.md, section 4
 parts AS MATERIALIZED (SELECT r.run, r.iteration, CASE v.part WHEN 5 THEN g.shards ELSE r.shards END AS shards, v.part FROM gan_run r JOIN generators g USING (run)
                            CROSS JOIN LATERAL (VALUES (0, true), (1, r.outer_optimizer IS DISTINCT FROM 'average'), (2, r.outer_optimizer IS NULL OR r.outer_optimizer = 'adam'), (3, r.download_element <> 'float32'),
-                           (4, r.download_element <> 'float32' AND r.iteration > coalesce((SELECT max(h.iteration) + 1 FROM gan_history h WHERE h.run = r.run AND h.taken_in IS NOT NULL), 0)), (5, r.average_decay > 0)) AS v (part, kept) WHERE v.kept),
+                           (4, r.download_element <> 'float32' AND r.iteration > coalesce((SELECT max(h.iteration) + 1 FROM gan_history h WHERE h.run = r.run AND h.taken_in IS NOT NULL), r.first_iteration)), (5, r.average_decay > 0)) AS v (part, kept) WHERE v.kept),
 partitions AS MATERIALIZED (SELECT c.relname::text AS name, c.relkind::text AS kind, c.relpersistence::text AS persistence, (regexp_match(c.relname, '_r(\d+)'))[1]::int AS run,
                            (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid) AS keys
                        FROM pg_class c WHERE c.relname ~ '^gan_(state|gradient)_piece_r\d+(_[01])?$' AND c.relkind IN ('r', 'p'))
@@ -53,7 +53,7 @@ SELECT 'I2 no uploads of other iterations', format('run %s at iteration %s: unit
     FROM uploads g JOIN gan_run r USING (run) WHERE g.iteration NOT IN (r.iteration, r.iteration - 1) OR g.pieces <> g.last
 UNION ALL
 SELECT 'I3 steps without gap or repeat', format('run %s at iteration %s: %s steps, from %s to %s', r.run, r.iteration, coalesce(u.steps, 0), u.first, u.last)
-    FROM gan_run r LEFT JOIN used u USING (run) WHERE (r.iteration, 0, r.iteration - 1) IS DISTINCT FROM (coalesce(u.steps, 0)::int, coalesce(u.first, 0), coalesce(u.last, -1))
+    FROM gan_run r LEFT JOIN used u USING (run) WHERE (r.iteration - r.first_iteration, r.first_iteration, r.iteration - 1) IS DISTINCT FROM (coalesce(u.steps, 0)::int, coalesce(u.first, r.first_iteration), coalesce(u.last, r.first_iteration - 1))
 UNION ALL
 SELECT 'I4 what was accepted is there', format('run %s, unit %s: %s shards are missing', l.run, l.unit, (gan_uploaded(l.unit, l.token)).missing)
     FROM live l JOIN gan_run r ON r.run = l.run AND r.iteration = l.iteration WHERE l.state = 'done' AND r.state IN ('running', 'paused') AND (gan_uploaded(l.unit, l.token)).missing > 0
@@ -75,15 +75,15 @@ SELECT 'I7 no unit is left behind', format('run %s at iteration %s: unit %s of i
     FROM live l JOIN gan_run r USING (run) WHERE l.iteration > r.iteration OR (l.iteration < r.iteration AND l.state NOT IN ('done', 'beaten', 'aside'))
 UNION ALL
 SELECT 'I8 the last step is replayed to the bit', format('run %s: %s', r.run, v.message)
-    FROM gan_run r CROSS JOIN LATERAL gan_verify(r.iteration - 1, r.run) AS v WHERE r.iteration > 0 AND v.answer NOT IN ('verified', 'not kept any more')
+    FROM gan_run r CROSS JOIN LATERAL gan_verify(r.iteration - 1, r.run) AS v WHERE r.iteration > r.first_iteration AND v.answer NOT IN ('verified', 'not kept any more')
 UNION ALL
 SELECT 'I11 weights and moments are whole and finite', format('run %s: %s', r.run, i.problem)
     FROM gan_run r CROSS JOIN LATERAL (SELECT gan_inspect(r.run) AS problem OFFSET 0) AS i WHERE i.problem IS NOT NULL
 UNION ALL
-SELECT 'ledger: every position given out is averaged or belongs to a unit', format('run %s: %s of %s', r.run, r.next_position - (SELECT sum(upper(s) - lower(s)) FROM unnest(p.positions) s), r.next_position)
+SELECT 'ledger: every position given out is averaged or belongs to a unit', format('run %s: %s of %s', r.run, r.next_position - r.first_position - (SELECT sum(upper(s) - lower(s)) FROM unnest(p.positions) s), r.next_position - r.first_position)
     FROM gan_run r CROSS JOIN LATERAL (SELECT range_agg(span) AS positions FROM (SELECT int8range(low, high) AS span FROM spans WHERE spans.run = r.run
         UNION ALL SELECT int8range(first_position, first_position + images) FROM live l WHERE l.run = r.run AND (l.iteration >= r.iteration OR l.state = 'aside')) AS taken) AS p
-    WHERE r.state <> 'finished' AND NOT EXISTS (SELECT FROM gan_history h WHERE h.run = r.run AND h.taken_in IS NOT NULL) AND coalesce(p.positions, '{}') <> CASE r.next_position WHEN 0 THEN '{}' ELSE int8multirange(int8range(0, r.next_position)) END
+    WHERE r.state <> 'finished' AND NOT EXISTS (SELECT FROM gan_history h WHERE h.run = r.run AND h.taken_in IS NOT NULL) AND coalesce(p.positions, '{}') <> int8multirange(int8range(r.first_position, r.next_position))
 UNION ALL
 SELECT 'credit is what was averaged', format('run %s: %s units, %s images are credited, %s and %s were averaged', r.run, c.units, c.images, coalesce(u.units, 0), coalesce(u.images, 0))
     -- what a rollback has taken back is credited, what a fork has from another run is not

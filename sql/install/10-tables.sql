@@ -53,6 +53,8 @@ CREATE TABLE gan_run (
     -- where the run is
     iteration              int NOT NULL DEFAULT 0 CHECK (iteration BETWEEN 0 AND target_iterations),
     next_position          bigint NOT NULL DEFAULT 0 CHECK (next_position >= 0),
+    first_iteration        int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration CHECK (first_iteration BETWEEN 0 AND iteration), -- where its history begins: above 0 if it goes on from a file
+    first_position         bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position CHECK (first_position BETWEEN 0 AND next_position),
     weights_nonce          bigint NOT NULL DEFAULT gan_nonce(), -- of the weights as they are, and of those one and two iterations before
     weights_nonce_1        bigint,
     weights_nonce_2        bigint,

@@ -163,10 +163,10 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT r FROM gan_run WHERE run = $1;
     SELECT coalesce(range_agg(h.positions), '{}') INTO used FROM gan_history h WHERE h.run = $1;
-    UPDATE gan_run SET next_position = coalesce(upper(used), 0) WHERE run = $1;
+    UPDATE gan_run SET next_position = coalesce(upper(used), r.first_position) WHERE run = $1;
     INSERT INTO gan_work_unit (run, iteration, first_position, images)
         SELECT $1, r.iteration, p.place, least(r.images_per_unit, upper(hole) - p.place)
-        FROM unnest(int8multirange(int8range(0, coalesce(upper(used), 0))) - used) AS hole
+        FROM unnest(int8multirange(int8range(r.first_position, coalesce(upper(used), r.first_position))) - used) AS hole
         CROSS JOIN LATERAL generate_series(lower(hole), upper(hole) - 1, r.images_per_unit) AS p (place)
         ORDER BY p.place;
     PERFORM gan_open_units($1);
@@ -283,7 +283,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = format('For example: gan_fork(%s, %s, ''{"target_iterations": %s}'')', r.run, $2, 2 * $2 + 1000);
     END IF;
     PERFORM gan_restore_checkpoint(r.run, $2, f.run);
-    UPDATE gan_run SET iteration = $2, forked_from = r.run, iteration_started_at = NULL WHERE run = f.run;
+    UPDATE gan_run SET iteration = $2, forked_from = r.run, iteration_started_at = NULL, first_iteration = r.first_iteration,
+        first_position = r.first_position, next_position = r.next_position WHERE run = f.run;
     -- The model's history is the fork's, too; its credit is not.
     INSERT INTO gan_history SELECT (jsonb_populate_record(h, jsonb_build_object('run', f.run, 'taken_in', coalesce(h.taken_in, r.run)))).*
         FROM gan_history h WHERE h.run = r.run AND h.iteration < $2;
@@ -291,7 +292,7 @@ BEGIN
     IF f.seed <> r.seed AND f.dataset_images IS NOT NULL THEN
         -- Another order: it begins with an epoch, or images of the one that is under way would be used twice.
         DELETE FROM gan_work_unit u WHERE u.run = f.run;
-        UPDATE gan_run SET next_position = ceil(coalesce((SELECT upper(range_agg(h.positions)) FROM gan_history h WHERE h.run = f.run), 0)::numeric
+        UPDATE gan_run SET next_position = ceil(coalesce((SELECT upper(range_agg(h.positions)) FROM gan_history h WHERE h.run = f.run), r.first_position)::numeric
                                                 / f.dataset_images) * f.dataset_images WHERE run = f.run;
         PERFORM gan_open_units(f.run);
     END IF;

@@ -2,7 +2,7 @@
  * generate.c - gan_generate and gan_interpolate: generated images as one PNG, in the server
  */
 #include "generator.h"
-#include "sheet.h"
+#include "../sheet/sheet.h"
 
 #include "miscadmin.h"
 
@@ -15,14 +15,6 @@ static void require_count(const char *name, int32 n, int32 least, int32 most, in
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("%s is %d, but must be between %d and %d", name, n, least, most),
                         errhint("For example: %s => %d", name, example)));
-}
-
-/* Chooses the columns of a sheet of n images: about square. */
-static size_t sheet_columns(size_t n) {
-    size_t columns = 1;
-    while (columns * columns < n)
-        columns++;
-    return columns;
 }
 
 /* Lays images out in rows of so many columns. */

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Fuzzes what parses students' bytes, from the corpus that is kept, for a number of executions; prints TAP.
+# Fuzzes what parses students' bytes, and checkpoints, from the corpus that is kept, for a number of executions; prints TAP.
 #
 #   test/fuzz/run.sh [EXECUTIONS]     (5,000,000; GANN_LONG=1: 100,000,000)
 #
@@ -12,9 +12,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 executions=${1:-5000000}
 [ -z "${GANN_LONG:-}" ] || [ $# -gt 0 ] || executions=100000000
 seed=${GANN_FUZZ_SEED:-20261123}
-targets=(blob codec crc)
-percent=(70 20 10) # of the executions
-longest=(1240 1100 2100) # bytes: more than 256 numbers, and three lanes of the checksum
+targets=(blob codec crc safetensors)
+percent=(67 20 10 3) # of the executions
+longest=(1240 1100 2100 6200) # bytes: more than 256 numbers, three lanes of the checksum, a whole checkpoint
 failed=0
 
 make -s -f test/fuzz/Makefile >&2 || exit 1

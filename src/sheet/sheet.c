@@ -11,6 +11,24 @@
 #include <setjmp.h>
 #include <string.h>
 
+size_t sheet_columns(size_t n) {
+    size_t columns = 1;
+
+    while (columns * columns < n)
+        columns++;
+    return columns;
+}
+
+void sheet_place(unsigned char *samples, size_t columns, size_t index, const real *image,
+                 const dcgan_config *config) {
+    size_t size = config->image_size, row = size * config->channels, width = columns * row;
+    unsigned char *corner = samples + index / columns * size * width + index % columns * row;
+
+    for (size_t y = 0; y < size; y++)
+        for (size_t x = 0; x < row; x++)
+            corner[y * width + x] = dcgan_to_sample(image[y * row + x]);
+}
+
 /* A buffer that only grows to its capacity; what does not fit is an error of libpng's. */
 typedef struct sink {
     unsigned char *bytes;
