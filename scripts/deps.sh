@@ -20,8 +20,8 @@ test=(
 	"${build[@]}"
 	libcmocka-dev
 	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl postgresql-15-cron
-	perl python3-numpy python3-pil
-	libfaketime iproute2
+	perl libio-pty-perl python3-numpy python3-pil
+	openssl faketime libfaketime iproute2
 	prometheus-postgres-exporter # metrics
 	dataset-fashion-mnist
 	chromium chromium-driver # the dashboard's page is tested in it

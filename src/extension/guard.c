@@ -82,7 +82,9 @@ static bool may_call(Oid function) {
                                    F_TO_REGROLE,
                                    F_VERSION,
                                    F_PG_HAS_ROLE_NAME_TEXT,
-                                   F_PG_BACKEND_PID};
+                                   F_PG_BACKEND_PID,
+                                   F_CLOCK_TIMESTAMP,
+                                   F_EXTRACT_TEXT_TIMESTAMPTZ};
     Form_pg_proc form;
     HeapTuple row;
     bool may;

@@ -1,14 +1,22 @@
 /*
  * check.c - gan_worker --check
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include "check.h"
 #include "display.h"
+#include "find_data.h"
 #include "stop.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define CLOCK_SECONDS 60.0 /* a certificate that is new, or about to end, would be judged wrongly */
+#define LINK_SECONDS 60.0  /* for an iteration's weights */
 
 /* Prints one line of the report; what is not fine comes with its remedy. */
 static bool line(bool fine, const char *what, const char *found, const char *remedy) {
@@ -18,34 +26,51 @@ static bool line(bool fine, const char *what, const char *found, const char *rem
     return fine;
 }
 
-static void report(void *context, const char *message) {
-    (void)context;
-    display_warn("%s", message);
+/* Returns the seconds since 1970. */
+static double now(void) {
+    struct timespec at;
+
+    clock_gettime(CLOCK_REALTIME, &at);
+    return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 }
 
-dataset *check_open_dataset(const options *o) {
-    char error[1024];
-    dataset *data = dataset_open(o->data, o->cache_mb << 20, report, NULL, error, sizeof error);
+/* Compares this machine's clock with the server's, which is the one that counts. */
+static bool check_clock(server *s) {
+    double before = now(), theirs, difference;
+    char text[128], duration[32];
 
-    if (!data)
-        display_warn("%s", error);
-    return data;
+    if (server_clock(s, &theirs) != SERVER_OK)
+        return line(false, "clock", server_error(s), NULL);
+    difference = (before + now()) / 2 - theirs;
+    display_duration(duration, sizeof duration, fabs(difference));
+    if (fabs(difference) < 1)
+        snprintf(text, sizeof text, "as the server's");
+    else
+        snprintf(text, sizeof text, "%s %s the server's", duration, difference > 0 ? "ahead of" : "behind");
+    return line(fabs(difference) <= CLOCK_SECONDS, "clock", text,
+                "Set the clock: sudo timedatectl set-ntp true. Leases go by the server's; certificates are "
+                "judged by yours.");
 }
 
 /* Tries the connection and the login. */
 static bool check_server(server *s) {
     char text[512], role[128];
-    bool student = false;
+    bool student = false, fine;
 
     if (server_connect(s) != SERVER_OK)
         return line(false, "connection", server_error(s),
                     "Check the connection string, and that you are on the right network.");
     server_describe(s, text, sizeof text);
     line(true, "connection", text, NULL);
+    server_tls(s, text, sizeof text, &fine);
+    fine = line(fine, "TLS", text,
+                "Add sslmode=require to the connection string; if the server has no TLS, tell the instructor.");
+    fine = check_clock(s) && fine;
     if (server_role(s, role, sizeof role, &student) != SERVER_OK)
         return line(false, "role", server_error(s), NULL);
     return line(student, "role", role,
-                "This login is no student's: ask the instructor for a connection string from gan_enroll.");
+                "This login is no student's: ask the instructor for a connection string from gan_enroll.") &&
+           fine;
 }
 
 /* Compares the dataset with the run's. */
@@ -66,8 +91,9 @@ static bool check_dataset(const dataset *data, const server_run *run) {
                 "The class uses other images: get the same archive as the others, all files, none renamed.");
 }
 
-/* Computes two minibatches of the run's network with fresh weights and measures the second. */
-static bool check_speed(const options *o, const server_run *run, dataset *data) {
+/* Computes two minibatches of the run's network with fresh weights and measures the second: images a second, as
+ * --max-cpu lets them be. */
+static bool check_speed(const options *o, const server_run *run, dataset *data, double *speed) {
     dcgan_model model;
     size_t batch = o->batch ? o->batch : run->batch, bytes = 0;
     dcgan_unit_result result = {0};
@@ -94,8 +120,9 @@ static bool check_speed(const options *o, const server_run *run, dataset *data) 
             status = dcgan_unit_gradients(&model, &unit, &result, workspace, bytes);
             seconds = stop_clock() - start;
         }
-        snprintf(text, sizeof text, "%.1f images/s with %d thread%s, minibatches of %zu",
-                 (double)batch / seconds, o->threads, o->threads == 1 ? "" : "s", batch);
+        *speed = (double)batch / seconds * o->max_cpu / 100;
+        snprintf(text, sizeof text, "%.1f images/s with %d thread%s, minibatches of %zu", *speed, o->threads,
+                 o->threads == 1 ? "" : "s", batch);
     } else
         snprintf(text, sizeof text, "out of memory, or no image could be read");
     free(weights);
@@ -106,29 +133,80 @@ static bool check_speed(const options *o, const server_run *run, dataset *data) 
     return line(fine && status == DCGAN_OK, "speed", text, "Try a smaller --batch.");
 }
 
+/* Downloads a shard of the weights and computes from it how long an iteration's take. */
+static bool check_link(server *s, const server_run *run, double *seconds) {
+    size_t count = shard_length(run->parameters, 0);
+    float *values = malloc(count * sizeof *values);
+    server_reply reply;
+    double start = stop_clock();
+    char text[160];
+    bool held = false;
+
+    *seconds = 0;
+    if (values != NULL) {
+        server_weights_send(s, run->run, (uint32_t)run->iteration, 0, &reply);
+        if (server_weights_read(s, &reply, values, count, &held) != SERVER_OK)
+            held = false;
+    }
+    free(values);
+    if (!held)
+        return line(true, "link", "not measured: the run went on meanwhile", NULL);
+    *seconds = (stop_clock() - start) * (double)run->parameters / (double)count;
+    snprintf(text, sizeof text, "%.1f MB of weights in about %.1f s", 4e-6 * (double)run->parameters, *seconds);
+    return line(*seconds <= LINK_SECONDS, "link", text,
+                "Ask the instructor for local steps or for upload_element and download_element => 'int8', or "
+                "come by cable.");
+}
+
+/* Says what an hour is worth: images are credited when they are averaged, and a unit costs a download and about
+ * as long an upload. */
+static void show_credit(const server_run *run, double speed, double link) {
+    double images = run->local_steps > 0 ? (double)(run->local_steps * run->batch) : 5.0 * (double)run->batch;
+    double up = link * (double)blob_size_of(SHARD_COUNT, run->upload) / (double)blob_size(SHARD_COUNT);
+    char text[160];
+
+    snprintf(text, sizeof text, "about %.0f images an hour, as long as there is work (units of %.0f images%s)",
+             3600 * images / (images / speed + link + up), images, run->local_steps > 0 ? "" : ", say");
+    line(true, "credit", text, NULL);
+}
+
+/* Tries what needs the run: the link, the dataset, the speed. */
+static bool check_work(server *s, const options *o, const server_run *run, dataset *data) {
+    double speed = 0, link;
+    bool fine = check_link(s, run, &link);
+
+    fine = check_dataset(data, run) && fine;
+    if (dataset_prepare(data, (int)run->network.image_size, (int)run->network.channels) != 0 ||
+        !check_speed(o, run, data, &speed))
+        return false;
+    show_credit(run, speed, link);
+    return fine;
+}
+
 int check_run(server *s, const options *o) {
     server_run run;
     char text[256];
-    bool have_run, fine = check_server(s);
-    dataset *data = check_open_dataset(o);
+    bool connected, have_run, fine = check_server(s);
+    dataset *data;
 
-    have_run = fine && server_run_config(s, o->run, &run) == SERVER_OK;
+    connected = server_connected(s);
+    have_run = connected && server_run_config(s, o->run, &run) == SERVER_OK;
     if (have_run) {
         snprintf(text, sizeof text, "\"%s\", %s, iteration %d of %d, %ux%u, %zu parameters", run.name,
                  run.state, run.iteration, run.target, run.network.image_size, run.network.image_size,
                  run.parameters);
         line(true, "run", text, NULL);
-    } else if (fine)
+    } else if (connected)
         line(false, "run", server_error(s), NULL);
     fine = have_run && fine;
-    if (!data)
-        fine = line(false, "dataset", o->data,
+    data = find_data(o, have_run ? &run : NULL);
+    if (data == NULL)
+        fine = line(false, "dataset", o->data != NULL ? o->data : "not found",
                     "Give --data a zip archive, a folder of JPEG or PNG files, or an IDX file.");
-    else {
-        fine = check_dataset(data, have_run ? &run : NULL) && fine;
-        if (have_run && dataset_prepare(data, (int)run.network.image_size, (int)run.network.channels) == 0)
-            fine = check_speed(o, &run, data) && fine;
-    }
+    else if (have_run)
+        fine = check_work(s, o, &run, data) && fine;
+    else
+        fine = check_dataset(data, NULL) && fine;
     dataset_close(data);
     return fine ? 0 : 1;
 }

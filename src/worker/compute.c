@@ -1,6 +1,8 @@
 /*
  * compute.c - one work unit in a thread of its own
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include "compute.h"
 #include "stop.h"
 #include "../wire/blob.h"
@@ -11,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 struct compute {
@@ -23,6 +26,8 @@ struct compute {
     dcgan_unit_result result;
     dcgan_status status;
     double seconds;
+    int max_cpu;          /* percent of the time that the thread works */
+    double worked_before; /* seconds, up to its last sleep */
     pthread_t thread;
     int news[2]; /* the thread writes a byte into it when there is something to look at */
     atomic_size_t images_done;
@@ -39,6 +44,7 @@ compute *compute_new(const dcgan_model *model, size_t batch, bool local) {
         return NULL;
     c->model = model;
     c->batch = batch;
+    c->max_cpu = 100;
     c->news[0] = c->news[1] = -1;
     status = local ? dcgan_unit_local_workspace(model, batch, &c->workspace_bytes)
                    : dcgan_unit_workspace(model, batch, &c->workspace_bytes);
@@ -70,10 +76,36 @@ void compute_free(compute *c) {
     free(c);
 }
 
+void compute_set_max_cpu(compute *c, int percent) {
+    c->max_cpu = percent;
+}
+
+/* Returns the seconds that this thread has worked: what it waited for on a busy machine is no work. */
+static double worked_seconds(void) {
+    struct timespec worked;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &worked);
+    return (double)worked.tv_sec + (double)worked.tv_nsec * 1e-9;
+}
+
+/* Sleeps between passes for so long that the work since the last sleep is the thread's share of both. */
+static void keep_share(compute *c) {
+    double worked = worked_seconds() - c->worked_before, now = stop_clock();
+    double end = now + worked * (100 - c->max_cpu) / c->max_cpu;
+
+    while ((now = stop_clock()) < end && !atomic_load(&c->cancelled)) {
+        double left = end - now < 0.05 ? end - now : 0.05; /* a cancellation is to be heeded soon */
+        nanosleep(&(struct timespec){.tv_nsec = (long)(left * 1e9)}, NULL);
+    }
+    c->worked_before = worked_seconds();
+}
+
 /* Called by the library between passes. */
 static int progress(void *context, size_t images_done) {
     compute *c = context;
     atomic_store(&c->images_done, images_done);
+    if (c->max_cpu < 100)
+        keep_share(c);
     return atomic_load(&c->cancelled);
 }
 
@@ -108,6 +140,7 @@ static void *run(void *context) {
     compute *c = context;
     double start = stop_clock();
 
+    c->worked_before = worked_seconds();
     c->status =
         c->local
             ? dcgan_unit_local(c->model, &c->unit, &c->options, &c->result, c->workspace, c->workspace_bytes)

@@ -17,6 +17,9 @@ typedef struct compute compute;
 compute *compute_new(const dcgan_model *model, size_t batch, bool local);
 void compute_free(compute *c);
 
+/* Lets the thread work so many percent of the time, 1 to 100: between passes it sleeps. */
+void compute_set_max_cpu(compute *c, int percent);
+
 /* Starts a unit, of local steps if there are options for them; what it points to must stay until
  * compute_finish(). Returns -1 if no thread can be made. */
 int compute_start(compute *c, const dcgan_unit *unit, const dcgan_local_options *local);

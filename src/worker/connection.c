@@ -344,7 +344,8 @@ static void take_notifications(server *s) {
     PGnotify *note;
 
     while (s->link != NULL && (note = PQnotifies(s->link)) != NULL) {
-        s->woken = s->woken || strcmp(note->relname, s->channel) == 0;
+        if (strcmp(note->relname, s->channel) == 0)
+            s->woken = s->noted = true;
         PQfreemem(note);
     }
 }
@@ -386,6 +387,10 @@ bool server_woken(server *s) {
 
     s->woken = false;
     return woken;
+}
+
+bool server_noted(const server *s) {
+    return s->noted;
 }
 
 void server_listen(server *s, const char *channel) {

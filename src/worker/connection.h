@@ -23,6 +23,7 @@ struct server {
     bool unsent;                      /* libpq holds bytes that the socket did not take */
     char channel[64];                 /* to listen on, or "" */
     bool woken;                       /* something came on it */
+    bool noted;                       /* the same, for those who ask for messages */
     char error[SERVER_ERROR_SIZE];
     char state[6]; /* SQLSTATE of the last failure, or "" */
 };

@@ -15,8 +15,14 @@ typedef struct display_state {
     double loss_d, loss_g;
     double speed; /* images/s of computing */
     uint64_t units;
-    bool any; /* a unit was handed in: the losses and the speed are known */
+    bool any;            /* a unit was handed in: the losses and the speed are known */
+    double seconds_left; /* of the run, about; 0: unknown */
+    int32_t rank, of;    /* among so many students, by images that were averaged; 0: unknown */
+    double share;        /* of all these images, 0 to 1 */
 } display_state;
+
+/* Writes "3 d 4 h", "1 h 20 min" or "40 s". */
+void display_duration(char *text, size_t size, double seconds);
 
 /* Finds out whether there is a terminal. */
 void display_open(void);

@@ -98,9 +98,13 @@ static outcome work(loop *l) {
 
     while (!stop_asked()) {
         server_claim claim;
+        server_status status;
+        outcome o = wakeup_rest(l);
+
+        if (o == END)
+            return o;
         reference_offer(l);
-        server_status status = take(l, &claim);
-        outcome o = GO_ON;
+        status = take(l, &claim);
 
         if (status == SERVER_FATAL && strcmp(server_state(l->server), "42501") == 0 && !rejoined) {
             o = join(l); /* the server does not know us: it was restored from a dump, say */
@@ -125,8 +129,7 @@ static outcome work(loop *l) {
     return END;
 }
 
-/* Hands back a unit that was claimed ahead and will not be done. */
-static void leave(loop *l) {
+void loop_give_back_ahead(loop *l) {
     bool released;
 
     if (l->claimed_ahead && l->ahead_status == SERVER_OK && l->ahead.reason == SERVER_WORK &&
@@ -168,8 +171,10 @@ static bool set_up(loop *l) {
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
     l->upload = upload_new(&l->model, l->run->upload);
     l->compute = compute_new(&l->model, l->batch, l->run->local_steps > 0);
-    if (l->weights && l->upload && l->compute)
+    if (l->weights && l->upload && l->compute) {
+        compute_set_max_cpu(l->compute, l->options->max_cpu);
         return true;
+    }
     display_warn("out of memory for minibatches of %zu images; use a smaller --batch", l->batch);
     return false;
 }
@@ -188,8 +193,10 @@ int loop_run(server *s, const options *o, const server_run *run, dataset *data) 
         end = join(&l);
         if (end == GO_ON) {
             display_say("joined run \"%s\" as \"%s\", worker %d", run->name, o->name, l.worker);
+            standing_begin(&l.standing, l.worker);
             end = work(&l);
-            leave(&l);
+            loop_give_back_ahead(&l);
+            standing_end(&l.standing, s);
         }
         if (end != FAIL || l.display.units > 0)
             summarise(&l);

@@ -1,14 +1,20 @@
 /*
  * main.c - gan_worker, the student's program: computes work units of a class's GAN
  */
+#define _DEFAULT_SOURCE
+
 #include "backoff.h"
 #include "check.h"
 #include "display.h"
+#include "find_data.h"
+#include "local.h"
 #include "loop.h"
+#include "sample.h"
 #include "stop.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Asks for the run's configuration until the server answers. */
 static int read_run(server *s, const options *o, server_run *run) {
@@ -37,7 +43,7 @@ static int work(server *s, const options *o) {
 
     if (read_run(s, o, &run) != 0)
         return stop_asked() ? 0 : 1;
-    data = check_open_dataset(o);
+    data = find_data(o, &run);
     if (!data)
         return 1;
     display_say("%s", dataset_describe(data));
@@ -49,9 +55,22 @@ static int work(server *s, const options *o) {
     return status;
 }
 
+/* Works for a class, or checks whether it could. */
+static int work_or_check(const options *o) {
+    server *s = server_new(o->connect);
+    int status;
+
+    if (!s) {
+        fprintf(stderr, "gan_worker: out of memory\n");
+        return 1;
+    }
+    status = o->check ? check_run(s, o) : work(s, o);
+    server_free(s);
+    return status;
+}
+
 int main(int argc, char **argv) {
     options o;
-    server *s;
     int status;
     options_answer answer = options_read(&o, argc, argv);
 
@@ -62,13 +81,12 @@ int main(int argc, char **argv) {
         fprintf(stderr, "gan_worker: the signal handlers can't be installed\n");
         return 1;
     }
-    s = server_new(o.connect);
-    if (!s) {
-        fprintf(stderr, "gan_worker: out of memory\n");
-        return 1;
-    }
-    status = o.check ? check_run(s, &o) : work(s, &o);
-    server_free(s);
+    if (o.nice > 0 && nice(o.nice) == -1)
+        display_warn("the priority can't be lowered by %d", o.nice);
+    if (o.command == OPTIONS_LOCAL)
+        status = local_run(&o);
+    else
+        status = o.command == OPTIONS_SAMPLE ? sample_run(&o) : work_or_check(&o);
     options_free(&o);
     return status;
 }

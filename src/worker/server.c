@@ -87,6 +87,59 @@ void server_describe(const server *s, char *text, size_t size) {
                  PQsslInUse(s->link) ? "yes" : "no");
 }
 
+/* Tells whether the connection doesn't leave this machine. */
+static bool is_local(const server *s) {
+    const char *address = PQhostaddr(s->link), *host = PQhost(s->link);
+
+    return (host != NULL && host[0] == '/') ||
+           (address != NULL && (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0)) ||
+           (host == NULL || host[0] == '\0');
+}
+
+/* Returns a value of the connection's own options; "" if there is none. The caller frees nothing. */
+static void get_option(const server *s, const char *keyword, char *value, size_t size) {
+    PQconninfoOption *options = PQconninfo(s->link);
+
+    value[0] = '\0';
+    for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++)
+        if (strcmp(o->keyword, keyword) == 0 && o->val != NULL)
+            snprintf(value, size, "%s", o->val);
+    PQconninfoFree(options);
+}
+
+void server_tls(const server *s, char *text, size_t size, bool *fine) {
+    const char *version = server_connected(s) ? PQsslAttribute(s->link, "protocol") : NULL;
+    char mode[32];
+
+    *fine = server_connected(s) && (PQsslInUse(s->link) || is_local(s));
+    if (!server_connected(s) || !PQsslInUse(s->link)) {
+        snprintf(text, size, "%s",
+                 *fine ? "none, and none is needed: the server is on this machine"
+                       : "none: everybody on the way can read along");
+        return;
+    }
+    get_option(s, "sslmode", mode, sizeof mode);
+    if (strcmp(mode, "verify-full") == 0)
+        snprintf(text, size, "%s, the server's certificate was checked", version != NULL ? version : "yes");
+    else
+        snprintf(text, size, "%s; sslmode=verify-full would check the server's certificate, too",
+                 version != NULL ? version : "yes");
+}
+
+server_status server_clock(server *s, double *seconds) {
+    PGresult *row;
+    server_status status =
+        connection_row(s, "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.float8", NULL, 0,
+                       1, false, &row);
+
+    if (status != SERVER_OK)
+        return status;
+    if (!get_real(row, 0, 0, 1e12, seconds))
+        status = connection_nonsense(s, "a time");
+    PQclear(row);
+    return status;
+}
+
 server_status server_role(server *s, char *role, size_t size, bool *student) {
     PGresult *row;
     server_status status =
@@ -495,4 +548,37 @@ server_status server_reference(server *s, int32_t worker, size_t images, const u
     get_text(row, 0, answer, 16);
     PQclear(row);
     return SERVER_OK;
+}
+
+void server_standing_send(server *s, int32_t worker, int64_t after, server_reply *reply) {
+    char numbers[2][NUMBER_SIZE];
+    const server_value values[] = {whole_value(numbers[0], worker),
+                                   after < 0 ? text_value(NULL) : whole_value(numbers[1], after)};
+
+    s->noted = false; /* what came before is known to this question */
+    connection_send(
+        s,
+        "SELECT rank, students, share, seconds_left, message, messages FROM gan_standing($1::int4, $2::int8)",
+        values, 2, 6, false, reply);
+}
+
+server_status server_standing_read(server *s, server_reply *reply, server_standing_row *row) {
+    PGresult *got;
+    server_status status = connection_read(s, reply, &got);
+    int64_t rank = 0, of = 0;
+
+    memset(row, 0, sizeof *row);
+    if (status != SERVER_OK)
+        return status;
+    if ((!PQgetisnull(got, 0, 0) &&
+         (!get_whole(got, 0, 1, INT32_MAX, &rank) || !get_whole(got, 1, rank, INT32_MAX, &of))) ||
+        (!PQgetisnull(got, 0, 2) && !get_real(got, 2, 0, 1, &row->share)) ||
+        (!PQgetisnull(got, 0, 3) && !get_real(got, 3, 0, 1e300, &row->seconds_left)) ||
+        !get_whole(got, 4, 0, INT64_MAX, &row->message))
+        status = connection_nonsense(s, "a standing");
+    row->rank = (int32_t)rank;
+    row->of = (int32_t)of;
+    get_text(got, 5, row->messages, sizeof row->messages);
+    PQclear(got);
+    return status;
 }

@@ -147,6 +147,25 @@ server_status server_reference_wanted(server *s, int32_t worker, size_t *images)
 server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob, size_t size,
                                char answer[16]);
 
+/* What gan_standing tells. */
+typedef struct server_standing_row {
+    int32_t rank, of;    /* of this login, among so many; 0: nothing was averaged yet */
+    double share;        /* of the images that were averaged, 0 to 1 */
+    double seconds_left; /* of the run, about; 0: unknown */
+    int64_t message;     /* number of the last message */
+    char messages[8100]; /* those after the number that was asked with, one a line */
+} server_standing_row;
+
+void server_standing_send(server *s, int32_t worker, int64_t after, server_reply *reply);
+server_status server_standing_read(server *s, server_reply *reply, server_standing_row *row);
+
+/* Asks for the server's clock in seconds since 1970; the answer was written after send and before the function
+ * returned. */
+server_status server_clock(server *s, double *seconds);
+
+/* Describes the encryption: fine is false where a network could read along. */
+void server_tls(const server *s, char *text, size_t size, bool *fine);
+
 /* ---- waiting: all functions above that have no reply wait by themselves ---- */
 
 /* Writes and reads as much as goes without waiting; answers come to their replies, in the order of sending. */
@@ -172,5 +191,8 @@ void server_listen(server *s, const char *channel);
 
 /* Tells whether something came on it since the last call or the last gan_claim. */
 bool server_woken(server *s);
+
+/* Tells whether something came on it since the last gan_standing was sent. */
+bool server_noted(const server *s);
 
 #endif

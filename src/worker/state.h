@@ -11,6 +11,7 @@
 #include "display.h"
 #include "options.h"
 #include "server.h"
+#include "standing.h"
 #include "upload.h"
 
 /* Where the seconds of a session went. */
@@ -44,6 +45,7 @@ typedef struct loop {
     double next_reference; /* to ask whether a summary is wanted */
     double woken_at;
     display_state display;
+    standing standing;
     times times;
     double started, computed_seconds;
     uint64_t computed_images;
@@ -56,6 +58,9 @@ typedef enum outcome { GO_ON, DROP, END, FAIL } outcome;
 outcome loop_retry(loop *l, server_status status);
 void loop_success(loop *l);
 
+/* loop.c: hands back a unit that was claimed ahead and will not be done */
+void loop_give_back_ahead(loop *l);
+
 /*
  * loop.c: renews the lease when a third of it is over; returns false if it is lost. A renewal that fails is
  * tried again soon and is no reason to stop working: the connection may be back before the lease ends.
@@ -65,6 +70,9 @@ bool loop_keep_lease(loop *l, const server_claim *claim);
 /* loop.c: seconds between renewals: a third of the lease, and never so long that a server that ends sessions
  * from which it hears nothing for a minute would end this one */
 double loop_renewal_interval(const server_claim *claim);
+
+/* wakeup.c: rests while the machine is to be left alone: on battery, in quiet hours; holds no unit then */
+outcome wakeup_rest(loop *l);
 
 /* wakeup.c: waits where there is no work, and says why when the reason changes */
 outcome wakeup_wait(loop *l, const server_claim *claim, char *last_reason, size_t size);

@@ -5,6 +5,7 @@
  * out together with the submission.
  */
 #include "point.h"
+#include "rest.h"
 #include "state.h"
 #include "stop.h"
 
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define REST_SECONDS 30.0
 
 /* Hands a unit back, if that goes without connecting anew. */
 static void give_back(loop *l, const server_claim *claim) {
@@ -21,8 +24,26 @@ static void give_back(loop *l, const server_claim *claim) {
         (void)server_release(l->server, claim, &released);
 }
 
+/*
+ * Tells whether to give the unit up because the machine is to be left alone. What will be done in less than
+ * half a minute is finished: nobody else would have it sooner. Longer work goes back, so that others need not
+ * wait for the lease.
+ */
+static bool rest_now(loop *l, const server_claim *claim, double start) {
+    double elapsed = stop_clock() - start, done = (double)compute_progress(l->compute) / (double)claim->images;
+    char why[120];
+
+    if (!rest_due(&l->options->rest, why, sizeof why) || elapsed * (1 - done) < REST_SECONDS * done)
+        return false;
+    display_say("unit %lld goes back, to be done by somebody else: %s", (long long)claim->unit, why);
+    give_back(l, claim);
+    return true;
+}
+
 /* Watches the thread: uploads what is final, shows progress, renews the lease, heeds Ctrl-C. */
 static outcome watch(loop *l, const server_claim *claim) {
+    double start = stop_clock();
+
     for (;;) {
         char note[64];
         stop_event event = stop_wait_two(compute_descriptor(l->compute), POLLIN, server_descriptor(l->server),
@@ -34,10 +55,13 @@ static outcome watch(loop *l, const server_claim *claim) {
         if (compute_finished(l->compute))
             return GO_ON;
         upload_advance(l->upload);
+        standing_poll(&l->standing, l->server, &l->display);
         if (upload_stale(l->upload)) {
             display_warn("the lease on unit %lld is lost; leaving it", (long long)claim->unit);
             return DROP;
         }
+        if (rest_now(l, claim, start))
+            return DROP;
         if (event == STOP_TIMEOUT) {
             snprintf(note, sizeof note, "%zu/%zu images", compute_progress(l->compute), claim->images);
             display_progress(&l->display, note);

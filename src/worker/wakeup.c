@@ -5,6 +5,7 @@
  * Anybody who can log in can send such a word, so it only makes the worker ask, and no more often than every 50
  * ms.
  */
+#include "rest.h"
 #include "state.h"
 #include "stop.h"
 
@@ -22,7 +23,28 @@ static outcome wait_until(loop *l, double until) {
         if (stop_wait(server_descriptor(l->server), POLLIN, until - stop_clock()) == STOP_ASKED)
             return END;
         server_receive(l->server);
+        standing_poll(&l->standing, l->server, &l->display);
     }
+    return GO_ON;
+}
+
+outcome wakeup_rest(loop *l) {
+    char why[120], last[120] = "";
+
+    while (rest_due(&l->options->rest, why, sizeof why)) {
+        loop_give_back_ahead(l);
+        if (strcmp(why, last) != 0)
+            display_say("%s", why);
+        memcpy(last, why, sizeof last);
+        display_progress(&l->display, why);
+        if (stop_wait(server_descriptor(l->server), POLLIN, 1) == STOP_ASKED)
+            return END;
+        server_receive(l->server);
+        (void)server_woken(l->server);
+        standing_poll(&l->standing, l->server, &l->display);
+    }
+    if (last[0] != '\0')
+        display_say("going on");
     return GO_ON;
 }
 

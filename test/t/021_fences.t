@@ -95,6 +95,7 @@ my %call = (
     gan_release => "($unit, '$token')", gan_fetch_weights => "($run, 1, 0)", gan_fetch_change => "($run, 1, 0)", gan_upload => "($unit, '$token', 0, '')",
     gan_submit => "($unit, '$token', $nonce, 4, 1, 1, 0, 0)", gan_credit => "($worker{ann})",
     gan_reference_wanted => "($worker{ann})", gan_contribute_reference => "($worker{ann}, 1, '')", gan_set_nickname => "('ann')",
+    gan_standing => "($worker{ann})",
 );
 for my $function (split /\n/, $class->psql(q{SELECT proname FROM pg_proc WHERE proname LIKE 'gan\_%' AND has_function_privilege('gan_student', oid, 'EXECUTE') AND NOT has_function_privilege('gan_viewer', oid, 'EXECUTE') ORDER BY 1})) {
     ok exists $call{$function}, "$function is known here" or next;

@@ -7,7 +7,7 @@ use GannClass;
 use GannTest qw(long_run);
 
 my @allowed = qw(gan_claim gan_contribute_reference gan_credit gan_dashboard gan_dashboard_curves gan_dashboard_runs gan_fetch_change gan_fetch_weights gan_iteration_report gan_join gan_reference_wanted gan_release gan_renew gan_run_config gan_set_nickname
-  gan_sheet_png gan_submit gan_upload);
+  gan_sheet_png gan_standing gan_submit gan_upload);
 my @visible = qw(gan_cluster gan_leaderboard gan_learning_curve gan_progress gan_sheet_list); # to everybody
 my $extension = q{SELECT objid FROM pg_depend WHERE classid = 'pg_proc'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'gannsfriends')};
 

@@ -60,10 +60,12 @@ my $lock = $class->psql(q{SELECT 'pg_advisory_lock(bigint)'::regprocedure::oid})
 $wire->send(GannWire::call($lock, pack 'Q>', 1));
 is GannWire::state_of($wire->receive(10)), '42501', 'a function call without SQL is refused';
 is $class->psql('SELECT count(*) FROM pg_locks WHERE locktype = \'advisory\''), '0', 'and nobody holds an advisory lock';
-for my $sql ("LISTEN gan_run_$run", 'UNLISTEN *', 'SHOW work_mem', 'SELECT 1', 'SELECT session_user', 'DISCARD ALL', 'COMMIT', q{SET application_name = 'x'}, "SELECT * FROM gan_credit($eve)") {
+for my $sql ("LISTEN gan_run_$run", 'UNLISTEN *', 'SHOW work_mem', 'SELECT 1', 'SELECT session_user', 'DISCARD ALL', 'COMMIT', q{SET application_name = 'x'}, "SELECT * FROM gan_credit($eve)", "SELECT rank, messages FROM gan_standing($eve)", 'SELECT extract(epoch FROM clock_timestamp())::float8') {
     $wire->send(GannWire::query($sql));
     is GannWire::state_of($wire->receive(10)), '', "$sql is not";
 }
+my ($checked, $table) = $class->run({ timeout => 120 }, GannClass::worker_program(), $class->student('eve'), '--data', $class->data, '--check');
+is $checked, 0, 'nor anything that gan_worker --check asks' or diag $table;
 
 # Settings at the connection's start have no effect.
 for my $startup ([ options => '-c work_mem=1GB' ], [ work_mem => '1GB' ], [ options => '--work_mem=1GB' ]) {
