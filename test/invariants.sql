@@ -69,10 +69,13 @@ SELECT 'I5 a version of the weights has one nonce', format('run %s at iteration 
         OR (SELECT count(*) <> count(DISTINCT weights_nonce) FROM gan_history h WHERE h.run = r.run)
 UNION ALL
 SELECT 'I7 an iteration can reach its quorum', format('run %s, iteration %s: %s units, the quorum is %s', r.run, r.iteration, (SELECT count(DISTINCT first_position) FROM live l WHERE l.run = r.run AND l.iteration = r.iteration), r.quorum)
-    FROM gan_run r WHERE r.state = 'running' AND (SELECT count(DISTINCT first_position) FROM live l WHERE l.run = r.run AND l.iteration = r.iteration) < r.quorum
+    -- a spot check may have left one of its units to the next iteration
+    FROM gan_run r WHERE r.state = 'running' AND (SELECT count(DISTINCT first_position) FROM live l WHERE l.run = r.run AND l.iteration = r.iteration)
+        + (SELECT count(*) FROM gan_audit a WHERE a.run = r.run AND a.iteration = r.iteration) < r.quorum
 UNION ALL
 SELECT 'I7 no unit is left behind', format('run %s at iteration %s: unit %s of iteration %s is %s', r.run, r.iteration, l.unit, l.iteration, l.state)
-    FROM live l JOIN gan_run r USING (run) WHERE l.iteration > r.iteration OR (l.iteration < r.iteration AND l.state NOT IN ('done', 'beaten', 'aside'))
+    FROM live l JOIN gan_run r USING (run) WHERE l.iteration > r.iteration + 1 OR (l.iteration = r.iteration + 1 AND (l.state <> 'pending' OR NOT EXISTS (SELECT FROM gan_audit a WHERE a.run = r.run AND a.iteration = r.iteration)))
+        OR (l.iteration < r.iteration AND l.state NOT IN ('done', 'beaten', 'aside', 'checked'))
 UNION ALL
 SELECT 'I8 the last step is replayed to the bit', format('run %s: %s', r.run, v.message)
     FROM gan_run r CROSS JOIN LATERAL gan_verify(r.iteration - 1, r.run) AS v WHERE r.iteration > r.first_iteration AND v.answer NOT IN ('verified', 'not kept any more')
@@ -90,6 +93,13 @@ SELECT 'credit is what was averaged', format('run %s: %s units, %s images are cr
     FROM gan_run r LEFT JOIN (SELECT run, sum(units) AS units, sum(images) AS images FROM (SELECT run, units, images FROM gan_history WHERE taken_in IS NULL
         UNION ALL SELECT run, units, images FROM gan_abandoned WHERE taken_in IS NULL) AS taken GROUP BY run) AS u USING (run) CROSS JOIN LATERAL (SELECT coalesce(sum(w.units), 0) AS units, coalesce(sum(w.images), 0) AS images FROM gan_worker w WHERE w.run = r.run) AS c
     WHERE (c.units, c.images) <> (coalesce(u.units, 0), coalesce(u.images, 0))
+UNION ALL
+SELECT 'spot checks: a copy is of its unit''s images, and never averaged', format('run %s, unit %s checks unit %s: %s', l.run, l.unit, l.audits, l.state)
+    FROM live l JOIN gan_work_unit o ON o.unit = l.audits AND o.iteration = l.iteration
+    WHERE l.state IN ('done', 'aside') OR (l.first_position, l.images) <> (o.first_position, o.images) OR NOT EXISTS (SELECT FROM gan_audit a WHERE a.unit = l.audits AND a.iteration = l.iteration)
+UNION ALL
+SELECT 'spot checks: what is over is decided', format('run %s: unit %s of iteration %s', a.run, a.unit, a.iteration)
+    FROM gan_audit a JOIN gan_run r USING (run) WHERE a.iteration < r.iteration AND a.verdict IS NULL
 UNION ALL
 SELECT 'partitions: each run has its six', format('run %s: %s', r.run, (SELECT array_agg(name) FROM partitions p WHERE p.run = r.run))
     FROM gan_run r WHERE (SELECT count(*) FILTER (WHERE kind = 'p') <> 2 OR count(*) FILTER (WHERE kind = 'r' AND keys = 1 AND persistence = CASE WHEN name ~ 'gradient' THEN 'u' ELSE 'p' END) <> 4

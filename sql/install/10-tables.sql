@@ -66,6 +66,8 @@ CREATE TABLE gan_run (
     checkpoint_every       int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0), -- iterations; 0: none are made
     checkpoints_kept       int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000), -- the newest; the first is kept as well
     forked_from            int REFERENCES gan_run ON DELETE SET NULL,
+    audit_minimum          float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1), -- share of units that is always spot-checked; 0: none is
+    checks_on              boolean NOT NULL DEFAULT false, -- in this iteration: there are enough accounts about
     CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE WHEN local_steps > 0 THEN 0 ELSE 3 END),
     CHECK (local_steps = 0 OR (images_per_unit = local_steps * batch AND update_rule = 'simultaneous')),
     CHECK (local_steps > 0 OR unit_sizing = 'equal'),
@@ -100,8 +102,8 @@ CREATE TABLE gan_work_unit (
     iteration      int NOT NULL CHECK (iteration >= 0),
     first_position bigint NOT NULL CHECK (first_position >= 0),
     images         int NOT NULL CHECK (images BETWEEN 1 AND 65536),
-    -- beaten: another unit of the same positions was handed in first; aside: it failed too often
-    state          text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside')),
+    -- beaten: another unit of the same positions was handed in first; aside: it failed too often; checked: a spot check that was handed in
+    state          text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
     attempts       int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     replaces       bigint,                  -- the unit this one was opened for, because that one stayed locked
     backs_up       bigint,                  -- the unit this one is a copy of, because its holder is late: the first of the two counts
@@ -121,14 +123,16 @@ CREATE TABLE gan_work_unit (
     accuracy_real  float8 CHECK (accuracy_real BETWEEN 0 AND 1),
     accuracy_fake  float8 CHECK (accuracy_fake BETWEEN 0 AND 1),
     scale          float8 CHECK (scale BETWEEN 0 AND 1), -- by what the rule multiplied it: below 1 it was clipped, at 0 left out
-    CHECK ((state IN ('claimed', 'done', 'beaten')) = (worker IS NOT NULL)),
-    CHECK ((state IN ('claimed', 'done', 'beaten')) = (token IS NOT NULL)),
-    CHECK ((state IN ('claimed', 'done', 'beaten')) = (claimed_at IS NOT NULL)),
+    audits         bigint,                  -- the unit that this one computes a second time; it is never averaged
+    CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),
+    CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (token IS NOT NULL)),
+    CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (claimed_at IS NOT NULL)),
     CHECK ((state = 'claimed') = (lease_until IS NOT NULL)),
-    CHECK ((state = 'done') = (submitted_at IS NOT NULL)),
-    CHECK ((state = 'done') = (num_nulls(batch, loss_d, loss_g, accuracy_real, accuracy_fake) = 0)),
+    CHECK ((state IN ('done', 'checked')) = (submitted_at IS NOT NULL)),
+    CHECK ((state IN ('done', 'checked')) = (num_nulls(batch, loss_d, loss_g, accuracy_real, accuracy_fake) = 0)),
     CHECK (state IN ('pending', 'aside') OR attempts > 0),
-    CHECK (state NOT IN ('claimed', 'done', 'beaten') OR weights_nonce IS NOT NULL)
+    CHECK (state NOT IN ('claimed', 'done', 'beaten', 'checked') OR weights_nonce IS NOT NULL),
+    CHECK (CASE WHEN audits IS NULL THEN state <> 'checked' ELSE state NOT IN ('done', 'aside') END)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX gan_work_unit_iteration ON gan_work_unit (run, iteration);

@@ -109,7 +109,8 @@ CREATE FUNCTION gan_create_run(
     generator_learning_rate float8 DEFAULT NULL, discriminator_learning_rate float8 DEFAULT NULL,
     learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous', unit_sizing text DEFAULT 'equal',
     aggregator text DEFAULT 'clipped', update_limit float8 DEFAULT 1,
-    checkpoint_every int DEFAULT 0, checkpoints_kept int DEFAULT 5, average_decay float8 DEFAULT 0.999) RETURNS int
+    checkpoint_every int DEFAULT 0, checkpoints_kept int DEFAULT 5, average_decay float8 DEFAULT 0.999,
+    audit_minimum float8 DEFAULT 0.05) RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -165,6 +166,7 @@ BEGIN
     PERFORM gan_require(checkpoint_every >= 0, 'checkpoint_every', checkpoint_every::text, 'at least 0 (none)', '100');
     PERFORM gan_require(checkpoints_kept BETWEEN 1 AND 1000, 'checkpoints_kept', checkpoints_kept::text, 'between 1 and 1000', '5');
     PERFORM gan_require(average_decay >= 0 AND average_decay < 1, 'average_decay', average_decay::text, 'at least 0 (no average) and below 1', '0.999');
+    PERFORM gan_require(audit_minimum BETWEEN 0 AND 1, 'audit_minimum', audit_minimum::text, 'between 0 (no spot checks) and 1', '0.05');
     PERFORM gan_require(num_nulls(channels, image_size, latent, generator_features, discriminator_features) = 0, 'the network', NULL, 'given in full', '64');
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
         RAISE EXCEPTION 'there is a run named "%" already', name
@@ -176,14 +178,15 @@ BEGIN
                               beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit, units_per_iteration,
                               quorum, batch, lease_seconds, target_iterations, dataset_images, dataset_digest, upload_element, download_element,
                               local_steps, update_rule, generator_learning_rate, discriminator_learning_rate, learning_rate_schedule, warmup_iterations,
-                              outer_optimizer, outer_learning_rate, outer_momentum, unit_sizing, aggregator, update_limit, checkpoint_every, checkpoints_kept, average_decay)
+                              outer_optimizer, outer_learning_rate, outer_momentum, unit_sizing, aggregator, update_limit, checkpoint_every, checkpoints_kept, average_decay,
+                              audit_minimum)
     VALUES (name, the_seed, channels, image_size, latent, generator_features, discriminator_features, size.parameters, size.shards,
             beta1, beta2, epsilon, norm_momentum, gradient_limit, images, units_per_iteration,
             the_quorum, least(batch, images), lease, target_iterations, dataset_images, dataset_digest, upload_element, download_element,
             local_steps, update_rule, g_rate, d_rate, learning_rate_schedule, warmup_iterations, outer_name,
             CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_learning_rate, CASE outer_name WHEN 'average' THEN 1 WHEN 'nesterov' THEN 0.7 ELSE 0.001 END) END,
             CASE WHEN outer_name IS NOT NULL THEN coalesce(outer_momentum, CASE outer_name WHEN 'average' THEN 0 ELSE 0.9 END) END,
-            unit_sizing, aggregator, update_limit, checkpoint_every, checkpoints_kept, average_decay)
+            unit_sizing, aggregator, update_limit, checkpoint_every, checkpoints_kept, average_decay, audit_minimum)
     RETURNING r.run INTO new_run;
     PERFORM gan_create_partitions(new_run);
     PERFORM gan_initialise(new_run);

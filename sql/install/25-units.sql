@@ -76,10 +76,11 @@ DECLARE
     missing int;
     opened bigint;
 BEGIN
+    PERFORM gan_turn_checks(run);
     SELECT * INTO STRICT r FROM gan_run WHERE gan_run.run = run FOR NO KEY UPDATE;
     SELECT count(*) AS units, coalesce(sum(s.images), 0) AS images, coalesce(bool_or(s.live), true) AS live INTO there
         FROM (SELECT min(u.images) AS images, bool_or(u.state <> 'aside') AS live FROM gan_work_unit u
-              WHERE u.run = run AND u.iteration = r.iteration GROUP BY u.first_position) AS s;
+              WHERE u.run = run AND u.iteration = r.iteration AND u.audits IS NULL GROUP BY u.first_position) AS s;
     missing := r.units_per_iteration - CASE WHEN there.live THEN there.units ELSE 0 END;
     IF missing <= 0 THEN
         RETURN 0;
@@ -151,7 +152,10 @@ DECLARE
 BEGIN
     -- As it is now: a caller with a list of units may have put the one back that this one was a copy of.
     SELECT * INTO STRICT u FROM gan_work_unit w WHERE w.unit = held.unit;
-    IF why IS NOT NULL THEN
+    IF u.audits IS NOT NULL THEN -- the images of a spot check are no matter of its own
+        UPDATE gan_work_unit w SET failed_by = CASE WHEN why IS NULL THEN w.failed_by
+                ELSE array_append(w.failed_by, (SELECT m.login FROM gan_worker m WHERE m.worker = u.worker)) END WHERE w.unit = u.unit;
+    ELSIF why IS NOT NULL THEN
         PERFORM gan_note_failure(u, why);
     END IF;
     IF u.backs_up IS NULL THEN
@@ -241,7 +245,7 @@ BEGIN
         WHERE later.run = $1 AND later.replaces IS NOT NULL FOR UPDATE OF u SKIP LOCKED);
     WITH overdue AS MATERIALIZED (
         SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
-        WHERE u.run = $1 AND u.state IN ('pending', 'claimed')
+        WHERE u.run = $1 AND u.state IN ('pending', 'claimed') AND u.audits IS NULL
             -- (What is later than it can be is from before the clock was set back, and says nothing.)
             AND greatest(CASE WHEN u.opened_at <= right_now THEN u.opened_at END, CASE WHEN u.claimed_at <= right_now THEN u.lease_until END,
                          r.iteration_started_at) + make_interval(secs => r.lease_seconds) < right_now
@@ -271,7 +275,7 @@ DECLARE
     told text;
 BEGIN
     FOR u IN SELECT w.* FROM gan_work_unit w JOIN gan_run r ON r.run = w.run AND r.iteration = w.iteration
-        WHERE w.run = $1 AND w.state = 'pending' AND w.first_position IN (
+        WHERE w.run = $1 AND w.state = 'pending' AND w.audits IS NULL AND w.first_position IN (
             SELECT f.first_position FROM gan_failure f WHERE f.run = $1 GROUP BY f.first_position HAVING count(*) >= 3 OR sum(f.times) >= 10)
         ORDER BY w.unit FOR UPDATE OF w SKIP LOCKED LOOP
         UPDATE gan_work_unit w SET state = 'aside' WHERE w.unit = u.unit;
@@ -340,6 +344,7 @@ CREATE FUNCTION gan_carry_over(run int, iteration int, averaged bigint[]) RETURN
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM gan_end_checks($1, $2);
     PERFORM gan_settle_beaten($1, $2, $3);
     DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed')
         AND EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.iteration = $2 AND o.first_position = u.first_position AND o.unit < u.unit
@@ -347,7 +352,7 @@ BEGIN
     UPDATE gan_work_unit u SET iteration = $2 + 1, state = 'pending', backs_up = NULL, worker = NULL, token = NULL, claimed_at = NULL,
             lease_seconds = NULL, lease_until = NULL, submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
             accuracy_fake = NULL
-        WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed', 'done') AND u.unit <> ALL ($3)
+        WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed', 'done') AND u.unit <> ALL ($3) AND u.audits IS NULL
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
         AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = u.first_position AND o.state = 'done' AND o.unit = ANY ($3));
 END
@@ -357,7 +362,7 @@ $$;
 CREATE FUNCTION gan_units_needed(r gan_run) RETURNS int
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_work_unit u
-        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state <> 'aside'
+        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state <> 'aside' AND u.audits IS NULL
 $$;
 
 COMMENT ON FUNCTION gan_retry_unit(bigint) IS 'Gives a unit that was set aside out again, in the current iteration';

@@ -110,7 +110,7 @@ BEGIN
     ELSIF u.weights_nonce IS DISTINCT FROM $3 OR (u.state = 'claimed' AND u.iteration = r.iteration AND r.weights_nonce <> $3) THEN
         code := 'other_weights';
         message := format('unit %s is to be computed at other weights than %s', u.unit, coalesce($3::text, 'NULL'));
-    ELSIF u.state = 'done' THEN
+    ELSIF u.state IN ('done', 'checked') THEN
         answer := 'already';
         message := format('unit %s was accepted before', u.unit);
     ELSIF u.state = 'beaten' THEN
@@ -150,7 +150,7 @@ BEGIN
     SELECT * INTO r FROM gan_run WHERE run = u.run;
     SELECT * INTO up FROM gan_uploaded(u.unit, u.token);
     answer := 'refused';
-    IF EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
+    IF u.audits IS NULL AND EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
         answer := 'stale';
         code := 'done_by_other';
     ELSIF up.missing > 0 THEN
@@ -163,12 +163,12 @@ BEGIN
            AND $7 BETWEEN 0 AND 1 AND $8 BETWEEN 0 AND 1) IS NOT TRUE THEN
         code := 'bad_value';
         message := 'the minibatch must be between 1 and 4096, losses finite and at least 0, accuracies between 0 and 1';
-    ELSIF r.local_steps > 0 AND $4 <> r.batch THEN
+    ELSIF (r.local_steps > 0 OR r.checks_on) AND $4 <> r.batch THEN
         code := 'bad_value';
-        message := format('the local steps of this run are of %s images, not %s', r.batch, $4);
+        message := format('the %s of this run are of %s images, not %s', CASE WHEN r.local_steps > 0 THEN 'local steps' ELSE 'minibatches (they are spot-checked)' END, r.batch, $4);
     ELSE
         BEGIN
-            UPDATE gan_work_unit w SET state = 'done', lease_until = NULL, submitted_at = statement_timestamp(), batch = $4,
+            UPDATE gan_work_unit w SET state = CASE WHEN w.audits IS NULL THEN 'done' ELSE 'checked' END, lease_until = NULL, submitted_at = statement_timestamp(), batch = $4,
                     loss_d = $5, loss_g = $6, accuracy_real = $7, accuracy_fake = $8
                 WHERE w.unit = u.unit;
             answer := 'accepted';

@@ -70,9 +70,9 @@ CREATE FUNCTION gan_pick_failed(me gan_worker, iteration int) RETURNS bigint
 DECLARE
     picked bigint;
 BEGIN
-    IF EXISTS (SELECT FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending')
+    IF EXISTS (SELECT FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND u.audits IS NULL)
         AND NOT EXISTS (SELECT FROM gan_workers_about(me.run) AS w WHERE w.login <> me.login) THEN
-        SELECT u.unit INTO picked FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending'
+        SELECT u.unit INTO picked FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND u.audits IS NULL
             ORDER BY u.attempts, u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
     RETURN picked;
@@ -91,7 +91,7 @@ BEGIN
     INSERT INTO gan_work_unit (run, iteration, first_position, images, meant_for, failed_by, backs_up)
         SELECT u.run, u.iteration, u.first_position, u.images, u.meant_for, u.failed_by, u.unit
         FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
-        WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'claimed' AND u.backs_up IS NULL AND u.worker <> me.worker AND w.pace IS NOT NULL
+        WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'claimed' AND u.backs_up IS NULL AND u.audits IS NULL AND u.worker <> me.worker AND w.pace IS NOT NULL
             AND u.claimed_at + make_interval(secs => greatest(1, gan_late_seconds(u.images, w.pace, w.pace_mad))) < statement_timestamp()
             AND me.login <> ALL (coalesce(u.failed_by, '{}'))
             AND NOT EXISTS (SELECT FROM gan_work_unit copy WHERE copy.backs_up = u.unit)
@@ -115,7 +115,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
+    IF u.audits IS NULL AND EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
         PERFORM gan_note_beaten(u.unit);
         RETURN NULL;
     END IF;
@@ -148,25 +148,30 @@ DECLARE
     mark bigint;
     me gan_worker;
     picked bigint;
+    checks bigint; -- the unit that the claimed one computes again
+    fresh boolean;
 BEGIN
     PERFORM gan_require_autocommit('gan_claim'), set_config('synchronous_commit', 'off', true);
     -- The worker's row stays locked until the end: it has one claim at a time.
-    SELECT w.run, w.last_seen, w.pace, w.pace_mad, w.lapses INTO seen FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user FOR NO KEY UPDATE;
+    SELECT w.run, w.last_seen, w.pace, w.pace_mad, w.lapses, t.suspended, t.trusted, t.streak INTO seen
+        FROM gan_worker w LEFT JOIN gan_trust t ON t.run = w.run AND t.login = w.login
+        WHERE w.worker = $1 AND w.login = session_user FOR NO KEY UPDATE OF w;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
             USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
     END IF;
-    IF seen.last_seen NOT BETWEEN statement_timestamp() - interval '1 s' AND statement_timestamp() THEN -- later: the clock was set back
+    IF seen.suspended IS NOT TRUE AND seen.last_seen NOT BETWEEN statement_timestamp() - interval '1 s' AND statement_timestamp() THEN -- later: the clock was set back
         UPDATE gan_worker w SET last_seen = statement_timestamp() WHERE w.worker = $1;
     END IF;
     SELECT * INTO STRICT r FROM gan_run g WHERE g.run = seen.run;
-    IF r.state = 'running' THEN
+    IF r.state = 'running' AND seen.suspended IS NOT TRUE THEN
         PERFORM FROM gan_work_unit u WHERE u.worker = $1 AND u.state = 'claimed';
         IF FOUND THEN
             SELECT * INTO me FROM gan_worker w WHERE w.worker = $1;
             SELECT u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
                 INTO unit, token, iteration, first_position, images, lease_seconds FROM gan_claim_again(me, r) AS u;
         END IF;
+        fresh := unit IS NULL;
         IF unit IS NULL AND r.unit_sizing = 'measured' THEN
             SELECT * INTO me FROM gan_worker w WHERE w.worker = $1;
             picked := gan_pick_measured(me, r.iteration);
@@ -191,8 +196,8 @@ BEGIN
             UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), weights_nonce = r.weights_nonce, attempts = u.attempts + 1, claimed_at = statement_timestamp(),
                     lease_seconds = lease, lease_until = statement_timestamp() + make_interval(secs => lease)
                 FROM next WHERE u.unit = next.unit
-                RETURNING u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
-                INTO unit, token, iteration, first_position, images, lease_seconds;
+                RETURNING u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds, u.audits
+                INTO unit, token, iteration, first_position, images, lease_seconds, checks;
             EXIT WHEN unit IS NOT NULL OR mark < 0;
             mark := -1;
         END LOOP;
@@ -203,8 +208,12 @@ BEGIN
                     lease_seconds = gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds),
                     lease_until = statement_timestamp() + make_interval(secs => gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds))
                 WHERE u.unit = picked
-                RETURNING u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
-                INTO unit, token, iteration, first_position, images, lease_seconds;
+                RETURNING u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds, u.audits
+                INTO unit, token, iteration, first_position, images, lease_seconds, checks;
+        END IF;
+        -- Whoever computes it doesn't learn whether it will be computed again.
+        IF r.checks_on AND fresh AND unit IS NOT NULL AND checks IS NULL AND gan_draws_check(seen.streak, seen.trusted, r.audit_minimum) THEN
+            PERFORM gan_open_check(r, unit, session_user);
         END IF;
     END IF;
     IF unit IS NOT NULL THEN
@@ -218,6 +227,11 @@ BEGIN
     ELSE
         lease_seconds := r.lease_seconds;
         SELECT n.reason, n.message, n.retry_seconds INTO reason, message, retry_seconds FROM gan_no_work(r) AS n;
+        IF seen.suspended AND reason IN ('waiting', 'paused') THEN
+            reason := 'suspended';
+            message := format('what "%s" has computed is not what others computed of the same images; it gets no more units: ask the instructor', session_user);
+            retry_seconds := 30;
+        END IF;
     END IF;
     RETURN NEXT;
 END
@@ -237,7 +251,7 @@ BEGIN
             AND r.run = u.run AND u.iteration = r.iteration AND u.weights_nonce = r.weights_nonce AND r.state IN ('running', 'paused')
             AND w.worker = u.worker AND w.login = session_user
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-            AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done')
+            AND (u.audits IS NOT NULL OR NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done'))
         RETURNING u.lease_until INTO ends;
     RETURN extract(epoch FROM ends - statement_timestamp());
 END

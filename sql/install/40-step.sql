@@ -111,11 +111,15 @@ BEGIN
     replaced := gan_replace_hoarded(r.run);
     aside := gan_put_aside(r.run);
     reopened := gan_reopen_vanished(r.run, false);
+    PERFORM gan_judge_checks(r);
     SELECT count(*) INTO done FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
     needed := gan_units_needed(r);
     IF done >= needed THEN
         reopened := reopened + gan_reopen_vanished(r.run, true);
+        IF reopened = 0 AND gan_checks_hold(r) THEN
+            RETURN format('%s: iteration %s, all %s units are in, spot checks are under way', r.state, r.iteration, done);
+        END IF;
         IF reopened = 0 THEN
             RETURN gan_aggregate(r.iteration, r.run);
         END IF;
@@ -142,7 +146,8 @@ BEGIN
     SELECT count(*), array_agg(r.run ORDER BY r.run) FILTER (WHERE $2 OR (r.state IN ('running', 'paused') AND (
                (SELECT count(*) FILTER (WHERE u.state = 'done') >= least(r.quorum, count(*) FILTER (WHERE u.state IN ('pending', 'claimed', 'done')))
                     AND bool_or(u.state = 'done')
-                FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration)
+                FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.audits IS NULL)
+               AND NOT gan_checks_hold(r)
                OR EXISTS (SELECT FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('pending', 'claimed')
                           AND (u.lease_until <= right_now OR u.replaces IS NOT NULL)))))
         INTO open, due FROM gan_run r WHERE r.state NOT IN ('finished', 'stopped') AND ($1 IS NULL OR r.run = $1);

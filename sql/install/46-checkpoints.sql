@@ -206,6 +206,7 @@ BEGIN
     -- Whoever computes one of these finds it gone: "stale", and no credit for what would be of another branch.
     DELETE FROM gan_work_unit u WHERE u.run = r.run AND (u.iteration >= $2 OR u.state = 'aside');
     DELETE FROM gan_failure f WHERE f.run = r.run;
+    DELETE FROM gan_audit a WHERE a.run = r.run AND a.iteration >= $2;
     -- Another nonce: of two versions of an iteration's weights nobody takes one for the other.
     UPDATE gan_run SET iteration = $2, state = 'paused', iteration_started_at = clock_timestamp(),
             weights_nonce = gan_nonce() WHERE run = r.run;
