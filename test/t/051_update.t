@@ -51,8 +51,8 @@ is_same [ GannCatalog::extension($class, 'empty') ], \@fresh, 'an updated extens
 $class->psql("CREATE EXTENSION gannsfriends VERSION '0.1.0'");
 $class->psql(GannTest::_slurp("$fixture/class-0.1.0.sql"));
 $class->psql('CREATE ROLE researcher; GRANT SELECT ON gan_history TO researcher');
-# As gan_replace_hoarded did in 0.1.0 where somebody had a unit locked past its lease: the claimed one gets a substitute.
-$class->psql("INSERT INTO gan_work_unit (run, iteration, first_position, images, replaces) SELECT run, iteration, first_position, images, unit FROM gan_work_unit WHERE run = $changes AND state = 'claimed'");
+# As gan_replace_hoarded did in 0.1.0 where somebody had a unit locked for too long: the pending one gets a substitute.
+$class->psql("INSERT INTO gan_work_unit (run, iteration, first_position, images, replaces) SELECT run, iteration, first_position, images, unit FROM gan_work_unit WHERE run = $changes AND state = 'pending'");
 my $stored = q{SELECT (SELECT md5(string_agg(p::text, '' ORDER BY run, slot, part, shard, piece)) FROM gan_state_piece p), (SELECT md5(string_agg(p::text, '' ORDER BY run, slot, unit, shard, piece)) FROM gan_gradient_piece p),
     (SELECT md5(string_agg(data::text, '' ORDER BY run, iteration, shard)) FROM gan_weights), (SELECT md5(string_agg(first::text || coalesce(second::text, ''), '' ORDER BY run, iteration, shard)) FROM gan_moments),
     (SELECT md5(string_agg(copy::text || coalesce(change::text, ''), '' ORDER BY run, iteration, shard)) FROM gan_broadcast), (SELECT md5(string_agg(running::text, '' ORDER BY run, iteration)) FROM gan_batch_norm)};
