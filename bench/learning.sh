@@ -101,7 +101,7 @@ train() {
 	local mode=$1 folder=$work/$1 run name uri start bytes spent=0 point=1 drawn
 	rm -rf "$folder"
 	mkdir -p "$folder"
-	run=$(sql "SELECT gan_create_run('$mode', seed => $seed, batch => 32, target_iterations => 1000000, $(parameters_of "$mode"))")
+	run=$(sql "SELECT gan_create_run('$mode', seed => $seed, audit_minimum => 0, batch => 32, target_iterations => 1000000, $(parameters_of "$mode"))")
 	sql "SELECT gan_start($run)" >/dev/null
 	bytes=$(loopback_bytes)
 	start=$(date +%s.%N)

@@ -72,7 +72,7 @@ sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
 # create_run NAME PARAMETERS: makes and starts a run; prints its number.
 create_run() {
 	local run
-	run=$(sql "SELECT gan_create_run('$1', seed => 7, $2)")
+	run=$(sql "SELECT gan_create_run('$1', seed => 7, audit_minimum => 0, $2)")
 	sql "SELECT gan_start($run)" >/dev/null
 	echo "$run"
 }

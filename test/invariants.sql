@@ -94,7 +94,7 @@ SELECT 'credit is what was averaged', format('run %s: %s units, %s images are cr
         UNION ALL SELECT run, units, images FROM gan_abandoned WHERE taken_in IS NULL) AS taken GROUP BY run) AS u USING (run) CROSS JOIN LATERAL (SELECT coalesce(sum(w.units), 0) AS units, coalesce(sum(w.images), 0) AS images FROM gan_worker w WHERE w.run = r.run) AS c
     WHERE (c.units, c.images) <> (coalesce(u.units, 0), coalesce(u.images, 0))
 UNION ALL
-SELECT 'spot checks: a copy is of its unit''s images, and never averaged', format('run %s, unit %s checks unit %s: %s', l.run, l.unit, l.audits, l.state)
+SELECT 'spot checks: a copy is of the same images, and never averaged', format('run %s, unit %s checks unit %s: %s', l.run, l.unit, l.audits, l.state)
     FROM live l JOIN gan_work_unit o ON o.unit = l.audits AND o.iteration = l.iteration
     WHERE l.state IN ('done', 'aside') OR (l.first_position, l.images) <> (o.first_position, o.images) OR NOT EXISTS (SELECT FROM gan_audit a WHERE a.unit = l.audits AND a.iteration = l.iteration)
 UNION ALL

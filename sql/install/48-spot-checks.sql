@@ -47,12 +47,13 @@ SELECT pg_catalog.pg_extension_config_dump('gan_audit', '');
 CREATE FUNCTION gan_compare_results(run int, iteration int, one bigint, other bigint, OUT error float8, OUT cosine float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Whether two results are the same work. Honest float32 results differ by rounding (1e-6 to 1e-4, more after local steps). What travels as
--- float16 or int8 is rounded, and carries what rounding took from its worker's last unit, so that two workers' results differ by quantisation steps.
+-- Whether two results are the same work. Honest float32 results differ by rounding (2e-6; more after local steps, whose errors grow). What
+-- travels as float16 or int8 is rounded, and carries what rounding took from its worker's last unit, so that two workers' results differ by
+-- quantisation steps: up to 0.08 with int8 at full size (docs/security.md), with room for a unit after one of a much larger gradient.
 CREATE FUNCTION gan_results_agree(local_steps int, upload_element text, error float8, cosine float8) RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT $3 <= CASE $2 WHEN 'int8' THEN 0.15 WHEN 'float16' THEN 1e-2 ELSE CASE WHEN $1 > 0 THEN 1e-2 ELSE 1e-3 END END
-       AND $4 >= CASE $2 WHEN 'int8' THEN 0.98 ELSE 0.999 END
+    SELECT $3 <= CASE $2 WHEN 'int8' THEN 0.25 WHEN 'float16' THEN 1e-2 ELSE CASE WHEN $1 > 0 THEN 1e-2 ELSE 1e-3 END END
+       AND $4 >= CASE $2 WHEN 'int8' THEN 0.96 ELSE 0.999 END
 $$;
 
 -- The share of an account's units that is checked.
@@ -308,7 +309,8 @@ DECLARE
     slowest interval;
 BEGIN
     IF NOT EXISTS (SELECT FROM gan_audit c JOIN gan_work_unit u ON u.audits = c.unit AND u.iteration = c.iteration
-                   WHERE c.run = r.run AND c.verdict IS NULL AND c.iteration = r.iteration AND u.state IN ('pending', 'claimed')) THEN
+                   WHERE c.run = r.run AND c.verdict IS NULL AND c.iteration = r.iteration AND u.state IN ('pending', 'claimed')
+                       AND EXISTS (SELECT FROM gan_work_unit o WHERE o.run = c.run AND o.first_position = c.first_position AND o.iteration = c.iteration AND o.state = 'done')) THEN
         RETURN false;
     END IF;
     SELECT max(u.submitted_at), max(u.submitted_at - u.claimed_at) INTO last, slowest

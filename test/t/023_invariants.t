@@ -53,6 +53,8 @@ my @cases = (
     ['ledger: every position given out is averaged or belongs to a unit', "DELETE FROM gan_work_unit WHERE run = $main AND iteration = 2"],
     ['credit is what was averaged', "UPDATE gan_worker SET images = images + 1 WHERE run = $main"],
     ['credit is what was averaged', "UPDATE gan_worker SET units = units - 1 WHERE run = $main"],
+    ['spot checks: a copy is of the same images, and never averaged', "INSERT INTO gan_work_unit (run, iteration, first_position, images, audits) SELECT run, iteration, first_position, images, unit FROM gan_work_unit WHERE run = $main AND iteration = 2 LIMIT 1"],
+    ['spot checks: what is over is decided', "INSERT INTO gan_audit (run, unit, iteration, first_position) SELECT run, unit, iteration, first_position FROM gan_work_unit WHERE run = $main AND iteration = 1"],
     ['partitions: each run has its six', "ALTER TABLE gan_gradient_piece_r${main}_0 SET LOGGED"],
     ['partitions: none without a run', "DELETE FROM gan_run WHERE run = $main"],
 );
