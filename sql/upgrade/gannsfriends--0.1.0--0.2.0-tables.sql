@@ -20,7 +20,9 @@ ALTER TABLE gan_run
     ADD COLUMN update_limit float8 NOT NULL DEFAULT 'Infinity' CHECK (update_limit > 0),
     ADD COLUMN checkpoint_every int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0),
     ADD COLUMN checkpoints_kept int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000),
-    ADD COLUMN forked_from int REFERENCES gan_run ON DELETE SET NULL;
+    ADD COLUMN forked_from int REFERENCES gan_run ON DELETE SET NULL,
+    ADD COLUMN audit_minimum float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1),
+    ADD COLUMN checks_on boolean NOT NULL DEFAULT false;
 ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check6 TO gan_run_check7;
 ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check5 TO gan_run_check6;
 ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check4 TO gan_run_check5;
@@ -54,13 +56,16 @@ ALTER TABLE gan_work_unit
     DROP CONSTRAINT gan_work_unit_check,
     DROP CONSTRAINT gan_work_unit_check1,
     DROP CONSTRAINT gan_work_unit_check2,
+    DROP CONSTRAINT gan_work_unit_check4,
+    DROP CONSTRAINT gan_work_unit_check5,
     DROP CONSTRAINT gan_work_unit_check6,
     ADD COLUMN backs_up bigint,
     ADD COLUMN meant_for int,
     ADD COLUMN failed_by name[],
     ADD COLUMN weights_nonce bigint,
     ADD COLUMN lease_seconds float8,
-    ADD COLUMN scale float8 CHECK (scale BETWEEN 0 AND 1);
+    ADD COLUMN scale float8 CHECK (scale BETWEEN 0 AND 1),
+    ADD COLUMN audits bigint;
 -- Nobody holds a lock now: units that were replaced because somebody did are of no use any more. What is in work is open again, because the
 -- workers of 0.1.0 can't hand it in. What was handed in counts: its nonce is that of the weights which were there.
 DELETE FROM gan_work_unit u USING gan_work_unit later WHERE later.replaces = u.unit;
@@ -69,12 +74,15 @@ UPDATE gan_work_unit SET state = 'pending', worker = NULL, token = NULL, claimed
 UPDATE gan_work_unit u SET weights_nonce = coalesce((SELECT h.weights_nonce FROM gan_history h WHERE h.run = u.run AND h.iteration = u.iteration), r.weights_nonce)
     FROM gan_run r WHERE r.run = u.run AND u.state = 'done';
 ALTER TABLE gan_work_unit
-    ADD CONSTRAINT gan_work_unit_state_check CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside')),
-    ADD CONSTRAINT gan_work_unit_check CHECK ((state IN ('claimed', 'done', 'beaten')) = (worker IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check1 CHECK ((state IN ('claimed', 'done', 'beaten')) = (token IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check2 CHECK ((state IN ('claimed', 'done', 'beaten')) = (claimed_at IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_state_check CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
+    ADD CONSTRAINT gan_work_unit_check CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check1 CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (token IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check2 CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (claimed_at IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check4 CHECK ((state IN ('done', 'checked')) = (submitted_at IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check5 CHECK ((state IN ('done', 'checked')) = (num_nulls(batch, loss_d, loss_g, accuracy_real, accuracy_fake) = 0)),
     ADD CONSTRAINT gan_work_unit_check6 CHECK (state IN ('pending', 'aside') OR attempts > 0),
-    ADD CONSTRAINT gan_work_unit_check7 CHECK (state NOT IN ('claimed', 'done', 'beaten') OR weights_nonce IS NOT NULL);
+    ADD CONSTRAINT gan_work_unit_check7 CHECK (state NOT IN ('claimed', 'done', 'beaten', 'checked') OR weights_nonce IS NOT NULL),
+    ADD CONSTRAINT gan_work_unit_check8 CHECK (CASE WHEN audits IS NULL THEN state <> 'checked' ELSE state NOT IN ('done', 'aside') END);
 
 CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_position) WHERE state = 'pending' AND meant_for IS NOT NULL;
 CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE backs_up IS NOT NULL;
