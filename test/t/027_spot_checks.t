@@ -60,9 +60,9 @@ is $class->psql("SELECT count(*) FROM gan_trust_report WHERE run = $honest AND s
 # ---- results that are rounded on their way, and local steps
 my %kinds = (int8 => { upload_element => "'int8'" }, float16 => { upload_element => "'float16'" },
     local => { local_steps => 4, images_per_unit => 'NULL' }, 'local int8' => { local_steps => 4, images_per_unit => 'NULL', upload_element => "'int8'", download_element => "'int8'" },
-    alternating => { update_rule => "'alternating'" });
+    alternating => { update_rule => "'alternating'" }, wide => { local_steps => 10, images_per_unit => 'NULL', generator_features => 32, discriminator_features => 32 });
 for my $name ($long ? sort keys %kinds : ('int8', 'local int8')) {
-    my $run = make($name, target_iterations => $long ? 60 : 16, %{ $kinds{$name} });
+    my $run = make($name, target_iterations => $long ? 20 : 16, %{ $kinds{$name} });
     train($run, $name);
     nobody_suspected($run, $name);
 }
