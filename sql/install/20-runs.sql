@@ -110,7 +110,7 @@ CREATE FUNCTION gan_create_run(
     learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous', unit_sizing text DEFAULT 'equal',
     aggregator text DEFAULT 'clipped', update_limit float8 DEFAULT 1,
     checkpoint_every int DEFAULT 0, checkpoints_kept int DEFAULT 5, average_decay float8 DEFAULT 0.999,
-    audit_minimum float8 DEFAULT 0.05) RETURNS int
+    audit_minimum float8 DEFAULT 0) RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
