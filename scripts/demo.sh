@@ -83,6 +83,7 @@ say 'The dashboard'
 sql 'CREATE ROLE screen LOGIN IN ROLE gan_viewer' # trusted on the server's own socket
 dashboard() {
 	local tries
+	: > demo/dashboard.log # an address in it is of this dashboard
 	env -u PGOPTIONS src/dashboard/gan_dashboard --connect "host=$PGHOST port=$PGPORT user=screen dbname=train" --listen "127.0.0.1:$1" > demo/dashboard.log 2>&1 9>&- &
 	for ((tries = 0; tries < 100; tries++)); do
 		if grep -q 'http://' demo/dashboard.log; then break; fi
