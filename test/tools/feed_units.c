@@ -137,8 +137,8 @@ static double feed_unit(feeder *f) {
     const char *reason;
 
     snprintf(worker, sizeof worker, "%d", f->worker);
-    claim = query(f, "SELECT unit, token, iteration, reason, retry_seconds, weights_nonce FROM gan_claim($1)", 1,
-                  (const char *[]){worker});
+    claim = query(f, "SELECT unit, token, iteration, reason, retry_seconds, weights_nonce FROM gan_claim($1)",
+                  1, (const char *[]){worker});
     reason = PQgetvalue(claim, 0, 3);
     if (strcmp(reason, "work") != 0) {
         int over = strcmp(reason, "finished") == 0 || strcmp(reason, "stopped") == 0;
@@ -150,8 +150,9 @@ static double feed_unit(feeder *f) {
     claimed = now_ms();
     upload(f, PQgetvalue(claim, 0, 0), PQgetvalue(claim, 0, 1));
     uploaded = now_ms();
-    submitted = query(f, "SELECT answer, message FROM gan_submit($1, $2, $3, 64, 1, 1, 0.5, 0.5)", 3,
-                      (const char *[]){PQgetvalue(claim, 0, 0), PQgetvalue(claim, 0, 1), PQgetvalue(claim, 0, 5)});
+    submitted =
+        query(f, "SELECT answer, message FROM gan_submit($1, $2, $3, 64, 1, 1, 0.5, 0.5)", 3,
+              (const char *[]){PQgetvalue(claim, 0, 0), PQgetvalue(claim, 0, 1), PQgetvalue(claim, 0, 5)});
     if (strcmp(PQgetvalue(submitted, 0, 0), "accepted") != 0)
         die(f, PQgetvalue(submitted, 0, 1));
     printf("unit %s iteration %s claim_ms %.2f upload_ms %.2f submit_ms %.2f\n", PQgetvalue(claim, 0, 0),
