@@ -54,7 +54,7 @@ c('transfer.c', '024_step_guards', 'the norm of an upload', '!(squares <= limit 
 c('run.c', '024_step_guards', 'the lock of the step', 'FOR NO KEY UPDATE SKIP LOCKED', 'FOR NO KEY UPDATE');
 c('aggregate.c', '024_step_guards', 'the iteration of the step', 's.run.iteration != PG_GETARG_INT32(0)', 's.run.iteration < 0');
 c('aggregate.c', '024_step_guards', 'the quorum', 's->done.count < needed)', 's->done.count < 1)');
-c('aggregate.c', '024_step_guards', 'the checksum of an upload', 's->announced[i] == s->computed[i] ? BLOB_OK : BLOB_CRC', 'BLOB_OK');
+c('combine.c', '024_step_guards', 'the checksum of an upload', 'c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC', 'BLOB_OK');
 c('shard.c', '024_step_guards', 'the checksum of the state', 'gan_blob_require(blob_check(blob, blob_size(count), count), table_names[GAN_STATE], shard);', '');
 c('verify.c', '017_verify', 'the comparison of a step that is verified', 'there && memcmp(c->stored, blob, size) == 0', 'there');
 
