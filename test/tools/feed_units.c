@@ -104,7 +104,7 @@ static void upload(feeder *f, const char *unit, const char *token) {
     if (!PQenterPipelineMode(f->connection))
         die(f, "pipeline mode");
     for (size_t k = 0; k <= f->shards; k++) {
-        char shard[16];
+        char shard[24];
         snprintf(shard, sizeof shard, "%zu", k);
         if (!PQsendQueryParams(f->connection, "SELECT gan_upload($1, $2, $3, $4)", 4,
                                (const unsigned[]){20, 2950, 23, 17},
