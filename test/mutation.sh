@@ -18,7 +18,7 @@ jobs=${JOBS:-$(nproc)}
 only=${1:-}
 cflags=(-std=gnu11 -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off)
 libraries=(-lcmocka -lopenblas -lm)
-tests=(random model layers outer winograd winograd_double gradients unit)
+tests=(random model convolutions layers training outer winograd winograd_double gradients unit)
 export GANN_FIXTURES=$root/test/fixture
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/gann_mutation.XXXXXX")
@@ -34,25 +34,25 @@ mutant() {
 	files+=("$1") firsts+=("$2") descriptions+=("$3") froms+=("$4") tos+=("$5")
 }
 
-mutant adam.c layers 'beta1 and beta2 swapped' \
+mutant adam.c training 'beta1 and beta2 swapped' \
 	'.beta1 = (real)options->beta1,
         .beta2 = (real)options->beta2,' '.beta1 = (real)options->beta2,
         .beta2 = (real)options->beta1,'
-mutant adam.c layers 'no bias correction of the first moment' \
+mutant adam.c training 'no bias correction of the first moment' \
 	'options->learning_rate / (1.0 - pow(options->beta1, (double)t))' 'options->learning_rate'
-mutant adam.c layers 'no bias correction of the second moment' \
+mutant adam.c training 'no bias correction of the second moment' \
 	'(real)sqrt(1.0 - pow(options->beta2, (double)t))' '1'
-mutant adam.c layers 'epsilon inside the bias correction' \
+mutant adam.c training 'epsilon inside the bias correction' \
 	'((real)sqrt(v) / f.root + f.epsilon)' '(((real)sqrt(v) + f.epsilon) / f.root)'
-mutant adam.c layers 'the step goes uphill' 'weights[j] -= f.rate' 'weights[j] += f.rate'
-mutant adam.c layers 'second moment of g, not g squared' 'rest2 * g * g' 'rest2 * g'
-mutant adam.c layers 'the mean forgets its weight' 'sum[j] += weight * (double)x[j]' 'sum[j] += (double)x[j]'
-mutant adam.c layers 'the mean keeps only the last part' 'sum[j] += weight' 'sum[j] = weight'
-mutant adam.c layers 'NaN accepted' '!isfinite(sum)' '0'
-mutant adam.c layers 'the last numbers are not looked at' 'for (; j < count; j++)
+mutant adam.c training 'the step goes uphill' 'weights[j] -= f.rate' 'weights[j] += f.rate'
+mutant adam.c training 'second moment of g, not g squared' 'rest2 * g * g' 'rest2 * g'
+mutant adam.c training 'the mean forgets its weight' 'sum[j] += weight * (double)x[j]' 'sum[j] += (double)x[j]'
+mutant adam.c training 'the mean keeps only the last part' 'sum[j] += weight' 'sum[j] = weight'
+mutant adam.c training 'NaN accepted' '!isfinite(sum)' '0'
+mutant adam.c training 'the last numbers are not looked at' 'for (; j < count; j++)
         lanes' 'for (; j + 1 < count; j++)
         lanes'
-mutant adam.c layers 'only the first lane counts' 'l < LANES; l++)
+mutant adam.c training 'only the first lane counts' 'l < LANES; l++)
         sum' 'l < 1; l++)
         sum'
 
@@ -70,11 +70,11 @@ mutant passes.c unit 'D learns from real images where G alone is wanted' 'if (p-
 mutant passes.c unit 'G learns where D alone is wanted' 'if (p->unit->networks == DCGAN_DISCRIMINATOR_ONLY)
         return;' ''
 
-mutant loss.c layers 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
-mutant loss.c layers 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'
-mutant loss.c layers 'log in place of log1p' 'log1p(exp(-fabs(x)))' 'log(1 + exp(-fabs(x)))'
-mutant loss.c layers 'derivative plus target' '(sigmoid - target)' '(sigmoid + target)'
-mutant loss.c layers 'derivative for negative logits' 'e / (1 + e)' '1 / (1 + e)'
+mutant loss.c training 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
+mutant loss.c training 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'
+mutant loss.c training 'log in place of log1p' 'log1p(exp(-fabs(x)))' 'log(1 + exp(-fabs(x)))'
+mutant loss.c training 'derivative plus target' '(sigmoid - target)' '(sigmoid + target)'
+mutant loss.c training 'derivative for negative logits' 'e / (1 + e)' '1 / (1 + e)'
 
 mutant random.c random 'nine rounds of Philox' 'round < 10' 'round < 9'
 mutant random.c random 'key schedule' 'k1 += 0xBB67AE85u' 'k1 += 0x9E3779B9u'
@@ -110,13 +110,13 @@ mutant network.c 'gradients unit' 'backward without the rectifier' \
 mutant network.c unit 'evaluation by the statistics of the first layer' \
 	'running ? running + layer->statistics :' 'running ? running :'
 
-mutant statistics.c layers 'biased running variance' '* values / (values - 1)' '* 1.0'
-mutant statistics.c layers 'discriminator counts its images once' '(discriminator ? 2 : 1)' '1'
-mutant statistics.c layers 'variance of the means forgotten' 'second[c] - first[c] * first[c]' 'second[c]'
-mutant statistics.c layers 'weight of a part forgotten' 'first[c] += a->weight *' 'first[c] += 1.0 *'
-mutant statistics.c layers 'momentum the other way round' \
+mutant statistics.c training 'biased running variance' '* values / (values - 1)' '* 1.0'
+mutant statistics.c training 'discriminator counts its images once' '(discriminator ? 2 : 1)' '1'
+mutant statistics.c training 'variance of the means forgotten' 'second[c] - first[c] * first[c]' 'second[c]'
+mutant statistics.c training 'weight of a part forgotten' 'first[c] += a->weight *' 'first[c] += 1.0 *'
+mutant statistics.c training 'momentum the other way round' \
 	'r->momentum * ((double)new_mean[c]' '(1 - r->momentum) * ((double)new_mean[c]'
-mutant statistics.c layers 'negative variance' '(v > 0 ? v : 0)' '(v > 0 ? v : -1)'
+mutant statistics.c training 'negative variance' '(v > 0 ? v : 0)' '(v > 0 ? v : -1)'
 
 mutant passes.c unit 'statistics of the real images without their half' '1);
     tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share)' '1);
@@ -165,26 +165,26 @@ mutant local.c unit 'every minibatch tells that it is final' 'first + count == p
 mutant local.c unit 'local workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
 mutant local.c unit 'a momentum of zero accepted' 'options->norm_momentum > 0 &&' ''
 
-mutant generate.c layers 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
+mutant generate.c training 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
 mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, state' 'first, state'
 
-mutant cpu/im2col.c layers 'padding above' 'start < padding ? padding - start : 0' '0'
-mutant cpu/im2col.c layers 'padding below' 'start + 4 - padding > size ? size + padding - start : 4' '4'
-mutant cpu/im2col.c layers 'border not cleared' 'memset(patches, 0, 16 * a * sizeof *patches)' '(void)0'
-mutant cpu/im2col.c layers 'image not cleared' 'memset(large, 0, large_of(s) * sizeof *large);' ''
-mutant cpu/im2col.c layers 'overlapping patches overwritten' 'to[k] += from[k]' 'to[k] = from[k]'
-mutant cpu/im2col.c layers 'weight gradient overwritten' '(int)c->depth, 1, c->dweights' '(int)c->depth, 0, c->dweights'
-mutant cpu/im2col.c layers 'convolution added to what was there' '(int)c->depth, 0, c->to_small' '(int)c->depth, 1, c->to_small'
-mutant cpu/im2col.c layers 'small matrix not transposed in the weight gradient' \
+mutant cpu/im2col.c convolutions 'padding above' 'start < padding ? padding - start : 0' '0'
+mutant cpu/im2col.c convolutions 'padding below' 'start + 4 - padding > size ? size + padding - start : 4' '4'
+mutant cpu/im2col.c convolutions 'border not cleared' 'memset(patches, 0, 16 * a * sizeof *patches)' '(void)0'
+mutant cpu/im2col.c convolutions 'image not cleared' 'memset(large, 0, large_of(s) * sizeof *large);' ''
+mutant cpu/im2col.c convolutions 'overlapping patches overwritten' 'to[k] += from[k]' 'to[k] = from[k]'
+mutant cpu/im2col.c convolutions 'weight gradient overwritten' '(int)c->depth, 1, c->dweights' '(int)c->depth, 0, c->dweights'
+mutant cpu/im2col.c convolutions 'convolution added to what was there' '(int)c->depth, 0, c->to_small' '(int)c->depth, 1, c->to_small'
+mutant cpu/im2col.c convolutions 'small matrix not transposed in the weight gradient' \
 	'CblasTrans, CblasNoTrans, (int)count' 'CblasNoTrans, CblasNoTrans, (int)count'
-mutant cpu/im2col.c layers 'weights not transposed in the convolution' 'CblasRowMajor, CblasNoTrans, CblasTrans' 'CblasRowMajor, CblasNoTrans, CblasNoTrans'
-mutant cpu/im2col.c layers 'every block of the convolution written over the first' \
+mutant cpu/im2col.c convolutions 'weights not transposed in the convolution' 'CblasRowMajor, CblasNoTrans, CblasTrans' 'CblasRowMajor, CblasNoTrans, CblasNoTrans'
+mutant cpu/im2col.c convolutions 'every block of the convolution written over the first' \
 	'c.to_small = small + n * c.pixels * s->small_channels;' 'c.to_small = small;'
-mutant cpu/im2col.c layers 'every block of the transposed convolution written over the first' 'c.to_large = large + n * large_of(s);' 'c.to_large = large;'
-mutant cpu/im2col.c layers 'every group of the transposed convolution written over the first' \
+mutant cpu/im2col.c convolutions 'every block of the transposed convolution written over the first' 'c.to_large = large + n * large_of(s);' 'c.to_large = large;'
+mutant cpu/im2col.c convolutions 'every group of the transposed convolution written over the first' \
 	'add_patches(c->to_large + (first + n) * large_of(c->shape)' 'add_patches(c->to_large + n * large_of(c->shape)'
-mutant cpu/im2col.c layers 'outputs after the first group get no gradient' '(s->small_channels + GROUP_OUTPUTS - 1) / GROUP_OUTPUTS' '1'
-mutant cpu/im2col.c layers 'stride across is always 2' \
+mutant cpu/im2col.c convolutions 'outputs after the first group get no gradient' '(s->small_channels + GROUP_OUTPUTS - 1) / GROUP_OUTPUTS' '1'
+mutant cpu/im2col.c convolutions 'stride across is always 2' \
 	'clip(s->stride, j, s->padding, s->large_width, &x0, &x1);
             if' 'clip(2, j, s->padding, s->large_width, &x0, &x1);
             if'
