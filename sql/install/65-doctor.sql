@@ -133,7 +133,7 @@ CREATE FUNCTION gan_doctor_roles() RETURNS TABLE (item text, state text, finding
     configured AS (SELECT string_agg(DISTINCT quote_ident(s.login), ', ') AS names, string_agg(DISTINCT format('ALTER ROLE %I RESET ALL;', s.login), ' ') AS sql
                    FROM gan_student_login s JOIN pg_db_role_setting d ON d.setrole = s.role),
     checks (item, names, state, remedy) AS (
-        SELECT 'owner of the extension', names, 'fix', 'DROP EXTENSION gannsfriends; CREATE EXTENSION gannsfriends; -- after pg_dump' FROM foreign_objects
+        SELECT 'owner of the extension', names, 'fix', '-- after pg_dump: DROP EXTENSION gannsfriends; CREATE EXTENSION gannsfriends;' FROM foreign_objects
         UNION ALL SELECT 'privileges of students', names, 'fix', sql FROM privileged
         UNION ALL SELECT 'other roles of students', names, 'fix', sql FROM more_roles
         UNION ALL SELECT 'superusers among students', names, 'fix', sql FROM superusers

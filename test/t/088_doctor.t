@@ -81,6 +81,7 @@ for my $case (
 }
 $class->psql('ALTER FUNCTION gan_tick(int) OWNER TO postgres');
 is state_of('owner of the extension'), 'fix', 'a function of a superuser\'s is found';
+unlike $class->psql('SELECT gan_doctor_sql()'), qr/^\s*DROP\b/m, 'what is pasted as it stands deletes nothing';
 $class->psql('ALTER FUNCTION gan_tick(int) OWNER TO gan_owner');
 is state_of('owner of the extension'), 'ok', 'and is not any more';
 
