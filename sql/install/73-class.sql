@@ -22,7 +22,7 @@ CREATE FUNCTION gan_store_nickname(login name, nickname text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM gan_require(nickname ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$' AND nickname !~* '^student [0-9]+$', 'nickname', quote_nullable(left(nickname, 64)),
+    PERFORM gan_require(nickname ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$' AND nickname !~* '^student[ ._-]*[[:digit:]]+[ ._-]*$', 'nickname', quote_nullable(left(nickname, 64)),
                         'at most 32 letters, digits, spaces, dots, dashes or underscores, begin with a letter or digit, and not be "student" and a number', '''Otter''');
     INSERT INTO gan_account AS a (login, nickname) VALUES (login, nickname)
         ON CONFLICT ON CONSTRAINT gan_account_pkey DO UPDATE SET nickname = excluded.nickname, named_at = statement_timestamp();

@@ -135,10 +135,18 @@ for my $case (
     is contribute($case->[1]), $case->[2], "refused: a summary that is $case->[0]";
 }
 is contribute($good, images => 511), 'stale', 'a summary of another sample';
+$class->psql("SELECT gan_set_policy($run, quality_every => 0)");
+is contribute($good), 'stale', 'where no quality is measured';
+$class->psql("SELECT gan_set_policy($run, quality_every => 8); UPDATE gan_run SET state = 'stopped' WHERE run = $run");
+is contribute($good), 'stale', 'or the run is over, none is wanted';
+$class->psql("UPDATE gan_run SET state = 'paused' WHERE run = $run");
 is contribute($good, user => 'zq-bo'), '42501', 'refused: under somebody else\'s worker';
 is contribute($spoilt->(sub { $_ *= 1.01 for @{ $_[0] } })), 'differs', 'a wrong one is told so';
 is $class->psql("SELECT login, agrees, kept FROM gan_reference_check WHERE NOT agrees"), 'zq-cy|f|f', 'and reported';
-like $class->server_log, qr/the summary of login "zq-cy" differs by/, 'in the log as well';
+like $class->server_log, qr/the summary of login "zq-cy" differs by [\d.]+ from the one that is kept/, 'in the log as well, and nobody else is named';
+$class->psql("UPDATE gan_reference SET login = 'zq-dee' WHERE login = 'zq-cy'");
+is contribute($good), 'stale', 'three are enough';
+$class->psql("UPDATE gan_reference SET login = 'zq-cy' WHERE login = 'zq-dee'");
 is contribute($good), 'already', 'once a login';
 $class->psql("SELECT gan_forget_reference($run)");
 is contribute($good), 'kept', 'when all is forgotten, it begins anew';
@@ -161,7 +169,7 @@ is +($class->psql_fails("SELECT * FROM $_", user => 'monitor'))[0], '42501', "no
 is +($class->psql_fails("SELECT $_", user => 'monitor'))[0], '42501', "nor may they call $_" for "gan_quality($run)", "gan_certificate('zq-ann')", "gan_generate(1)", "gan_set_policy()", "gan_set_nickname('x')";
 is $class->psql("SELECT gan_set_nickname('Fox')", user => 'zq-bo'), 'others see you as "Fox"', 'a student chooses a nick-name';
 is +($class->psql_fails("SELECT gan_set_nickname('fOX')", user => 'zq-ann'))[0], '42710', 'which nobody else may take';
-is +($class->psql_fails("SELECT gan_set_nickname($_)", user => 'zq-ann'))[0], '22023', "refused: $_" for "E'a\\tb'", q{'<b>x</b>'}, q{''}, q{'student 4'}, 'NULL';
+is +($class->psql_fails("SELECT gan_set_nickname($_)", user => 'zq-ann'))[0], '22023', "refused: $_" for "E'a\\tb'", q{'<b>x</b>'}, q{''}, q{'student 4'}, q{'Student_04'}, q{'student4 '}, 'NULL';
 
 # ---- the instructor's
 is $class->psql("SELECT login, nickname, may_log_in, workers, images > 0 FROM gan_roster ORDER BY login"), "zq-ann|Otter|t|1|t\nzq-bo|Fox|t|1|t\nzq-cy|Badger|t|1|f", 'the roster';
