@@ -29,6 +29,7 @@ BEGIN
                                  FROM gan_failure f LEFT JOIN gan_nickname m ON m.login = f.login WHERE f.run = u.run AND f.first_position = u.first_position)), '')
         FROM gan_work_unit u LEFT JOIN gan_worker w ON w.worker = u.worker LEFT JOIN gan_nickname n ON n.login = w.login
         WHERE u.run = r.run AND u.iteration = wanted
+            AND (u.iteration < r.iteration OR NOT r.checks_on) -- a copy of a unit in work would tell its holder that it is checked
         ORDER BY u.first_position, u.unit;
 END
 $$;
