@@ -121,6 +121,10 @@ static void check_level(const Query *query) {
         refuse("is recursive");
     if (query->jointree && list_length(query->jointree->fromlist) > 1)
         refuse("joins");
+    if (query->hasSubLinks)
+        refuse("holds a query in an expression");
+    if (query->hasTargetSRFs && query->jointree && query->jointree->fromlist != NIL)
+        refuse("makes rows for rows");
 }
 
 static void check_source(const RangeTblEntry *source) {

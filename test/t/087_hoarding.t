@@ -45,6 +45,8 @@ for my $case (
     [ 'a word', 'NOTIFY gan_run_1' ], [ 'a word by function', q{SELECT pg_notify('gan_run_1', '')} ], [ 'another channel', 'LISTEN x' ],
     [ 'a long sleep', 'SELECT pg_sleep(3600)' ], [ 'a loop', 'DO $$ BEGIN LOOP END LOOP; END $$' ], [ 'many rows', 'SELECT count(*) FROM generate_series(1, 1000000000)' ],
     [ 'recursion', 'WITH RECURSIVE r AS (SELECT 1 UNION ALL SELECT 1 FROM r) SELECT FROM r' ], [ 'a large text', q{SELECT repeat('x', 1000000000)} ],
+    [ 'a query for each row', 'SELECT (SELECT v) FROM (VALUES (1), (2)) AS r (v)' ], [ 'a condition that asks', 'SELECT v FROM (VALUES (1), (2)) AS r (v) WHERE EXISTS (SELECT v)' ],
+    [ 'rows for rows', "SELECT gan_iteration_report(0, $run) FROM (VALUES (1), (2)) AS r (v)" ],
     [ 'a cross join', 'SELECT FROM (VALUES (1), (2)) AS a, (VALUES (1), (2)) AS b' ], [ 'a power', 'SELECT 9.0 ^ 99999' ],
     [ 'a temporary table', 'CREATE TEMP TABLE t (a int)' ], [ 'a cursor', 'DECLARE c CURSOR WITH HOLD FOR SELECT 1' ], [ 'a copy', 'COPY (SELECT 1) TO STDOUT' ],
     [ 'a large object', 'SELECT lo_creat(-1)' ], [ 'the names of others', 'SELECT rolname FROM pg_roles' ], [ 'the sessions of others', 'SELECT * FROM pg_stat_activity' ],
