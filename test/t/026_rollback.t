@@ -110,6 +110,8 @@ SKIP: {
     ok $class->poll_until("SELECT state = 'finished' FROM gan_run WHERE run = $run", 't', 200), 'the run goes on to its end, with the same worker';
     is $class->psql("SELECT max(greatest(update_g, update_d)) < 0.5, count(*) FROM gan_history WHERE run = $run"), 't|14', 'and has a history without that night';
     $class->wait_for($worker, 30);
+    $class->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL gan_coordinate%'}); # the ticks that follow are ours
+    $class->wait_for($coordinator, 30);
 }
 
 # A checkpoint that can't be made is a warning

@@ -291,8 +291,16 @@ is status('GET', $_)->{status}, 401, "$_ asks for the token" for '/', '/events',
 is status('GET', '/app.js')->{status}, 200, 'the program of the page is no secret';
 is status('GET', '/?token=open-sesame-123')->{status}, 200, 'with it in the address';
 is status('GET', "/sheet/$run/0.png", Authorization => 'Bearer open-sesame-123')->{status}, 200, 'or in a header';
-my @five = map { stream($address, '/events?token=open-sesame-123') } 1 .. 5;
-ok !(grep { !/200 OK/ } listen_to(20, sub { my ($t) = @_; return !grep { !/200 OK/ } values %{$t} }, @five)), 'five connections from one address';
+# The connections of the answers above may still be closing.
+my (@five, $all);
+for (1 .. 50) {
+    @five = map { eval { stream($address, '/events?token=open-sesame-123') } // () } 1 .. 5;
+    $all = @five == 5 && !grep { !/200 OK/ } listen_to(5, sub { my ($t) = @_; return !grep { !/200 OK/ } values %{$t} }, @five);
+    last if $all;
+    $_->close for @five;
+    sleep 0.2;
+}
+ok $all, 'five connections from one address';
 my $sixth = eval { stream($address, '/events?token=open-sesame-123') };
 is $sixth ? (listen_to(2, sub { 0 }, $sixth))[0] : '', '', 'a sixth gets no answer';
 $_->close for @five, $sixth ? $sixth : ();
