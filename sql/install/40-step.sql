@@ -106,8 +106,8 @@ BEGIN
     IF r.iteration_started_at > clock_timestamp() THEN -- the clock was set back
         UPDATE gan_run SET iteration_started_at = clock_timestamp() WHERE run = r.run;
     END IF;
-    PERFORM gan_keep_checkpoints(r);
     expired := gan_expire_leases(r.run);
+    PERFORM gan_keep_checkpoints(r);
     replaced := gan_replace_hoarded(r.run);
     aside := gan_put_aside(r.run);
     reopened := gan_reopen_vanished(r.run, false);
@@ -158,13 +158,18 @@ $$;
 CREATE FUNCTION gan_sleep(seconds float8) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
+-- Seconds by which the time of day is ahead of the time that this session has seen pass: it changes when the clock is set, and when the
+-- machine stood still.
+CREATE FUNCTION gan_clock_offset() RETURNS float8
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME';
+
 -- Ticks runs until the time is over; each tick is a transaction of its own. An error in one run doesn't stop the others. Every 20 ms those
 -- that are due, every second all of them.
 CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT NULL)
     LANGUAGE plpgsql AS $$
 DECLARE
     started timestamptz := pg_catalog.clock_timestamp();
-    looked timestamptz := started; -- at the clock, before the last sleep
+    clock_offset float8 := @extschema@.gan_clock_offset();
     jump interval;
     all_ticked timestamptz := '-infinity';
     looked_for_hoarders timestamptz := '-infinity';
@@ -175,10 +180,11 @@ DECLARE
     stepped boolean := false;
 BEGIN
     LOOP
-        -- It slept for a moment. If more than that has gone by, the clock was set or the machine stood still: leases are about to end, or
-        -- will last, for no fault or merit of those who hold them.
-        jump := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) looked;
-        IF jump OPERATOR(pg_catalog.>) interval '5 s' OR jump OPERATOR(pg_catalog.<) interval '-1 s' THEN
+        -- If the clock was set or the machine stood still, leases are about to end, or will last, for no fault or merit of those who hold
+        -- them.
+        IF pg_catalog.abs(@extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1 THEN
+            jump := pg_catalog.make_interval(secs => @extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset);
+            clock_offset := @extschema@.gan_clock_offset();
             started := started OPERATOR(pg_catalog.+) jump;
             all_ticked := '-infinity';
             RAISE LOG 'the clock has moved by %: leases move with it', jump;
@@ -199,6 +205,8 @@ BEGIN
         END IF;
         stepped := false;
         FOREACH one IN ARRAY coalesce(due, '{}'::int[]) LOOP
+            -- A tick takes back leases that are over: none may begin at a clock that has just been set.
+            EXIT WHEN pg_catalog.abs(@extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1;
             BEGIN
                 stepped := pg_catalog.starts_with(@extschema@.gan_tick(one), 'step') OR stepped;
             EXCEPTION WHEN OTHERS THEN
@@ -216,7 +224,6 @@ BEGIN
         EXIT WHEN max_seconds IS NULL AND open_runs OPERATOR(pg_catalog.=) 0;
         EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)
                   OPERATOR(pg_catalog.>=) max_seconds; -- never, if null
-        looked := pg_catalog.clock_timestamp();
         IF NOT stepped THEN
             PERFORM @extschema@.gan_sleep(CASE open_runs WHEN 0 THEN 0.25 ELSE 0.02 END);
         END IF;

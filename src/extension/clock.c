@@ -1,0 +1,57 @@
+/*
+ * clock.c - the coordinator's clock, which nobody sets
+ *
+ * The time of day may be set by hours while a class computes, and the machine may be suspended. What passes is
+ * told by CLOCK_MONOTONIC; the difference of the two tells when something else has happened than time passing.
+ */
+#include "gannsfriends.h"
+
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include <time.h>
+
+#define LONG_NAP 5.0 /* seconds that a sleep may last longer than it should before the machine stood still */
+
+static double stood_still; /* seconds in this session in which nothing ran, though CLOCK_MONOTONIC went on */
+
+/* Returns the seconds of a clock that only moves forward. */
+static double monotonic_seconds(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+PG_FUNCTION_INFO_V1(gan_sleep);
+
+/* Sleeps for so many seconds, or less if there is something else to heed. (pg_sleep() waits for a time of day:
+ * one that was begun before the clock was set back by an hour lasts an hour.) */
+Datum gan_sleep(PG_FUNCTION_ARGS) {
+    double seconds = PG_GETARG_FLOAT8(0), start = monotonic_seconds(), over;
+
+    if (!(seconds >= 0 && seconds <= 60))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("gan_sleep sleeps for 0 to 60 seconds, not %g", seconds)));
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (long)(seconds * 1000),
+                    PG_WAIT_EXTENSION);
+    over = monotonic_seconds() - start - seconds;
+    if (over > LONG_NAP)
+        stood_still += over;
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+    PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(gan_clock_offset);
+
+/* Returns by how many seconds the time of day (since 2000) is ahead of the time that this session has seen pass
+ * (since the machine's start). Only its changes mean something. */
+Datum gan_clock_offset(PG_FUNCTION_ARGS) {
+    double time_of_day = (double)GetCurrentTimestamp() / USECS_PER_SEC;
+
+    (void)fcinfo;
+    PG_RETURN_FLOAT8(time_of_day - (monotonic_seconds() - stood_still));
+}
