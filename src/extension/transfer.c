@@ -231,24 +231,27 @@ static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *to
 }
 
 /*
- * Stores a shard under the claim's token. Returns false if it was there already. Two uploads of one shard at a
- * time (an answer was lost, or a lease ended) come one after the other: the lock is one that a student can't
- * take.
+ * Stores a shard under the claim's token; returns the answer. Two uploads of one shard at a time (an answer was
+ * lost, or a lease ended) come one after the other: the lock is one that a student can't take. Who waited for
+ * it may hold the unit no longer, and must not replace what a later claim has stored.
  */
-static bool store_shard(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard,
-                        double squares, bytea *data) {
+static const char *store_shard(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard,
+                               double squares, bytea *data) {
     gan_pieces pieces;
 
+    GANN_FAULT("upload_to_store");
     LockDatabaseObject(RelationRelationId, (Oid)unit, (uint16)shard, ExclusiveLock);
+    if (!find_claim(Int64GetDatum(unit), UUIDPGetDatum(token)).valid)
+        return "stale";
     if (is_stored(claim, unit, token, shard))
-        return false;
+        return "already";
     GANN_FAULT("upload_checked");
     gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
     gan_pieces_write(&pieces, unit, shard, (unsigned char *)VARDATA(data), VARSIZE(data) - VARHDRSZ, token,
                      squares);
     gan_pieces_close(&pieces);
     GANN_FAULT("upload_stored");
-    return true;
+    return "accepted";
 }
 
 PG_FUNCTION_INFO_V1(gan_upload);
@@ -291,9 +294,7 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
         if (rules.element != BLOB_FLOAT32)
             data = widen(data, count, rules.element);
         answer = store_shard(&claim, DatumGetInt64(unit), DatumGetUUIDP(token), shard,
-                             check_numbers(&run, shard, data, rules.limit), data)
-                     ? "accepted"
-                     : "already";
+                             check_numbers(&run, shard, data, rules.limit), data);
     }
     SPI_finish();
     PG_RETURN_TEXT_P(cstring_to_text(answer));

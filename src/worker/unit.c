@@ -226,10 +226,12 @@ static bool is_bad_value(const loop *l, server_status status) {
 /*
  * Hands the result in: the rest of the upload, the submission, and again what failed. Where the answer to a
  * submission was lost, the next thing sent is the same submission: it may have been accepted, and by now the
- * server would call an upload stale. From here on a first Ctrl-C lets the unit be finished.
+ * server would call an upload stale. It may even be accepted later, while the server still reads what came
+ * before the connection broke: so who is then told that the unit is lost asks once more. From here on a first
+ * Ctrl-C lets the unit be finished.
  */
 static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *result) {
-    bool in_doubt = false;
+    bool in_doubt = false, unanswered = false;
 
     upload_complete(l->upload, result);
     for (int incomplete = 0;;) {
@@ -238,14 +240,15 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
         bool was_in_doubt = in_doubt;
         outcome o = in_doubt ? GO_ON : upload_rest(l, claim);
 
-        if (o != GO_ON)
+        if (o != GO_ON && !(o == DROP && unanswered))
             return o;
-        if (upload_status(l->upload) == SERVER_OK && !upload_stale(l->upload)) {
+        if (upload_status(l->upload) == SERVER_OK && (unanswered || !upload_stale(l->upload))) {
             status = submit(l, claim, result, &verdict);
             in_doubt = status != SERVER_OK;
+            unanswered = unanswered || in_doubt;
         }
         upload_end(l->upload);
-        if (upload_stale(l->upload)) {
+        if (upload_stale(l->upload) && !unanswered) {
             display_warn("unit %lld came too late", (long long)claim->unit);
             return DROP;
         }
