@@ -80,9 +80,11 @@ CREATE FUNCTION gan_doctor_rights() RETURNS TABLE (item text, state text, findin
     second (state) AS (SELECT CASE gan_guard() WHEN 'on' THEN 'warn' ELSE 'fix' END),
     checks (item, fine, state, finding, remedy) AS (
         SELECT 'CONNECT for everybody', NOT has_database_privilege('public', current_database(), 'CONNECT'), 'fix', NULL,
-               format('REVOKE CONNECT ON DATABASE %1$I FROM PUBLIC; GRANT CONNECT ON DATABASE %1$I TO gan_student;', current_database())
+               format('REVOKE CONNECT ON DATABASE %1$I FROM PUBLIC; GRANT CONNECT ON DATABASE %1$I TO gan_student, gan_viewer;', current_database())
         UNION ALL SELECT 'CONNECT for students', has_database_privilege('gan_student', current_database(), 'CONNECT'), 'fix', NULL,
                format('GRANT CONNECT ON DATABASE %I TO gan_student;', current_database())
+        UNION ALL SELECT 'CONNECT for viewers', has_database_privilege('gan_viewer', current_database(), 'CONNECT'), 'fix', NULL,
+               format('GRANT CONNECT ON DATABASE %I TO gan_viewer;', current_database())
         UNION ALL SELECT 'TEMPORARY for everybody', NOT has_database_privilege('gan_student', current_database(), 'TEMPORARY'), second.state, NULL,
                format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC;', current_database()) FROM second
         UNION ALL SELECT 'other databases', others.names IS NULL, 'warn', others.names,

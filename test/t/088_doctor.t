@@ -60,7 +60,8 @@ for my $case ([ 'gannsfriends.guard', 'off', 'guard' ], [ 'gannsfriends.watchdog
 # Rights, roles and passwords.
 for my $case (
     [ 'CONNECT for everybody', 'GRANT CONNECT ON DATABASE train TO PUBLIC', 'fix' ],
-    [ 'CONNECT for students', 'REVOKE CONNECT ON DATABASE train FROM gan_student', 'fix' ],
+    [ 'CONNECT for students', 'REVOKE CONNECT ON DATABASE train FROM gan_student, gan_viewer', 'fix' ],
+    [ 'CONNECT for viewers', 'REVOKE CONNECT ON DATABASE train FROM gan_viewer', 'fix' ],
     [ 'TEMPORARY for everybody', 'GRANT TEMPORARY ON DATABASE train TO PUBLIC', 'warn' ],
     [ 'other databases', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC', 'warn' ],
     [ 'CREATE in schemas', 'GRANT CREATE ON SCHEMA public TO PUBLIC', 'fix' ],

@@ -18,6 +18,8 @@ my $http = HTTP::Tiny->new(timeout => 30, keep_alive => 0);
 
 $class->psql("CREATE ROLE screen LOGIN PASSWORD 'watch' IN ROLE gan_viewer");
 my $uri = $class->uri('screen', 'watch');
+# As it is after gan_doctor's remedies.
+$class->psql($class->psql("SELECT remedy FROM gan_doctor() WHERE item = '$_'")) for 'CONNECT for everybody', 'functions of PostgreSQL';
 
 # Starts gan_dashboard at a free port; returns its pid and its address.
 sub dashboard {
