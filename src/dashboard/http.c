@@ -300,7 +300,7 @@ static struct MHD_Daemon *listen_at(http *s, const options *o, const struct sock
                             MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_CONNECTION_LIMIT,
                             o->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, o->per_address,
                             MHD_OPTION_CONNECTION_TIMEOUT, QUIET_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)HEADERS_MAX, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+                            (size_t)HEADERS_MAX, MHD_OPTION_END);
 }
 
 http *http_start(const options *o, hub *pages, sheets *pictures) {

@@ -68,6 +68,7 @@ function updateState(state) {
 const handlers = {
   open() {
     connected = true;
+    trouble = null; // a server in trouble says so first
     showTrouble();
   },
   lost() {
@@ -83,13 +84,18 @@ const handlers = {
   },
 };
 
+function linkProjector() {
+  byId('projector').href = feed.pageAddress({ projector: feed.projector ? null : '' });
+}
+
 byId('run').addEventListener('change', (event) => {
   chosen = true;
   history.replaceState(null, '', feed.pageAddress({ run: event.target.value }));
   follow(Number(event.target.value));
+  linkProjector();
 });
 
 document.documentElement.classList.toggle('projector', feed.projector);
-byId('projector').href = feed.pageAddress({ projector: feed.projector ? null : '' });
+linkProjector();
 setText(byId('projector'), feed.projector ? 'Ordinary view' : 'Projector view');
 feed.open(run, handlers);

@@ -27,16 +27,17 @@ function describe() {
 
 // Shows a sheet once its bytes are here; resolves then. One that another overtakes is not shown.
 async function show(iteration) {
-  wanted = iteration;
   const next = new Image();
+  const mine = { iteration };
+  wanted = mine;
   next.src = sheetAddress(run, iteration);
   try {
     await next.decode();
   } catch {
-    if (wanted === iteration) wanted = null;
+    if (wanted === mine) wanted = null;
     return;
   }
-  if (wanted !== iteration) return;
+  if (wanted !== mine) return; // of the same iteration of another run, perhaps
   image.src = next.src;
   image.hidden = false;
   byId('no-sheet').hidden = true;
