@@ -203,6 +203,8 @@ BEGIN
     GET DIAGNOSTICS taken_back = ROW_COUNT;
     DELETE FROM gan_history h WHERE h.run = r.run AND h.iteration >= $2;
     DELETE FROM gan_checkpoint c WHERE c.run = r.run AND c.iteration > $2;
+    DELETE FROM gan_sheet s WHERE s.run = r.run AND s.iteration > $2;
+    DELETE FROM gan_swd s WHERE s.run = r.run AND s.iteration > $2;
     -- Whoever computes one of these finds it gone: "stale", and no credit for what would be of another branch.
     DELETE FROM gan_work_unit u WHERE u.run = r.run AND (u.iteration >= $2 OR u.state = 'aside');
     DELETE FROM gan_failure f WHERE f.run = r.run;

@@ -110,7 +110,11 @@ BEGIN
     SELECT max(s.iteration) INTO last FROM gan_sheet s WHERE s.run = r.run;
     IF r.sheet_every > 0 AND last IS DISTINCT FROM r.iteration
         AND (last IS NULL OR last / r.sheet_every < r.iteration / r.sheet_every OR r.state = 'finished') THEN
-        PERFORM gan_draw_sheet(r.run), gan_thin_sheets(r.run);
+        BEGIN -- a sheet that can't be stored is no reason to measure nothing, nor the other way round
+            PERFORM gan_draw_sheet(r.run), gan_thin_sheets(r.run);
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'run %: no sheet of iteration %: %', r.run, r.iteration, SQLERRM USING ERRCODE = SQLSTATE;
+        END;
     END IF;
     DELETE FROM gan_swd s USING gan_run g WHERE g.run = s.run AND s.run = r.run AND s.iteration > g.iteration;
     SELECT max(s.iteration) INTO last FROM gan_swd s WHERE s.run = r.run;

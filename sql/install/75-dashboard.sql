@@ -125,7 +125,8 @@ BEGIN
     SELECT * INTO speed FROM gan_throughput WHERE run = $1;
     SELECT count(*) FILTER (WHERE state <> 'aside') AS total, count(*) FILTER (WHERE state = 'pending') AS free, count(*) FILTER (WHERE state = 'done') AS done
         INTO u FROM gan_current_units(r);
-    SELECT count(*) FILTER (WHERE active) AS active, array_agg(DISTINCT nickname) FILTER (WHERE unit IS NOT NULL) AS holders INTO p FROM gan_participants($1);
+    SELECT count(*) FILTER (WHERE active) AS active, array_agg(DISTINCT nickname) FILTER (WHERE unit IN (SELECT c.unit FROM gan_current_units(r) c WHERE c.state = 'claimed')) AS holders
+        INTO p FROM gan_participants($1); -- nobody waits for who has a copy of what is in
     RETURN jsonb_build_object(
         'run', r.run, 'name', r.name, 'state', r.state, 'happening', gan_happening(r, u.total, u.free, u.done, coalesce(p.holders, '{}'), p.active),
         'iteration', r.iteration, 'target', r.target_iterations, 'epoch', round(h.epoch::numeric, 2),
