@@ -33,7 +33,7 @@ DECLARE
     fields text[];
 BEGIN
     FOR line, number IN SELECT l.line, l.number FROM string_to_table(replace(ltrim(csv, U&'\FEFF'), E'\r', ''), E'\n') WITH ORDINALITY AS l (line, number) LOOP
-        CONTINUE WHEN trim(line) = '' OR (number = 1 AND line ~* '^\W*(login|name|user)\M');
+        CONTINUE WHEN trim(line) = '' OR (number = 1 AND line ~* '^[\s"]*(login|name|user)[\s"]*([,;]|$)');
         SELECT array_agg(trim(trim(BOTH '"' FROM trim(f.field))) ORDER BY f.n) INTO fields FROM regexp_split_to_table(line, '[,;]') WITH ORDINALITY AS f (field, n);
         BEGIN
             connection := gan_enroll(fields[1], host);
@@ -63,7 +63,7 @@ DECLARE
 BEGIN
     SELECT * INTO r FROM gan_run g WHERE g.run = gan_the_run(run);
     SELECT count(*) AS workers, sum(p.cores) AS cores, sum(p.units) AS units, sum(p.images) AS images, min(p.joined_at) AS first, max(p.last_seen) AS last,
-           sum(p.images) / nullif((SELECT sum(h.images) FROM gan_history h WHERE h.run = r.run), 0) AS share
+           sum(p.images) / nullif((SELECT sum(a.images) FROM gan_worker a WHERE a.run = r.run), 0) AS share -- of all credit: a rollback keeps that
         INTO w FROM gan_worker p WHERE p.run = r.run AND p.login = name;
     IF coalesce(w.units, 0) = 0 THEN
         RAISE EXCEPTION 'nothing of login "%" was averaged in run % ("%")', name, r.run, r.name
@@ -79,7 +79,7 @@ BEGIN
         format('  images computed, checked and averaged  %s', trim(to_char(w.images, '999,999,999,999'))),
         format('  share of all images                    %s %%', round(100 * w.share, 2)),
         format('  work units                             %s', w.units),
-        format('  computers, cores                       %s, %s', w.workers, w.cores),
+        format('  programs, cores                        %s, %s', w.workers, w.cores),
         format('  iterations of the run                  %s of %s', r.iteration, r.target_iterations),
         format('  SHA-256 of the weights                 %s', encode(digest, 'hex')), '');
     RETURN body || format(E'\nSHA-256 of the lines above: %s\n', encode(sha256(convert_to(body, 'UTF8')), 'hex'));
