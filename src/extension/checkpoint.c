@@ -195,6 +195,12 @@ static void store_shard(const gan_run *run, gan_pieces *state, const checkpoint 
                                " to " INT64_FORMAT " (docs/format.md, section 5)",
                                (int64)shard * (int64)SHARD_COUNT,
                                (int64)shard * (int64)SHARD_COUNT + (int64)count - 1)));
+    for (size_t i = 0; part == GAN_SECOND_MOMENT && i < count; i++)
+        if (values[i] < 0)
+            ereport(ERROR,
+                    (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                     errmsg("the checkpoint holds a negative second moment, %g, of parameter " INT64_FORMAT,
+                            values[i], (int64)shard * (int64)SHARD_COUNT + (int64)i)));
     gan_blob_seal(blob, count);
     gan_pieces_write(state, part, shard, blob, blob_size(count), NULL, 0);
     if (part == GAN_WEIGHTS && gan_run_has(run, GAN_COPY))

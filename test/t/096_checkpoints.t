@@ -117,6 +117,9 @@ refused('an option of another type', $good, '22P02', qr/integer/, '{"batch": "x\
 refused('a list', $good, '22023', qr/options is/, '[]');
 is $class->psql("SELECT count(*) FROM gan_run WHERE name = 'wrong'"), '0', 'nothing is left of them';
 my $moments = pack 'H*', $class->psql("SELECT encode(gan_export($first, moments => true), 'hex')");
+my ($second) = $moments =~ /"[\w.]*exp_avg_sq[\w.]*":\{[^}]*"data_offsets":\[(\d+)/;
+my $square = 8 + unpack('Q<', $moments) + $second;
+refused('a negative second moment', substr($moments, 0, $square) . pack('f<', -1) . substr($moments, $square + 4), '22003', qr/negative second moment, -1,/, '{"target_iterations": 50}');
 refused('a target that is reached', $moments, '22023', qr/target_iterations is 5, but must be above the checkpoint's iteration, 5/);
 ($code, $message) = $class->psql_fails("SELECT gan_export()", user => ($class->student('bo'), 'bo')[1]);
 is $code, '42501', 'students may not export';
