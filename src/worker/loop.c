@@ -109,6 +109,8 @@ static outcome work(loop *l) {
         if (status == SERVER_FATAL && strcmp(server_state(l->server), "42501") == 0 && !rejoined) {
             o = join(l); /* the server does not know us: it was restored from a dump, say */
             rejoined = true;
+            standing_end(&l->standing, l->server);
+            standing_begin(&l->standing, l->worker);
         } else if (status != SERVER_OK)
             o = loop_retry(l, status);
         else {

@@ -18,18 +18,39 @@
 static int wake[2] = {-1, -1};
 static volatile sig_atomic_t asked;
 
-/* Notes the first signal; leaves at the second. */
-static void on_signal(int number) {
+/* Notes that to stop is asked. */
+static void ask(void) {
     int saved = errno;
     ssize_t written;
 
-    (void)number;
-    if (asked)
-        _exit(130);
     asked = 1;
     written = write(wake[1], "!", 1);
     (void)written;
     errno = saved;
+}
+
+/* Notes the first signal; leaves at the second. */
+static void on_signal(int number) {
+    (void)number;
+    if (asked)
+        _exit(130);
+    ask();
+}
+
+/* The terminal was closed. Both the shell and the kernel may say so: a second time is no second request. */
+static void on_hangup(int number) {
+    (void)number;
+    ask();
+}
+
+/* Heeds a closed terminal, unless whoever started this program wants it to go on (nohup). */
+static int install_hangup(struct sigaction *action) {
+    struct sigaction before;
+
+    if (sigaction(SIGHUP, NULL, &before) != 0 || before.sa_handler == SIG_IGN)
+        return 0;
+    action->sa_handler = on_hangup;
+    return sigaction(SIGHUP, action, NULL);
 }
 
 int stop_install(void) {
@@ -46,7 +67,8 @@ int stop_install(void) {
     sigaddset(&action.sa_mask, SIGTERM);
     action.sa_flags = SA_RESTART;
     action.sa_handler = on_signal;
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
+    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0 ||
+        install_hangup(&action) != 0)
         return -1;
     action.sa_handler = SIG_IGN;
     return sigaction(SIGPIPE, &action, NULL);
