@@ -128,8 +128,10 @@ psql -Xq -c 'SELECT * FROM gan_ledger()'
 echo "the sheet: $PWD/demo/samples.png"
 
 if [ -n "$keep" ]; then
+	psql -Xq -c 'CALL gan_coordinate()' > demo/coordinator.log 2>&1 9>&- & # until the run is finished
+	workers+=($!)
 	say 'Left running'
-	echo "  psql -h $PGHOST -p $PGPORT -U postgres train     then: CALL gan_coordinate(60);"
+	echo "  psql -h $PGHOST -p $PGPORT -U postgres train"
 	echo "  stop with: kill ${workers[*]}; $([ "$(id -u)" -eq 0 ] && echo "runuser -u postgres -- ")$(server_bindir)/pg_ctl -D $_server_data stop"
 	disown -a
 else
