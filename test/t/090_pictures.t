@@ -19,6 +19,7 @@ $class->{students} = {%uri};
 my ($state, $message) = $class->psql_fails("SELECT * FROM gan_enroll_csv(E'zq-dee\\n\\nbad name')");
 like "$state $message", qr/^22023 line 3: name is 'bad name'/, 'a bad line is named';
 is $class->psql("SELECT count(*) FROM pg_roles WHERE rolname = 'zq-dee'"), '0', 'and nobody of that file is enrolled';
+is $class->psql("BEGIN; SELECT string_agg(login, ' ' ORDER BY login) FROM gan_enroll_csv(E'user-01\nuser-02'); ROLLBACK"), 'user-01 user-02', 'a login that begins as a heading does is one';
 
 my $run = $class->create_run('clothes', target_iterations => 24, lease_seconds => 30);
 is $class->psql("SELECT gan_set_policy($run, sheet_every => 2, sheet_images => 12, sheets_kept => 6, quality_every => 8)"),
