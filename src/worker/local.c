@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define SHEET_IMAGES 64
+#define PATH_SIZE 4096
 
 /* Everything the steps share. */
 typedef struct local {
@@ -118,15 +119,38 @@ static int resume_training(local *l) {
     return 0;
 }
 
+/* Writes the checkpoint's path; returns -1, having said why, if it is too long. */
+static int checkpoint_path(const local *l, char path[PATH_SIZE]) {
+    if (snprintf(path, PATH_SIZE, "%s/checkpoint.safetensors", l->options->out) < PATH_SIZE)
+        return 0;
+    display_warn("the name of the folder is too long");
+    return -1;
+}
+
+/* Makes sure that no other training's checkpoint would be replaced: it may be a night's work. */
+static int spare_others(const local *l) {
+    const char *resumed = l->options->local.resume;
+    struct stat there, ours;
+    char path[PATH_SIZE];
+
+    if (checkpoint_path(l, path) != 0)
+        return -1;
+    if (stat(path, &there) != 0 || (resumed != NULL && stat(resumed, &ours) == 0 &&
+                                    there.st_dev == ours.st_dev && there.st_ino == ours.st_ino))
+        return 0;
+    display_warn(
+        "%s is there already and would be replaced; go on with it by --resume %s, or choose another --out",
+        path, path);
+    return -1;
+}
+
 /* Writes the checkpoint and a sheet of images. */
 static int save(local *l) {
     const training *t = &l->t;
-    char path[4096], error[1024];
+    char path[PATH_SIZE], error[1024];
 
-    if (snprintf(path, sizeof path, "%s/checkpoint.safetensors", l->options->out) >= (int)sizeof path) {
-        display_warn("the name of the folder is too long");
+    if (checkpoint_path(l, path) != 0)
         return -1;
-    }
     if (training_save(t, path, error, sizeof error) == 0) {
         display_say("iteration %" PRIu32 ": wrote %s", t->iteration, path);
         l->saved_iteration = t->iteration;
@@ -278,6 +302,8 @@ static int set_up(local *l) {
         display_warn("the folder \"%s\" can't be made: %s; choose another --out", o->out, strerror(errno));
         return -1;
     }
+    if (spare_others(l) != 0)
+        return -1;
     l->compute = compute_new(&l->t.model, l->t.batch, true);
     l->images = malloc(unit_images(l) * l->t.model.image_count);
     l->sums = malloc(l->t.model.statistics_count * sizeof *l->sums);

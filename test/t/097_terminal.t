@@ -255,6 +255,11 @@ like $output, qr{^iteration 2/3  D \d+\.\d\d  G \d+\.\d\d  [\d.]+ images/s}m, 'i
 my $checkpoint = "$folder/l1/checkpoint.safetensors";
 ok numbers($checkpoint) eq numbers("$folder/twin.safetensors"), 'has the same weights and running statistics, bit for bit';
 is join(' ', map { s{.*/}{}r } glob "$folder/l1/*"), 'checkpoint.safetensors samples-000002.png samples-000003.png', 'and leaves a checkpoint and sheets';
+my $kept = slurp($checkpoint);
+($status, $output) = $class->run($program, @local, '--iterations', 3, '--out', "$folder/l1");
+is $status, 1, 'a second training does not begin over the first one';
+like $output, qr{\Q$checkpoint\E is there already .*--resume}, 'and says how to go on';
+ok slurp($checkpoint) eq $kept, 'which is as it was';
 
 # interrupted and resumed
 my $trainer = $class->start_background({ name => 'local' }, $program, @local, '--iterations', 100000, '--save-every', 100000, '--out', "$folder/l2");
