@@ -5,6 +5,7 @@
 #   $proxy->cut('up bytes 1000 from gan_upload');
 #   $proxy->cut_done(30) or …;
 #   $proxy->bytes('up');
+#   $proxy->cut_when_quiet;
 #
 # A rule is for the first connection that comes to its point; the proxy then closes both sides of it, and lets later ones through:
 #
@@ -58,6 +59,14 @@ sub cut {
     print {$out} $rule;
     close $out or die "$self->{folder}/new: $!";
     rename "$self->{folder}/new", "$self->{folder}/rule" or die "$self->{folder}/rule: $!";
+    return;
+}
+
+# Cuts all connections that there are, once nothing has come over them for half a second: whatever was sent has arrived on both sides.
+sub cut_when_quiet {
+    my $self = shift;
+    for (my $before = -1; (my $now = $self->bytes('up') + $self->bytes('down')) != $before; $before = $now) { sleep 0.5 }
+    kill 'KILL', split ' ', `pgrep -P $self->{pid}`;
     return;
 }
 
