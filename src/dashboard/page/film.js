@@ -14,7 +14,7 @@ let sheets = [];
 let following = true; // shows the newest, whatever comes
 let reel = null; // the film that runs: an object of its own for each
 let shown = null; // iteration on the screen
-let wanted = null; // iteration on its way
+let wanted = null; // what is on its way: an object of its own for each
 
 // Says what the picture is.
 function describe() {
@@ -116,7 +116,7 @@ export function update(state) {
   slider.max = String(Math.max(0, sheets.length - 1));
   if (!any) return;
   if (following) {
-    if (shown !== sheets[sheets.length - 1] && wanted !== sheets[sheets.length - 1]) place(sheets.length - 1);
+    if (shown !== sheets[sheets.length - 1] && wanted?.iteration !== sheets[sheets.length - 1]) place(sheets.length - 1);
     else slider.value = String(sheets.length - 1);
   } else {
     // Others may have come and gone: stay at the same picture.
