@@ -106,7 +106,7 @@ BEGIN
     IF NOT FOUND OR r.state IN ('created', 'stopped') THEN
         RETURN;
     END IF;
-    DELETE FROM gan_sheet s USING gan_run g WHERE g.run = s.run AND s.run = r.run AND s.iteration > g.iteration; -- of a future that was given up
+    DELETE FROM gan_sheet s USING gan_run g WHERE g.run = s.run AND s.run = r.run AND s.iteration > g.iteration; -- of a future that was given up while they were drawn
     SELECT max(s.iteration) INTO last FROM gan_sheet s WHERE s.run = r.run;
     IF r.sheet_every > 0 AND last IS DISTINCT FROM r.iteration
         AND (last IS NULL OR last / r.sheet_every < r.iteration / r.sheet_every OR r.state = 'finished') THEN
@@ -120,7 +120,11 @@ BEGIN
     SELECT max(s.iteration) INTO last FROM gan_swd s WHERE s.run = r.run;
     IF r.quality_every > 0 AND last IS DISTINCT FROM r.iteration
         AND (last IS NULL OR last / r.quality_every < r.iteration / r.quality_every OR r.state = 'finished') THEN
-        PERFORM gan_quality(r.run, r.iteration);
+        BEGIN
+            PERFORM gan_quality(r.run, r.iteration);
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'run %: no quality of iteration %: %', r.run, r.iteration, SQLERRM USING ERRCODE = SQLSTATE;
+        END;
     END IF;
 END
 $$;

@@ -77,8 +77,7 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user) THEN
         RETURN 'already';
-    ELSIF $2 IS DISTINCT FROM gan_reference_images(r) OR $3 IS NULL OR r.quality_every = 0 OR r.state IN ('finished', 'stopped')
-        OR (SELECT count(*) FROM gan_reference f WHERE f.run = r.run) >= 3 THEN -- nobody has asked for it (gan_reference_wanted)
+    ELSIF $2 IS DISTINCT FROM nullif(gan_reference_wanted($1), 0) OR $3 IS NULL THEN
         RETURN 'stale';
     END IF;
     PERFORM gan_check_reference(r.run, $3);

@@ -60,7 +60,14 @@ my $blind = $class->create_run('blind', target_iterations => 3, dataset_images =
 $class->psql("ALTER TABLE gan_sheet ADD CONSTRAINT blind CHECK (run <> $blind); SELECT gan_set_policy($blind, quality_every => 0); SELECT gan_start($blind)");
 is $class->wait_for($class->worker('zq-ann', '--run', 'blind'), 60), 0, 'a run whose sheets fail trains to its end';
 is $class->psql("SELECT count(*) FROM gan_sheet WHERE run = $blind"), '0', 'without a sheet';
-$class->psql("SELECT gan_drop_run($blind); ALTER TABLE gan_sheet DROP CONSTRAINT blind");
+$class->psql("SELECT gan_observe($blind)");
+like $class->server_log, qr/run $blind: no sheet of iteration 3/, 'which the log says';
+# Nor does a sheet fail for what can't be measured.
+$class->psql("ALTER TABLE gan_sheet DROP CONSTRAINT blind; ALTER TABLE gan_swd ADD CONSTRAINT blind CHECK (run <> $blind); SELECT gan_set_policy($blind, quality_every => 1);
+    INSERT INTO gan_reference (run, login, images, data, agrees) SELECT $blind, login, images, data, agrees FROM gan_reference WHERE run = $run AND data IS NOT NULL; SELECT gan_observe($blind)");
+like $class->server_log, qr/run $blind: no quality of iteration 3/, 'a measure that fails';
+is $class->psql("SELECT string_agg(iteration::text, ' ') FROM gan_sheet WHERE run = $blind"), '3', 'takes no sheet with it';
+$class->psql("SELECT gan_drop_run($blind); ALTER TABLE gan_swd DROP CONSTRAINT blind");
 
 # ---- the average of the generator's weights, which the sheets are drawn from
 my $short = $class->create_run('short', target_iterations => 1, average_decay => 0.5, dataset_images => 60000, dataset_digest => $class->psql("SELECT quote_literal(dataset_digest) FROM gan_run WHERE run = $run"));
