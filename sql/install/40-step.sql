@@ -169,7 +169,8 @@ CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT
     LANGUAGE plpgsql AS $$
 DECLARE
     started timestamptz := pg_catalog.clock_timestamp();
-    clock_offset float8 := @extschema@.gan_clock_offset();
+    clock_offset float8 := @extschema@.gan_clock_offset(); -- when last looked at
+    now_offset float8;
     jump interval;
     all_ticked timestamptz := '-infinity';
     looked_for_hoarders timestamptz := '-infinity';
@@ -182,9 +183,10 @@ BEGIN
     LOOP
         -- If the clock was set or the machine stood still, leases are about to end, or will last, for no fault or merit of those who hold
         -- them.
-        IF pg_catalog.abs(@extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1 THEN
-            jump := pg_catalog.make_interval(secs => @extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset);
-            clock_offset := @extschema@.gan_clock_offset();
+        now_offset := @extschema@.gan_clock_offset();
+        IF pg_catalog.abs(now_offset OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1 THEN
+            jump := pg_catalog.make_interval(secs => now_offset OPERATOR(pg_catalog.-) clock_offset);
+            clock_offset := now_offset;
             started := started OPERATOR(pg_catalog.+) jump;
             all_ticked := '-infinity';
             RAISE LOG 'the clock has moved by %: leases move with it', jump;
@@ -205,7 +207,7 @@ BEGIN
         END IF;
         stepped := false;
         FOREACH one IN ARRAY coalesce(due, '{}'::int[]) LOOP
-            -- A tick takes back leases that are over: none may begin at a clock that has just been set.
+            -- A tick takes back leases that are over: none may begin at a clock that has just been set. The loop's head sees to that first.
             EXIT WHEN pg_catalog.abs(@extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1;
             BEGIN
                 stepped := pg_catalog.starts_with(@extschema@.gan_tick(one), 'step') OR stepped;

@@ -182,7 +182,7 @@ Datum gan_checkpoint_header(PG_FUNCTION_ARGS) {
  * begin with the weights, as in a run that begins with random ones. */
 static void store_shard(const gan_run *run, gan_pieces *state, const checkpoint *c, const unsigned char *bytes,
                         gan_part part, int32 shard, bool given) {
-    size_t count = gan_shard_length(&run->model, shard);
+    size_t count = gan_shard_length(&run->model, shard), negative;
     unsigned char *blob = gan_blob_new(count);
     float *values = gan_blob_values(blob);
 
@@ -195,12 +195,10 @@ static void store_shard(const gan_run *run, gan_pieces *state, const checkpoint 
                                " to " INT64_FORMAT " (docs/format.md, section 5)",
                                (int64)shard * (int64)SHARD_COUNT,
                                (int64)shard * (int64)SHARD_COUNT + (int64)count - 1)));
-    for (size_t i = 0; part == GAN_SECOND_MOMENT && i < count; i++)
-        if (values[i] < 0)
-            ereport(ERROR,
-                    (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                     errmsg("the checkpoint holds a negative second moment, %g, of parameter " INT64_FORMAT,
-                            values[i], (int64)shard * (int64)SHARD_COUNT + (int64)i)));
+    if (part == GAN_SECOND_MOMENT && (negative = gan_first_negative(values, count)) < count)
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the checkpoint holds a negative second moment, %g, of parameter " INT64_FORMAT,
+                               values[negative], (int64)shard * (int64)SHARD_COUNT + (int64)negative)));
     gan_blob_seal(blob, count);
     gan_pieces_write(state, part, shard, blob, blob_size(count), NULL, 0);
     if (part == GAN_WEIGHTS && gan_run_has(run, GAN_COPY))

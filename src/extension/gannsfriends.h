@@ -119,6 +119,9 @@ extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 
 /* transfer.c */
 extern bool gan_variances_possible(const dcgan_model *model, const float *statistics);
 
+/* inspect.c */
+extern size_t gan_first_negative(const float *values, size_t count);
+
 /* spi.c */
 extern int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only);
 extern int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types, Datum *values,

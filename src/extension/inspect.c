@@ -8,20 +8,28 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
+/* Returns where the first negative number is, count if there is none: Adam takes the root of second moments. */
+size_t gan_first_negative(const float *values, size_t count) {
+    size_t i = 0;
+
+    while (i < count && !(values[i] < 0))
+        i++;
+    return i;
+}
+
 /* Looks at one part of a shard; returns what is wrong, or null. */
 static char *inspect_blob(const gan_run *run, gan_part part, int32 shard, const unsigned char *blob,
                           size_t count) {
     const float *values = (const float *)(blob + BLOB_HEADER_SIZE);
     blob_status status = blob_check(blob, blob_size(count), count);
+    size_t negative;
 
     if (status != BLOB_OK)
         return psprintf("part %d: shard %d %s", part, shard, blob_status_text(status));
     if (!dcgan_finite(values, count, NULL))
         return psprintf("part %d: shard %d holds NaN or infinity", part, shard);
-    if (part == GAN_SECOND_MOMENT)
-        for (size_t j = 0; j < count; j++)
-            if (values[j] < 0)
-                return psprintf("second moment: shard %d, number %zu is %g", shard, j, values[j]);
+    if (part == GAN_SECOND_MOMENT && (negative = gan_first_negative(values, count)) < count)
+        return psprintf("second moment: shard %d, number %zu is %g", shard, negative, values[negative]);
     if (shard == run->shards && !gan_variances_possible(&run->model, values))
         return pstrdup("a running variance is negative");
     return NULL;
