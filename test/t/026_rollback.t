@@ -53,6 +53,8 @@ for my $mode (sort keys %modes) {
     like +($class->psql_fails("SELECT gan_rollback($run, 4)"))[2], qr/Kept are: 2, 6, 8, 9/, "$mode: with what is";
     my $credit = $class->psql("SELECT units, images FROM gan_worker WHERE run = $run");
 
+    $class->psql("SELECT gan_draw_sheet($run); INSERT INTO gan_swd (run, iteration, images, distances, swd) VALUES ($run, 9, 1, '{1}', 1)");
+
     # Somebody is at work on a unit when the run goes back
     my $uri = $class->student('ann');
     my ($unit, $token, $nonce) = split /\|/, (split /\n/, client("SELECT unit, token, weights_nonce FROM gan_claim((SELECT gan_join($run, 'late', 1000, decode(repeat('00', 32), 'hex'), 1, 1, '', '')))"))[-1];
@@ -63,6 +65,8 @@ for my $mode (sort keys %modes) {
     is $class->psql("SELECT count(*), min(branch), max(branch), min(iteration), max(iteration) FROM gan_abandoned WHERE run = $run"), '3|1|1|6|8', "$mode: the steps that were taken back are kept apart";
     is $class->psql("SELECT count(*), max(iteration) FROM gan_history WHERE run = $run"), '6|5', "$mode: and are no longer the model's history";
     is $class->psql("SELECT units, images FROM gan_worker WHERE run = $run AND name = 'feeder'"), $credit, "$mode: credit for them stays";
+    is $class->psql("SELECT (SELECT count(*) FROM gan_sheet WHERE run = $run), (SELECT count(*) FROM gan_swd WHERE run = $run)"), '0|0', "$mode: their sheet and their quality do not";
+    like $class->psql("SELECT gan_certificate('ann', $run)"), qr/share of all images +100\.00 %/, "$mode: and a share is one of all credit";
     $class->psql("SELECT gan_start($run)");
     is step($run, $mode, $_ + 1), $digests[$_], "$mode: with the same results step $_ gives the same bits" for 6 .. 8;
     is $class->psql("SELECT bool_and(images = different_images), sum(images) = (SELECT sum(images) FROM gan_history WHERE run = $run) FROM gan_ledger($run)"), 't|t', "$mode: every image once in what the model has learned from";
