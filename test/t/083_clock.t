@@ -74,6 +74,21 @@ sub unit_in_work_of_somebody_who {
     return $unit;
 }
 
+# A machine that stood still: nothing of its session ran while CLOCK_MONOTONIC went on. (What it sleeps too long by a little is no reason.)
+for my $seconds (0, 7) {
+    my $sleeper = $class->start_background({ name => 'sleeper' }, $class->{bindir} . '/psql', '-X', '-q', '-A', '-t', '-h', $class->host, '-p', $class->port, '-U', 'postgres', '-d', 'train',
+        '-c', 'SELECT gan_clock_offset()', '-c', 'SELECT gan_sleep(2)', '-c', 'SELECT gan_clock_offset()');
+    my $backend = $class->poll_until("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT gan_sleep(2)'", '1', 30) && $class->psql("SELECT pid FROM pg_stat_activity WHERE query = 'SELECT gan_sleep(2)'");
+    kill 'STOP', $backend if $seconds;
+    sleep $seconds;
+    kill 'CONT', $backend if $seconds;
+    $class->wait_for($sleeper, 30);
+    my ($before, $after) = $class->log_of($sleeper) =~ /^(-?[\d.]+)$/mg;
+    my ($low, $high) = $seconds ? (4.9, 7.5) : (-0.5, 0.5);
+    my $moved = $after - $before;
+    ok $moved > $low && $moved < $high, sprintf 'after %d s without a breath the offset has moved by %.2f s', $seconds, $moved;
+}
+
 # A coordinator's seconds are those that pass.
 for my $to ('+3600', '+0') {
     my $start = time;

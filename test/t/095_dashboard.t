@@ -58,6 +58,12 @@ sub listen_to {
 my ($pid, $address) = dashboard();
 ok $address, 'it says where it is';
 
+# ---- another one at the same port would share its visitors
+my ($taken) = $address =~ m{:(\d+)$};
+my ($shared, $why) = $class->run({ timeout => 20 }, 'src/dashboard/gan_dashboard', '--connect', $uri, '--listen', "127.0.0.1:$taken");
+is $shared, 1, 'a second dashboard at the same port ends';
+like $why, qr/can't listen at 127\.0\.0\.1, port $taken: the port is taken/, 'and says why';
+
 # ---- what a visitor may do
 
 sub status { my ($method, $path, %headers) = @_; return $http->request($method, $address . $path, { headers => \%headers }) }
@@ -234,6 +240,7 @@ SKIP: {
     $browser->js('const s = document.getElementById("run"); s.value = arguments[0]; s.dispatchEvent(new Event("change"))', $other);
     ok $browser->wait_js('return document.getElementById("happening").textContent === "Not started yet"', 20), 'and can be chosen';
     like $browser->js('return location.search'), qr/run=$other/, 'which the address tells';
+    like $browser->js('return document.getElementById("projector").href'), qr/run=$other/, 'and the projector goes on with';
     $browser->quit;
     $class->signal($ann, 'TERM');
     $class->wait_for($ann, 30);

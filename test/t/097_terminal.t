@@ -262,8 +262,11 @@ like $output, qr{\Q$checkpoint\E is there already .*--resume}, 'and says how to 
 ok slurp($checkpoint) eq $kept, 'which is as it was';
 
 # interrupted and resumed
-my $trainer = $class->start_background({ name => 'local' }, $program, @local, '--iterations', 100000, '--save-every', 100000, '--out', "$folder/l2");
+my $trainer = $class->start_background({ name => 'local' }, 'sh', '-c', 'trap "" HUP; exec "$0" "$@"', $program, @local, '--iterations', 100000, '--save-every', 100000, '--out', "$folder/l2");
 ok $class->wait_for_log($trainer, qr{^iteration 2/100000}m, 60), 'a long training';
+$class->signal($trainer, 'HUP');
+my ($at_hangup) = $class->log_of($trainer) =~ m{.*^iteration (\d+)/}ms;
+ok $class->wait_for_log($trainer, qr{^iteration @{[$at_hangup + 5]}/100000}m, 60), 'under nohup it goes on when its terminal is closed';
 $class->signal($trainer, 'INT');
 is $class->wait_for($trainer, 30), 0, 'Ctrl-C ends it';
 my ($reached) = $class->log_of($trainer) =~ /^iteration (\d+): wrote/m;
