@@ -97,6 +97,7 @@ is $class->psql("SELECT count(*) FILTER (WHERE audits IS NOT NULL), count(*) FIL
 is claim($votes, 'bo'), 'work|0', 'a second account gets a unit, of the same images';
 hand_in('ann', $good);
 is $class->psql("SELECT count(*) FROM gan_iteration_report(0, $votes)"), '0', 'the report of an iteration in work would tell who is checked';
+unlike $class->psql("SELECT gan_dashboard($votes) ->> 'happening'"), qr/waiting for/, 'nor does the dashboard name who has a copy of what is in';
 like $class->psql("SELECT gan_tick($votes)"), qr/spot checks are under way/, 'the step waits';
 hand_in('bo', $bad);
 is [$class->psql_fails("UPDATE gan_work_unit SET state = 'done' WHERE run = $votes AND state = 'checked'")]->[0], '23514', 'a spot check can\'t be averaged';

@@ -208,6 +208,13 @@ SKIP: {
         accessible($name);
         cmp_ok $browser->screenshot("build/test/dashboard-$name.png"), '>', 10_000, "a picture of it: build/test/dashboard-$name.png";
     }
+    # Nobody scrolls in a lecture hall, not for eight units either.
+    for my $size ([ 1280, 720 ], [ 1024, 768 ], [ 1920, 1080 ]) {
+        $browser->screen(@{$size});
+        $browser->js('const t = document.getElementById("tiles"); while (t.children.length < 8) t.append(t.firstChild.cloneNode(true))');
+        ok $browser->wait_js('return ["happening", "sheet", "film-play", "tiles", "loss", "pooled"].every((i) => { const b = document.getElementById(i).getBoundingClientRect(); return b.height >= 20 && b.bottom <= innerHeight; })', 10),
+            "the projector shows all of it at $size->[0] x $size->[1]";
+    }
     cmp_ok $browser->js('return parseFloat(getComputedStyle(document.getElementById("happening")).fontSize)'), '>=', 40, 'the projector\'s sentence is 40 pixels high';
     is_deeply [grep { !/sheet.*404/ } $browser->complaints], [], 'the browser has no complaint about the page, its policy least of all';
 
