@@ -55,9 +55,15 @@ CREATE FUNCTION gan_happening(r gan_run, total bigint, free bigint, done bigint,
 $$;
 
 -- All runs: their channels (docs/protocol.md), and what a list of them shows.
-CREATE FUNCTION gan_dashboard_runs() RETURNS TABLE (run int, channel text, state text, created_at timestamptz, summary jsonb)
+-- How often the run went back (gan_rollback): an iteration of another branch has another sheet.
+CREATE FUNCTION gan_branch(run int) RETURNS int
+    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT coalesce(max(a.branch), 0) FROM gan_abandoned a WHERE a.run = $1
+$$;
+
+CREATE FUNCTION gan_dashboard_runs() RETURNS TABLE (run int, channel text, state text, created_at timestamptz, branch int, summary jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT r.run, gan_channel(r.run), r.state, r.created_at,
+    SELECT r.run, gan_channel(r.run), r.state, r.created_at, gan_branch(r.run),
            jsonb_build_object('run', r.run, 'name', r.name, 'state', r.state)
     FROM gan_run r ORDER BY r.run
 $$;
@@ -128,7 +134,7 @@ BEGIN
     SELECT count(*) FILTER (WHERE active) AS active, array_agg(DISTINCT nickname) FILTER (WHERE unit IN (SELECT c.unit FROM gan_current_units(r) c WHERE c.state = 'claimed')) AS holders
         INTO p FROM gan_participants($1); -- nobody waits for who has a copy of what is in
     RETURN jsonb_build_object(
-        'run', r.run, 'name', r.name, 'state', r.state, 'happening', gan_happening(r, u.total, u.free, u.done, coalesce(p.holders, '{}'), p.active),
+        'run', r.run, 'branch', gan_branch(r.run), 'name', r.name, 'state', r.state, 'happening', gan_happening(r, u.total, u.free, u.done, coalesce(p.holders, '{}'), p.active),
         'iteration', r.iteration, 'target', r.target_iterations, 'epoch', round(h.epoch::numeric, 2),
         'loss_d', round(h.loss_d::numeric, 3), 'loss_g', round(h.loss_g::numeric, 3),
         'quality', (SELECT round(swd::numeric, 1) FROM gan_swd WHERE run = r.run ORDER BY iteration DESC LIMIT 1),

@@ -22,11 +22,11 @@
 #define BEAT_SECONDS 5.0    /* a page that went away is noticed at the second one */
 
 /* Each page's share of it is a copy of bytes that are there. */
-static const char question[] =
-    "SELECT r.run, r.channel, r.summary, r.state = 'running', extract(epoch FROM r.created_at),"
-    " CASE WHEN r.run = ANY ($1::int[]) THEN gan_dashboard(r.run) END,"
-    " CASE WHEN r.run = ANY ($2::int[]) THEN gan_dashboard_curves(r.run) END"
-    " FROM gan_dashboard_runs() AS r ORDER BY r.run";
+static const char question[] = "SELECT r.run, r.channel, r.summary, r.state = 'running', extract(epoch FROM "
+                               "r.created_at) || ' ' || r.branch,"
+                               " CASE WHEN r.run = ANY ($1::int[]) THEN gan_dashboard(r.run) END,"
+                               " CASE WHEN r.run = ANY ($2::int[]) THEN gan_dashboard_curves(r.run) END"
+                               " FROM gan_dashboard_runs() AS r ORDER BY r.run";
 static const char fetch[] =
     "SELECT w.run, w.iteration, CASE WHEN EXISTS (SELECT FROM gan_sheet_list l WHERE l.run = w.run AND "
     "l.iteration = w.iteration)"
@@ -113,7 +113,8 @@ static void listen_to(feed *f, const PGresult *rows, const int *watched, size_t 
     }
 }
 
-/* Computes a fingerprint of the first runs: their numbers and when they were created. */
+/* Computes a fingerprint of the first runs: their numbers, when they were created and how often they went back.
+ */
 static uint64_t fingerprint(const PGresult *rows, int count) {
     uint64_t hash = UINT64_C(14695981039346656037);
 
@@ -124,8 +125,8 @@ static uint64_t fingerprint(const PGresult *rows, int count) {
     return hash;
 }
 
-/* Drops the sheets where a run is gone: its number may be given to another one (after DROP EXTENSION, say). New
- * runs come last. */
+/* Drops the sheets where a run is gone: its number may be given to another one (after DROP EXTENSION, say); and
+ * where one went back, whose sheets may be drawn anew. New runs come last. */
 static void drop_stale_sheets(feed *f, const PGresult *rows) {
     int count = PQntuples(rows);
 

@@ -294,6 +294,36 @@ $class->configure("log_statement = 'none'");
 unlike $class->log_of($pid), qr/does not answer/, 'all that while the database has answered';
 
 mark('200 pages');
+# ---- a run that goes back takes its sheets with it
+my $back = $class->create_run('back', units_per_iteration => 1, images_per_unit => 32, batch => 32, target_iterations => 3, checkpoint_every => 1, checkpoints_kept => 9,
+    dataset_images => 60000, dataset_digest => $class->psql("SELECT quote_literal(dataset_digest) FROM gan_run WHERE run = $run"));
+$class->psql("SELECT gan_set_policy($back, sheet_every => 1, quality_every => 0); SELECT gan_start($back)");
+my $painter = $class->worker('ann', '--run', 'back');
+$class->coordinate(120);
+is $class->wait_for($painter, 60), 0, 'a run of three iterations';
+ok $class->poll_until("SELECT max(iteration) FROM gan_sheet_list WHERE run = $back", '3', 30), 'and its sheets';
+my ($watching, $seen);
+for (1 .. 20) { # what it knew of the runs may be a few seconds old
+    $watching = stream($address, "/events?run=$back");
+    ($seen) = listen_to(2, sub { my ($t) = @_; return !grep { !/event: state/ } values %{$t} }, $watching);
+    last if $seen =~ /event: state/;
+    $watching->close;
+}
+like $seen, qr/"branch": 0/, 'a page looks at it';
+is status('GET', "/sheet/$back/3.png")->{status}, 200, 'the newest one is here';
+$class->psql("SELECT gan_rollback($back, 1)");
+my $gone;
+for (1 .. 60) {
+    listen_to(0.5, sub { 0 }, $watching);
+    $gone = status('GET', "/sheet/$back/3.png")->{status};
+    last if $gone == 404;
+}
+
+is $gone, 404, 'until the run goes back';
+$watching->close;
+$class->psql("SELECT gan_stop($back)");
+
+mark('rollback');
 # ---- tokens and limits
 
 my $token_file = $class->folder . '/token';

@@ -12,7 +12,8 @@ function address(path, query = {}) {
   return text ? `${path}?${text}` : path;
 }
 
-export const sheetAddress = (run, iteration) => address(`sheet/${run}/${iteration}.png`);
+// After a rollback an iteration may have another sheet: the browser is not to take the one for the other.
+export const sheetAddress = (run, branch, iteration) => address(`sheet/${run}/${iteration}.png`, branch > 0 ? { branch } : {});
 
 // The run that the page's address names, or null.
 export function namedRun() {

@@ -10,6 +10,7 @@ const newest = byId('film-newest');
 const image = byId('sheet');
 
 let run = null;
+let branch = 0; // how often the run went back
 let sheets = [];
 let following = true; // shows the newest, whatever comes
 let reel = null; // the film that runs: an object of its own for each
@@ -30,7 +31,7 @@ async function show(iteration) {
   const next = new Image();
   const mine = { iteration };
   wanted = mine;
-  next.src = sheetAddress(run, iteration);
+  next.src = sheetAddress(run, branch, iteration);
   try {
     await next.decode();
   } catch {
@@ -109,7 +110,9 @@ export function forget() {
 // Takes which sheets there are now.
 export function update(state) {
   const before = sheets[Number(slider.value)];
+  if (state.branch !== branch) shown = wanted = null; // what is on the screen is of a branch that was given up
   run = state.run;
+  branch = state.branch;
   sheets = state.sheets;
   const any = sheets.length > 0;
   for (const control of [slider, play, newest]) control.disabled = !any;
