@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include <math.h>
 #include <time.h>
 
 #define LONG_NAP 5.0 /* seconds that a sleep may last longer than it should before the machine stood still */
@@ -27,21 +28,22 @@ static double monotonic_seconds(void) {
 
 PG_FUNCTION_INFO_V1(gan_sleep);
 
-/* Sleeps for so many seconds, or less if there is something else to heed. (pg_sleep() waits for a time of day:
+/* Sleeps for so many seconds, whatever wakes the session meanwhile. (pg_sleep() waits for a time of day:
  * one that was begun before the clock was set back by an hour lasts an hour.) */
 Datum gan_sleep(PG_FUNCTION_ARGS) {
-    double seconds = PG_GETARG_FLOAT8(0), start = monotonic_seconds(), over;
+    double seconds = PG_GETARG_FLOAT8(0), end = monotonic_seconds() + seconds, left;
 
     if (!(seconds >= 0 && seconds <= 60))
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("gan_sleep sleeps for 0 to 60 seconds, not %g", seconds)));
-    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (long)(seconds * 1000),
-                    PG_WAIT_EXTENSION);
-    over = monotonic_seconds() - start - seconds;
-    if (over > LONG_NAP)
-        stood_still += over;
-    ResetLatch(MyLatch);
-    CHECK_FOR_INTERRUPTS();
+    while ((left = end - monotonic_seconds()) > 0) {
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (long)ceil(left * 1000),
+                        PG_WAIT_EXTENSION);
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+    }
+    if (left < -LONG_NAP)
+        stood_still -= left;
     PG_RETURN_VOID();
 }
 
