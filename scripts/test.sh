@@ -180,6 +180,8 @@ judge() {
 	printf '%s: %d passed, %d failed' "$suite" "$p" "$f"
 	[ "$s" -eq 0 ] || printf ', %d skipped' "$s"
 	printf ' (%d s)\n' $((SECONDS - start))
+	# What was left out, and why: each reason once.
+	grep -Eio '^ok [0-9]+ .*# *skip.*' "$log" | sed -E 's/.*# *skip *//I' | sort | uniq -c | sed 's/^ */  left out: /' | head -n 20
 	[ "$f" -eq 0 ] && return
 	"show_$kind" "$log"
 	if [ -n "$why" ]; then

@@ -5,6 +5,7 @@
 #define GANN_ACCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #define ACCESS_TOKEN_MIN 8
 #define ACCESS_TOKEN_MAX 200
@@ -15,6 +16,13 @@
  * on the length of what was given alone, not on how much of it is right.
  */
 bool access_granted(const char *token, const char *given, const char *authorization);
+
+/*
+ * Tells whether a Host header ("name", "name:port", "[address]:port") is this machine's own name for itself or
+ * one of the names. A browser sends what stands in its address bar: another site can make its own name lead
+ * here (DNS rebinding), and then its scripts could read what this machine's user alone may see.
+ */
+bool access_host_fine(const char *host, const char *const *names, size_t count);
 
 /* Tells whether a token is of 8 to 200 letters, digits or -._~, which need no escaping in an address. */
 bool access_token_fine(const char *token);

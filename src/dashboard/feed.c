@@ -18,6 +18,7 @@
 #define RUNNING_SECONDS 2.0 /* without a word from the server */
 #define IDLE_SECONDS 5.0    /* the same, while no run is running */
 #define SHEETS_SECONDS 0.1  /* between two statements that fetch sheets */
+#define ABSENT_SECONDS 1.0  /* the same, after one for sheets that aren't there: nothing is kept of those */
 #define CURVES_SECONDS 4.0  /* curves move slowly, and are most of the bytes */
 #define BEAT_SECONDS 5.0    /* a page that went away is noticed at the second one */
 
@@ -40,7 +41,8 @@ typedef struct feed {
     sheets *pictures;
     int bell;
     backoff wait;
-    double asked_at, curves_at, fetched_at, beat_at;
+    double asked_at, curves_at, beat_at;
+    double fetch_at;             /* sheets, not before */
     bool woken;                  /* since the last question */
     bool running;                /* some run is */
     bool known;                  /* the last question was answered */
@@ -198,12 +200,14 @@ static bool fetch_sheets(feed *f, const sheet_name *names, size_t count) {
 
     write_array(runs, &names[0].run, count, 2);
     write_array(iterations, &names[0].iteration, count, 2);
-    f->fetched_at = stop_clock();
+    f->fetch_at = stop_clock() + SHEETS_SECONDS;
     rows = link_ask(&f->link, fetch, 2, values);
     if (rows == NULL)
         return false;
     for (int i = 0; i < PQntuples(rows); i++) {
         sheet_name name = {atoi(PQgetvalue(rows, i, 0)), atoi(PQgetvalue(rows, i, 1))};
+        if (PQgetisnull(rows, i, 2))
+            f->fetch_at = stop_clock() + ABSENT_SECONDS;
         sheets_put(f->pictures, name,
                    PQgetisnull(rows, i, 2) ? NULL
                                            : from_hex(PQgetvalue(rows, i, 2), (size_t)PQgetlength(rows, i, 2)));
@@ -261,14 +265,14 @@ static bool do_round(feed *f, double *next) {
         return false;
     if (pages > 0 && now >= next_question(f, fresh_count) && !ask(f))
         return false;
-    if (wanted > 0 && now >= f->fetched_at + SHEETS_SECONDS && !fetch_sheets(f, names, wanted))
+    if (wanted > 0 && now >= f->fetch_at && !fetch_sheets(f, names, wanted))
         return false;
     settle_down(f);
     fresh_count = hub_watched(f->pages, fresh, true, &pages);
     if (pages > 0)
         *next = fmin(*next, next_question(f, fresh_count));
     if (sheets_wanted(f->pictures, names) > 0)
-        *next = fmin(*next, f->fetched_at + SHEETS_SECONDS);
+        *next = fmin(*next, f->fetch_at);
     return true;
 }
 
@@ -287,7 +291,7 @@ static void pause_until(feed *f, double moment) {
 int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(void *), void *context) {
     feed f = {.link = {.conninfo = conninfo}, .pages = h, .pictures = c, .bell = bell};
 
-    f.asked_at = f.fetched_at = -LEAST_SECONDS;
+    f.asked_at = -LEAST_SECONDS;
     f.curves_at = -CURVES_SECONDS;
     f.beat_at = stop_clock();
     f.runs_print = UINT64_C(14695981039346656037);

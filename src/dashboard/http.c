@@ -27,6 +27,8 @@ struct http {
     hub *pages;
     sheets *pictures;
     const char *token;
+    bool private; /* for this machine's user alone: no token, and not reached from elsewhere */
+    const options *o;
     char host[256];
 };
 
@@ -161,14 +163,8 @@ static enum MHD_Result send_events(http *s, struct MHD_Connection *connection, b
         return send_response(connection, MHD_HTTP_OK,
                              MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT),
                              "text/event-stream");
-    switch (hub_subscribe(s->pages, run, connection, &made)) {
-    case HUB_NO_RUN:
-        return send_text(connection, MHD_HTTP_NOT_FOUND, "There is no such run.\n");
-    case HUB_FULL:
+    if (!hub_subscribe(s->pages, run, connection, &made))
         return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "Too many runs are being watched.\n");
-    case HUB_OK:
-        break;
-    }
     response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_events, made, end_events);
     if (response == NULL) {
         hub_unsubscribe(made);
@@ -243,6 +239,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
                               const char *method, const char *version, const char *body, size_t *body_size,
                               void **kept) {
     bool head = strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+    http *s = context;
 
     (void)version;
     (void)body;
@@ -252,11 +249,16 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
         *kept = calloc(1, sizeof(request));
         return *kept != NULL ? MHD_YES : MHD_NO;
     }
+    if (s->private &&
+        !access_host_fine(header(connection, MHD_HTTP_HEADER_HOST), s->o->names, s->o->name_count))
+        return send_text(
+            connection, MHD_HTTP_FORBIDDEN,
+            "This dashboard answers to localhost alone. The program's option --host allows another name.\n");
     if (*body_size > 0) { /* nothing here has a use for a body */
         *body_size = 0;
         return MHD_YES;
     }
-    return send_route(context, connection, path, head, *kept);
+    return send_route(s, connection, path, head, *kept);
 }
 
 /* Called at the end of a request, whichever it was. */
@@ -312,10 +314,12 @@ http *http_start(const options *o, hub *pages, sheets *pictures) {
         s->pages = pages;
         s->pictures = pictures;
         s->token = o->token;
+        s->o = o;
+        s->private = o->token == NULL && is_loopback(found->ai_addr);
         snprintf(s->host, sizeof s->host, "%s", o->host);
         allow_descriptors(o->connections);
         s->daemon = listen_at(s, o, found->ai_addr);
-        if (s->daemon != NULL && s->token == NULL && !is_loopback(found->ai_addr))
+        if (s->daemon != NULL && s->token == NULL && !s->private)
             fprintf(stderr,
                     "gan_dashboard: whoever reaches %s sees the class's names; --token-file asks for a token\n",
                     o->host);

@@ -2,7 +2,6 @@
  * hub.c - subscribers, and the newest event of each kind
  */
 #include "hub.h"
-#include "../worker/stop.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -11,8 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KNOWN_SECONDS 5.0 /* a run that was created since must be reachable */
-#define KNOWN_MAX 4096
+#define KNOWN_MAX 4096 /* runs that can be watched */
 
 typedef struct newest {
     bytes *event;
@@ -30,7 +28,8 @@ struct subscriber {
     hub *home;
     subscriber *next, *before;
     void *connection;
-    watched *run; /* NULL: none */
+    int wanted;   /* number of a run, 0: none */
+    watched *run; /* NULL: none, or it isn't known */
     uint64_t told[HUB_KINDS];
     bytes *sending;
     size_t sent; /* bytes of it */
@@ -49,7 +48,6 @@ struct hub {
     size_t subscribers;
     int known[KNOWN_MAX];
     size_t known_count;
-    double known_at; /* negative: never */
 };
 
 hub *hub_new(hub_signal *sleep, hub_signal *wake, int bell) {
@@ -61,7 +59,6 @@ hub *hub_new(hub_signal *sleep, hub_signal *wake, int bell) {
     h->sleep = sleep;
     h->wake = wake;
     h->bell = bell;
-    h->known_at = -KNOWN_SECONDS;
     return h;
 }
 
@@ -90,46 +87,50 @@ static watched *find_run(hub *h, int run) {
     return NULL;
 }
 
-/* Tells whether a run may exist. */
-static bool may_exist(const hub *h, int run) {
-    if (stop_clock() >= h->known_at + KNOWN_SECONDS || h->known_count == KNOWN_MAX)
-        return true;
+/* Tells whether there is a run. */
+static bool is_known(const hub *h, int run) {
     for (size_t i = 0; i < h->known_count; i++)
         if (h->known[i] == run)
             return true;
     return false;
 }
 
-/* Adds one to those who watch a run. */
-static hub_answer watch(hub *h, int run, watched **found) {
-    *found = find_run(h, run);
-    if (*found == NULL && !may_exist(h, run))
-        return HUB_NO_RUN;
-    for (size_t i = 0; i < HUB_RUNS_MAX && *found == NULL; i++)
+/* Gives a subscriber what it wants, if that is known: an invented number takes no place. Returns whether there
+ * was room. */
+static bool watch(hub *h, subscriber *s) {
+    if (s->wanted == 0 || !is_known(h, s->wanted))
+        return true;
+    s->run = find_run(h, s->wanted);
+    for (size_t i = 0; i < HUB_RUNS_MAX && s->run == NULL; i++)
         if (h->runs[i].subscribers == 0)
-            *found = &h->runs[i];
-    if (*found == NULL)
-        return HUB_FULL;
-    (*found)->run = run;
-    (*found)->subscribers++;
-    return HUB_OK;
+            s->run = &h->runs[i];
+    if (s->run == NULL)
+        return false;
+    s->run->run = s->wanted;
+    s->run->subscribers++;
+    return true;
 }
 
-hub_answer hub_subscribe(hub *h, int run, void *connection, subscriber **made) {
+/* Takes a subscriber from its run. */
+static void unwatch(subscriber *s) {
+    if (s->run != NULL && --s->run->subscribers == 0)
+        forget(s->run->news);
+    s->run = NULL;
+}
+
+bool hub_subscribe(hub *h, int run, void *connection, subscriber **made) {
     subscriber *s = calloc(1, sizeof *s);
-    hub_answer answer = HUB_OK;
     uint64_t one = 1;
+    bool fits;
 
     if (s == NULL)
-        return HUB_FULL;
+        return false;
     s->home = h;
     s->connection = connection;
+    s->wanted = run;
     pthread_mutex_lock(&h->lock);
-    if (h->closed)
-        answer = HUB_FULL;
-    else if (run != 0)
-        answer = watch(h, run, &s->run);
-    if (answer == HUB_OK) {
+    fits = !h->closed && watch(h, s);
+    if (fits) {
         s->next = h->first;
         if (s->next != NULL)
             s->next->before = s;
@@ -137,14 +138,14 @@ hub_answer hub_subscribe(hub *h, int run, void *connection, subscriber **made) {
         h->subscribers++;
     }
     pthread_mutex_unlock(&h->lock);
-    if (answer != HUB_OK) {
+    if (!fits) {
         free(s);
-        return answer;
+        return false;
     }
     *made = s;
     if (write(h->bell, &one, sizeof one) < 0)
-        return HUB_OK; /* it rings already */
-    return HUB_OK;
+        return true; /* it rings already */
+    return true;
 }
 
 void hub_unsubscribe(subscriber *s) {
@@ -158,8 +159,7 @@ void hub_unsubscribe(subscriber *s) {
     else
         h->first = s->next;
     h->subscribers--;
-    if (s->run != NULL && --s->run->subscribers == 0)
-        forget(s->run->news);
+    unwatch(s);
     pthread_mutex_unlock(&h->lock);
     bytes_release(s->sending);
     free(s);
@@ -244,7 +244,11 @@ void hub_know_runs(hub *h, const int *runs, size_t count) {
     h->known_count = count < KNOWN_MAX ? count : KNOWN_MAX;
     if (count > 0)
         memcpy(h->known, runs, h->known_count * sizeof *runs);
-    h->known_at = stop_clock();
+    for (subscriber *s = h->first; s != NULL; s = s->next)
+        if (s->run == NULL)
+            watch(h, s); /* where there is no room it goes on waiting */
+        else if (!is_known(h, s->wanted))
+            unwatch(s);
     pthread_mutex_unlock(&h->lock);
 }
 

@@ -17,8 +17,6 @@
 /* In this order a subscriber is told them. Those of a run begin at HUB_STATE. */
 typedef enum hub_kind { HUB_TROUBLE, HUB_RUNS, HUB_BEAT, HUB_STATE, HUB_CURVES, HUB_KINDS } hub_kind;
 
-typedef enum hub_answer { HUB_OK, HUB_NO_RUN, HUB_FULL } hub_answer;
-
 typedef struct hub hub;
 typedef struct subscriber subscriber;
 
@@ -29,8 +27,9 @@ typedef void hub_signal(void *connection);
 hub *hub_new(hub_signal *sleep, hub_signal *wake, int bell);
 void hub_free(hub *h);
 
-/* Adds a subscriber of a run's events, or, with run 0, of those alone that concern no run. */
-hub_answer hub_subscribe(hub *h, int run, void *connection, subscriber **made);
+/* Adds a subscriber of a run's events, or, with run 0, of those alone that concern no run: so does a run that
+ * isn't known, until it is. false: too many runs are watched. */
+bool hub_subscribe(hub *h, int run, void *connection, subscriber **made);
 void hub_unsubscribe(subscriber *s);
 
 /*
@@ -43,7 +42,8 @@ long hub_read(subscriber *s, char *to, size_t max);
  * event now belongs to the hub; with unchanged bytes nobody is told. */
 void hub_publish(hub *h, hub_kind kind, int run, bytes *event);
 
-/* Says which runs there are: others can't be subscribed to while this is fresh (5 s). */
+/* Says which runs there are: who waits for one of them is told of it from now on, and nobody of one that is
+ * gone. */
 void hub_know_runs(hub *h, const int *runs, size_t count);
 
 /* Writes the runs that somebody watches (up to HUB_RUNS_MAX) and returns how many; *subscribers: how many pages

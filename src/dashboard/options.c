@@ -26,23 +26,22 @@ static const char usage[] =
     "                      be given without --connect. Without any, PGHOST, PGUSER, PGPASSWORD ... are used\n"
     "  --listen HOST:PORT  where browsers find it (default: 127.0.0.1:8765, this machine only; port 0: a free\n"
     "                      one)\n"
+    "  --host NAME         a name by which browsers come here through a proxy, beside localhost; may be given "
+    "again\n"
     "  --token-file FILE   ask for the access token in the file's first line; also: GAN_DASHBOARD_TOKEN\n"
-    "  --connections N     connections at a time (default: 512); each open page is one or two\n"
-    "  --per-address N     of them, from one address (default: 256)\n"
+    "  --connections N     connections at a time (default: 4096); an open page is one, one that loads six\n"
+    "  --per-address N     of them, from one address (default: 2048)\n"
     "  --cache MB          memory for sheets of samples (default: 64)\n"
     "  --help, --version\n"
     "\n"
     "Ctrl-C ends it.\n";
 
-static const struct option known[] = {{"connect", required_argument, NULL, 'c'},
-                                      {"listen", required_argument, NULL, 'l'},
-                                      {"token-file", required_argument, NULL, 't'},
-                                      {"connections", required_argument, NULL, 'n'},
-                                      {"per-address", required_argument, NULL, 'a'},
-                                      {"cache", required_argument, NULL, 'm'},
-                                      {"help", no_argument, NULL, 'h'},
-                                      {"version", no_argument, NULL, 'v'},
-                                      {NULL, 0, NULL, 0}};
+static const struct option known[] = {
+    {"connect", required_argument, NULL, 'c'},     {"listen", required_argument, NULL, 'l'},
+    {"host", required_argument, NULL, 'o'},        {"token-file", required_argument, NULL, 't'},
+    {"connections", required_argument, NULL, 'n'}, {"per-address", required_argument, NULL, 'a'},
+    {"cache", required_argument, NULL, 'm'},       {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'v'},           {NULL, 0, NULL, 0}};
 
 /* Names a mistake. */
 static options_answer wrong(const char *what, const char *remedy) {
@@ -126,6 +125,17 @@ int options_listen(options *o, const char *text) {
     return 0;
 }
 
+/* Keeps a name of this program's. */
+static options_answer take_name(options *o, const char *name) {
+    if (o->name_count == OPTIONS_NAMES_MAX)
+        return wrong("--host was given too often", "A proxy can send the same Host for all its names.");
+    if (name[0] == '\0' || (name[0] != '[' && strpbrk(name, ":/ ") != NULL))
+        return wrong("--host is no name",
+                     "It is without scheme, port and path. For example: --host faces.example.edu");
+    o->names[o->name_count++] = name;
+    return OPTIONS_GO;
+}
+
 /* Reads one option. */
 static options_answer read_option(options *o, int option, char *text) {
     options_answer answer;
@@ -139,6 +149,8 @@ static options_answer read_option(options *o, int option, char *text) {
                    ? OPTIONS_GO
                    : wrong("--listen is no address",
                            "For example: --listen 127.0.0.1:8765, or --listen '[::]:8765'");
+    case 'o':
+        return take_name(o, text);
     case 't':
         return read_token(o, text);
     case 'n':
@@ -170,7 +182,8 @@ options_answer options_read(options *o, int argc, char **argv) {
     const char *token = getenv(TOKEN_VARIABLE);
     int option;
 
-    *o = (options){.host = "127.0.0.1", .port = "8765", .connections = 512, .per_address = 256, .cache_mb = 64};
+    *o = (options){
+        .host = "127.0.0.1", .port = "8765", .connections = 4096, .per_address = 2048, .cache_mb = 64};
     opterr = 0;
     while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, "", known, NULL)) != -1)
         answer = read_option(o, option, optarg);

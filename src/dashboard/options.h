@@ -6,11 +6,15 @@
 
 #include <stddef.h>
 
+#define OPTIONS_NAMES_MAX 8
+
 typedef struct options {
     char *connect;  /* connection string, NULL for libpq's environment variables; it may hold a password */
     char host[256]; /* address to listen at */
     char port[6];   /* "0": any free one */
     char *token;    /* NULL: none is asked for */
+    const char *names[OPTIONS_NAMES_MAX]; /* that browsers know this program by, beside this machine's own */
+    size_t name_count;
     unsigned connections; /* at a time */
     unsigned per_address; /* of them, from one address */
     size_t cache_mb;      /* for sheets */

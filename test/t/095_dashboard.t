@@ -39,6 +39,15 @@ sub stream {
     return $socket;
 }
 
+# Sends a request by hand; returns all of the answer.
+sub ask {
+    my ($to, $request) = @_;
+    my $socket = IO::Socket::INET->new(PeerAddr => $to =~ s{.*//}{}r, Timeout => 20) or die "no connection to $to: $!";
+    print {$socket} $request;
+    local $/;
+    return <$socket> // '';
+}
+
 # Reads from streams for so many seconds, or until $enough says so; returns their texts.
 sub listen_to {
     my ($seconds, $enough, @sockets) = @_;
@@ -84,6 +93,12 @@ is status('GET', '/sheet/999/0.png')->{status}, 404, 'a sheet of a run that is n
 my $packed = status('GET', '/chart.js', 'Accept-Encoding' => 'gzip');
 is $packed->{headers}{'content-encoding'}, 'gzip', 'the chart library travels packed';
 cmp_ok length $packed->{content}, '<', 80_000, 'in 80 kB';
+
+# A page of another site whose name was made to lead here (DNS rebinding) may not read the class.
+sub host { my ($host, $path) = @_; return ask($address, "GET $path HTTP/1.1\r\nHost: $host\r\nConnection: close\r\n\r\n") }
+like host($_, '/'), qr/^HTTP\/1\.1 200 /, "Host: $_ is answered" for 'localhost', 'LOCALHOST:1', '127.0.0.1:8765', '[::1]:8765';
+like host($_->[0], $_->[1]), qr/^HTTP\/1\.1 403 .*--host allows another name/s, "$_->[1] for Host: $_->[0] is refused"
+    for map { my $name = $_; map { [ $name, $_ ] } '/', '/events', '/sheet/1/0.png', '/app.js' } 'evil.example', 'localhost.evil.example:8765';
 
 # A role that may look, and nothing else.
 is(($class->psql_fails('SELECT * FROM gan_worker', user => 'screen', password => 'watch'))[0], '42501', 'its login may read no table');
@@ -278,18 +293,29 @@ cmp_ok $asked, '>=', 2, 'the database is asked';
 cmp_ok $asked, '<=', $seconds + 2, 'once a second at most';
 is $class->psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'screen'"), '1', 'over one connection';
 
-# A sheet that all of them want is fetched once.
+# A sheet that all of them want is fetched once; each page has a second connection for it, and all come from one address.
 $log = length $class->server_log;
-my @wanting = map { stream($address, "/sheet/$run/0.png") } 1 .. 50;
+my @wanting = map { stream($address, "/sheet/$run/0.png") } 1 .. 200;
 my @sheets = listen_to(20, sub { my ($t) = @_; return !grep { !/IEND/ } values %{$t} }, @wanting);
-is scalar(grep { /^HTTP\/1\.1 200 .*image\/png.*\x89PNG/s } @sheets), 50, 'fifty pages get the sheet';
+is scalar(grep { /^HTTP\/1\.1 200 .*image\/png.*\x89PNG/s } @sheets), 200, 'all of them get the sheet';
 sleep 0.5;
 my $fetched = () = substr($class->server_log, $log) =~ /execute[^\n]*gan_sheet_png/g;
 is $fetched, 1, 'which was asked for once';
 my $sheet = status('GET', "/sheet/$run/0.png");
 is $sheet->{content}, pack('H*', $class->psql("SELECT encode(gan_sheet_png($run, 0), 'hex')")), 'byte for byte';
 is status('GET', "/sheet/$run/0.png", 'If-None-Match' => $sheet->{headers}{etag})->{status}, 304, 'and not sent again';
-$_->close for @pages, @wanting;
+$_->close for @wanting;
+
+# Whoever asks for what isn't there costs no more than a statement a second, too.
+$log = length $class->server_log;
+$start = time;
+my @guessing = map { stream($address, "/sheet/$run/$_.png") } map { 1_000_000 + $_ } 1 .. 24;
+listen_to(20, sub { my ($t) = @_; return !grep { !/ 404 / } values %{$t} }, @guessing);
+$seconds = time - $start;
+$fetched = () = substr($class->server_log, $log) =~ /execute[^\n]*gan_sheet_png/g;
+is $fetched, 3, 'twenty-four sheets that are not there: eight a statement';
+cmp_ok $seconds, '>=', 1.9, 'and a second between them';
+$_->close for @pages, @guessing;
 $class->configure("log_statement = 'none'");
 unlike $class->log_of($pid), qr/does not answer/, 'all that while the database has answered';
 
@@ -302,13 +328,8 @@ my $painter = $class->worker('ann', '--run', 'back');
 $class->coordinate(120);
 is $class->wait_for($painter, 60), 0, 'a run of three iterations';
 ok $class->poll_until("SELECT max(iteration) FROM gan_sheet_list WHERE run = $back", '3', 30), 'and its sheets';
-my ($watching, $seen);
-for (1 .. 20) { # what it knew of the runs may be a few seconds old
-    $watching = stream($address, "/events?run=$back");
-    ($seen) = listen_to(2, sub { my ($t) = @_; return !grep { !/event: state/ } values %{$t} }, $watching);
-    last if $seen =~ /event: state/;
-    $watching->close;
-}
+my $watching = stream($address, "/events?run=$back");
+my ($seen) = listen_to(20, sub { my ($t) = @_; return !grep { !/event: state/ } values %{$t} }, $watching);
 like $seen, qr/"branch": 0/, 'a page looks at it';
 is status('GET', "/sheet/$back/3.png")->{status}, 200, 'the newest one is here';
 $class->psql("SELECT gan_rollback($back, 1)");
@@ -322,6 +343,18 @@ for (1 .. 60) {
 is $gone, 404, 'until the run goes back';
 $watching->close;
 $class->psql("SELECT gan_stop($back)");
+
+# ---- a run that comes, and goes
+my $future = $class->psql("SELECT nextval(pg_get_serial_sequence('gan_run', 'run')) + 1");
+$watching = stream($address, "/events?run=$future");
+($seen) = listen_to(20, sub { my ($t) = @_; return !grep { !/event: runs/ } values %{$t} }, $watching);
+unlike $seen, qr/event: state/, 'whoever names a run that is not there';
+like $seen, qr/"name": "back"/, 'is told which there are';
+is $class->create_run('future', target_iterations => 1), $future, 'the run is created';
+like +(listen_to(20, sub { my ($t) = @_; return !grep { !/event: state/ } values %{$t} }, $watching))[0], qr/event: state\ndata: .*"name": "future"/, 'and its page begins by itself';
+$class->psql("SELECT gan_drop_run($future)");
+like +(listen_to(20, sub { my ($t) = @_; return !grep { !/event: runs/ } values %{$t} }, $watching))[0], qr/event: runs\ndata: (?!.*"future")/, 'the run is removed, which it is told too';
+$watching->close;
 
 mark('rollback');
 # ---- tokens and limits

@@ -154,9 +154,10 @@ static void pages_are_told_the_newest_once(void **state) {
     uint64_t rung;
 
     (void)state;
-    assert_int_equal(hub_subscribe(h, 1, &ann, &a), HUB_OK);
+    hub_know_runs(h, (int[]){1, 2}, 2);
+    assert_true(hub_subscribe(h, 1, &ann, &a));
     assert_int_equal(read(bell, &rung, sizeof rung), 8);
-    assert_int_equal(hub_subscribe(h, 2, &bo, &b), HUB_OK);
+    assert_true(hub_subscribe(h, 2, &bo, &b));
     assert_string_equal(told(a), "");
     assert_string_equal(told(b), "");
     assert_int_equal(ann.asleep, 1);
@@ -194,7 +195,8 @@ static void a_slow_page_gets_whole_events(void **state) {
     char start[5];
 
     (void)state;
-    assert_int_equal(hub_subscribe(h, 1, &ann, &a), HUB_OK);
+    hub_know_runs(h, (int[]){1}, 1);
+    assert_true(hub_subscribe(h, 1, &ann, &a));
     hub_publish(h, HUB_STATE, 1, bytes_event("state", "old"));
     assert_int_equal(hub_read(a, start, sizeof start), 5);
     hub_publish(h, HUB_STATE, 1, bytes_event("state", "never told"));
@@ -206,23 +208,84 @@ static void a_slow_page_gets_whole_events(void **state) {
 }
 
 static void runs_that_are_not_there_take_no_place(void **state) {
-    int bell = eventfd(0, EFD_NONBLOCK), known[] = {1, 2};
+    int bell = eventfd(0, EFD_NONBLOCK), known[HUB_RUNS_MAX + 1], watched[HUB_RUNS_MAX];
     hub *h = hub_new(put_to_sleep, wake_up, bell);
     sleeper one = {0};
     subscriber *all[HUB_RUNS_MAX], *s;
+    size_t pages;
 
     (void)state;
+    for (int i = 0; i <= HUB_RUNS_MAX; i++)
+        known[i] = i + 1;
     for (int i = 0; i < HUB_RUNS_MAX; i++)
-        assert_int_equal(hub_subscribe(h, i + 1, &one, &all[i]), HUB_OK);
-    assert_int_equal(hub_subscribe(h, HUB_RUNS_MAX + 1, &one, &s), HUB_FULL);
+        assert_true(hub_subscribe(h, 1000 + i, &one, &all[i])); /* invented */
+    hub_know_runs(h, known, HUB_RUNS_MAX + 1);
+    assert_int_equal(hub_watched(h, watched, false, &pages), 0);
+    assert_int_equal(pages, HUB_RUNS_MAX);
     for (int i = 0; i < HUB_RUNS_MAX; i++)
         hub_unsubscribe(all[i]);
-    hub_know_runs(h, known, 2);
-    assert_int_equal(hub_subscribe(h, 3, &one, &s), HUB_NO_RUN);
-    assert_int_equal(hub_subscribe(h, 2, &one, &s), HUB_OK);
+    for (int i = 0; i < HUB_RUNS_MAX; i++)
+        assert_true(hub_subscribe(h, i + 1, &one, &all[i]));
+    assert_false(hub_subscribe(h, HUB_RUNS_MAX + 1, &one, &s));
+    for (int i = 0; i < HUB_RUNS_MAX; i++)
+        hub_unsubscribe(all[i]);
+    hub_free(h);
+    close(bell);
+}
+
+static void a_page_of_a_run_to_come_or_gone_is_told_the_list(void **state) {
+    int bell = eventfd(0, EFD_NONBLOCK), known[] = {1, 2}, watched[HUB_RUNS_MAX];
+    hub *h = hub_new(put_to_sleep, wake_up, bell);
+    sleeper one = {0};
+    subscriber *s;
+    size_t pages;
+
+    (void)state;
+    hub_know_runs(h, known, 1);
+    hub_publish(h, HUB_RUNS, 0, bytes_event("runs", "[1]"));
+    assert_true(hub_subscribe(h, 2, &one, &s));
+    assert_string_equal(told(s), "event: runs\ndata: [1]\n\n");
+    hub_know_runs(h, known, 2); /* it was created */
+    assert_int_equal(hub_watched(h, watched, true, &pages), 1);
+    assert_int_equal(watched[0], 2);
+    hub_publish(h, HUB_STATE, 2, bytes_event("state", "2"));
+    assert_string_equal(told(s), "event: state\ndata: 2\n\n");
+    hub_know_runs(h, known, 1); /* and removed */
+    hub_publish(h, HUB_RUNS, 0, bytes_event("runs", "[1, \"new\"]"));
+    assert_string_equal(told(s), "event: runs\ndata: [1, \"new\"]\n\n");
+    assert_int_equal(hub_watched(h, watched, false, &pages), 0);
     hub_unsubscribe(s);
     hub_free(h);
     close(bell);
+}
+
+static void another_sites_name_is_not_ours(void **state) {
+    static const char *const ours[] = {"localhost", "LOCALHOST:8765", "127.0.0.1",       "127.0.0.1:1",
+                                       "[::1]",     "[::1]:8765",     "faces.example:80"};
+    static const char *const theirs[] = {"",
+                                         ":",
+                                         ":80",
+                                         "evil.example",
+                                         "evil.example:8765",
+                                         "localhost.evil.example",
+                                         "127.0.0.1.evil.example:8765",
+                                         "localhost:80x",
+                                         "[::1",
+                                         "[::1]x",
+                                         "[::1]:x",
+                                         "127.0.0.2",
+                                         "faces.example.evil",
+                                         "localhost evil",
+                                         "[",
+                                         "a[::1]"};
+    static const char *const names[] = {"faces.example"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        assert_true(access_host_fine(ours[i], names, 1));
+    for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
+        assert_false(access_host_fine(theirs[i], names, 1));
+    assert_false(access_host_fine("faces.example", NULL, 0));
 }
 
 static void a_sheet_is_asked_for_once(void **state) {
@@ -324,6 +387,8 @@ int main(void) {
         cmocka_unit_test(pages_are_told_the_newest_once),
         cmocka_unit_test(a_slow_page_gets_whole_events),
         cmocka_unit_test(runs_that_are_not_there_take_no_place),
+        cmocka_unit_test(a_page_of_a_run_to_come_or_gone_is_told_the_list),
+        cmocka_unit_test(another_sites_name_is_not_ours),
         cmocka_unit_test(a_sheet_is_asked_for_once),
         cmocka_unit_test(the_cache_is_bounded),
         cmocka_unit_test(too_many_sheets_are_refused),

@@ -46,6 +46,18 @@ function updateTiles(list, units, names) {
   }
 }
 
+// Who has units in work and how many, where tiles have no room for names.
+function whoComputes({ states, members }, names) {
+  const units = new Map();
+  for (let i = 0; i < states.length; i++) {
+    if (kinds[states[i]] === 'claimed') units.set(members[i], (units.get(members[i]) ?? 0) + 1);
+  }
+  if (!units.size) return '';
+  const most = [...units].sort((a, b) => b[1] - a[1]);
+  const named = most.slice(0, NAMED_MOST).map(([member, many]) => `${names.get(member) ?? 'somebody'} ${count(many)}`);
+  return ` In work: ${named.join(', ')}${most.length > NAMED_MOST ? ' and others' : ''}.`;
+}
+
 export function update(state) {
   const { units } = state;
   const total = [...units.states].filter((letter) => letter !== 'a').length;
@@ -57,5 +69,5 @@ export function update(state) {
   else byId('tiles').replaceChildren();
   const again = units.again ? ` ${plural(units.again, 'unit was', 'units were')} given out again.` : '';
   const size = units.least === units.most ? plural(units.least ?? 0, 'image') : `${count(units.least)} to ${plural(units.most, 'image')}`;
-  setText(byId('tiles-note'), total ? `A unit is ${size}.${again}` : '');
+  setText(byId('tiles-note'), total ? `A unit is ${size}.${again}${units.states.length > NAMED_MOST ? whoComputes(units, names) : ''}` : '');
 }
