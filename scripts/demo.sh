@@ -59,11 +59,9 @@ stop_workers() {
 	for pid in "${workers[@]}"; do wait "$pid" 2> /dev/null || true; done
 }
 folder=$(server_tempdir)
-if [ -z "$keep" ]; then
-	server_trap
-	server_remove_at_exit "$folder"
-	server_call_at_exit stop_workers
-fi
+server_trap
+server_remove_at_exit "$folder"
+server_call_at_exit stop_workers
 export GANN_SERVER_FAST=1 # what the demo trains need not outlive a power cut
 server_start "$folder" "shared_buffers = '256MB'" "max_wal_size = '2GB'" "synchronous_commit = off"
 echo "listening on $PGHOST, port $PGPORT"
@@ -134,6 +132,7 @@ if [ -n "$keep" ]; then
 	echo "  psql -h $PGHOST -p $PGPORT -U postgres train"
 	echo "  stop with: kill ${workers[*]}; $([ "$(id -u)" -eq 0 ] && echo "runuser -u postgres -- ")$(server_bindir)/pg_ctl -D $_server_data stop"
 	disown -a
+	trap - EXIT HUP INT TERM
 else
 	sql 'SELECT gan_stop()'
 	stop_workers

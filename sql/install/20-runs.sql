@@ -218,7 +218,8 @@ BEGIN
         RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'A run that is over can''t be started again. Make a new one: SELECT gan_create_run(…).';
     END IF;
-    UPDATE gan_run SET state = 'running', iteration_started_at = coalesce(iteration_started_at, statement_timestamp())
+    UPDATE gan_run SET state = 'running', paused_at = NULL,
+            iteration_started_at = coalesce(iteration_started_at + greatest(statement_timestamp() - paused_at, interval '0'), iteration_started_at, statement_timestamp())
         WHERE gan_run.run = r.run;
     PERFORM gan_open_units(r.run);
     PERFORM gan_wake(r.run);
@@ -236,7 +237,7 @@ BEGIN
     IF r.state NOT IN ('running', 'paused') THEN
         RAISE EXCEPTION 'run % ("%") is %, not running', r.run, r.name, r.state USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    UPDATE gan_run SET state = 'paused' WHERE gan_run.run = r.run;
+    UPDATE gan_run SET state = 'paused', paused_at = coalesce(paused_at, statement_timestamp()) WHERE gan_run.run = r.run;
     RETURN format('run %s ("%s") is paused at iteration %s; units in work may still be handed in', r.run, r.name, r.iteration);
 END
 $$;

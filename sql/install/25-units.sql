@@ -365,4 +365,22 @@ CREATE FUNCTION gan_units_needed(r gan_run) RETURNS int
         WHERE u.run = r.run AND u.iteration = r.iteration AND u.state <> 'aside' AND u.audits IS NULL
 $$;
 
+-- The same as others may see it: with the units that spot checks left to the next iteration. By how many there are, whoever claims one could
+-- tell whether it is checked.
+CREATE FUNCTION gan_units_shown(r gan_run) RETURNS int
+    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_work_unit u
+        WHERE u.run = r.run AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int AND (u.iteration = r.iteration OR u.state = 'pending')
+            AND u.state <> 'aside' AND u.audits IS NULL
+$$;
+
+-- The units of the current iteration, one for the same positions: of a unit and its copy the one that is nearer to its end. Where there are spot
+-- checks, also those that were left to the next iteration, as free.
+CREATE VIEW gan_current_unit AS
+    SELECT DISTINCT ON (u.run, u.first_position) u.* FROM gan_run r
+    JOIN gan_work_unit u ON u.run = r.run AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int AND (u.iteration = r.iteration OR u.state = 'pending')
+    WHERE u.state <> 'beaten' AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
+    ORDER BY u.run, u.first_position, array_position(ARRAY['done', 'claimed', 'pending', 'aside'], u.state), u.unit;
+
+COMMENT ON VIEW gan_current_unit IS 'Units of the current iteration as others may see them, one for the same positions; not for students';
 COMMENT ON FUNCTION gan_retry_unit(bigint) IS 'Gives a unit that was set aside out again, in the current iteration';

@@ -11,7 +11,7 @@ CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
                    discriminator_features int, batch int, parameters bigint, shards int, dataset_images bigint, dataset_digest bytea,
                    target_iterations int, iteration int, channel text, upload_element text, download_element text, local_steps int, update_rule text,
                    generator_learning_rate float8, discriminator_learning_rate float8, beta1 float8, beta2 float8, epsilon float8,
-                   norm_momentum float8, learning_rate_schedule text, warmup_iterations int)
+                   norm_momentum float8, learning_rate_schedule text, warmup_iterations int, batch_fixed boolean)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -30,7 +30,7 @@ BEGIN
     RETURN QUERY SELECT r.run, r.name, r.state, r.seed, r.channels, r.image_size, r.latent, r.generator_features,
         r.discriminator_features, r.batch, r.parameters, r.shards, r.dataset_images, r.dataset_digest, r.target_iterations, r.iteration,
         gan_channel(r.run), r.upload_element, r.download_element, r.local_steps, r.update_rule, r.generator_learning_rate, r.discriminator_learning_rate,
-        r.beta1, r.beta2, r.epsilon, r.norm_momentum, r.learning_rate_schedule, r.warmup_iterations
+        r.beta1, r.beta2, r.epsilon, r.norm_momentum, r.learning_rate_schedule, r.warmup_iterations, r.local_steps > 0 OR r.audit_minimum > 0
         FROM gan_run r WHERE r.run = found;
 END
 $$;

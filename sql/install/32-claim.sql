@@ -20,9 +20,9 @@ BEGIN
     -- Only the safety net: waiting workers are woken by gan_wake.
     retry_seconds := CASE reason WHEN 'waiting' THEN 1 WHEN 'finished' THEN 0 WHEN 'stopped' THEN 0 ELSE 2 END;
     IF reason = 'waiting' THEN
-        SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'claimed') INTO done, claimed
+        SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'claimed' AND audits IS NULL) INTO done, claimed
             FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration;
-        needed := gan_units_needed(r);
+        needed := gan_units_shown(r);
         message := CASE WHEN done >= needed THEN format('iteration %s is complete, waiting for the coordinator''s step', r.iteration)
                         ELSE format('iteration %s: %s of %s units are in, %s in work', r.iteration, done, needed, claimed) END;
     ELSE

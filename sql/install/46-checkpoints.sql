@@ -210,7 +210,7 @@ BEGIN
     DELETE FROM gan_failure f WHERE f.run = r.run;
     DELETE FROM gan_audit a WHERE a.run = r.run AND a.iteration >= $2;
     -- Another nonce: of two versions of an iteration's weights nobody takes one for the other.
-    UPDATE gan_run SET iteration = $2, state = 'paused', iteration_started_at = clock_timestamp(),
+    UPDATE gan_run SET iteration = $2, state = 'paused', paused_at = clock_timestamp(), iteration_started_at = clock_timestamp(),
             weights_nonce = gan_nonce() WHERE run = r.run;
     PERFORM gan_set_past_nonces(r.run);
     PERFORM gan_reopen_positions(r.run);

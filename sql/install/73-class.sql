@@ -9,7 +9,8 @@ CREATE TABLE gan_account (
     nickname text NOT NULL CHECK (nickname ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$'),
     named_at timestamptz NOT NULL DEFAULT statement_timestamp()
 );
-CREATE UNIQUE INDEX gan_account_nickname ON gan_account (lower(nickname));
+-- "Otter", "otter" and "Ot-ter." would be taken for each other.
+CREATE UNIQUE INDEX gan_account_nickname ON gan_account (lower(translate(nickname, ' ._-', '')));
 SELECT pg_catalog.pg_extension_config_dump('gan_account', '');
 
 -- Who is called what: the nick-name that was chosen, else "student" and the number of the login's first worker.
@@ -27,7 +28,7 @@ BEGIN
     INSERT INTO gan_account AS a (login, nickname) VALUES (login, nickname)
         ON CONFLICT ON CONSTRAINT gan_account_pkey DO UPDATE SET nickname = excluded.nickname, named_at = statement_timestamp();
 EXCEPTION WHEN unique_violation THEN
-    RAISE EXCEPTION 'somebody is called "%" already', nickname USING ERRCODE = 'duplicate_object', HINT = 'Choose another nick-name.';
+    RAISE EXCEPTION 'somebody is called "%" already, or nearly so', nickname USING ERRCODE = 'duplicate_object', HINT = 'Choose another nick-name.';
 END
 $$;
 
@@ -74,7 +75,7 @@ CREATE VIEW gan_progress AS
     LEFT JOIN gan_history h ON h.run = r.run AND h.iteration = r.iteration - 1
     CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'claimed') AS claimed,
                                count(*) FILTER (WHERE state = 'done') AS done, count(*) FILTER (WHERE state = 'aside') AS aside
-                        FROM gan_work_unit WHERE run = r.run AND iteration = r.iteration) AS u
+                        FROM gan_current_unit WHERE run = r.run) AS u
     CROSS JOIN LATERAL (SELECT count(*) AS active FROM gan_active_worker WHERE run = r.run) AS w;
 
 CREATE VIEW gan_learning_curve AS
@@ -85,7 +86,7 @@ CREATE VIEW gan_learning_curve AS
 
 -- Iterations in a row, up to the last one, that a login contributed to. Units are kept for a hundred.
 CREATE VIEW gan_streak AS
-    SELECT run, login, count(*) AS streak
+    SELECT run, login, least(count(*), 100) AS streak
     FROM (SELECT c.run, c.login, c.iteration, c.last, row_number() OVER (PARTITION BY c.run, c.login ORDER BY c.iteration DESC) AS n
           FROM (SELECT DISTINCT u.run, w.login, u.iteration, r.iteration - 1 AS last
                 FROM gan_run r JOIN gan_work_unit u ON u.run = r.run AND u.iteration < r.iteration AND u.state = 'done' JOIN gan_worker w ON w.worker = u.worker) AS c) AS d
@@ -102,9 +103,9 @@ CREATE VIEW gan_leaderboard AS
 -- What the class has at work right now, in total.
 CREATE VIEW gan_cluster AS
     SELECT r.run, r.name, count(DISTINCT w.login) AS participants, count(w.worker) AS workers, coalesce(sum(w.cores), 0)::bigint AS cores,
-           coalesce(sum(w.memory_mb), 0)::bigint AS memory_mb, t.images_per_second
+           coalesce(sum(w.memory_mb), 0)::bigint AS memory_mb, CASE r.state WHEN 'running' THEN t.images_per_second END AS images_per_second
     FROM gan_run r LEFT JOIN gan_active_worker w ON w.run = r.run LEFT JOIN gan_throughput t ON t.run = r.run
-    GROUP BY r.run, r.name, t.images_per_second;
+    GROUP BY r.run, r.name, r.state, t.images_per_second;
 
 COMMENT ON TABLE gan_account IS 'Nick-names: what others see of a login';
 COMMENT ON VIEW gan_nickname IS 'Who is called what; not for students';
@@ -114,6 +115,6 @@ COMMENT ON VIEW gan_progress IS 'Where each run is, its units by state, and when
 COMMENT ON VIEW gan_learning_curve IS 'Losses, accuracies, gradient norms, quality (swd) and speed by iteration';
 COMMENT ON VIEW gan_streak IS 'Iterations in a row that a login contributed to, at most 100; not for students';
 COMMENT ON VIEW gan_leaderboard IS 'Who contributed how much, by nick-name';
-COMMENT ON VIEW gan_cluster IS 'Computers at work, their cores and memory, and images a second, in total';
+COMMENT ON VIEW gan_cluster IS 'Programs at work, the cores and memory of their computers, and images a second, in total';
 COMMENT ON FUNCTION gan_set_nickname(text) IS 'Student: the name that others see';
 COMMENT ON FUNCTION gan_set_nickname(name, text) IS 'Sets a student''s nick-name';

@@ -17,11 +17,12 @@ BEGIN
     RETURN QUERY
         SELECT u.unit, u.first_position, u.images, n.nickname,
                CASE WHEN u.state = 'pending' THEN 'waiting' WHEN u.state = 'claimed' THEN 'in work' WHEN u.state <> 'done' THEN u.state
+                    WHEN u.scale = 0 THEN 'left out'
                     WHEN u.iteration < r.iteration THEN 'averaged' ELSE 'handed in' END,
                u.attempts, extract(epoch FROM coalesce(u.submitted_at, CASE u.state WHEN 'claimed' THEN statement_timestamp() END) - u.claimed_at)::float8,
                u.loss_d, u.loss_g,
                nullif(concat_ws(', ', CASE WHEN u.attempts > 1 THEN format('given out %s times', u.attempts) END,
-                                CASE WHEN u.scale < 1 AND u.scale > 0 THEN format('clipped to %s %%', round((100 * u.scale)::numeric, 1)) WHEN u.scale = 0 THEN 'left out by the aggregator' END,
+                                CASE WHEN u.scale < 1 AND u.scale > 0 THEN format('clipped to %s %%', round((100 * u.scale)::numeric, 1)) WHEN u.scale = 0 THEN 'by the aggregator' END,
                                 CASE WHEN u.replaces IS NOT NULL THEN format('in place of unit %s, which stayed locked', u.replaces) END,
                                 CASE WHEN u.backs_up IS NOT NULL THEN format('a copy of unit %s, whose holder was late', u.backs_up) END,
                                 (SELECT string_agg(format('%s: %s', CASE f.why WHEN 'lease_over' THEN 'lease ended' ELSE 'refused (' || f.why || ')' END,

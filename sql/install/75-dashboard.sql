@@ -26,15 +26,6 @@ CREATE FUNCTION gan_participants(run int)
     WHERE w.run = $1
 $$;
 
--- The units of the current iteration, one for the same positions: of a unit and its copy the one that is nearer to its end.
-CREATE FUNCTION gan_current_units(r gan_run) RETURNS SETOF gan_work_unit
-    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT DISTINCT ON (u.first_position) u.* FROM gan_work_unit u
-    WHERE u.run = (r).run AND u.iteration = (r).iteration AND u.state <> 'beaten'
-        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-    ORDER BY u.first_position, array_position(ARRAY['done', 'claimed', 'pending', 'aside'], u.state), u.unit
-$$;
-
 -- Says in a sentence what is happening. total, free, done: units of this iteration; holders: who has one; active: programs that are there.
 CREATE FUNCTION gan_happening(r gan_run, total bigint, free bigint, done bigint, holders text[], active bigint) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -44,14 +35,15 @@ CREATE FUNCTION gan_happening(r gan_run, total bigint, free bigint, done bigint,
         WHEN 'finished' THEN format('Finished: all %s iterations are done', (r).target_iterations)
         WHEN 'stopped' THEN format('Stopped after %s iterations', (r).iteration)
         ELSE format('Iteration %s: %s of %s units in', (r).iteration, done, total)
-            || CASE WHEN needed < total THEN format(' (%s are enough)', needed) ELSE '' END
-            || CASE WHEN done >= needed THEN ', the step is being taken'
+            || CASE WHEN shown < total THEN format(' (%s are enough)', shown) ELSE '' END
+            || CASE WHEN done >= needed AND done < shown THEN ', spot checks are under way'
+                    WHEN done >= needed THEN ', the step is being taken'
                     WHEN cardinality(holders) > 0 THEN ', waiting for ' || gan_enumerate(holders)
                     WHEN active > 0 THEN ''
                     ELSE ', and nobody is there to compute' END
             || CASE WHEN free > 0 AND done < needed THEN format('; %s %s free', free, CASE free WHEN 1 THEN 'is' ELSE 'are' END) ELSE '' END
         END
-    FROM gan_units_needed(r) AS needed
+    FROM gan_units_needed(r) AS needed, gan_units_shown(r) AS shown
 $$;
 
 -- All runs: their channels (docs/protocol.md), and what a list of them shows.
@@ -81,7 +73,7 @@ CREATE FUNCTION gan_dashboard_units(r gan_run) RETURNS jsonb
         'work', coalesce(jsonb_object_agg(place, jsonb_build_array(u.seconds, round(usual.seconds, 1))) FILTER (WHERE u.state = 'claimed'), '{}'),
         'least', min(u.images), 'most', max(u.images), 'again', count(*) FILTER (WHERE u.attempts > 1))
     FROM (SELECT row_number() OVER (ORDER BY first_position) - 1 AS place, state, worker, attempts, images,
-                 round(extract(epoch FROM statement_timestamp() - claimed_at), 1) AS seconds FROM gan_current_units(r)) AS u
+                 round(extract(epoch FROM statement_timestamp() - claimed_at), 1) AS seconds FROM gan_current_unit WHERE run = (r).run) AS u
     LEFT JOIN gan_participants((r).run) p ON p.worker = u.worker
     LEFT JOIN usual ON usual.worker = u.worker
 $$;
@@ -128,10 +120,10 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT * INTO h FROM gan_history WHERE run = $1 AND iteration = r.iteration - 1;
-    SELECT * INTO speed FROM gan_throughput WHERE run = $1;
+    SELECT * INTO speed FROM gan_throughput WHERE run = $1 AND r.state = 'running'; -- at other times it has none
     SELECT count(*) FILTER (WHERE state <> 'aside') AS total, count(*) FILTER (WHERE state = 'pending') AS free, count(*) FILTER (WHERE state = 'done') AS done
-        INTO u FROM gan_current_units(r);
-    SELECT count(*) FILTER (WHERE active) AS active, array_agg(DISTINCT nickname) FILTER (WHERE unit IN (SELECT c.unit FROM gan_current_units(r) c WHERE c.state = 'claimed')) AS holders
+        INTO u FROM gan_current_unit WHERE run = r.run;
+    SELECT count(*) FILTER (WHERE active) AS active, array_agg(DISTINCT nickname) FILTER (WHERE unit IN (SELECT c.unit FROM gan_current_unit c WHERE c.run = r.run AND c.state = 'claimed')) AS holders
         INTO p FROM gan_participants($1); -- nobody waits for who has a copy of what is in
     RETURN jsonb_build_object(
         'run', r.run, 'branch', gan_branch(r.run), 'name', r.name, 'state', r.state, 'happening', gan_happening(r, u.total, u.free, u.done, coalesce(p.holders, '{}'), p.active),

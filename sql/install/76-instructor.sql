@@ -13,17 +13,23 @@ CREATE VIEW gan_roster AS
     LEFT JOIN (SELECT w.login, count(*) AS workers, count(DISTINCT w.run) AS runs, sum(w.images)::bigint AS images, min(w.joined_at) AS first_joined, max(w.last_seen) AS last_seen
                FROM gan_worker w GROUP BY w.login) AS w ON w.login = s.rolname;
 
--- One line for each student and run. Credit is what was averaged: images that the server gave out, checked and used.
+-- One line for each student, also those who never came, and run. Credit is what was averaged: images that the server gave out, checked and used.
 CREATE VIEW gan_gradebook AS
-    SELECT r.name AS run, w.login, n.nickname, count(*) AS workers, sum(w.units)::bigint AS units, sum(w.images)::bigint AS images,
+    SELECT r.name AS run, s.login, coalesce(n.nickname, a.nickname) AS nickname, count(w.worker) AS workers, coalesce(sum(w.units), 0)::bigint AS units,
+           coalesce(sum(w.images), 0)::bigint AS images,
            round((coalesce(sum(w.images) / nullif(sum(sum(w.images)) OVER (PARTITION BY r.run), 0), 0))::numeric, 4) AS share,
-           rank() OVER (PARTITION BY r.run ORDER BY sum(w.images) DESC) AS place,
+           rank() OVER (PARTITION BY r.run ORDER BY coalesce(sum(w.images), 0) DESC) AS place,
            min(w.joined_at) AS first_joined, max(w.last_seen) AS last_seen
-    FROM gan_worker w JOIN gan_run r ON r.run = w.run JOIN gan_nickname n ON n.login = w.login
-    GROUP BY r.run, r.name, w.login, n.nickname;
+    FROM gan_run r
+    CROSS JOIN (SELECT login FROM gan_roster UNION SELECT login FROM gan_worker) AS s
+    LEFT JOIN gan_worker w ON w.run = r.run AND w.login = s.login
+    LEFT JOIN gan_nickname n ON n.login = s.login
+    LEFT JOIN gan_account a ON a.login = s.login
+    GROUP BY r.run, r.name, s.login, n.nickname, a.nickname;
 
 -- Enrols a class from the text of a CSV file: a login a line, and its nick-name if the file has two columns. The first line may name them; commas or
--- semicolons, quotes or none. All are enrolled, or none is. Runs with the caller's rights, as gan_enroll does.
+-- semicolons, quotes or none. All are enrolled, or none is; whoever is already keeps the password (connection is NULL then; gan_enroll gives a new
+-- one), so a file to which somebody was added may be given again. Runs with the caller's rights, as gan_enroll does.
 CREATE FUNCTION gan_enroll_csv(csv text, host text DEFAULT NULL) RETURNS TABLE (login text, nickname text, connection text)
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -31,12 +37,17 @@ DECLARE
     line text;
     number bigint;
     fields text[];
+    seen text[] := '{}';
 BEGIN
     FOR line, number IN SELECT l.line, l.number FROM string_to_table(replace(ltrim(csv, U&'\FEFF'), E'\r', ''), E'\n') WITH ORDINALITY AS l (line, number) LOOP
         CONTINUE WHEN trim(line) = '' OR (number = 1 AND line ~* '^[\s"]*(login|name|user)[\s"]*([,;]|$)');
         SELECT array_agg(trim(trim(BOTH '"' FROM trim(f.field))) ORDER BY f.n) INTO fields FROM regexp_split_to_table(line, '[,;]') WITH ORDINALITY AS f (field, n);
         BEGIN
-            connection := gan_enroll(fields[1], host);
+            IF fields[1] = ANY (seen) THEN
+                RAISE EXCEPTION 'login "%" stands on an earlier line as well', fields[1] USING ERRCODE = 'duplicate_object';
+            END IF;
+            seen := seen || fields[1];
+            connection := CASE WHEN NOT EXISTS (SELECT FROM gan_roster k WHERE k.login = fields[1] AND k.may_log_in) THEN gan_enroll(fields[1], host) END;
             IF nullif(fields[2], '') IS NOT NULL THEN
                 PERFORM gan_set_nickname(fields[1]::name, fields[2]);
             END IF;

@@ -62,6 +62,7 @@ DECLARE
     goes_on boolean;
     first_iteration int;
     first_position bigint;
+    guards text;
 BEGIN
     PERFORM gan_require(checkpoint IS NOT NULL, 'checkpoint', NULL, 'a safetensors file', 'pg_read_binary_file(''/path/to/checkpoint.safetensors'')');
     PERFORM gan_require(jsonb_typeof(options) = 'object', 'options', left(options::text, 64), 'an object', '''{"units_per_iteration": 8}''');
@@ -83,6 +84,11 @@ BEGIN
     IF NOT goes_on THEN
         given := given - ARRAY['seed', 'dataset_images', 'dataset_digest'];
     END IF;
+    SELECT string_agg(g.key || ' => ' || g.value, ', ' ORDER BY g.key) INTO guards FROM jsonb_each_text(given - ARRAY(SELECT jsonb_object_keys(options))) AS g
+        WHERE g.key IN ('aggregator', 'update_limit', 'gradient_limit', 'audit_minimum', 'quorum', 'units_per_iteration', 'checkpoint_every', 'checkpoints_kept');
+    IF guards IS NOT NULL THEN
+        RAISE NOTICE 'the file brings settings that protect a class: %', guards USING HINT = 'If its author is not to choose them, give yours: gan_import(name, checkpoint, ''{"aggregator": "clipped"}'').';
+    END IF;
     given := given || options || network;
     EXECUTE (SELECT format('SELECT gan_create_run(%L', name) || coalesce(string_agg(format(', %I => %L::%s', o.option, given ->> o.option, o.type), ''), '') || ')'
              FROM gan_run_options() AS o WHERE given ? o.option) INTO new_run;
@@ -93,6 +99,7 @@ BEGIN
         first_position := given ->> 'next_position';
         PERFORM gan_require(first_iteration >= 0 AND first_iteration < r.target_iterations, 'target_iterations', r.target_iterations::text,
                             format('above the checkpoint''s iteration, %s', first_iteration), '''{"target_iterations": ' || first_iteration + 1000 || '}''');
+        PERFORM gan_require(first_position BETWEEN 0 AND 4611686018427387903, 'next_position', first_position::text, 'between 0 and 4611686018427387903', NULL);
         UPDATE gan_run g SET iteration = first_iteration, next_position = first_position, first_iteration = first_iteration, first_position = first_position
             WHERE g.run = new_run;
     END IF;

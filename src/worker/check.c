@@ -95,7 +95,7 @@ static bool check_dataset(const dataset *data, const server_run *run) {
  * --max-cpu lets them be. */
 static bool check_speed(const options *o, const server_run *run, dataset *data, double *speed) {
     dcgan_model model;
-    size_t batch = o->batch ? o->batch : run->batch, bytes = 0;
+    size_t batch = o->batch && !run->batch_fixed ? o->batch : run->batch, bytes = 0;
     dcgan_unit_result result = {0};
     double seconds = 0;
     char text[128];
@@ -130,7 +130,8 @@ static bool check_speed(const options *o, const server_run *run, dataset *data, 
     free(workspace);
     free(result.gradient);
     free(result.statistics);
-    return line(fine && status == DCGAN_OK, "speed", text, "Try a smaller --batch.");
+    return line(fine && status == DCGAN_OK, "speed", text,
+                run->batch_fixed ? "Close other programs." : "Try a smaller --batch.");
 }
 
 /* Downloads a shard of the weights and computes from it how long an iteration's take. */
@@ -141,14 +142,16 @@ static bool check_link(server *s, const server_run *run, double *seconds) {
     double start = stop_clock();
     char text[160];
     bool held = false;
+    server_status status = SERVER_OK;
 
     *seconds = 0;
     if (values != NULL) {
         server_weights_send(s, run->run, (uint32_t)run->iteration, 0, &reply);
-        if (server_weights_read(s, &reply, values, count, &held) != SERVER_OK)
-            held = false;
+        status = server_weights_read(s, &reply, values, count, &held);
     }
     free(values);
+    if (status != SERVER_OK)
+        return line(false, "link", server_error(s), "Try again; if it stays so, ask the instructor.");
     if (!held)
         return line(true, "link", "not measured: the run went on meanwhile", NULL);
     *seconds = (stop_clock() - start) * (double)run->parameters / (double)count;

@@ -38,12 +38,13 @@ typedef struct local {
     uint8_t *images; /* [local_steps * batch][image] */
     double *sums;    /* [statistics_count] */
     display_state display;
-    double started;
+    double started; /* of the time that was not rested */
+    bool spoilt;    /* the weights are no numbers any more */
     uint32_t first_iteration, saved_iteration;
 } local;
 
 /* What becomes of an iteration. */
-typedef enum local_outcome { LOCAL_GO_ON, LOCAL_STOP, LOCAL_FAIL } local_outcome;
+typedef enum local_outcome { LOCAL_GO_ON, LOCAL_REST, LOCAL_STOP, LOCAL_FAIL } local_outcome;
 
 static size_t unit_images(const local *l) {
     return l->t.local_steps * l->t.batch;
@@ -179,10 +180,13 @@ static local_outcome prepare_images(local *l) {
     return LOCAL_GO_ON;
 }
 
-/* Shows the progress until the thread is done. */
+/* Shows the progress until the thread is done, or the machine is to be left alone. */
 static local_outcome watch(local *l) {
     while (!compute_finished(l->compute)) {
-        char note[64];
+        char note[64], why[120];
+
+        if (rest_due(&l->options->rest, why, sizeof why))
+            return LOCAL_REST;
 
         if (stop_wait(compute_descriptor(l->compute), POLLIN, 0.2) == STOP_ASKED)
             return LOCAL_STOP;
@@ -204,7 +208,8 @@ static dcgan_status step(local *l, const dcgan_unit_result *result) {
     dcgan_statistics_add(&t->model, l->sums, result->statistics, 1);
     dcgan_statistics_finish(&t->model, result->statistics, l->sums);
     dcgan_statistics_run(&t->model, t->statistics, result->statistics, momentum, unit_images(l));
-    return dcgan_finite(t->weights, t->model.parameter_count, NULL) ? DCGAN_OK : DCGAN_NOT_FINITE;
+    l->spoilt = !dcgan_finite(t->weights, t->model.parameter_count, NULL);
+    return l->spoilt ? DCGAN_NOT_FINITE : DCGAN_OK;
 }
 
 /* Shows an iteration that is done. */
@@ -261,6 +266,7 @@ static local_outcome iterate(local *l) {
 /* Rests while the machine is to be left alone. */
 static local_outcome rest(local *l) {
     char why[120], last[120] = "";
+    double begun = stop_clock();
 
     while (rest_due(&l->options->rest, why, sizeof why)) {
         if (strcmp(why, last) != 0)
@@ -269,27 +275,27 @@ static local_outcome rest(local *l) {
         if (stop_wait(-1, 0, 1) == STOP_ASKED)
             return LOCAL_STOP;
     }
+    l->started += stop_clock() - begun;
     return LOCAL_GO_ON;
 }
 
-/* Trains until the end. What was trained is kept, whatever ends it. */
+/* Trains until the end. What was trained is kept, whatever ends it; a disk that is full for a while ends
+ * nothing. */
 static int train(local *l) {
     local_outcome o = LOCAL_GO_ON;
     int status = 0;
 
-    while (o == LOCAL_GO_ON && l->t.iteration < l->t.target) {
+    while ((o == LOCAL_GO_ON || o == LOCAL_REST) && l->t.iteration < l->t.target) {
         o = stop_asked() ? LOCAL_STOP : rest(l);
         if (o == LOCAL_GO_ON)
             o = iterate(l);
-        if (o == LOCAL_GO_ON &&
-            (l->t.iteration % (uint32_t)l->options->local.save_every == 0 || l->t.iteration == l->t.target))
-            status = save(l);
-        if (status != 0)
-            o = LOCAL_FAIL;
+        if (o == LOCAL_GO_ON && l->t.iteration % (uint32_t)l->options->local.save_every == 0)
+            (void)save(l); /* which says why it can't, and is tried again */
     }
-    if (o == LOCAL_STOP && l->saved_iteration != l->t.iteration)
+    if (l->saved_iteration != l->t.iteration && !l->spoilt &&
+        (o != LOCAL_FAIL || l->t.iteration > l->first_iteration))
         status = save(l);
-    if (o == LOCAL_STOP && status == 0)
+    if (l->t.iteration < l->t.target && l->saved_iteration == l->t.iteration)
         display_say("go on with: gan_worker local --resume %s/checkpoint.safetensors", l->options->out);
     return o == LOCAL_FAIL || status != 0 ? 1 : 0;
 }

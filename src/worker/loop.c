@@ -166,9 +166,9 @@ static void summarise(loop *l) {
 
 /* Allocates what depends on the model. */
 static bool set_up(loop *l) {
-    l->batch = l->options->batch && l->run->local_steps == 0 ? l->options->batch : l->run->batch;
+    l->batch = l->options->batch && !l->run->batch_fixed ? l->options->batch : l->run->batch;
     if (l->options->batch && l->options->batch != l->batch)
-        display_warn("--batch %zu is not heeded: local steps are of %zu images, for everybody",
+        display_warn("--batch %zu is not heeded: this run's minibatches are of %zu images, for everybody",
                      l->options->batch, l->batch);
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
     l->upload = upload_new(&l->model, l->run->upload);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <libpq-fe.h>
 
@@ -256,7 +257,8 @@ static options_answer take_rest(options *o, int argc, char **argv) {
     if (o->command == OPTIONS_LOCAL)
         return wrong("gan_worker local takes options only",
                      "The dataset is given by --data, a checkpoint to go on from by --resume.");
-    if (is_connection(argv[optind]))
+    if (is_connection(argv[optind]) && (o->command != OPTIONS_SAMPLE || strstr(argv[optind], "://") != NULL ||
+                                        access(argv[optind], F_OK) != 0))
         return take_connect(o, argv[optind]);
     if (o->command == OPTIONS_SAMPLE && o->connect == NULL) {
         o->checkpoint = argv[optind];

@@ -9,22 +9,34 @@
 
 #include <stdio.h>
 
-/* Downloads one shard; returns false, and says so, if it can't be had. */
-static bool fetch_shard(server *s, const server_run *run, size_t shard, real *values, size_t count) {
+#define TRIES 10 /* the server has the weights of two iterations: a fast run may leave a download behind */
+
+typedef enum fetched { FETCHED, FETCH_LEFT_BEHIND, FETCH_FAILED } fetched;
+
+/* Downloads one shard. */
+static fetched fetch_shard(server *s, const server_run *run, size_t shard, real *values, size_t count) {
     server_reply reply;
     bool held = false;
 
     server_weights_send(s, run->run, (uint32_t)run->iteration, shard, &reply);
     if (server_weights_read(s, &reply, values, count, &held) != SERVER_OK)
-        display_warn("%s", server_error(s));
-    else if (!held)
-        display_warn("the run went on meanwhile; try again");
-    return held;
+        return FETCH_FAILED;
+    return held ? FETCHED : FETCH_LEFT_BEHIND;
+}
+
+/* Downloads the weights and running statistics of the run's iteration. */
+static fetched fetch_iteration(server *s, const server_run *run, training *t) {
+    fetched f = FETCHED;
+
+    for (size_t shard = 0; shard < run->shards && f == FETCHED; shard++)
+        f = fetch_shard(s, run, shard, t->weights + shard * SHARD_COUNT, shard_length(run->parameters, shard));
+    return f == FETCHED ? fetch_shard(s, run, run->shards, t->statistics, t->model.statistics_count) : f;
 }
 
 /* Downloads the newest weights of a run, as its workers have them. */
 static int fetch(server *s, const options *o, training *t, char *error, size_t error_size) {
     server_run run;
+    fetched f = FETCH_LEFT_BEHIND;
 
     if (server_run_config(s, o->run, &run) != SERVER_OK) {
         snprintf(error, error_size, "%s", server_error(s));
@@ -32,12 +44,22 @@ static int fetch(server *s, const options *o, training *t, char *error, size_t e
     }
     if (training_allocate(t, &run.network, error, error_size) != 0)
         return -1;
+    for (int tries = 0; f == FETCH_LEFT_BEHIND && tries < TRIES; tries++) {
+        if (tries > 0 && server_run_config(s, run.name, &run) != SERVER_OK)
+            f = FETCH_FAILED;
+        else
+            f = fetch_iteration(s, &run, t);
+    }
     t->iteration = (uint32_t)run.iteration;
-    error[0] = '\0';
-    for (size_t shard = 0; shard < run.shards; shard++)
-        if (!fetch_shard(s, &run, shard, t->weights + shard * SHARD_COUNT, shard_length(run.parameters, shard)))
-            return -1;
-    return fetch_shard(s, &run, run.shards, t->statistics, t->model.statistics_count) ? 0 : -1;
+    if (f == FETCH_LEFT_BEHIND)
+        snprintf(error, error_size,
+                 "the run takes its steps faster than the weights come here, %d times; try again while it is "
+                 "paused, "
+                 "or ask the instructor for gan_export's file",
+                 TRIES);
+    else if (f == FETCH_FAILED)
+        snprintf(error, error_size, "%s", server_error(s));
+    return f == FETCHED ? 0 : -1;
 }
 
 int sample_run(const options *o) {

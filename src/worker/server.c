@@ -217,6 +217,7 @@ static bool get_run(const PGresult *row, server_run *run) {
     run->batch = (size_t)batch;
     run->target = (int32_t)target;
     run->iteration = (int32_t)iteration;
+    run->batch_fixed = PQgetvalue(row, 0, 29)[0] == 't';
     get_text(row, 1, run->name, sizeof run->name);
     get_text(row, 2, run->state, sizeof run->state);
     get_text(row, 16, run->channel, sizeof run->channel);
@@ -237,17 +238,17 @@ static bool get_run(const PGresult *row, server_run *run) {
 server_status server_run_config(server *s, const char *name, server_run *run) {
     server_value value = text_value(name);
     PGresult *row;
-    server_status status =
-        connection_row(s,
-                       "SELECT run, name, state, seed, channels, image_size, latent, "
-                       "generator_features, discriminator_features,"
-                       " batch, parameters, shards, dataset_images, "
-                       "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
-                       " iteration, channel, upload_element, download_element, local_steps, update_rule, "
-                       "generator_learning_rate,"
-                       " discriminator_learning_rate, beta1, beta2, epsilon, norm_momentum,"
-                       " learning_rate_schedule, warmup_iterations FROM gan_run_config($1::pg_catalog.text)",
-                       &value, 1, 29, false, &row);
+    server_status status = connection_row(
+        s,
+        "SELECT run, name, state, seed, channels, image_size, latent, "
+        "generator_features, discriminator_features,"
+        " batch, parameters, shards, dataset_images, "
+        "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
+        " iteration, channel, upload_element, download_element, local_steps, update_rule, "
+        "generator_learning_rate,"
+        " discriminator_learning_rate, beta1, beta2, epsilon, norm_momentum,"
+        " learning_rate_schedule, warmup_iterations, batch_fixed FROM gan_run_config($1::pg_catalog.text)",
+        &value, 1, 30, false, &row);
 
     if (status != SERVER_OK)
         return status;

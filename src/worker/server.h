@@ -54,6 +54,7 @@ typedef struct server_run {
     bool alternating;      /* iterations step D and G in turn */
     dcgan_local_options local;
     dcgan_schedule schedule; /* of its learning rates */
+    bool batch_fixed;        /* everybody's minibatches have the run's size */
 } server_run;
 
 typedef struct server_member {

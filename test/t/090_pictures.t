@@ -167,7 +167,21 @@ is $class->psql("SELECT sum(images), sum(units), round(sum(share)::numeric, 6) F
 is $class->psql("SELECT max(streak) BETWEEN 1 AND 24, min(place) FROM gan_leaderboard", user => 'monitor'), 't|1', 'streaks and places';
 is $class->psql("SELECT iteration, target_iterations, state, epoch > 0, time_left IS NULL FROM gan_progress", user => 'monitor'), '24|24|finished|t|t', 'progress';
 is $class->psql("SELECT count(*), count(*) FILTER (WHERE images_per_second > 0 AND participants BETWEEN 1 AND 2 AND images = 40) FROM gan_learning_curve", user => 'monitor'), '24|24', 'the learning curve';
-is $class->psql("SELECT workers >= participants AND cores >= workers AND images_per_second > 0 FROM gan_cluster", user => 'monitor'), 't', 'the cluster';
+my $cluster = 'SELECT workers >= participants AND cores >= workers, images_per_second > 0 FROM gan_cluster';
+is $class->psql($cluster, user => 'monitor'), 't|', 'the cluster: a run that is over has no speed';
+$class->psql("UPDATE gan_run SET state = 'running', target_iterations = 25 WHERE run = $run");
+is $class->psql($cluster, user => 'monitor'), 't|t', 'one that runs has';
+is $class->psql("SELECT abs(extract(epoch FROM time_left) - (SELECT avg(seconds) FROM (SELECT seconds FROM gan_learning_curve ORDER BY iteration DESC LIMIT 10) l)) < 1e-3 FROM gan_progress", user => 'monitor'), 't',
+    'and an expected end: one iteration as long as the last ten were';
+$class->psql("SELECT gan_pause($run); UPDATE gan_run SET iteration_started_at = now() - interval '1 hour', paused_at = now() - interval '59 min' WHERE run = $run; SELECT gan_start($run)");
+is $class->psql("SELECT now() - iteration_started_at BETWEEN '60 s' AND '90 s', paused_at IS NULL FROM gan_run WHERE run = $run"), 't|t', 'a pause is no part of an iteration';
+$class->psql("UPDATE gan_run SET state = 'finished', target_iterations = 24 WHERE run = $run; DELETE FROM gan_work_unit WHERE run = $run AND iteration = 24");
+# What a step took less of, or nothing, and what was refused, is in its report.
+$class->psql("UPDATE gan_work_unit SET scale = 0.25 WHERE unit = (SELECT min(unit) FROM gan_work_unit WHERE run = $run AND iteration = 20);
+    UPDATE gan_work_unit SET scale = 0 WHERE unit = (SELECT max(unit) FROM gan_work_unit WHERE run = $run AND iteration = 20);
+    INSERT INTO gan_failure (run, first_position, login, why, unit, attempt, iteration) SELECT run, first_position, 'zq-bo', 'bad_value', unit, 1, 20 FROM gan_work_unit WHERE unit = (SELECT min(unit) FROM gan_work_unit WHERE run = $run AND iteration = 20)");
+like $class->psql("SELECT outcome, notes FROM gan_iteration_report(20)"), qr/\Aaveraged\|clipped to 25\.0 %, refused \(bad_value\): student \d+\nleft out\|by the aggregator\z/, 'an iteration\'s report: clipped, refused, left out';
+$class->psql("DELETE FROM gan_failure WHERE why = 'bad_value'; UPDATE gan_work_unit SET scale = NULL WHERE run = $run AND iteration = 20");
 my $everything = join "\n", map { $class->psql("SELECT v::text FROM $_ AS v", user => 'monitor') } split /\n/,
     $class->psql("SELECT c.oid::regclass FROM pg_class c WHERE relname LIKE 'gan\\_%' AND relkind IN ('r', 'v', 'p') AND has_table_privilege('gan_viewer', c.oid, 'SELECT')"), ;
 $everything .= $class->psql("SELECT r::text FROM generate_series(0, 24) AS i, gan_iteration_report(i) AS r", user => 'monitor');
@@ -177,12 +191,19 @@ is +($class->psql_fails("SELECT * FROM $_", user => 'monitor'))[0], '42501', "no
 is +($class->psql_fails("SELECT $_", user => 'monitor'))[0], '42501', "nor may they call $_" for "gan_quality($run)", "gan_certificate('zq-ann')", "gan_generate(1)", "gan_set_policy()", "gan_set_nickname('x')";
 is $class->psql("SELECT gan_set_nickname('Fox')", user => 'zq-bo'), 'others see you as "Fox"', 'a student chooses a nick-name';
 is +($class->psql_fails("SELECT gan_set_nickname('fOX')", user => 'zq-ann'))[0], '42710', 'which nobody else may take';
+is +($class->psql_fails("SELECT gan_set_nickname('$_')", user => 'zq-bo'))[0], '42710', "nor anything that looks like another's: '$_'" for 'Otter ', 'O-t.ter_';
 is +($class->psql_fails("SELECT gan_set_nickname($_)", user => 'zq-ann'))[0], '22023', "refused: $_" for "E'a\\tb'", q{'<b>x</b>'}, q{''}, q{'student 4'}, q{'Student_04'}, q{'student4 '}, 'NULL';
 
 # ---- the instructor's
 is $class->psql("SELECT login, nickname, may_log_in, workers, images > 0 FROM gan_roster ORDER BY login"), "zq-ann|Otter|t|1|t\nzq-bo|Fox|t|1|t\nzq-cy|Badger|t|1|f", 'the roster';
 my ($out) = $class->psql("\\copy (SELECT login, images, share FROM gan_gradebook ORDER BY login) TO STDOUT CSV HEADER");
 like $out, qr/^login,images,share\nzq-ann,\d+,0\.\d{4}\nzq-bo,\d+,0\.\d{4}\nzq-cy,0,0\.0000$/, 'grades as CSV';
+# The file again, with somebody more: who is enrolled keeps the password.
+is $class->psql("SELECT login, nickname, connection IS NULL FROM gan_enroll_csv(E'zq-ann\nzq-fay,Fay')"), "zq-ann||t\nzq-fay|Fay|f", 'a file that was given before enrols those who were added';
+is $class->psql('SELECT 1', user => 'zq-ann', password => $class->{students}{'zq-ann'} =~ m{:([^:@]+)@}), '1', 'the others\' passwords hold';
+is $class->psql("SELECT nickname, workers, images, share FROM gan_gradebook WHERE login = 'zq-fay'"), 'Fay|0|0|0.0000', 'who never came has grades as well';
+($state, $message) = $class->psql_fails("SELECT * FROM gan_enroll_csv(E'zq-gus\nzq-hal\nzq-gus')");
+like "$state $message", qr/^42710 line 3: login "zq-gus" stands on an earlier line/, 'a login stands in a file once';
 my $certificate = $class->psql("SELECT gan_certificate('zq-ann')");
 like $certificate, qr/^zq-ann \(Otter\) took part in the training of "clothes"/m, 'a certificate';
 my ($body, $digest) = $certificate =~ /\A(.*)\nSHA-256 of the lines above: ([0-9a-f]{64})/s;

@@ -234,6 +234,21 @@ SKIP: {
     is_deeply [grep { !/sheet.*404/ } $browser->complaints], [], 'the browser has no complaint about the page, its policy least of all';
 
     mark('views');
+
+    # Above 48 units there is no room for names on the tiles.
+    my $many = $class->create_run('many', units_per_iteration => 60, images_per_unit => 8, batch => 8);
+    $class->psql("SELECT gan_start($many)");
+    my $hand = $class->psql("SELECT gan_join($many, 'x', 60000, sha256('faces'), 1, 1, '', '')", user => 'eve');
+    $class->psql("SELECT gan_claim($hand)", user => 'eve');
+    $browser->screen(1280, 900);
+    $browser->open("$address/?run=$many");
+    ok $browser->wait_js('return document.querySelectorAll("#tiles.many li").length === 60 && /In work: student \\d+ 1\\./.test(document.getElementById("tiles-note").textContent)', 20), 'sixty units: small tiles, and a line says who computes';
+    accessible('sixty units');
+    $browser->screenshot('build/test/dashboard-many.png');
+    $browser->open("$address/?run=$run");
+    $class->psql("SELECT gan_drop_run($many)");
+    ok $browser->wait_js('return document.getElementById("run").options.length === 1', 20), 'a run that is removed leaves the list';
+
     unlike $class->log_of($pid), qr/does not answer/, 'the database has always answered';
 
     # The database goes away for a while; the page says so, and goes on by itself.

@@ -54,6 +54,10 @@ for my $kind (sort keys %kinds) {
 
 # ---- without moments: a new beginning
 my $plain = $class->psql("SELECT gan_import('plain', gan_export($first), '{\"units_per_iteration\": 3, \"target_iterations\": 9}')");
+my (undef, $notice) = $class->psql("SELECT gan_import('guarded', gan_export($first), '{\"aggregator\": \"median\"}')", on_error => 'return');
+like $notice, qr/NOTICE: .*the file brings settings that protect a class: .*quorum => \d+, units_per_iteration => \d+, update_limit => /, 'what a file says about guards is told';
+unlike $notice, qr/aggregator =>/, 'unless the options say otherwise';
+$class->psql("SELECT gan_drop_run(run) FROM gan_run WHERE name = 'guarded'");
 is state_of($plain, 0, '0'), state_of($first, 5, '0'), 'without moments a run begins at iteration 0 with these weights and statistics';
 is $class->psql("SELECT count(*) > 0 AND bool_and(a.data = w.data) FROM gan_state_piece a JOIN gan_state_piece w USING (run, slot, iteration, shard, piece) WHERE run = $plain AND a.part = 5 AND w.part = 0"), 't', 'and so does the moving average';
 is $class->psql("SELECT r.iteration, r.units_per_iteration, r.target_iterations, r.batch, r.seed <> o.seed, r.dataset_digest IS NULL, r.next_position FROM gan_run r, gan_run o WHERE r.run = $plain AND o.run = $first"), '0|3|9|8|t|t|0', 'options count before the file, which counts before the defaults; seed and dataset are new';

@@ -173,6 +173,13 @@ $class->signal($quiet, 'INT');
 is $class->wait_for($quiet, 30), 0, 'until it is ended';
 $class->psql("SELECT gan_stop($long)");
 
+# ---- where results are compared, minibatches are the run's
+my $compared = $class->create_run('compared', target_iterations => 1, audit_minimum => 0.05, batch => 8, images_per_unit => 16);
+$class->psql("SELECT gan_start($compared)");
+my $stubborn = $class->worker('ann', '--run', 'compared', '--batch', 4);
+is $class->wait_for($stubborn, 60), 0, 'a run with spot checks is done by who asks for another minibatch';
+like $class->log_of($stubborn), qr/--batch 4 is not heeded: this run's minibatches are of 8 images/, 'and is told that it is not heeded';
+
 # ---- --check
 my $check = $class->create_run('check', dataset_images => 60000, dataset_digest => "(SELECT dataset_digest FROM gan_run WHERE run = $run)");
 sub checked {
@@ -193,6 +200,9 @@ SKIP: {
 $class->psql("CREATE ROLE passer LOGIN PASSWORD 'secret'");
 like checked($class->uri('passer', 'secret')), qr/role:NOT OK run:NOT OK/, 'a login that is no student\'s';
 is $status, 1, 'with status 1';
+$class->psql('REVOKE EXECUTE ON FUNCTION gan_fetch_weights FROM gan_student');
+like checked($ann), qr/link:NOT OK/, 'weights that do not come';
+$class->psql('GRANT EXECUTE ON FUNCTION gan_fetch_weights TO gan_student');
 {
     local $class->{data_file} = $file;
     like checked($ann), qr/dataset:NOT OK/, 'another dataset';
@@ -280,6 +290,27 @@ ok numbers("$folder/l2/checkpoint.safetensors") eq numbers("$folder/l3/checkpoin
 is $status, 1, 'other images are refused';
 like $output, qr/are not the 60000 images that the checkpoint was trained on/, 'and why';
 
+# What is trained survives a folder that can't be written, and a battery: an iteration that would take long is given up, and done later.
+plug(1);
+my $careful = $class->start_background({ name => 'careful', env => { GANN_POWER_SUPPLY => $power } }, $program, @local[ 0 .. 2 ], qw(--image-size 32 --channels 1 --latent 16 --features 16 --seed 7 --batch 32 --local-steps 60),
+    '--iterations', 100000, '--save-every', 1, '--out', "$folder/l5");
+ok $class->wait_for_log($careful, qr{^iteration 1: wrote}m, 60), 'a training that saves often';
+rename "$folder/l5", "$folder/l5-away" or die $!;
+ok $class->wait_for_log($careful, qr{\Q$folder\E/l5/checkpoint\.safetensors.*No such file}, 60), 'it says that it can\'t save';
+my $unsaved = () = $class->log_of($careful) =~ /^iteration \d+\/100000/mg;
+ok $class->wait_for_log($careful, qr{(?:^iteration \d+/100000.*\n(?s:.*?)){@{[$unsaved + 1]}}}m, 60), 'and goes on';
+rename "$folder/l5-away", "$folder/l5" or die $!;
+plug(0);
+ok $class->wait_for_log($careful, qr{^resting until the machine is plugged in}m, 30), 'unplugged, it rests within an iteration';
+my $still = $class->log_of($careful);
+sleep 3;
+is $class->log_of($careful), $still, 'and computes nothing';
+plug(1);
+my ($at_rest) = $still =~ m{.*^iteration (\d+)/}ms;
+ok $class->wait_for_log($careful, qr{^iteration @{[$at_rest + 1]}/100000}m, 60), 'plugged in, it goes on where it was';
+$class->signal($careful, 'INT');
+is $class->wait_for($careful, 30), 0, 'and ends with a checkpoint';
+
 # into the server and on
 my $joined = $class->psql("SELECT gan_import('joined', pg_read_binary_file('$checkpoint'), '{\"target_iterations\": 5}')");
 is $class->psql("SELECT iteration, next_position FROM gan_run WHERE run = $joined"), '3|72', 'gan_import takes it where it was';
@@ -292,7 +323,8 @@ ok numbers("$folder/l4/checkpoint.safetensors") eq numbers("$folder/joined.safet
 
 # pictures
 spew("$folder/server.png", pack 'H*', $class->psql("SELECT encode(gan_generate(12, 5, $twin, average => false), 'hex')"));
-for my $source ([ 'a checkpoint', $checkpoint ], [ 'a run', $ann, '--run', 'twin' ]) {
+spew("$folder/seed=7.safetensors", slurp($checkpoint)); # which has a "=" as connection strings have
+for my $source ([ 'a checkpoint', "$folder/seed=7.safetensors" ], [ 'a run', $ann, '--run', 'twin' ]) {
     my ($name, @source) = @{$source};
     ($status, $output) = $class->run($program, 'sample', @source, '--count', 12, '--seed', 5, '--out', "$folder/sample.png");
     is $status, 0, "a sheet from $name" or diag $output;
