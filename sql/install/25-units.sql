@@ -377,7 +377,7 @@ $$;
 -- The units of the current iteration, one for the same positions: of a unit and its copy the one that is nearer to its end. Where there are spot
 -- checks, also those that were left to the next iteration, as free.
 CREATE VIEW gan_current_unit AS
-    SELECT DISTINCT ON (u.run, u.first_position) u.* FROM gan_run r
+    SELECT DISTINCT ON (u.run, u.first_position) u.run, u.unit, u.iteration, u.first_position, u.images, u.state, u.attempts, u.worker, u.claimed_at FROM gan_run r
     JOIN gan_work_unit u ON u.run = r.run AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int AND (u.iteration = r.iteration OR u.state = 'pending')
     WHERE u.state <> 'beaten' AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
     ORDER BY u.run, u.first_position, array_position(ARRAY['done', 'claimed', 'pending', 'aside'], u.state), u.unit;

@@ -61,14 +61,14 @@ static char *inspect_shard(const gan_run *run, gan_pieces *state, int32 shard, u
 static char *inspect_digest(const gan_run *run, const uint32 *checksums) {
     uint8 digest[32];
 
-    if (run->iteration == 0)
-        return NULL;
     gan_digest(checksums, run->shards + 1, digest);
-    if (gan_execute("SELECT FROM gan_history WHERE run = $1 AND iteration = $2 - 1 AND weights_digest = $3", 3,
-                    (Oid[]){INT4OID, INT4OID, BYTEAOID},
-                    (Datum[]){Int32GetDatum(run->run), Int32GetDatum(run->iteration),
-                              PointerGetDatum(gan_bytea(digest, sizeof digest))},
-                    true) == 1)
+    if (gan_execute(
+            "SELECT FROM gan_history WHERE run = $1 AND iteration = $2 - 1 AND weights_digest = $3"
+            " UNION ALL SELECT FROM gan_run WHERE run = $1 AND first_iteration = $2", /* no step made these */
+            3, (Oid[]){INT4OID, INT4OID, BYTEAOID},
+            (Datum[]){Int32GetDatum(run->run), Int32GetDatum(run->iteration),
+                      PointerGetDatum(gan_bytea(digest, sizeof digest))},
+            true) == 1)
         return NULL;
     return psprintf("gan_history has another digest than the weights of iteration %d", run->iteration);
 }

@@ -39,6 +39,7 @@ for my $kind (sort keys %kinds) {
     is train($kind, $run, 2), 0, "$kind: two iterations";
     my $next = $class->psql("SELECT gan_import('$kind goes on', gan_export($run, moments => true))");
     is state_of($next, 2, '0, 1, 2'), state_of($run, 2, '0, 1, 2'), "$kind: the new run has the same weights, statistics and moments";
+    is $class->psql("SELECT gan_inspect($next) IS NULL"), 't', "$kind: which are whole";
     is train("$kind goes on", $next, 3), 0, "$kind: the new run goes to its end";
     is train($kind, $run, 3), 0, "$kind: so does the old one";
     is digests($next, 2), digests($run, 2), "$kind: and has the same bits in every iteration";

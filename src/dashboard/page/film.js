@@ -59,13 +59,14 @@ function stopPlaying() {
   setText(play, 'Play the film');
 }
 
-// Shows one sheet after the other, to the newest; waits for a slow line.
+// Shows one sheet after the other, to the one that is the newest now (a class may draw them faster than they are shown); waits for a slow line.
 async function playFrom(start) {
   const mine = {};
+  const last = sheets[sheets.length - 1];
   reel = mine;
   following = false;
   setText(play, 'Stop the film');
-  for (let index = start; index < sheets.length; index = Number(slider.value) + 1) {
+  for (let index = start; index < sheets.length && sheets[index] <= last; index = Number(slider.value) + 1) {
     await Promise.all([place(index), pause(FRAME_MS)]);
     if (reel !== mine) return;
   }
