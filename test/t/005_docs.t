@@ -19,6 +19,12 @@ my @documents = ('README.md', glob 'docs/*.md');
 my %exists = map { $_ => 1 } split /\n/, $class->psql(q{SELECT proname FROM pg_proc WHERE proname LIKE 'gan\_%' UNION SELECT relname FROM pg_class WHERE relname LIKE 'gan\_%'
     UNION SELECT rolname FROM pg_roles WHERE rolname LIKE 'gan\_%'});
 $exists{gan_worker} = 1;
+# And the other way: what has a comment is for people, so it is documented.
+my $documents = join '', map { slurp($_) } @documents;
+my %of_extension = map { $_ => 1 } split /\n/, $class->psql(q{SELECT c.relname FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e' WHERE c.relkind IN ('r', 'v', 'p') AND c.relname LIKE 'gan\_%'
+    UNION SELECT p.proname FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e' WHERE obj_description(p.oid, 'pg_proc') IS NOT NULL});
+is join(' ', sort grep { $documents !~ /\b$_\b/ } keys %of_extension), '', 'every table, view and function for people is documented';
+cmp_ok scalar(keys %of_extension), '>', 80, 'and there are many';
 my $help = `src/worker/gan_worker --help` . `src/dashboard/gan_dashboard --help`;
 for my $document (@documents) {
     my $text = slurp($document);
