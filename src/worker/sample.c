@@ -53,9 +53,8 @@ static int fetch(server *s, const options *o, training *t, char *error, size_t e
     t->iteration = (uint32_t)run.iteration;
     if (f == FETCH_LEFT_BEHIND)
         snprintf(error, error_size,
-                 "the run takes its steps faster than the weights come here, %d times; try again while it is "
-                 "paused, "
-                 "or ask the instructor for gan_export's file",
+                 "the run takes its steps faster than the weights come here, %d times; try again while it "
+                 "is paused, or ask the instructor for gan_export's file",
                  TRIES);
     else if (f == FETCH_FAILED)
         snprintf(error, error_size, "%s", server_error(s));

@@ -77,8 +77,8 @@ for my $mode (sort keys %modes) {
     my $fork = $class->psql("SELECT gan_fork($run, 6)");
     is $class->psql("SELECT name, state, iteration, forked_from FROM gan_run WHERE run = $fork"), "$mode fork 1|created|6|$run", "$mode: a fork";
     is state($fork), $state{6}, "$mode: has the state of the checkpoint";
-    is $class->psql("SELECT (to_jsonb(r) - ARRAY['run', 'name', 'state', 'iteration', 'next_position', 'created_at', 'iteration_started_at', 'forked_from', 'weights_nonce', 'weights_nonce_1', 'weights_nonce_2'])
-        = (SELECT to_jsonb(f) - ARRAY['run', 'name', 'state', 'iteration', 'next_position', 'created_at', 'iteration_started_at', 'forked_from', 'weights_nonce', 'weights_nonce_1', 'weights_nonce_2'] FROM gan_run f WHERE f.run = $fork) FROM gan_run r WHERE r.run = $run"), 't', "$mode: and all its options";
+    is $class->psql("SELECT (to_jsonb(r) - ARRAY['run', 'name', 'state', 'iteration', 'next_position', 'created_at', 'iteration_started_at', 'paused_at', 'forked_from', 'weights_nonce', 'weights_nonce_1', 'weights_nonce_2'])
+        = (SELECT to_jsonb(f) - ARRAY['run', 'name', 'state', 'iteration', 'next_position', 'created_at', 'iteration_started_at', 'paused_at', 'forked_from', 'weights_nonce', 'weights_nonce_1', 'weights_nonce_2'] FROM gan_run f WHERE f.run = $fork) FROM gan_run r WHERE r.run = $run"), 't', "$mode: and all its options";
     $class->psql("SELECT gan_start($fork)");
     is step($fork, "$mode fork 1", 7), $digests[6], "$mode: and takes the same step";
     is $class->psql("SELECT count(*), count(taken_in), max(epoch) = (SELECT epoch FROM gan_history WHERE run = $run AND iteration = 6) FROM gan_history WHERE run = $fork"), '7|6|t', "$mode: its history is the model's";

@@ -176,6 +176,10 @@ is $class->psql("SELECT abs(extract(epoch FROM time_left) - (SELECT avg(seconds)
 $class->psql("SELECT gan_pause($run); UPDATE gan_run SET iteration_started_at = now() - interval '1 hour', paused_at = now() - interval '59 min' WHERE run = $run; SELECT gan_start($run)");
 is $class->psql("SELECT now() - iteration_started_at BETWEEN '60 s' AND '90 s', paused_at IS NULL FROM gan_run WHERE run = $run"), 't|t', 'a pause is no part of an iteration';
 $class->psql("UPDATE gan_run SET state = 'finished', target_iterations = 24 WHERE run = $run; DELETE FROM gan_work_unit WHERE run = $run AND iteration = 24");
+# A streak is up to the last iteration, and ends where nothing of a login was averaged.
+is $class->psql("BEGIN; UPDATE gan_work_unit u SET worker = (SELECT w.worker FROM gan_worker w WHERE w.run = $run AND w.login = CASE WHEN u.iteration = 20 THEN 'zq-bo' ELSE 'zq-ann' END)
+    WHERE u.run = $run AND u.iteration >= 18 AND u.state = 'done'; SELECT string_agg(nickname || ' ' || streak, ', ' ORDER BY nickname) FROM gan_leaderboard WHERE images > 0; ROLLBACK"), 'Otter 3, student ' . $class->psql("SELECT worker FROM gan_worker WHERE login = 'zq-bo'") . ' 0',
+    'a streak that broke';
 # What a step took less of, or nothing, and what was refused, is in its report.
 $class->psql("UPDATE gan_work_unit SET scale = 0.25 WHERE unit = (SELECT min(unit) FROM gan_work_unit WHERE run = $run AND iteration = 20);
     UPDATE gan_work_unit SET scale = 0 WHERE unit = (SELECT max(unit) FROM gan_work_unit WHERE run = $run AND iteration = 20);

@@ -178,6 +178,7 @@ SKIP: {
     ok $browser->wait_js('return document.getElementById("sheet").src !== arguments[0]', 20, $noise), 'a new sheet appears by itself';
     ok $browser->wait_js('return +document.getElementById("film-slider").max >= 2', 20), 'the slider grows with the sheets';
     ok $browser->wait_js('return Chart.getChart("loss").data.datasets.every((set) => set.data.length >= 3)', 20), 'both losses are drawn';
+    ok $browser->wait_js('return Chart.getChart("speed").data.datasets[0].data.length >= 3 && /images per second[\\d,.K]+/.test(document.getElementById("figures").textContent)', 20), 'throughput as a curve and as a figure';
     like $browser->js('return document.getElementById("loss").getAttribute("aria-label")'), qr/Curve over \d+ iterations: Discriminator [\d.]+ at first/, 'and told in words';
     ok $browser->wait_js('return !document.getElementById("quality-section").hidden && Chart.getChart("quality").data.datasets[0].data.length >= 2', 30), 'quality, too, as soon as it is measured';
     ok $browser->wait_js('return /distance from real/.test(document.getElementById("figures").textContent)', 10), 'and the newest figure of it';
@@ -360,6 +361,7 @@ $watching->close;
 $class->psql("SELECT gan_stop($back)");
 
 # ---- a run that comes, and goes
+$class->psql("SELECT gan_stop($run)"); # with no run running the database is asked every five seconds
 my $future = $class->psql("SELECT nextval(pg_get_serial_sequence('gan_run', 'run')) + 1");
 $watching = stream($address, "/events?run=$future");
 ($seen) = listen_to(20, sub { my ($t) = @_; return !grep { !/event: runs/ } values %{$t} }, $watching);
@@ -367,6 +369,11 @@ unlike $seen, qr/event: state/, 'whoever names a run that is not there';
 like $seen, qr/"name": "back"/, 'is told which there are';
 is $class->create_run('future', target_iterations => 1), $future, 'the run is created';
 like +(listen_to(20, sub { my ($t) = @_; return !grep { !/event: state/ } values %{$t} }, $watching))[0], qr/event: state\ndata: .*"name": "future"/, 'and its page begins by itself';
+my $told = time;
+$class->psql("SELECT gan_start($future)");
+like +(listen_to(20, sub { my ($t) = @_; return !grep { !/event: state\ndata: .*"running"/ } values %{$t} }, $watching))[0], qr/"running"/, 'it is started';
+cmp_ok time - $told, '<', 3, 'which the page is told when the database says so, not when it is asked next';
+$class->psql("SELECT gan_stop($future)");
 $class->psql("SELECT gan_drop_run($future)");
 like +(listen_to(20, sub { my ($t) = @_; return !grep { !/event: runs/ } values %{$t} }, $watching))[0], qr/event: runs\ndata: (?!.*"future")/, 'the run is removed, which it is told too';
 $watching->close;

@@ -124,6 +124,9 @@ static void addresses_are_taken_apart(void **state) {
     options o = {.host = "127.0.0.1", .port = "8765"};
 
     (void)state;
+    assert_int_equal(options_read(&o, 1, (char *[]){(char *)"gan_dashboard", NULL}), OPTIONS_GO);
+    assert_string_equal(o.host, "127.0.0.1"); /* nobody else's, unless it is asked for */
+    options_free(&o);
     reads_as("0.0.0.0", "0.0.0.0", "8765");
     reads_as("0.0.0.0:80", "0.0.0.0", "80");
     reads_as(":0", "127.0.0.1", "0");
