@@ -21,6 +21,7 @@ test=(
 	libcmocka-dev
 	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl postgresql-15-cron
 	perl libio-pty-perl python3-numpy python3-pil
+	python3-torch # what is exported runs in it, and what it saves comes back
 	openssl faketime libfaketime iproute2
 	prometheus-postgres-exporter # metrics
 	dataset-fashion-mnist
