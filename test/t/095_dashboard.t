@@ -184,7 +184,7 @@ SKIP: {
     ok $browser->wait_js('return /distance from real/.test(document.getElementById("figures").textContent)', 10), 'and the newest figure of it';
     my $row = $browser->wait_js('return [...document.querySelectorAll("#class tr")].map((r) => r.textContent).find((t) => /Ann/.test(t))', 10);
     like $row, qr/^1Ann(computing|waiting)[\d,.K]+100 %/, 'the class: Ann did it all';
-    like text('#pooled'), qr/^1 of 2 computers active, together \d+ cores? and [\d,.]+ [MG]B of memory\.$/, 'what is pooled';
+    like text('#pooled'), qr/^1 of 2 workers active, together \d+ cores? and [\d,.]+ [MG]B of memory\.$/, 'what is pooled';
     unlike $browser->js('return document.documentElement.outerHTML'), qr/mallory/, 'logins are not on the page';
     is $browser->js('return document.querySelectorAll("#class img").length'), 0, 'a name with markup in it is text';
     like $browser->js('return document.getElementById("class").textContent'), qr/<img src=x onerror=/, 'as it stands';
@@ -243,7 +243,7 @@ SKIP: {
     $class->psql("SELECT gan_claim($hand)", user => 'eve');
     $browser->screen(1280, 900);
     $browser->open("$address/?run=$many");
-    ok $browser->wait_js('return document.querySelectorAll("#tiles.many li").length === 60 && /In work: student \\d+ 1\\./.test(document.getElementById("tiles-note").textContent)', 20), 'sixty units: small tiles, and a line says who computes';
+    ok $browser->wait_js('return document.querySelectorAll("#tiles.many li").length === 60 && /In work: student \\d+ \\(1\\)\\./.test(document.getElementById("tiles-note").textContent)', 20), 'sixty units: small tiles, and a line says who computes';
     accessible('sixty units');
     $browser->screenshot('build/test/dashboard-many.png');
     $browser->open("$address/?run=$run");

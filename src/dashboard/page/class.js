@@ -49,7 +49,7 @@ export function update(state) {
   updateFigures(byId('figures'), figures(state));
   const pooled = `together ${plural(group.cores, 'core')} and ${memory(group.memory_mb)} of memory`;
   setText(byId('pooled'), group.joined === 0 ? 'Nobody has joined yet: gan_worker does.'
-    : `${count(group.active)} of ${plural(group.joined, 'computer')} active, ${pooled}.`);
+    : `${count(group.active)} of ${plural(group.joined, 'worker')} active, ${pooled}.`);
   const body = byId('class');
   while (body.children.length > group.members.length) body.lastChild.remove();
   group.members.forEach((member, i) => {

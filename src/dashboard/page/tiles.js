@@ -54,7 +54,7 @@ function whoComputes({ states, members }, names) {
   }
   if (!units.size) return '';
   const most = [...units].sort((a, b) => b[1] - a[1]);
-  const named = most.slice(0, NAMED_MOST).map(([member, many]) => `${names.get(member) ?? 'somebody'} ${count(many)}`);
+  const named = most.slice(0, NAMED_MOST).map(([member, many]) => `${names.get(member) ?? 'somebody'} (${count(many)})`);
   return ` In work: ${named.join(', ')}${most.length > NAMED_MOST ? ' and others' : ''}.`;
 }
 
