@@ -6,6 +6,16 @@
 CREATE FUNCTION gan_require_autocommit(name text) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
+-- Who is asking, and the server's clock: what a worker wants to know before it has joined a run.
+CREATE FUNCTION gan_hello() RETURNS TABLE (login text, student boolean, server_time float8)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+BEGIN
+    PERFORM gan_require_autocommit('gan_hello');
+    RETURN QUERY SELECT session_user::text, pg_has_role(session_user, 'gan_student', 'member'),
+        extract(epoch FROM clock_timestamp())::float8;
+END
+$$;
+
 CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
     RETURNS TABLE (run int, name text, state text, seed bigint, channels int, image_size int, latent int, generator_features int,
                    discriminator_features int, batch int, parameters bigint, shards int, dataset_images bigint, dataset_digest bytea,
@@ -197,6 +207,7 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION gan_hello() IS 'Worker: the login, whether it is a student''s, and the server''s clock';
 COMMENT ON FUNCTION gan_run_config(text) IS 'Worker: the configuration of a run';
 COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text) IS 'Worker: registers a program and checks that its dataset is the class''s';
 COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of the weights that an iteration is computed at';

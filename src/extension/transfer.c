@@ -41,7 +41,7 @@ static bytea *fetch_part(const gan_run *run, int32 iteration, gan_part part, int
     gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
     state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
     held = gan_pieces_read(&state, part, shard, (unsigned char *)VARDATA(data), size);
-    gan_pieces_close(&state);
+    gan_pieces_release(&state);
     return held ? data : NULL;
 }
 
@@ -206,10 +206,13 @@ static upload_rules read_rules(const gan_run *run, int32 shard) {
 }
 
 /* Deletes what an earlier claim left of a shard. */
-static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard) {
-    gan_execute(psprintf("DELETE FROM %s WHERE unit = $1 AND shard = $2",
-                         gan_partition(GAN_GRADIENT, claim->run, claim->iteration)),
-                2, (Oid[]){INT8OID, INT4OID}, (Datum[]){Int64GetDatum(unit), Int32GetDatum(shard)}, false);
+static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard, Snapshot snapshot) {
+    gan_pieces pieces;
+
+    gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
+    gan_pieces_delete(&pieces, unit, shard, snapshot);
+    gan_pieces_release(&pieces);
+    CommandCounterIncrement(); /* so that the same keys can be written */
 }
 
 /* Tells whether a shard was stored under this token before; what an earlier claim left is deleted. */
@@ -223,10 +226,10 @@ static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *to
     gan_pieces_open(&pieces, GAN_GRADIENT, claim->run, claim->iteration, snapshot);
     same = gan_pieces_receipt(&pieces, unit, shard, &stored, &square_sum) &&
            memcmp(&stored, token, sizeof stored) == 0;
-    gan_pieces_close(&pieces);
-    UnregisterSnapshot(snapshot);
+    gan_pieces_release(&pieces);
     if (pieces.found && !same)
-        delete_shard(claim, unit, shard);
+        delete_shard(claim, unit, shard, snapshot);
+    UnregisterSnapshot(snapshot);
     return same;
 }
 
@@ -249,7 +252,7 @@ static const char *store_shard(const claimed_unit *claim, int64 unit, const pg_u
     gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
     gan_pieces_write(&pieces, unit, shard, (unsigned char *)VARDATA(data), VARSIZE(data) - VARHDRSZ, token,
                      squares);
-    gan_pieces_close(&pieces);
+    gan_pieces_release(&pieces);
     GANN_FAULT("upload_stored");
     return "accepted";
 }
@@ -336,7 +339,7 @@ Datum gan_uploaded(PG_FUNCTION_ARGS) {
         } else
             missing++;
     }
-    gan_pieces_close(&pieces);
+    gan_pieces_release(&pieces);
     SPI_finish();
     UnregisterSnapshot(snapshot);
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(

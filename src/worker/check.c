@@ -34,14 +34,12 @@ static double now(void) {
     return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 }
 
-/* Compares this machine's clock with the server's, which is the one that counts. */
-static bool check_clock(server *s) {
-    double before = now(), theirs, difference;
+/* Compares this machine's clock with the server's, which is the one that counts; before and after are this
+ * machine's readings around the server's. */
+static bool check_clock(double before, double theirs, double after) {
+    double difference = (before + after) / 2 - theirs;
     char text[128], duration[32];
 
-    if (server_clock(s, &theirs) != SERVER_OK)
-        return line(false, "clock", server_error(s), NULL);
-    difference = (before + now()) / 2 - theirs;
     display_duration(duration, sizeof duration, fabs(difference));
     if (fabs(difference) < 1)
         snprintf(text, sizeof text, "as the server's");
@@ -54,8 +52,10 @@ static bool check_clock(server *s) {
 
 /* Tries the connection and the login. */
 static bool check_server(server *s) {
-    char text[512], role[128];
-    bool student = false, fine;
+    char text[512];
+    server_greeting greeting;
+    double before;
+    bool fine;
 
     if (server_connect(s) != SERVER_OK)
         return line(false, "connection", server_error(s),
@@ -65,10 +65,11 @@ static bool check_server(server *s) {
     server_tls(s, text, sizeof text, &fine);
     fine = line(fine, "TLS", text,
                 "Add sslmode=require to the connection string; if the server has no TLS, tell the instructor.");
-    fine = check_clock(s) && fine;
-    if (server_role(s, role, sizeof role, &student) != SERVER_OK)
+    before = now();
+    if (server_hello(s, &greeting) != SERVER_OK)
         return line(false, "role", server_error(s), NULL);
-    return line(student, "role", role,
+    fine = check_clock(before, greeting.clock, now()) && fine;
+    return line(greeting.student, "role", greeting.login,
                 "This login is no student's: ask the instructor for a connection string from gan_enroll.") &&
            fine;
 }
