@@ -29,6 +29,9 @@ extern bool gan_is_harmless_setting(const char *name);
  * *guard_on. */
 extern void gan_session_init(const bool *guard_on);
 
+/* Ends this session, a student's, if a statement takes seconds of processor time before any hook sees it. */
+extern void gan_bound_reading(void);
+
 /* Ends this session, a student's, if it holds more memory than it may. */
 extern void gan_check_session_memory(void);
 

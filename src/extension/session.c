@@ -3,8 +3,8 @@
  *
  * Before any hook sees a statement, PostgreSQL has read the message, parsed it and run the input functions of
  * its constants. A message may have 1 GB, and its parse tree fifty times that. So the operating system bounds
- * what the process may take: the allocation that goes over it is an error of that session, "out of memory", and
- * because parsing takes memory as it takes time, the bound ends both.
+ * what the process may take: the allocation that goes over it is an error of that session, "out of memory". The
+ * time that it takes is reading.c's affair.
  */
 #include "gannsfriends.h"
 #include "guard.h"
@@ -86,6 +86,7 @@ static void begin_session(Port *port, int status) {
         port->guc_options = chosen_settings(port->guc_options);
         MemoryContextSwitchTo(before);
         bound_memory();
+        gan_bound_reading();
     }
 }
 

@@ -62,7 +62,7 @@ static bool is_bare(const Query *q) {
     return q->commandType == CMD_SELECT && !q->hasAggs && !q->hasWindowFuncs && !q->hasSubLinks &&
            !q->cteList && !q->setOperations && !q->jointree->quals && !q->groupClause && !q->groupingSets &&
            !q->havingQual && !q->windowClause && !q->distinctClause && !q->sortClause && !q->limitOffset &&
-           !q->limitCount && !q->rowMarks;
+           !q->limitCount && !q->rowMarks && !q->hasForUpdate;
 }
 
 /* Tells whether the FROM is one call and nothing else. */
