@@ -32,7 +32,16 @@ static ClientAuthentication_hook_type next_authentication;
  * start of a connection goes before ALTER DATABASE and ALTER ROLE. */
 static const char *const imposed[][2] = {
     {"jit", "off"}, /* compiles for minutes, and looks at no interrupt meanwhile */
-    {"default_transaction_isolation", "read committed"}, /* what the protocol's statements are written for */
+    /* What the protocol's statements are written for. */
+    {"default_transaction_isolation", "read committed"},
+    {"default_transaction_deferrable", "off"},
+    {"standard_conforming_strings", "on"},
+    {"transform_null_equals", "off"},
+    {"row_security", "on"},
+    {"extra_float_digits", "1"}, /* what is read back has the same bits */
+    /* The watchdog is the limit: these would end an upload over a slow line. */
+    {"statement_timeout", "0"},
+    {"lock_timeout", "0"},
 };
 
 /* Keeps of the settings that a connection asks for those that change nothing here, and adds ours. */
