@@ -168,10 +168,7 @@ BEGIN
         IF u.state = 'claimed' THEN
             PERFORM gan_put_back(u);
         ELSE
-            UPDATE gan_work_unit w SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL, lease_until = NULL,
-                    opened_at = clock_timestamp(), submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
-                    accuracy_fake = NULL, failed_by = array_append(w.failed_by, whose)
-                WHERE w.unit = u.unit;
+            PERFORM gan_reopen_unit(u.unit, whose);
         END IF;
         dropped := dropped + 1;
     END LOOP;
