@@ -117,7 +117,8 @@ CREATE TABLE gan_work_unit (
     backs_up       bigint,                  -- the unit this one is a copy of, because its holder is late: the first of the two counts
     meant_for      int,                     -- the worker whose speed gave it its size; anybody may do it
     failed_by      name[],                  -- logins at which it failed
-    drawn_for      name[],                  -- logins for which it was drawn whether it is spot-checked, once each
+    drawn_for      name[],                  -- logins for which it was drawn whether it is spot-checked, once each,
+    checked_for    name[],                  -- and those for which it is
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
     weights_nonce  bigint,                  -- of the weights that the last claim was given

@@ -224,7 +224,8 @@ BEGIN
         WHERE gan_run.run = r.run;
     PERFORM gan_open_units(r.run);
     PERFORM gan_wake(r.run);
-    RETURN format('run %s ("%s") is running at iteration %s of %s', r.run, r.name, r.iteration, r.target_iterations);
+    RETURN format('run %s ("%s") is running at iteration %s of %s', r.run, r.name, r.iteration, r.target_iterations)
+        || CASE WHEN r.dataset_digest IS NULL THEN format('; there is no work until you confirm the dataset: SELECT gan_set_dataset(%s) when a worker is there', r.run) ELSE '' END;
 END
 $$;
 

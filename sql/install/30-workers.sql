@@ -53,26 +53,21 @@ BEGIN
     PERFORM gan_require(version ~ '^[[:alnum:].+-]{0,32}$', 'version', quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
 
     SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run);
-    IF r.dataset_digest IS NULL THEN -- the first worker says what the dataset is, unless the instructor did
-        UPDATE gan_run g SET dataset_images = dataset_images, dataset_digest = dataset_digest
-            WHERE g.run = r.run AND g.dataset_digest IS NULL;
+    -- What the dataset is only the instructor says (gan_set_dataset), or a login that the instructor trusts: a worker announces its own.
+    IF r.dataset_digest IS NULL AND EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.login = session_user AND t.trusted) THEN
+        PERFORM gan_set_dataset(r.run, dataset_images, dataset_digest);
         SELECT * INTO r FROM gan_run WHERE gan_run.run = r.run;
     END IF;
-    IF r.dataset_digest <> dataset_digest OR r.dataset_images <> dataset_images THEN
-        RAISE EXCEPTION 'this worker''s dataset is not the one of run % ("%")', r.run, r.name
-            USING ERRCODE = 'UG001',
-                  DETAIL = format('The run''s has %s images and digest %s, the worker''s has %s images and digest %s.',
-                                  r.dataset_images, encode(r.dataset_digest, 'hex'), dataset_images, encode(dataset_digest, 'hex')),
-                  HINT = 'Use the same archive as the rest of the class: all files, none added, none renamed.';
-    END IF;
+    PERFORM gan_require_dataset(r, dataset_images, dataset_digest);
     IF (SELECT count(*) FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.name <> name) >= 64 THEN
         RAISE EXCEPTION 'login "%" has 64 workers in run % already', session_user, r.run
             USING ERRCODE = 'configuration_limit_exceeded', HINT = 'Start workers under the names that exist.';
     END IF;
-    INSERT INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version)
-        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version)
+    INSERT INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
+        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
         ON CONFLICT ON CONSTRAINT gan_worker_run_login_name_key DO UPDATE
             SET cores = excluded.cores, memory_mb = excluded.memory_mb, cpu = excluded.cpu, version = excluded.version,
+                dataset_images = excluded.dataset_images, dataset_digest = excluded.dataset_digest,
                 last_seen = statement_timestamp()
         RETURNING w.worker INTO joined;
     RETURN joined;

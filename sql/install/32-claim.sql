@@ -18,8 +18,10 @@ DECLARE
 BEGIN
     reason := CASE r.state WHEN 'running' THEN 'waiting' WHEN 'created' THEN 'not_started' ELSE r.state END;
     -- Only the safety net: waiting workers are woken by gan_wake.
-    retry_seconds := CASE reason WHEN 'waiting' THEN 1 WHEN 'finished' THEN 0 WHEN 'stopped' THEN 0 ELSE 2 END;
-    IF reason = 'waiting' THEN
+    retry_seconds := CASE reason WHEN 'waiting' THEN CASE WHEN r.dataset_digest IS NULL THEN 2 ELSE 1 END WHEN 'finished' THEN 0 WHEN 'stopped' THEN 0 ELSE 2 END;
+    IF reason = 'waiting' AND r.dataset_digest IS NULL THEN
+        message := format('run "%s" has no work yet: the instructor has not confirmed the class''s dataset', r.name);
+    ELSIF reason = 'waiting' THEN
         SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'claimed' AND audits IS NULL) INTO done, claimed
             FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration;
         needed := gan_units_shown(r);
@@ -171,7 +173,7 @@ BEGIN
         PERFORM gan_note_refusal();
     END IF;
     -- The worker's row stays locked until the end: it has one claim at a time.
-    SELECT w.run, w.last_seen, w.pace, w.pace_mad, w.lapses, t.suspended INTO seen
+    SELECT w.run, w.last_seen, w.pace, w.pace_mad, w.lapses, w.dataset_images, w.dataset_digest, t.suspended INTO seen
         FROM gan_worker w LEFT JOIN gan_trust t ON t.run = w.run AND t.login = w.login
         WHERE w.worker = $1 AND w.login = session_user FOR NO KEY UPDATE OF w;
     IF NOT FOUND THEN
@@ -182,7 +184,10 @@ BEGIN
         UPDATE gan_worker w SET last_seen = statement_timestamp() WHERE w.worker = $1;
     END IF;
     SELECT * INTO STRICT r FROM gan_run g WHERE g.run = seen.run;
-    IF r.state = 'running' AND seen.suspended IS NOT TRUE THEN
+    IF r.dataset_digest IS NOT NULL AND seen.dataset_digest IS NOT NULL THEN -- it was set after this worker had joined
+        PERFORM gan_require_dataset(r, seen.dataset_images, seen.dataset_digest);
+    END IF;
+    IF r.state = 'running' AND seen.suspended IS NOT TRUE AND r.dataset_digest IS NOT NULL THEN
         PERFORM FROM gan_work_unit u WHERE u.worker = $1 AND u.state = 'claimed';
         IF FOUND THEN
             SELECT * INTO me FROM gan_worker w WHERE w.worker = $1;
@@ -193,7 +198,7 @@ BEGIN
             SELECT h.message, h.retry_seconds INTO held_back, held_back_seconds FROM gan_hold_back(r.run, session_user) AS h;
         END IF;
     END IF;
-    IF r.state = 'running' AND seen.suspended IS NOT TRUE AND held_back IS NULL THEN
+    IF r.state = 'running' AND seen.suspended IS NOT TRUE AND r.dataset_digest IS NOT NULL AND held_back IS NULL THEN
         IF unit IS NULL AND r.unit_sizing = 'measured' THEN
             SELECT * INTO me FROM gan_worker w WHERE w.worker = $1;
             picked := gan_pick_measured(me, r.iteration);
@@ -225,7 +230,7 @@ BEGIN
         END LOOP;
         IF unit IS NULL THEN
             SELECT * INTO me FROM gan_worker w WHERE w.worker = $1;
-            picked := coalesce(picked, gan_pick_failed(me, r.iteration), gan_back_up(me, r.iteration));
+            picked := coalesce(picked, gan_pick_hidden(r, session_user), gan_pick_failed(me, r.iteration), gan_back_up(me, r.iteration));
             UPDATE gan_work_unit u SET state = 'claimed', worker = $1, token = gen_random_uuid(), weights_nonce = r.weights_nonce, attempts = u.attempts + 1, claimed_at = statement_timestamp(),
                     lease_seconds = gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds),
                     lease_until = statement_timestamp() + make_interval(secs => gan_lease_seconds(u.images, me.pace, me.pace_mad, me.lapses, r.lease_seconds))
@@ -284,6 +289,7 @@ CREATE FUNCTION gan_release(unit bigint, token uuid) RETURNS boolean
 #variable_conflict use_column
 DECLARE
     freed gan_work_unit;
+    whose int;
 BEGIN
     PERFORM gan_require_autocommit('gan_release'), set_config('synchronous_commit', 'off', true);
     IF gan_refusal_pending() THEN
@@ -294,7 +300,7 @@ BEGIN
         FROM gan_worker w
         WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND w.worker = u.worker AND w.login = session_user
             AND u.backs_up IS NULL AND NOT EXISTS (SELECT FROM gan_work_unit copy WHERE copy.backs_up = u.unit)
-        RETURNING u.* INTO freed;
+        RETURNING u.run, u.iteration, w.worker INTO freed.run, freed.iteration, whose;
     IF NOT FOUND THEN
         SELECT u.* INTO freed FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
             WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND w.login = session_user FOR UPDATE OF u;
@@ -302,7 +308,9 @@ BEGIN
             RETURN false;
         END IF;
         PERFORM gan_put_back(freed);
+        whose := freed.worker;
     END IF;
+    UPDATE gan_worker w SET returns = w.returns + 1 FROM gan_run r WHERE r.run = freed.run AND r.checks_on AND w.worker = whose;
     -- Where another unit is free nobody waits. (Should somebody just be taking that one, those who wait find this one at their next poll.)
     IF NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = freed.run AND u.iteration = freed.iteration AND u.state = 'pending' AND u.unit <> $1) THEN
         PERFORM gan_wake(freed.run);

@@ -114,7 +114,7 @@ BEGIN
         RETURN format('paused: results of iteration %s were refused: see gan_progress', r.iteration);
     END IF;
     reopened := gan_reopen_vanished(r.run, false);
-    PERFORM gan_judge_checks(r);
+    PERFORM gan_draw_checks(r), gan_judge_checks(r);
     SELECT count(*) INTO done FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
     needed := gan_units_needed(r);
@@ -152,7 +152,10 @@ BEGIN
                 FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.audits IS NULL)
                AND NOT gan_checks_hold(r)
                OR EXISTS (SELECT FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('pending', 'claimed')
-                          AND (u.lease_until <= right_now OR u.replaces IS NOT NULL)))))
+                          AND (u.lease_until <= right_now OR u.replaces IS NOT NULL))
+               OR (r.checks_on AND EXISTS (SELECT FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
+                                           WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('claimed', 'done') AND u.audits IS NULL
+                                               AND w.login <> ALL (coalesce(u.drawn_for, '{}')) AND (w.returns = 0 OR u.state = 'done'))))))
         INTO open, due FROM gan_run r WHERE r.state NOT IN ('finished', 'stopped') AND ($1 IS NULL OR r.run = $1);
 END
 $$;

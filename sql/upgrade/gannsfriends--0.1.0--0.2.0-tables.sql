@@ -73,6 +73,7 @@ ALTER TABLE gan_work_unit
     ADD COLUMN meant_for int,
     ADD COLUMN failed_by name[],
     ADD COLUMN drawn_for name[],
+    ADD COLUMN checked_for name[],
     ADD COLUMN weights_nonce bigint,
     ADD COLUMN lease_seconds float8,
     ADD COLUMN scale float8 CHECK (scale BETWEEN 0 AND 1),
