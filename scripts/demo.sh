@@ -99,6 +99,13 @@ workers+=($!)
 env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$bo" --data "$data" --name bo-laptop --threads 1 > demo/bo.log 2>&1 9>&- &
 workers+=($!)
 
+say 'The instructor confirms the dataset that both students have'
+for ((i = 0; i < 600; i++)); do
+	[ "$(sql 'SELECT count(*) FROM gan_worker')" -lt 2 ] || break
+	sleep 0.1
+done
+sql 'SELECT gan_set_dataset()'
+
 sheet() { sql "SELECT encode(gan_generate(64, 7), 'base64')" | base64 -d > "$1.tmp" && mv "$1.tmp" "$1"; }
 progress="SELECT format('iteration %s, epoch %s, loss D %s, G %s, D right on real %s%%, on fake %s%%, %s images/s', h.iteration, round(h.epoch::numeric, 2), round(h.loss_d::numeric, 3),
  round(h.loss_g::numeric, 3), round(100 * h.accuracy_real::numeric), round(100 * h.accuracy_fake::numeric),

@@ -152,7 +152,7 @@ BEGIN
     PERFORM gan_require(beta2 >= 0 AND beta2 < 1, 'beta2', beta2::text, 'at least 0 and below 1', '0.999');
     PERFORM gan_require(epsilon > 0 AND epsilon <= 1, 'epsilon', epsilon::text, 'above 0 and at most 1', '1e-8');
     PERFORM gan_require(norm_momentum > 0 AND norm_momentum <= 1, 'norm_momentum', norm_momentum::text, 'above 0 and at most 1', '0.1');
-    PERFORM gan_require(gradient_limit > 0 AND gradient_limit < 'Infinity', 'gradient_limit', gradient_limit::text, 'above 0 and finite', '10000');
+    PERFORM gan_require(gradient_limit > 0 AND gradient_limit <= 1e30, 'gradient_limit', gradient_limit::text, 'above 0 and at most 1e30', '10000');
     PERFORM gan_require(dataset_images IS NULL OR dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text, 'between 1 and 4294967296', '60000');
     PERFORM gan_require(dataset_digest IS NULL OR octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal('\x' || repeat('00', 32)));
     PERFORM gan_require((dataset_images IS NULL) = (dataset_digest IS NULL), 'dataset_images', dataset_images::text, 'given together with dataset_digest', '60000');
@@ -218,12 +218,14 @@ BEGIN
         RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'A run that is over can''t be started again. Make a new one: SELECT gan_create_run(…).';
     END IF;
-    UPDATE gan_run SET state = 'running', paused_at = NULL,
+    PERFORM gan_forget_refusals(r.run);
+    UPDATE gan_run SET state = 'running', paused_at = NULL, paused_because = NULL, step_failures = 0,
             iteration_started_at = coalesce(iteration_started_at + greatest(statement_timestamp() - paused_at, interval '0'), iteration_started_at, statement_timestamp())
         WHERE gan_run.run = r.run;
     PERFORM gan_open_units(r.run);
     PERFORM gan_wake(r.run);
-    RETURN format('run %s ("%s") is running at iteration %s of %s', r.run, r.name, r.iteration, r.target_iterations);
+    RETURN format('run %s ("%s") is running at iteration %s of %s', r.run, r.name, r.iteration, r.target_iterations)
+        || CASE WHEN r.dataset_digest IS NULL THEN format('; there is no work until you confirm the dataset: SELECT gan_set_dataset(%s) when a worker is there', r.run) ELSE '' END;
 END
 $$;
 
@@ -237,7 +239,7 @@ BEGIN
     IF r.state NOT IN ('running', 'paused') THEN
         RAISE EXCEPTION 'run % ("%") is %, not running', r.run, r.name, r.state USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    UPDATE gan_run SET state = 'paused', paused_at = coalesce(paused_at, statement_timestamp()) WHERE gan_run.run = r.run;
+    UPDATE gan_run SET state = 'paused', paused_at = coalesce(paused_at, statement_timestamp()), paused_because = NULL WHERE gan_run.run = r.run;
     RETURN format('run %s ("%s") is paused at iteration %s; units in work may still be handed in', r.run, r.name, r.iteration);
 END
 $$;

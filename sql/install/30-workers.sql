@@ -63,26 +63,21 @@ BEGIN
     PERFORM gan_require(version ~ '^[[:alnum:].+-]{0,32}$', 'version', quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
 
     SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run);
-    IF r.dataset_digest IS NULL THEN -- the first worker says what the dataset is, unless the instructor did
-        UPDATE gan_run g SET dataset_images = dataset_images, dataset_digest = dataset_digest
-            WHERE g.run = r.run AND g.dataset_digest IS NULL;
+    -- What the dataset is only the instructor says (gan_set_dataset), or a login that the instructor trusts: a worker announces its own.
+    IF r.dataset_digest IS NULL AND EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.login = session_user AND t.trusted) THEN
+        PERFORM gan_set_dataset(r.run, dataset_images, dataset_digest);
         SELECT * INTO r FROM gan_run WHERE gan_run.run = r.run;
     END IF;
-    IF r.dataset_digest <> dataset_digest OR r.dataset_images <> dataset_images THEN
-        RAISE EXCEPTION 'this worker''s dataset is not the one of run % ("%")', r.run, r.name
-            USING ERRCODE = 'UG001',
-                  DETAIL = format('The run''s has %s images and digest %s, the worker''s has %s images and digest %s.',
-                                  r.dataset_images, encode(r.dataset_digest, 'hex'), dataset_images, encode(dataset_digest, 'hex')),
-                  HINT = 'Use the same archive as the rest of the class: all files, none added, none renamed.';
-    END IF;
+    PERFORM gan_require_dataset(r, dataset_images, dataset_digest);
     IF (SELECT count(*) FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.name <> name) >= 64 THEN
         RAISE EXCEPTION 'login "%" has 64 workers in run % already', session_user, r.run
             USING ERRCODE = 'configuration_limit_exceeded', HINT = 'Start workers under the names that exist.';
     END IF;
-    INSERT INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version)
-        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version)
+    INSERT INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
+        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
         ON CONFLICT ON CONSTRAINT gan_worker_run_login_name_key DO UPDATE
             SET cores = excluded.cores, memory_mb = excluded.memory_mb, cpu = excluded.cpu, version = excluded.version,
+                dataset_images = excluded.dataset_images, dataset_digest = excluded.dataset_digest,
                 last_seen = statement_timestamp()
         RETURNING w.worker INTO joined;
     RETURN joined;
@@ -102,6 +97,34 @@ CREATE FUNCTION gan_upload(unit bigint, token uuid, shard int, data bytea) RETUR
 -- the norm of the gradient (or change).
 CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing int, OUT square_sum float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
+
+-- Whether this session has had an upload refused since the last call of gan_take_refusal, which tells what (src/extension/result.c).
+CREATE FUNCTION gan_refusal_pending() RETURNS boolean
+    LANGUAGE c AS 'MODULE_PATHNAME';
+CREATE FUNCTION gan_take_refusal(OUT unit bigint, OUT token uuid, OUT why text)
+    LANGUAGE c AS 'MODULE_PATHNAME';
+
+-- Notes a refused upload as a failure of its unit. The call that was refused could not: it failed, and with it all that it would have
+-- written. gan_release and gan_claim call this, whichever comes first.
+CREATE FUNCTION gan_note_refusal() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    f record;
+    u gan_work_unit;
+BEGIN
+    SELECT * INTO f FROM gan_take_refusal();
+    SELECT w.* INTO u FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker
+        WHERE w.unit = f.unit AND w.token = f.token AND coalesce(w.state = 'claimed', false) AND m.login = session_user FOR UPDATE OF w;
+    IF FOUND THEN
+        PERFORM gan_note_failure(u, 'upload_refused', f.why);
+    END IF;
+END
+$$;
+
+-- What is stored of a number of a submission: 0 for what is so near to it that a mean of it would underflow.
+CREATE FUNCTION gan_plain(number float8) RETURNS float8
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp RETURN CASE WHEN number < 1e-30 THEN 0 ELSE number END;
 
 -- Says why a submission is not of a unit that is held: it changes nothing.
 CREATE FUNCTION gan_why_stale(unit bigint, token uuid, weights_nonce bigint, OUT answer text, OUT code text, OUT message text)
@@ -136,6 +159,25 @@ BEGIN
 END
 $$;
 
+-- Notes that a result of a login was accepted: what was refused before is forgotten, and if it is the first one, the login's other workers
+-- have something to do.
+CREATE FUNCTION gan_note_accepted(u gan_work_unit) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    mine record;
+BEGIN
+    SELECT sum(w.units) AS units, sum(w.refusals) AS refusals, count(*) AS workers INTO mine FROM gan_worker w WHERE w.run = u.run AND w.login = session_user;
+    IF mine.refusals > 0 THEN
+        UPDATE gan_worker SET refusals = 0, refused_at = NULL WHERE worker IN (
+            SELECT w.worker FROM gan_worker w WHERE w.run = u.run AND w.login = session_user AND w.refusals > 0 FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
+    IF mine.units = 0 AND mine.workers > 1 THEN
+        PERFORM gan_wake(u.run);
+    END IF;
+END
+$$;
+
 -- Takes a unit in: compare, then set. One query compares all that makes the unit the caller's to hand in and locks it; what it finds can
 -- only be changed under that lock. Nobody can lock what is not theirs.
 CREATE FUNCTION gan_submit(unit bigint, token uuid, weights_nonce bigint, batch int, loss_d float8, loss_g float8, accuracy_real float8, accuracy_fake float8)
@@ -166,21 +208,22 @@ BEGIN
     ELSIF up.missing > 0 THEN
         code := 'incomplete';
         message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest', up.parts, up.parts + up.missing, u.unit);
-    ELSIF NOT (up.square_sum <= r.gradient_limit * r.gradient_limit) THEN
+    ELSIF NOT (sqrt(up.square_sum) <= r.gradient_limit) THEN
         code := 'too_large';
-        message := format('the norm of the %s is %s, the run''s limit is %s', CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum), r.gradient_limit);
-    ELSIF ($4 BETWEEN 1 AND 4096 AND $5 >= 0 AND $5 < 'Infinity' AND $6 >= 0 AND $6 < 'Infinity'
+        message := format('the norm of the %s is %s, the run''s gradient_limit is %s', CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum), r.gradient_limit);
+    ELSIF ($4 BETWEEN 1 AND 4096 AND $5 BETWEEN 0 AND 1e6 AND $6 BETWEEN 0 AND 1e6
            AND $7 BETWEEN 0 AND 1 AND $8 BETWEEN 0 AND 1) IS NOT TRUE THEN
         code := 'bad_value';
-        message := 'the minibatch must be between 1 and 4096, losses finite and at least 0, accuracies between 0 and 1';
+        message := 'the minibatch must be between 1 and 4096, losses between 0 and 1000000, accuracies between 0 and 1';
     ELSIF (r.local_steps > 0 OR r.checks_on) AND $4 <> r.batch THEN
         code := 'bad_value';
         message := format('the %s of this run are of %s images, not %s', CASE WHEN r.local_steps > 0 THEN 'local steps' ELSE 'minibatches (they are spot-checked)' END, r.batch, $4);
     ELSE
         BEGIN
             UPDATE gan_work_unit w SET state = CASE WHEN w.audits IS NULL THEN 'done' ELSE 'checked' END, lease_until = NULL, submitted_at = statement_timestamp(), batch = $4,
-                    loss_d = $5, loss_g = $6, accuracy_real = $7, accuracy_fake = $8
+                    loss_d = gan_plain($5), loss_g = gan_plain($6), accuracy_real = gan_plain($7), accuracy_fake = gan_plain($8)
                 WHERE w.unit = u.unit;
+            PERFORM gan_note_accepted(u);
             answer := 'accepted';
             message := format('unit %s is in', u.unit);
         EXCEPTION WHEN unique_violation THEN -- at the same time somebody else handed in the other unit of these positions
@@ -192,7 +235,7 @@ BEGIN
         message := format('somebody else handed in the images of unit %s first', u.unit);
         PERFORM gan_note_beaten(u.unit);
     ELSIF code IN ('too_large', 'bad_value') THEN
-        PERFORM gan_note_failure(u, code);
+        PERFORM gan_note_failure(u, code, message);
     END IF;
     RETURN NEXT;
 END

@@ -23,7 +23,7 @@ BEGIN
                (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10, coalesce(greatest($9, $10) > r.update_limit, false)
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
     UPDATE gan_work_unit u SET scale = touched.scale FROM unnest($3, $8) AS touched (unit, scale) WHERE u.unit = touched.unit AND touched.scale < 1;
-    UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0
+    UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0, returns = 0
         FROM (SELECT worker, count(*) AS units, sum(images) AS images,
                      array_agg(greatest(extract(epoch FROM submitted_at - claimed_at) / images, 1e-6)::float8 ORDER BY submitted_at DESC) AS paces
               FROM gan_work_unit WHERE unit = ANY ($3) GROUP BY worker) AS done
@@ -34,7 +34,7 @@ BEGIN
     DELETE FROM gan_failure f WHERE f.run = $1 AND f.iteration < $2 - 100
         AND NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = f.iteration AND u.first_position = f.first_position AND u.state = 'aside');
     UPDATE gan_run SET iteration = $2 + 1, iteration_started_at = clock_timestamp(),
-            weights_nonce = gan_nonce(), weights_nonce_1 = weights_nonce, weights_nonce_2 = weights_nonce_1,
+            weights_nonce = gan_nonce(), weights_nonce_1 = weights_nonce, weights_nonce_2 = weights_nonce_1, step_failures = 0,
             state = CASE WHEN $2 + 1 >= target_iterations THEN 'finished' ELSE state END
         WHERE run = $1;
     IF $2 + 1 < r.target_iterations THEN
@@ -110,8 +110,11 @@ BEGIN
     PERFORM gan_keep_checkpoints(r);
     replaced := gan_replace_hoarded(r.run);
     aside := gan_put_aside(r.run);
+    IF gan_pause_if_refused(r) THEN
+        RETURN format('paused: results of iteration %s were refused: see gan_progress', r.iteration);
+    END IF;
     reopened := gan_reopen_vanished(r.run, false);
-    PERFORM gan_judge_checks(r);
+    PERFORM gan_draw_checks(r), gan_judge_checks(r);
     SELECT count(*) INTO done FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
     needed := gan_units_needed(r);
@@ -121,7 +124,7 @@ BEGIN
             RETURN format('%s: iteration %s, all %s units are in, spot checks are under way', r.state, r.iteration, done);
         END IF;
         IF reopened = 0 THEN
-            RETURN gan_aggregate(r.iteration, r.run);
+            RETURN gan_take_step(r);
         END IF;
         done := done - reopened; -- if that is a quorum, the next tick steps
     ELSIF r.state = 'running' THEN
@@ -149,7 +152,10 @@ BEGIN
                 FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.audits IS NULL)
                AND NOT gan_checks_hold(r)
                OR EXISTS (SELECT FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('pending', 'claimed')
-                          AND (u.lease_until <= right_now OR u.replaces IS NOT NULL)))))
+                          AND (u.lease_until <= right_now OR u.replaces IS NOT NULL))
+               OR (r.checks_on AND EXISTS (SELECT FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
+                                           WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('claimed', 'done') AND u.audits IS NULL
+                                               AND w.login <> ALL (coalesce(u.drawn_for, '{}')) AND (w.returns = 0 OR u.state = 'done'))))))
         INTO open, due FROM gan_run r WHERE r.state NOT IN ('finished', 'stopped') AND ($1 IS NULL OR r.run = $1);
 END
 $$;

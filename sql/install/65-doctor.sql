@@ -273,7 +273,7 @@ CREATE FUNCTION gan_doctor() RETURNS TABLE (item text, state text, finding text,
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT * FROM (SELECT * FROM gan_doctor_guard() UNION ALL SELECT * FROM gan_doctor_rights() UNION ALL SELECT * FROM gan_doctor_roles()
         UNION ALL SELECT * FROM gan_doctor_network() UNION ALL SELECT * FROM gan_doctor_coordinator() UNION ALL SELECT * FROM gan_doctor_class()
-        UNION ALL SELECT * FROM gan_doctor_memory()
+        UNION ALL SELECT * FROM gan_doctor_memory() UNION ALL SELECT * FROM gan_doctor_runs()
         UNION ALL SELECT * FROM gan_doctor_settings()) AS d
     ORDER BY array_position(ARRAY['fix', 'warn', 'ok'], d.state)
 $$;

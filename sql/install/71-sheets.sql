@@ -116,10 +116,12 @@ BEGIN
             RAISE WARNING 'run %: no sheet of iteration %: %', r.run, r.iteration, SQLERRM USING ERRCODE = SQLSTATE;
         END;
     END IF;
+    PERFORM gan_choose_reference(r.run);
     DELETE FROM gan_swd s USING gan_run g WHERE g.run = s.run AND s.run = r.run AND s.iteration > g.iteration;
     SELECT max(s.iteration) INTO last FROM gan_swd s WHERE s.run = r.run;
     IF r.quality_every > 0 AND last IS DISTINCT FROM r.iteration
-        AND (last IS NULL OR last / r.quality_every < r.iteration / r.quality_every OR r.state = 'finished') THEN
+        AND (last IS NULL OR last / r.quality_every < r.iteration / r.quality_every OR r.state = 'finished')
+        AND EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run) THEN
         BEGIN
             PERFORM gan_quality(r.run, r.iteration);
         EXCEPTION WHEN OTHERS THEN

@@ -32,16 +32,18 @@ CREATE FUNCTION gan_happening(r gan_run, total bigint, free bigint, done bigint,
     SELECT CASE (r).state
         WHEN 'created' THEN 'Not started yet'
         WHEN 'paused' THEN format('Paused at iteration %s of %s', (r).iteration, (r).target_iterations)
+            || CASE WHEN (r).paused_because IS NULL THEN '' ELSE ': ' || regexp_replace((r).paused_because, '(\.) .*$', '\1') END
         WHEN 'finished' THEN format('Finished: all %s iterations are done', (r).target_iterations)
         WHEN 'stopped' THEN format('Stopped after %s iterations', (r).iteration)
-        ELSE format('Iteration %s: %s of %s units in', (r).iteration, done, total)
+        ELSE CASE WHEN (r).dataset_digest IS NULL THEN 'Waiting until the instructor has confirmed the dataset' ELSE
+            format('Iteration %s: %s of %s units in', (r).iteration, done, total)
             || CASE WHEN shown < total THEN format(' (%s are enough)', shown) ELSE '' END
             || CASE WHEN done >= needed AND done < shown THEN ', spot checks are under way'
                     WHEN done >= needed THEN ', the step is being taken'
                     WHEN cardinality(holders) > 0 THEN ', waiting for ' || gan_enumerate(holders)
                     WHEN active > 0 THEN ''
                     ELSE ', and nobody is there to compute' END
-            || CASE WHEN free > 0 AND done < needed THEN format('; %s %s free', free, CASE free WHEN 1 THEN 'is' ELSE 'are' END) ELSE '' END
+            || CASE WHEN free > 0 AND done < needed THEN format('; %s %s free', free, CASE free WHEN 1 THEN 'is' ELSE 'are' END) ELSE '' END END
         END
     FROM gan_units_needed(r) AS needed, gan_units_shown(r) AS shown
 $$;

@@ -23,6 +23,8 @@ ALTER TABLE gan_run
     ADD COLUMN forked_from int REFERENCES gan_run ON DELETE SET NULL,
     ADD COLUMN audit_minimum float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1),
     ADD COLUMN checks_on boolean NOT NULL DEFAULT false,
+    ADD COLUMN step_failures int NOT NULL DEFAULT 0 CHECK (step_failures >= 0),
+    ADD COLUMN paused_because text,
     ADD COLUMN paused_at timestamptz,
     ADD COLUMN first_iteration int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration CHECK (first_iteration BETWEEN 0 AND iteration),
     ADD COLUMN first_position bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position CHECK (first_position BETWEEN 0 AND next_position);
@@ -38,7 +40,12 @@ ALTER TABLE gan_worker
     ADD COLUMN paces float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8),
     ADD COLUMN pace float8 GENERATED ALWAYS AS (gan_median(paces)) STORED,
     ADD COLUMN pace_mad float8 GENERATED ALWAYS AS (gan_median_deviation(paces)) STORED,
-    ADD COLUMN lapses int NOT NULL DEFAULT 0 CHECK (lapses BETWEEN 0 AND 20);
+    ADD COLUMN lapses int NOT NULL DEFAULT 0 CHECK (lapses BETWEEN 0 AND 20),
+    ADD COLUMN refusals int NOT NULL DEFAULT 0 CHECK (refusals >= 0),
+    ADD COLUMN refused_at timestamptz,
+    ADD COLUMN returns int NOT NULL DEFAULT 0 CHECK (returns >= 0),
+    ADD COLUMN dataset_images bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
+    ADD COLUMN dataset_digest bytea CHECK (octet_length(dataset_digest) = 32);
 
 -- A nonce for each version of the weights that there ever was.
 ALTER TABLE gan_history
@@ -65,6 +72,8 @@ ALTER TABLE gan_work_unit
     ADD COLUMN backs_up bigint,
     ADD COLUMN meant_for int,
     ADD COLUMN failed_by name[],
+    ADD COLUMN drawn_for name[],
+    ADD COLUMN checked_for name[],
     ADD COLUMN weights_nonce bigint,
     ADD COLUMN lease_seconds float8,
     ADD COLUMN scale float8 CHECK (scale BETWEEN 0 AND 1),
@@ -76,6 +85,17 @@ UPDATE gan_work_unit SET state = 'pending', worker = NULL, token = NULL, claimed
     WHERE state = 'claimed';
 UPDATE gan_work_unit u SET weights_nonce = coalesce((SELECT h.weights_nonce FROM gan_history h WHERE h.run = u.run AND h.iteration = u.iteration), r.weights_nonce)
     FROM gan_run r WHERE r.run = u.run AND u.state = 'done';
+-- Numbers that 0.1.0 took as they came.
+UPDATE gan_work_unit SET loss_d = CASE WHEN loss_d < 1e-30 THEN 0 ELSE least(loss_d, 1e6) END, loss_g = CASE WHEN loss_g < 1e-30 THEN 0 ELSE least(loss_g, 1e6) END,
+        accuracy_real = CASE WHEN accuracy_real < 1e-30 THEN 0 ELSE accuracy_real END, accuracy_fake = CASE WHEN accuracy_fake < 1e-30 THEN 0 ELSE accuracy_fake END
+    WHERE num_nulls(loss_d, loss_g, accuracy_real, accuracy_fake) = 0;
+UPDATE gan_run SET gradient_limit = 1e30 WHERE gradient_limit > 1e30;
+ALTER TABLE gan_run DROP CONSTRAINT gan_run_gradient_limit_check, ADD CONSTRAINT gan_run_gradient_limit_check CHECK (gradient_limit > 0 AND gradient_limit <= 1e30);
+ALTER TABLE gan_work_unit
+    DROP CONSTRAINT gan_work_unit_loss_d_check, ADD CONSTRAINT gan_work_unit_loss_d_check CHECK (loss_d = 0 OR loss_d BETWEEN 1e-30 AND 1e6),
+    DROP CONSTRAINT gan_work_unit_loss_g_check, ADD CONSTRAINT gan_work_unit_loss_g_check CHECK (loss_g = 0 OR loss_g BETWEEN 1e-30 AND 1e6),
+    DROP CONSTRAINT gan_work_unit_accuracy_real_check, ADD CONSTRAINT gan_work_unit_accuracy_real_check CHECK (accuracy_real = 0 OR accuracy_real BETWEEN 1e-30 AND 1),
+    DROP CONSTRAINT gan_work_unit_accuracy_fake_check, ADD CONSTRAINT gan_work_unit_accuracy_fake_check CHECK (accuracy_fake = 0 OR accuracy_fake BETWEEN 1e-30 AND 1);
 ALTER TABLE gan_work_unit
     ADD CONSTRAINT gan_work_unit_state_check CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
     ADD CONSTRAINT gan_work_unit_check CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),

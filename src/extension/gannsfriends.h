@@ -122,9 +122,6 @@ extern bool gan_take_alone(Oid relation);
 extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
 extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, HeapTuple row);
 
-/* transfer.c */
-extern bool gan_variances_possible(const dcgan_model *model, const float *statistics);
-
 /* inspect.c */
 extern size_t gan_first_negative(const float *values, size_t count);
 

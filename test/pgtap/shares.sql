@@ -3,7 +3,7 @@
 \pset format unaligned
 \pset tuples_only true
 BEGIN;
-SELECT plan(60);
+SELECT plan(61);
 
 -- Median and MAD
 SELECT is(gan_median('{3,1,2}'), 2::float8, 'the median of three');
@@ -119,6 +119,8 @@ SELECT fail(:unit, :ann, 'too_large') FROM generate_series(1, 9) \g /dev/null
 SELECT is((SELECT times FROM gan_failure WHERE run = :run), 9, 'an attempt fails once, however often it is refused');
 SELECT is(gan_put_aside(:run), 0, 'nine failures at one login set nothing aside');
 SELECT fail(:unit, :bo, 'bad_value') \g /dev/null
+SELECT is(gan_put_aside(:run), 0, 'nor does one more at a login of whose work nothing was accepted');
+UPDATE gan_worker SET units = 1, images = 10 WHERE worker = :bo;
 SELECT is(gan_put_aside(:run), 1, 'ten do');
 SELECT is((SELECT (failures, logins, what)::text FROM gan_set_aside WHERE unit = :unit), '(10,2,"ann: too_large (9), bo: bad_value (1)")', 'and it is reported');
 SELECT is((SELECT gan_units_needed(r) FROM gan_run r WHERE run = :run), 2, 'the iteration ends with what is left');
