@@ -35,6 +35,14 @@ BEGIN
 END
 $$;
 
+-- Tells how a worker's images differ from a run's: by their number, which people know, or else by the beginnings of the digests.
+CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigint, their_digest bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN mine <> theirs THEN format('You have %s images, the class has %s.', to_char(mine, 'FM9,999,999,999'), to_char(theirs, 'FM9,999,999,999'))
+        ELSE format('You have %s images, as the class has, but not the same (digest %s..., the class''s %s...).', to_char(mine, 'FM9,999,999,999'),
+                    left(encode(my_digest, 'hex'), 16), left(encode(their_digest, 'hex'), 16)) END
+$$;
+
 CREATE FUNCTION gan_join(run int, name text, dataset_images bigint, dataset_digest bytea, cores int, memory_mb int, cpu text, version text)
     RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -59,11 +67,10 @@ BEGIN
         SELECT * INTO r FROM gan_run WHERE gan_run.run = r.run;
     END IF;
     IF r.dataset_digest <> dataset_digest OR r.dataset_images <> dataset_images THEN
-        RAISE EXCEPTION 'this worker''s dataset is not the one of run % ("%")', r.run, r.name
+        RAISE EXCEPTION 'these are not the images of run "%"', r.name
             USING ERRCODE = 'UG001',
-                  DETAIL = format('The run''s has %s images and digest %s, the worker''s has %s images and digest %s.',
-                                  r.dataset_images, encode(r.dataset_digest, 'hex'), dataset_images, encode(dataset_digest, 'hex')),
-                  HINT = 'Use the same archive as the rest of the class: all files, none added, none renamed.';
+                  DETAIL = gan_dataset_difference(dataset_images, dataset_digest, r.dataset_images, r.dataset_digest),
+                  HINT = 'Get the same images as the others: all of the class''s archive, none added, none renamed.';
     END IF;
     IF (SELECT count(*) FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.name <> name) >= 64 THEN
         RAISE EXCEPTION 'login "%" has 64 workers in run % already', session_user, r.run
@@ -198,6 +205,7 @@ END
 $$;
 
 COMMENT ON FUNCTION gan_run_config(text) IS 'Worker: the configuration of a run';
+COMMENT ON FUNCTION gan_dataset_difference(bigint, bytea, bigint, bytea) IS 'Internal: how a worker''s images differ from a run''s, in words';
 COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text) IS 'Worker: registers a program and checks that its dataset is the class''s';
 COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of the weights that an iteration is computed at';
 COMMENT ON FUNCTION gan_fetch_change(int, int, int) IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';
