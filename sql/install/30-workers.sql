@@ -45,6 +45,14 @@ BEGIN
 END
 $$;
 
+-- Tells how a worker's images differ from a run's: by their number, which people know, or else by the beginnings of the digests.
+CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigint, their_digest bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN mine <> theirs THEN format('You have %s images, the class has %s.', to_char(mine, 'FM9,999,999,999'), to_char(theirs, 'FM9,999,999,999'))
+        ELSE format('You have %s images, as the class has, but not the same (digest %s..., the class''s %s...).', to_char(mine, 'FM9,999,999,999'),
+                    left(encode(my_digest, 'hex'), 16), left(encode(their_digest, 'hex'), 16)) END
+$$;
+
 CREATE FUNCTION gan_join(run int, name text, dataset_images bigint, dataset_digest bytea, cores int, memory_mb int, cpu text, version text)
     RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -252,6 +260,7 @@ $$;
 
 COMMENT ON FUNCTION gan_hello() IS 'Worker: the login, whether it is a student''s, and the server''s clock';
 COMMENT ON FUNCTION gan_run_config(text) IS 'Worker: the configuration of a run';
+COMMENT ON FUNCTION gan_dataset_difference(bigint, bytea, bigint, bytea) IS 'Internal: how a worker''s images differ from a run''s, in words';
 COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text) IS 'Worker: registers a program and checks that its dataset is the class''s';
 COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of the weights that an iteration is computed at';
 COMMENT ON FUNCTION gan_fetch_change(int, int, int) IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';

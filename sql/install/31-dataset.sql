@@ -7,11 +7,10 @@ CREATE FUNCTION gan_require_dataset(r gan_run, images bigint, digest bytea) RETU
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
     IF r.dataset_digest <> $3 OR r.dataset_images <> $2 THEN
-        RAISE EXCEPTION 'this worker''s dataset is not the one of run % ("%")', r.run, r.name
+        RAISE EXCEPTION 'these are not the images of run "%"', r.name
             USING ERRCODE = 'UG001',
-                  DETAIL = format('The run''s has %s images and digest %s, the worker''s has %s images and digest %s.',
-                                  r.dataset_images, encode(r.dataset_digest, 'hex'), $2, encode($3, 'hex')),
-                  HINT = 'Use the same archive as the rest of the class: all files, none added, none renamed.';
+                  DETAIL = gan_dataset_difference($2, $3, r.dataset_images, r.dataset_digest),
+                  HINT = 'Get the same images as the others: all of the class''s archive, none added, none renamed.';
     END IF;
 END
 $$;

@@ -77,19 +77,17 @@ static bool check_server(server *s) {
 /* Compares the dataset with the run's. */
 static bool check_dataset(const dataset *data, const server_run *run) {
     unsigned char digest[DATASET_DIGEST_SIZE];
-    char text[512];
+    char text[512], difference[256];
     size_t used;
 
     dataset_digest(data, digest);
     used = (size_t)snprintf(text, sizeof text, "%s, digest ", dataset_describe(data));
     for (size_t i = 0; i < sizeof digest && used + 3 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%02x", digest[i]);
-    if (!run || !run->dataset_known)
+    if (!run || !run->dataset_known || !find_data_differs(data, run, difference, sizeof difference))
         return line(true, "dataset", text, NULL);
-    return line(memcmp(digest, run->dataset_digest, sizeof digest) == 0 &&
-                    run->dataset_images == dataset_count(data),
-                "dataset", text,
-                "The class uses other images: get the same archive as the others, all files, none renamed.");
+    return line(false, "dataset", difference,
+                "Get the same images as the others: all of the class's archive, none added, none renamed.");
 }
 
 /* Computes two minibatches of the run's network with fresh weights and measures the second: images a second, as
