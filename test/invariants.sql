@@ -12,6 +12,8 @@ BEGIN;
 SELECT FROM gan_run ORDER BY run FOR UPDATE \g /dev/null
 SELECT gan_reopen_vanished(run, false) FROM gan_run WHERE state IN ('running', 'paused') \g /dev/null
 
+SET standard_conforming_strings = on; -- whatever the database has
+
 WITH
 -- The units that count: not those for which another was opened.
 live AS MATERIALIZED (SELECT u.* FROM gan_work_unit u WHERE NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)),

@@ -133,7 +133,8 @@ CREATE FUNCTION gan_doctor_roles() RETURNS TABLE (item text, state text, finding
     unlimited AS (SELECT string_agg(quote_ident(login), ', ') AS names, string_agg(format('ALTER ROLE %I CONNECTION LIMIT 4;', login), ' ') AS sql
                   FROM gan_student_login WHERE may_login AND connections NOT BETWEEN 0 AND 8),
     configured AS (SELECT string_agg(DISTINCT quote_ident(s.login), ', ') AS names, string_agg(DISTINCT format('ALTER ROLE %I RESET ALL;', s.login), ' ') AS sql
-                   FROM gan_student_login s JOIN pg_db_role_setting d ON d.setrole = s.role),
+                   FROM gan_student_login s JOIN pg_db_role_setting d ON d.setrole = s.role
+                   CROSS JOIN unnest(d.setconfig) AS c (setting) WHERE d.setdatabase = 0 OR c.setting NOT IN (SELECT l.name || '=' || l.value FROM gan_login_settings() AS l)),
     checks (item, names, state, remedy) AS (
         SELECT 'owner of the extension', names, 'fix', '-- after pg_dump: DROP EXTENSION gannsfriends; CREATE EXTENSION gannsfriends;' FROM foreign_objects
         UNION ALL SELECT 'privileges of students', names, 'fix', sql FROM privileged
@@ -148,7 +149,7 @@ $$;
 CREATE FUNCTION gan_doctor_network() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
-    local_only boolean := current_setting('listen_addresses') ~ '^(localhost|127\.0\.0\.1|::1|, *)*$';
+    local_only boolean := current_setting('listen_addresses') ~ E'^(localhost|127\\.0\\.0\\.1|::1|, *)*$';
 BEGIN
     item := 'TLS';
     finding := current_setting('ssl');
@@ -256,7 +257,7 @@ DECLARE
 BEGIN
     BEGIN
         overcommit := btrim(pg_read_file('/proc/sys/vm/overcommit_memory'), E' \n');
-        memory_gb := substring(pg_read_file('/proc/meminfo') FROM 'MemTotal: +(\d+)')::float8 / 1048576;
+        memory_gb := substring(pg_read_file('/proc/meminfo') FROM 'MemTotal: +([0-9]+)')::float8 / 1048576;
     EXCEPTION WHEN OTHERS THEN
         NULL; -- no superuser, or no Linux
     END;
@@ -264,7 +265,7 @@ BEGIN
     finding := format('students'' %s sessions may ask for %s GB%s; vm.overcommit_memory is %s', sessions, 2 * sessions,
                       coalesce(format(', the machine has %s', round(memory_gb::numeric, 1)), ''), coalesce(overcommit, 'unknown'));
     state := CASE WHEN overcommit = '2' OR 2 * sessions < memory_gb / 2 THEN 'ok' ELSE 'warn' END;
-    remedy := CASE WHEN state <> 'ok' THEN '-- sysctl -w vm.overcommit_memory=2, and a limit on the server''s unit: systemctl set-property postgresql@15-main MemoryMax=…' END;
+    remedy := CASE WHEN state <> 'ok' THEN '-- sysctl -w vm.overcommit_memory=2, and a limit on the server''s unit: systemctl set-property postgresql@15-main MemoryMax=...' END;
     RETURN NEXT;
 END
 $$;
@@ -273,7 +274,7 @@ CREATE FUNCTION gan_doctor() RETURNS TABLE (item text, state text, finding text,
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT * FROM (SELECT * FROM gan_doctor_guard() UNION ALL SELECT * FROM gan_doctor_rights() UNION ALL SELECT * FROM gan_doctor_roles()
         UNION ALL SELECT * FROM gan_doctor_network() UNION ALL SELECT * FROM gan_doctor_coordinator() UNION ALL SELECT * FROM gan_doctor_class()
-        UNION ALL SELECT * FROM gan_doctor_memory()
+        UNION ALL SELECT * FROM gan_doctor_memory() UNION ALL SELECT * FROM gan_doctor_server()
         UNION ALL SELECT * FROM gan_doctor_settings()) AS d
     ORDER BY array_position(ARRAY['fix', 'warn', 'ok'], d.state)
 $$;

@@ -39,8 +39,8 @@ DECLARE
     fields text[];
     seen text[] := '{}';
 BEGIN
-    FOR line, number IN SELECT l.line, l.number FROM string_to_table(replace(ltrim(csv, U&'\FEFF'), E'\r', ''), E'\n') WITH ORDINALITY AS l (line, number) LOOP
-        CONTINUE WHEN trim(line) = '' OR (number = 1 AND line ~* '^[\s"]*(login|name|user)[\s"]*([,;]|$)');
+    FOR line, number IN SELECT l.line, l.number FROM string_to_table(replace(CASE WHEN convert_to(left(csv, 1), 'UTF8') = decode('efbbbf', 'hex') THEN substr(csv, 2) ELSE csv END, E'\r', ''), E'\n') WITH ORDINALITY AS l (line, number) LOOP
+        CONTINUE WHEN trim(line) = '' OR (number = 1 AND line COLLATE "C" ~* E'^[\\s"]*(login|name|user)[\\s"]*([,;]|$)');
         SELECT array_agg(trim(trim(BOTH '"' FROM trim(f.field))) ORDER BY f.n) INTO fields FROM regexp_split_to_table(line, '[,;]') WITH ORDINALITY AS f (field, n);
         BEGIN
             IF fields[1] = ANY (seen) THEN
@@ -98,6 +98,6 @@ END
 $$;
 
 COMMENT ON VIEW gan_roster IS 'Everybody who is enrolled: may they log in, are they there, what did they do';
-COMMENT ON VIEW gan_gradebook IS 'Credit by run and student; \copy (SELECT * FROM gan_gradebook) TO ''grades.csv'' CSV HEADER';
+COMMENT ON VIEW gan_gradebook IS E'Credit by run and student; \\copy (SELECT * FROM gan_gradebook) TO ''grades.csv'' CSV HEADER';
 COMMENT ON FUNCTION gan_enroll_csv(text, text) IS 'Enrols a class from the text of a CSV file (login, nick-name); returns the connection strings';
 COMMENT ON FUNCTION gan_certificate(text, int) IS 'What a student''s computers did for a run, as a text with a digest';
