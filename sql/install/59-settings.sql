@@ -23,7 +23,7 @@ $$;
 
 -- Sets them for a login, in this database. With the caller's rights: it takes CREATEROLE.
 CREATE FUNCTION gan_settle_login(login name) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
     setting text;
 BEGIN

@@ -25,14 +25,16 @@ CREATE FUNCTION gan_doctor_server() RETURNS TABLE (item text, state text, findin
         SELECT pg_encoding_to_char(d.encoding) AS name, d.encoding <> 0 AND (pg_encoding_to_char(d.encoding) = 'UTF8' OR pg_encoding_max_length(d.encoding) = 1) AS fine
         FROM pg_database d WHERE d.datname = current_database()),
     path AS (
-        SELECT gan_setting_of_new('search_path') AS now, '@extschema@' = ANY (SELECT btrim(p) FROM string_to_table(gan_setting_of_new('search_path'), ',') AS p) AS fine),
+        SELECT gan_setting_of_new('search_path') AS now, btrim('@extschema@', '"') = ANY (SELECT btrim(p, ' "') FROM string_to_table(gan_setting_of_new('search_path'), ',') AS p) AS fine),
     in_the_way AS (
         SELECT string_agg(format('%s = %s', s.name, gan_setting_of_new(s.name)), ', ' ORDER BY s.name) AS names
         FROM gan_login_settings() AS s, path
         WHERE CASE s.name WHEN 'search_path' THEN NOT path.fine WHEN 'jit' THEN false ELSE gan_setting_of_new(s.name) <> s.value END),
     unsettled AS (
         SELECT string_agg(quote_ident(s.login), ', ' ORDER BY s.login) AS names, string_agg(format('SELECT @extschema@.gan_settle_login(%L);', s.login), ' ' ORDER BY s.login) AS sql
-        FROM gan_student_login s, in_the_way WHERE s.may_login AND in_the_way.names IS NOT NULL AND NOT gan_is_settled(s.role)),
+        FROM gan_student_login s, in_the_way WHERE s.may_login AND in_the_way.names IS NOT NULL AND NOT gan_is_settled(s.role)
+            AND (EXISTS (SELECT FROM gan_worker w WHERE w.login = s.login)
+                 OR NOT EXISTS (SELECT FROM pg_db_role_setting d WHERE d.setrole = s.role AND d.setdatabase <> 0))), -- those of another database's class
     checks (item, fine, state, finding, remedy) AS (
         SELECT 'encoding', fine, 'fix', name,
                format('CREATE DATABASE %I TEMPLATE template0 ENCODING ''UTF8'' LOCALE ''C.UTF-8''; -- and move the class there by pg_dump; texts in %s can''t be told from garbage', current_database() || '_utf8', name) FROM encoding

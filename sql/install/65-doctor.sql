@@ -134,7 +134,8 @@ CREATE FUNCTION gan_doctor_roles() RETURNS TABLE (item text, state text, finding
                   FROM gan_student_login WHERE may_login AND connections NOT BETWEEN 0 AND 8),
     configured AS (SELECT string_agg(DISTINCT quote_ident(s.login), ', ') AS names, string_agg(DISTINCT format('ALTER ROLE %I RESET ALL;', s.login), ' ') AS sql
                    FROM gan_student_login s JOIN pg_db_role_setting d ON d.setrole = s.role
-                   CROSS JOIN unnest(d.setconfig) AS c (setting) WHERE d.setdatabase = 0 OR c.setting NOT IN (SELECT l.name || '=' || l.value FROM gan_login_settings() AS l)),
+                   CROSS JOIN unnest(d.setconfig) AS c (setting) WHERE d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                       AND (d.setdatabase = 0 OR c.setting NOT IN (SELECT l.name || '=' || l.value FROM gan_login_settings() AS l))),
     checks (item, names, state, remedy) AS (
         SELECT 'owner of the extension', names, 'fix', '-- after pg_dump: DROP EXTENSION gannsfriends; CREATE EXTENSION gannsfriends;' FROM foreign_objects
         UNION ALL SELECT 'privileges of students', names, 'fix', sql FROM privileged

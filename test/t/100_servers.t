@@ -41,6 +41,23 @@ $class->{data_file} = $class->folder . '/images-idx3-ubyte';
 GannClass::write_file($class->data, pack('N4', 0x803, 64, 28, 28) . join '', map { chr($_ * 37 % 251) } 1 .. 64 * 28 * 28);
 chmod 0755, $class->folder;
 
+# ---- the scripts themselves: read in the database's encoding, and their functions' texts under each session's standard_conforming_strings
+
+my @scripts = glob GannTest::root_folder() . '/sql/{install,upgrade}/*.sql';
+for my $bad ([ 'a character that is not ASCII', qr/[^\x00-\x7f]/ ], [ "a backslash in a string that is not E'...'", qr/(?<![Ee])(?<!')'(?:[^'\\\n]|'')*+\\/ ]) {
+    my ($what, $pattern) = @{$bad};
+    my @found;
+    for my $file (@scripts) {
+        my $number = 0;
+        for my $line (split /\n/, GannTest::_slurp($file)) {
+            $number++;
+            (my $left = $line) =~ s/--.*|\bE'(?:[^'\\]|\\.|'')*'//g;
+            push @found, "$file:$number" if ($what =~ /ASCII/ ? $line : $left) =~ $pattern && $line !~ /^\\echo/;
+        }
+    }
+    is join(' ', @found), '', "no script has $what";
+}
+
 # ---- what can't work
 
 for my $encoding ('SQL_ASCII', 'EUC_JP') {
@@ -143,7 +160,7 @@ while (my @now = splice @waiting, 0, 6) { # a few at a time
 
 for my $it (@classes) {
     my ($name, $c) = @{$it}{qw(name call)};
-    my $told = text("SELECT FROM (SELECT ${c}gan_say('$it->{say}'), ${c}gan_set_nickname('$it->{students}[0]', '$it->{nick}')) AS done; SELECT text FROM ${c}gan_message; SELECT nickname FROM ${c}gan_leaderboard WHERE nickname = '$it->{nick}';
+    my $told = text("SET statement_timeout = 0; SELECT FROM (SELECT ${c}gan_say('$it->{say}'), ${c}gan_set_nickname('$it->{students}[0]', '$it->{nick}')) AS done; SELECT text FROM ${c}gan_message; SELECT nickname FROM ${c}gan_leaderboard WHERE nickname = '$it->{nick}';
         SELECT octet_length(${c}gan_export()) > 1000, length(${c}gan_doctor_sql()) > 100", db => $name);
     is $told =~ s/^\n+//r, "$it->{say}\n$it->{nick}\nt|t", "$name: what the instructor says, a nick-name, the model's export, the doctor";
 }
@@ -155,11 +172,11 @@ my ($state, $message) = $class->psql_fails(q{SELECT gan_say('休み')}, db => 'l
 is $state, '22P05', 'what LATIN1 lacks is an error that says so';
 like $message, qr/has no equivalent in encoding "LATIN1"/, 'with the encoding';
 for my $name (qw(c posix_utf8 icu latin1)) {
-    is $class->psql(q{SELECT string_agg(gan_is_name(n, 6)::int::text, '' ORDER BY k) FROM unnest(ARRAY['Zür 1', 'É', '1._-', '-a', ' a', '', 'sechs!', 'a¡', 'a×b', 'a§', 'sechse']) WITH ORDINALITY AS x (n, k)}, db => $name), '11100001000', "$name: the same names";
+    is $class->psql(q{SELECT string_agg(gan_is_name(n, 6)::int::text, '' ORDER BY k) FROM unnest(ARRAY['Zür 1', 'É', '1._-', '-a', ' a', '', 'sechs!', 'a¡', 'a×b', 'a§', 'sechse']) WITH ORDINALITY AS x (n, k)}, db => $name), '11100000001', "$name: the same names";
     is $class->psql(q{SELECT gan_name_key('Jörg.S') = gan_name_key('JÖRG s')}, db => $name), 't', "$name: capitals make no other name";
     is +($class->psql_fails(qq{SELECT gan_set_nickname('s_${name}_2', 'JÖRG')}, db => $name))[0], '42710', "$name: somebody is called nearly so";
 }
-is $class->psql(q{SELECT gan_enroll_csv(E'LOGIN;NICKNAME\r\nlisa;Élise', '127.0.0.1') IS NOT NULL}, db => $_), 't', "$_: a class list" for map { $_->{name} } grep { $_->{name} =~ /^(c|latin1|turkish|icu)$/ } @classes;
+is text(q{SELECT login, nickname FROM gan_enroll_csv(E'LOGIN;NICKNAME\r\nlisa;Élise', '127.0.0.1')}, db => $_), 'lisa|Élise', "$_: a class list" for map { $_->{name} } grep { $_->{name} =~ /^(c|latin1|turkish|icu)$/ } @classes;
 
 # ---- a class moves to a server of another locale
 
@@ -187,13 +204,13 @@ for my $way ([ 'posix_utf8', 'c_again', "LOCALE 'C'" ], [ 'c', 'posix_again', "L
 
 # ---- a schema of its own
 
-like $class->psql("SELECT remedy FROM \"My class\".gan_doctor() WHERE item = 'search_path'", db => 'own'), qr/^ALTER DATABASE own SET search_path = "My class", /, 'the doctor knows that the instructor must write the schema';
+like $class->psql("SELECT remedy FROM \"My class\".gan_doctor_server() WHERE item = 'search_path'", db => 'own'), qr/^ALTER DATABASE own SET search_path = "My class", /, 'the doctor knows that the instructor must write the schema';
 $class->psql('ALTER ROLE s_own_1 IN DATABASE own RESET ALL');
-is $class->psql("SELECT state FROM \"My class\".gan_doctor() WHERE item = 'settings that students need'", db => 'own'), 'fix', 'and that a student of a restored class lacks it';
-$class->psql($class->psql("SELECT string_agg(remedy, ' ') FROM \"My class\".gan_doctor() WHERE item IN ('search_path', 'settings that students need')", db => 'own'), db => 'own');
-is $class->psql("SELECT string_agg(state, ' ') FROM gan_doctor() WHERE item IN ('search_path', 'settings that students need', 'settings of students', 'encoding')", db => 'own'), 'ok ok ok ok', 'after the remedies all is well, and the schema need not be written';
+is $class->psql("SELECT state FROM \"My class\".gan_doctor_server() WHERE item = 'settings that students need'", db => 'own'), 'fix', 'and that a student of a restored class lacks it';
+$class->psql($class->psql("SELECT string_agg(remedy, ' ') FROM \"My class\".gan_doctor_server() WHERE item IN ('search_path', 'settings that students need')", db => 'own'), db => 'own');
+is $class->psql("SELECT string_agg(state, ' ') FROM (SELECT * FROM gan_doctor_server() UNION ALL SELECT * FROM gan_doctor_roles()) AS d WHERE item IN ('search_path', 'settings that students need', 'settings of students', 'encoding')", db => 'own'), 'ok ok ok ok', 'after the remedies all is well, and the schema need not be written';
 $class->psql('ALTER DATABASE repeatable RESET search_path');
-is $class->psql("SELECT string_agg(state, ' ') FROM gan_doctor() WHERE item = 'settings that students need'", db => $_), 'ok', "$_: a student who was enrolled has what is needed" for 'hostile', 'c';
+is $class->psql("SET statement_timeout = 0; SELECT state FROM gan_doctor_server() WHERE item = 'settings that students need'", db => $_), 'ok', "$_: a student who was enrolled has what is needed" for 'hostile', 'c';
 
 # ---- time-outs
 
@@ -208,12 +225,12 @@ is $class->psql("SELECT string_agg(state, ' ') FROM gan_doctor() WHERE item = 's
 
 # ---- read-only for a while
 
-sub new_run { return $class->psql("SELECT gan_start(gan_create_run('again', channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1, images_per_unit => 8, batch => 8, target_iterations => 10))", db => 'c') }
+sub new_run { return $class->psql("SELECT FROM (SELECT gan_create_run('again', channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1, images_per_unit => 8, batch => 8, target_iterations => 10)) AS made; SELECT gan_start(max(run)) FROM gan_run", db => 'c') }
 {
     local $class->{database} = 'c';
     new_run();
     $class->psql('ALTER DATABASE c SET default_transaction_read_only = on');
-    is $class->psql("SELECT state FROM gan_doctor() WHERE item = 'read-only'"), 'fix', 'the doctor sees it';
+    is $class->psql("SELECT state FROM gan_doctor_server() WHERE item = 'read-only'"), 'fix', 'the doctor sees it';
     my $coordinator = $class->coordinate;
     ok $class->wait_for_log($coordinator, qr/the database is read-only/, 20), 'a coordinator that begins in a database that is read-only says so';
     $class->psql('SET default_transaction_read_only = off; ALTER DATABASE c RESET default_transaction_read_only', db => 'postgres');
