@@ -38,6 +38,76 @@ static void ignore_notice(void *context, const PGresult *result) {
     (void)result;
 }
 
+/* Has names mean the extension's functions, in whatever schema it is. Without the extension all stays as it is.
+ */
+static bool find_functions(db_link *l) {
+    PGresult *row = link_ask(l,
+                             "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
+                             " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
+                             " WHERE e.extname = 'gannsfriends'",
+                             0, NULL);
+    PGresult *set = NULL;
+    char sql[200];
+
+    if (row != NULL && PQntuples(row) == 1) {
+        snprintf(sql, sizeof sql, "SET search_path = %s", PQgetvalue(row, 0, 0));
+        set = link_ask(l, sql, 0, NULL);
+    }
+    PQclear(set);
+    PQclear(row);
+    return row != NULL && l->to != NULL;
+}
+
+/* What a statement of this program may do, whatever it is: read, for ten seconds. Some of the rest may be set
+ * otherwise for a whole database. By SET, which needs no right
+ * to a function: gan_revoke_risky() takes set_config from everybody. */
+static bool forbid_harm(db_link *l) {
+    static const char *const settings[] = {"SET default_transaction_read_only = on",
+                                           "SET statement_timeout = '10s'",
+                                           "SET lock_timeout = 0",
+                                           "SET idle_session_timeout = 0",
+                                           "SET exit_on_error = off",
+                                           "SET default_transaction_isolation = 'read committed'"};
+
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        PGresult *set = link_ask(l, settings[i], 0, NULL);
+        PQclear(set);
+        if (set == NULL) {
+            link_close(l);
+            return false;
+        }
+    }
+    return find_functions(l);
+}
+
+bool link_connect(db_link *l) {
+    double until = stop_clock() + CONNECT_SECONDS;
+    PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
+
+    if (l->to != NULL && PQstatus(l->to) == CONNECTION_OK)
+        return true;
+    link_close(l);
+    l->to = start_connecting(l->conninfo);
+    if (l->to == NULL) {
+        keep_error(l, "not enough memory for a connection");
+        return false;
+    }
+    while (PQstatus(l->to) != CONNECTION_BAD && polled != PGRES_POLLING_OK && polled != PGRES_POLLING_FAILED) {
+        short events = polled == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        if (stop_wait(PQsocket(l->to), events, until - stop_clock()) != STOP_READY)
+            break;
+        polled = PQconnectPoll(l->to);
+    }
+    if (polled != PGRES_POLLING_OK || PQsetnonblocking(l->to, 1) != 0) {
+        keep_error(l,
+                   PQerrorMessage(l->to)[0] != '\0' ? PQerrorMessage(l->to) : "the database does not answer");
+        link_close(l);
+        return false;
+    }
+    PQsetNoticeReceiver(l->to, ignore_notice, NULL);
+    return forbid_harm(l);
+}
+
 /* Waits until an answer can be read without waiting. */
 static bool wait_answer(db_link *l, double until) {
     for (;;) {
@@ -101,82 +171,6 @@ PGresult *link_ask(db_link *l, const char *sql, int count, const char *const *va
     return take_answer(l);
 }
 
-/* Sends statements that return nothing. */
-static bool run(db_link *l, const char *sql) {
-    PGresult *done;
-
-    if (!PQsendQuery(l->to, sql)) {
-        keep_error(l, PQerrorMessage(l->to));
-        link_close(l);
-        return false;
-    }
-    done = take_answer(l);
-    PQclear(done);
-    return done != NULL;
-}
-
-/* Has names mean the extension's functions, in whatever schema it is. Without the extension all stays as it is.
- */
-static bool find_functions(db_link *l) {
-    PGresult *row = link_ask(l,
-                             "SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n"
-                             " ON n.oid = e.extnamespace WHERE e.extname = 'gannsfriends'",
-                             0, NULL);
-    char *schema, sql[200];
-    bool found = row != NULL;
-
-    if (found && PQntuples(row) == 1) {
-        schema = PQescapeIdentifier(l->to, PQgetvalue(row, 0, 0), strlen(PQgetvalue(row, 0, 0)));
-        snprintf(sql, sizeof sql, "SET search_path = %s", schema != NULL ? schema : "public");
-        PQfreemem(schema);
-        found = run(l, sql);
-    }
-    PQclear(row);
-    return found;
-}
-
-/* What a statement of this program may do, whatever it is: read, for ten seconds. The rest may be set otherwise
- * for a whole database. By SET, which needs no right to a function: gan_revoke_risky() takes set_config from
- * everybody. */
-static bool settle(db_link *l) {
-    return run(l, "SET default_transaction_read_only = on; SET statement_timeout = '10s'; SET lock_timeout = 0;"
-                  "SET idle_session_timeout = 0; SET default_transaction_isolation = 'read committed';"
-                  "SET default_transaction_deferrable = off; SET standard_conforming_strings = on;"
-                  "SET exit_on_error = off") &&
-           find_functions(l);
-}
-
-bool link_connect(db_link *l) {
-    double until = stop_clock() + CONNECT_SECONDS;
-    PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
-
-    if (l->to != NULL && PQstatus(l->to) == CONNECTION_OK)
-        return true;
-    link_close(l);
-    l->to = start_connecting(l->conninfo);
-    if (l->to == NULL) {
-        keep_error(l, "not enough memory for a connection");
-        return false;
-    }
-    while (PQstatus(l->to) != CONNECTION_BAD && polled != PGRES_POLLING_OK && polled != PGRES_POLLING_FAILED) {
-        short events = polled == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        if (stop_wait(PQsocket(l->to), events, until - stop_clock()) != STOP_READY)
-            break;
-        polled = PQconnectPoll(l->to);
-    }
-    if (polled != PGRES_POLLING_OK || PQsetnonblocking(l->to, 1) != 0) {
-        keep_error(l,
-                   PQerrorMessage(l->to)[0] != '\0' ? PQerrorMessage(l->to) : "the database does not answer");
-        link_close(l);
-        return false;
-    }
-    PQsetNoticeReceiver(l->to, ignore_notice, NULL);
-    if (settle(l))
-        return true;
-    link_close(l);
-    return false;
-}
-
 /* Appends "LISTEN channel;" to a statement of so many bytes; returns its new length. */
 static size_t add_listen(db_link *l, char *sql, size_t length, size_t size, const char *channel) {
     char *name = PQescapeIdentifier(l->to, channel, strlen(channel));
@@ -190,12 +184,20 @@ static size_t add_listen(db_link *l, char *sql, size_t length, size_t size, cons
 bool link_listen(db_link *l, const char *const *channels, size_t count) {
     char sql[8192] = "UNLISTEN *;";
     size_t length = strlen(sql);
+    PGresult *done;
 
     if (l->to == NULL)
         return false;
     for (size_t i = 0; i < count; i++)
         length = add_listen(l, sql, length, sizeof sql, channels[i]);
-    return run(l, sql);
+    if (!PQsendQuery(l->to, sql)) {
+        keep_error(l, PQerrorMessage(l->to));
+        link_close(l);
+        return false;
+    }
+    done = take_answer(l);
+    PQclear(done);
+    return done != NULL;
 }
 
 bool link_notified(db_link *l) {
