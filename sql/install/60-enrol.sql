@@ -21,6 +21,7 @@ BEGIN
     ELSE
         RAISE EXCEPTION 'there is a role "%" that is not a student', name USING ERRCODE = 'duplicate_object', HINT = 'Choose another name.';
     END IF;
+    PERFORM gan_limit_student(name);
     RETURN format('postgresql://%s:%s@%s:%s/%s', name, password, CASE WHEN the_host LIKE '%:%' THEN '[' || the_host || ']' ELSE the_host END,
                   current_setting('port'), replace(replace(current_database(), '%', '%25'), ' ', '%20'));
 END
