@@ -13,8 +13,7 @@ CREATE VIEW gan_student_login AS
 -- instructor's own psql. A login doesn't inherit settings from gan_student, so each gets its own. Some only a superuser can set.
 CREATE FUNCTION gan_student_settings() RETURNS TABLE (setting text, value text, superuser boolean)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('jit', 'off', false),                                  -- students' statements are small
-           ('idle_session_timeout', '60s', false),                 -- where the watchdog is not loaded
+    VALUES ('idle_session_timeout', '60s', false),                 -- where the watchdog is not loaded
            ('idle_in_transaction_session_timeout', '60s', false),
            ('temp_file_limit', '1GB', true),                       -- a session must not fill the disk
            ('log_min_error_statement', 'panic', true)              -- nor the log, with statements that fail

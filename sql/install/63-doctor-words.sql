@@ -12,7 +12,7 @@ $$;
 CREATE FUNCTION gan_readable_setting(value text, unit text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE WHEN unit IS NULL THEN value
-                WHEN unit ~ '^\d*(B|kB|MB)$' AND value ~ '^[1-9]' THEN pg_size_pretty(value::bigint * pg_size_bytes(CASE WHEN unit ~ '^\d' THEN unit ELSE '1' || unit END))
+                WHEN unit ~ '^[0-9]*(B|kB|MB)$' AND value ~ '^[1-9]' THEN pg_size_pretty(value::bigint * pg_size_bytes(CASE WHEN unit ~ '^[0-9]' THEN unit ELSE '1' || unit END))
                 ELSE value || ' ' || unit END
 $$;
 
@@ -30,7 +30,7 @@ $$;
 -- The command that starts, stops or restarts this server. Debian calls its clusters "15/main".
 CREATE FUNCTION gan_server_command(action text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT CASE WHEN current_setting('cluster_name') ~ '^\d+/[[:alnum:]_.-]+$' THEN format('sudo pg_ctlcluster %s %s', replace(current_setting('cluster_name'), '/', ' '), action)
+    SELECT CASE WHEN current_setting('cluster_name') ~ '^[0-9]+/[A-Za-z0-9_.-]+$' THEN format('sudo pg_ctlcluster %s %s', replace(current_setting('cluster_name'), '/', ' '), action)
                 ELSE format('sudo -u postgres %s %s -D %s', gan_server_program('pg_ctl'), action, coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), 'DATA')) END
 $$;
 
@@ -54,7 +54,7 @@ $$;
 CREATE FUNCTION gan_machine_memory() RETURNS float8
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN substring(pg_read_file('/proc/meminfo') FROM 'MemTotal: +(\d+)')::float8 / 1024;
+    RETURN substring(pg_read_file('/proc/meminfo') FROM 'MemTotal: +([0-9]+)')::float8 / 1024;
 EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END

@@ -5,7 +5,7 @@
 -- The server's addresses are those of this machine alone.
 CREATE FUNCTION gan_listens_locally() RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT current_setting('listen_addresses') ~ '^(localhost|127\.0\.0\.1|::1|[, ])*$'
+    SELECT current_setting('listen_addresses') ~ '^(localhost|127[.]0[.]0[.]1|::1|[, ])*$'
 $$;
 
 -- The line of pg_hba.conf that lets the class in, and how to put it there.
@@ -23,7 +23,7 @@ BEGIN
                      WHERE h.error IS NULL AND h.type IN ('host', CASE current_setting('ssl') WHEN 'on' THEN 'hostssl' ELSE 'hostnossl' END)
                          AND h.database && ARRAY['all', current_database()::text]
                          AND (h.user_name && ARRAY['all', '+gan_student', '+gan_viewer'] OR EXISTS (SELECT FROM gan_student_login s WHERE s.login = ANY (h.user_name)))
-                         AND h.address !~ '^(127\.|::1$|localhost$|samehost$)' AND (h.auth_method <> 'reject' OR h.address IN ('all', '0.0.0.0'))
+                         AND h.address !~ '^(127[.]|::1$|localhost$|samehost$)' AND (h.auth_method <> 'reject' OR h.address IN ('all', '0.0.0.0'))
                      ORDER BY h.line_number LIMIT 1), false);
 END
 $$;

@@ -43,7 +43,7 @@ CREATE FUNCTION gan_doctor_sql(also_warnings boolean DEFAULT true) RETURNS SETOF
     lines (place, number, line) AS (
         SELECT f.place, 0, format('-- %s: %s', f.item, translate(f.finding, E'\r\n', '  ')) FROM found f
         UNION ALL SELECT f.place, r.number, r.line FROM found f, string_to_table(f.remedy, E'\n') WITH ORDINALITY AS r (line, number) WHERE r.line <> 'SELECT pg_reload_conf();'
-        UNION ALL SELECT DISTINCT 1000000, 0, 'SELECT pg_reload_conf();' FROM found f WHERE f.remedy ~ 'SELECT pg_reload_conf\(\);|ALTER SYSTEM'),
+        UNION ALL SELECT DISTINCT 1000000, 0, 'SELECT pg_reload_conf();' FROM found f WHERE f.remedy ~ 'SELECT pg_reload_conf[(][)];|ALTER SYSTEM'),
     once AS (SELECT min(place) AS place, min(number) AS number, line FROM lines WHERE line !~ '^--' GROUP BY line
              UNION ALL SELECT place, number, line FROM lines WHERE line ~ '^--' AND line <> gan_restart_remedy()
              UNION ALL SELECT DISTINCT 1000001, 0, line FROM lines WHERE line = gan_restart_remedy())
@@ -51,4 +51,4 @@ CREATE FUNCTION gan_doctor_sql(also_warnings boolean DEFAULT true) RETURNS SETOF
 $$;
 
 COMMENT ON FUNCTION gan_doctor(boolean) IS 'What the server''s configuration leaves open (docs/security.md): fix or warn, and what helps; everything => true shows what is well, too';
-COMMENT ON FUNCTION gan_doctor_sql(boolean) IS 'What gan_doctor would have you do, a statement or a comment a row: to be read, or run by \gexec';
+COMMENT ON FUNCTION gan_doctor_sql(boolean) IS E'What gan_doctor would have you do, a statement or a comment a row: to be read, or run by \\gexec';

@@ -59,7 +59,7 @@ for my $case ([ 'gannsfriends.guard', 'off', 'guard' ], [ 'gannsfriends.watchdog
 
 # Rights, roles and passwords.
 for my $case (
-    (map { [ 'limits of students', "ALTER ROLE ann IN DATABASE train RESET $_", 'warn' ] } qw(jit idle_session_timeout idle_in_transaction_session_timeout temp_file_limit log_min_error_statement)),
+    (map { [ 'limits of students', "ALTER ROLE ann IN DATABASE train RESET $_", 'warn' ] } qw(idle_session_timeout idle_in_transaction_session_timeout temp_file_limit log_min_error_statement)),
     [ 'limits of students', 'ALTER ROLE ann IN DATABASE train SET idle_session_timeout = 0', 'warn' ],
     [ 'CONNECT for everybody', 'GRANT CONNECT ON DATABASE train TO PUBLIC', 'fix' ],
     [ 'CONNECT for students', 'REVOKE CONNECT ON DATABASE train FROM gan_student, gan_viewer', 'fix' ],
