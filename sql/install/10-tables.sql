@@ -4,7 +4,7 @@
 
 CREATE TABLE gan_run (
     run                    int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-    name                   text NOT NULL UNIQUE CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+    name                   text NOT NULL UNIQUE CHECK (gan_is_name(name, 63)),
     state                  text NOT NULL DEFAULT 'created' CHECK (state IN ('created', 'running', 'paused', 'finished', 'stopped')),
     seed                   bigint NOT NULL,
     -- the networks
@@ -66,7 +66,7 @@ CREATE TABLE gan_run (
     update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0), -- length of a step beside that of the weights, by network
     checkpoint_every       int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0), -- iterations; 0: none are made
     checkpoints_kept       int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000), -- the newest; the first is kept as well
-    forked_from            int REFERENCES gan_run ON DELETE SET NULL,
+    forked_from            int, -- the run it was made from, while that is there. No foreign key: pg_dump would warn of a circle
     audit_minimum          float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1), -- share of units that is always spot-checked; 0: none is
     checks_on              boolean NOT NULL DEFAULT false, -- in this iteration: there are enough accounts about
     step_failures          int NOT NULL DEFAULT 0 CHECK (step_failures >= 0), -- steps of this iteration that failed because of what is stored
@@ -83,11 +83,11 @@ CREATE TABLE gan_worker (
     worker     int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     run        int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     login      name NOT NULL,
-    name       text NOT NULL CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$'),
+    name       text NOT NULL CHECK (gan_is_name(name, 32)),
     cores      int NOT NULL CHECK (cores BETWEEN 1 AND 65536),
     memory_mb  int NOT NULL CHECK (memory_mb >= 0),
-    cpu        text NOT NULL CHECK (cpu ~ '^[[:alnum:] ()@.,_/+-]{0,64}$'),
-    version    text NOT NULL CHECK (version ~ '^[[:alnum:].+-]{0,32}$'),
+    cpu        text NOT NULL CHECK (cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$'),
+    version    text NOT NULL CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$'),
     units      bigint NOT NULL DEFAULT 0 CHECK (units >= 0),
     images     bigint NOT NULL DEFAULT 0 CHECK (images >= units),
     paces      float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8), -- seconds an image from claim to submission, by the server's clock; the latest first

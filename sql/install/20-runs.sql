@@ -57,9 +57,11 @@ BEGIN
 END
 $$;
 
--- Makes the partitions of a run: two slots of each table that is as large as the model.
+-- Makes the partitions of a run: two slots of each table that is as large as the model. Where that table is, whatever new tables' place and kind
+-- are by default: gan_owner may not create tables elsewhere.
 CREATE FUNCTION gan_create_partitions(run int) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp
+    SET default_tablespace = '' SET default_table_access_method = heap AS $$
 DECLARE
     parent text;
     key text;
@@ -131,7 +133,7 @@ BEGIN
     images := CASE WHEN local_steps > 0 THEN local_steps * batch ELSE coalesce(images_per_unit, 320) END;
     lease := coalesce(lease_seconds, CASE WHEN local_steps > 0 THEN greatest(60, images / 5.0) ELSE 60 END);
     outer_name := CASE WHEN local_steps > 0 THEN coalesce(outer_optimizer, 'average') END;
-    PERFORM gan_require(name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$', 'name', quote_nullable(name), 'at most 63 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''faces''');
+    PERFORM gan_require(gan_is_name(name, 63), 'name', quote_nullable(name), 'at most 63 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''faces''');
     PERFORM gan_require(images BETWEEN 1 AND 65536, 'images_per_unit', images::text, 'between 1 and 65536', '320');
     PERFORM gan_require(units_per_iteration BETWEEN 1 AND 4096, 'units_per_iteration', units_per_iteration::text, 'between 1 and 4096', '8');
     PERFORM gan_require(target_iterations BETWEEN 1 AND 100000000, 'target_iterations', target_iterations::text, 'between 1 and 100000000', '1000');
@@ -154,7 +156,7 @@ BEGIN
     PERFORM gan_require(norm_momentum > 0 AND norm_momentum <= 1, 'norm_momentum', norm_momentum::text, 'above 0 and at most 1', '0.1');
     PERFORM gan_require(gradient_limit > 0 AND gradient_limit <= 1e30, 'gradient_limit', gradient_limit::text, 'above 0 and at most 1e30', '10000');
     PERFORM gan_require(dataset_images IS NULL OR dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text, 'between 1 and 4294967296', '60000');
-    PERFORM gan_require(dataset_digest IS NULL OR octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal('\x' || repeat('00', 32)));
+    PERFORM gan_require(dataset_digest IS NULL OR octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal(E'\\x' || repeat('00', 32)));
     PERFORM gan_require((dataset_images IS NULL) = (dataset_digest IS NULL), 'dataset_images', dataset_images::text, 'given together with dataset_digest', '60000');
     PERFORM gan_require(upload_element IN ('float32', 'float16', 'int8'), 'upload_element', quote_nullable(left(upload_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
     PERFORM gan_require(download_element IN ('float32', 'float16', 'int8'), 'download_element', quote_nullable(left(download_element, 64)), '''float32'', ''float16'' or ''int8''', '''int8''');
@@ -216,7 +218,7 @@ BEGIN
     SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR NO KEY UPDATE;
     IF r.state IN ('finished', 'stopped') THEN
         RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
-            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'A run that is over can''t be started again. Make a new one: SELECT gan_create_run(…).';
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'A run that is over can''t be started again. Make a new one: SELECT gan_create_run(...).';
     END IF;
     PERFORM gan_forget_refusals(r.run);
     UPDATE gan_run SET state = 'running', paused_at = NULL, paused_because = NULL, step_failures = 0,
@@ -275,6 +277,7 @@ BEGIN
     FOREACH parent IN ARRAY ARRAY['gan_state_piece', 'gan_gradient_piece'] LOOP
         EXECUTE format('DROP TABLE @extschema@.%I', parent || '_r' || run);
     END LOOP;
+    UPDATE gan_run SET forked_from = NULL WHERE forked_from = run;
     DELETE FROM gan_run WHERE gan_run.run = run;
 END
 $$;

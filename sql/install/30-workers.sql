@@ -62,13 +62,13 @@ DECLARE
     joined int;
 BEGIN
     PERFORM gan_require_autocommit('gan_join');
-    PERFORM gan_require(name ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$', 'name', quote_nullable(left(name, 64)), 'at most 32 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''alice-laptop''');
+    PERFORM gan_require(gan_is_name(name, 32), 'name', quote_nullable(left(name, 64)), 'at most 32 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''alice-laptop''');
     PERFORM gan_require(dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text, 'between 1 and 4294967296', '60000');
-    PERFORM gan_require(octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long', quote_literal('\x' || repeat('00', 32)));
+    PERFORM gan_require(octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long', quote_literal(E'\\x' || repeat('00', 32)));
     PERFORM gan_require(cores BETWEEN 1 AND 65536, 'cores', cores::text, 'between 1 and 65536', '4');
     PERFORM gan_require(memory_mb >= 0, 'memory_mb', memory_mb::text, 'at least 0', '8192');
-    PERFORM gan_require(cpu ~ '^[[:alnum:] ()@.,_/+-]{0,64}$', 'cpu', quote_nullable(left(cpu, 64)), 'at most 64 plain characters', '''Intel(R) Core(TM) i5''');
-    PERFORM gan_require(version ~ '^[[:alnum:].+-]{0,32}$', 'version', quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
+    PERFORM gan_require(cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$', 'cpu', quote_nullable(left(cpu, 64)), 'at most 64 plain characters', '''Intel(R) Core(TM) i5''');
+    PERFORM gan_require(version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$', 'version', quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
 
     SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run);
     -- What the dataset is only the instructor says (gan_set_dataset), or a login that the instructor trusts: a worker announces its own.

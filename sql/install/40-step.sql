@@ -84,7 +84,7 @@ CREATE FUNCTION gan_empty_next(run int) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION gan_tick(run int DEFAULT NULL) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp SET lock_timeout = 0 AS $$
 #variable_conflict use_column
 DECLARE
     wanted int := gan_the_run($1);
@@ -169,6 +169,32 @@ CREATE FUNCTION gan_sleep(seconds float8) RETURNS void
 CREATE FUNCTION gan_clock_offset() RETURNS float8
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
+-- Ends the statement_timeout of the statement that is under way. It is set for a whole database at times; a coordinator's CALL is meant to last.
+CREATE FUNCTION gan_outlast() RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME';
+
+-- Commits, and begins a transaction that each statement of sees what is there now, whatever is the default (under "serializable" a step would
+-- fail wherever a student submits meanwhile).
+CREATE PROCEDURE gan_next_transaction()
+    LANGUAGE plpgsql AS $$
+BEGIN
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+END
+$$;
+
+-- Tells whether a session that begins now can't write. (One that began while default_transaction_read_only was on keeps that, though it was meant
+-- for an hour.) A setting of the role in this database goes before one of the role, that before one of the database.
+CREATE FUNCTION gan_stays_read_only() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT pg_is_in_recovery()
+        OR coalesce((SELECT split_part(c.setting, '=', 2)::boolean FROM pg_db_role_setting d CROSS JOIN unnest(d.setconfig) AS c (setting)
+                     WHERE starts_with(c.setting, 'default_transaction_read_only=') AND d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
+                         AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                     ORDER BY d.setrole = 0, d.setdatabase = 0 LIMIT 1),
+                    (SELECT s.setting::boolean AND s.source NOT IN ('database', 'user', 'database user', 'global') FROM pg_settings s WHERE s.name = 'default_transaction_read_only'))
+$$;
+
 -- Ticks runs until the time is over; each tick is a transaction of its own. An error in one run doesn't stop the others. Every 20 ms those
 -- that are due, every second all of them.
 CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT NULL)
@@ -185,24 +211,41 @@ DECLARE
     one int;
     every boolean;
     stepped boolean := false;
+    read_only boolean := false;
+    was_read_only boolean;
 BEGIN
+    PERFORM @extschema@.gan_outlast();
+    CALL @extschema@.gan_next_transaction();
     LOOP
         -- If the clock was set or the machine stood still, leases are about to end, or will last, for no fault or merit of those who hold
         -- them.
         now_offset := @extschema@.gan_clock_offset();
-        IF pg_catalog.abs(now_offset OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1 THEN
+        IF pg_catalog.abs(now_offset OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1 AND NOT pg_catalog.current_setting('transaction_read_only')::boolean THEN
             jump := pg_catalog.make_interval(secs => now_offset OPERATOR(pg_catalog.-) clock_offset);
             clock_offset := now_offset;
             started := started OPERATOR(pg_catalog.+) jump;
             all_ticked := '-infinity';
             RAISE LOG 'the clock has moved by %: leases move with it', jump;
             PERFORM @extschema@.gan_move_leases(gan_coordinate.run, jump);
-            COMMIT;
+            CALL @extschema@.gan_next_transaction();
         END IF;
         -- After a step, too: the first tick of an iteration makes room for the next one's gradients.
         every := stepped OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (all_ticked OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 1));
         SELECT d.open, d.due INTO open_runs, due FROM @extschema@.gan_due(gan_coordinate.run, every) AS d;
-        COMMIT;
+        was_read_only := read_only;
+        read_only := pg_catalog.current_setting('transaction_read_only')::boolean;
+        IF read_only AND NOT was_read_only THEN
+            RAISE WARNING 'the database is read-only' USING HINT = 'The coordinator waits, and goes on when it is not.';
+        ELSIF was_read_only AND NOT read_only THEN
+            RAISE NOTICE 'the database is no longer read-only';
+        END IF;
+        IF read_only THEN
+            due := NULL;
+            IF every AND NOT @extschema@.gan_stays_read_only() THEN
+                SET default_transaction_read_only = off;
+            END IF;
+        END IF;
+        CALL @extschema@.gan_next_transaction();
         IF every THEN
             all_ticked := pg_catalog.clock_timestamp();
         END IF;
@@ -220,20 +263,20 @@ BEGIN
             EXCEPTION WHEN OTHERS THEN
                 RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
             END;
-            COMMIT;
+            CALL @extschema@.gan_next_transaction();
             -- Beside the step, while the class computes: pictures and figures. Their failure is not the run's.
             BEGIN
                 PERFORM @extschema@.gan_observe(one);
             EXCEPTION WHEN OTHERS THEN
                 RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
             END;
-            COMMIT;
+            CALL @extschema@.gan_next_transaction();
         END LOOP;
         EXIT WHEN max_seconds IS NULL AND open_runs OPERATOR(pg_catalog.=) 0;
         EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)
                   OPERATOR(pg_catalog.>=) max_seconds; -- never, if null
         IF NOT stepped THEN
-            PERFORM @extschema@.gan_sleep(CASE open_runs WHEN 0 THEN 0.25 ELSE 0.02 END);
+            PERFORM @extschema@.gan_sleep(CASE WHEN read_only OR open_runs OPERATOR(pg_catalog.=) 0 THEN 0.25 ELSE 0.02 END);
         END IF;
     END LOOP;
 END

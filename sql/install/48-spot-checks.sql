@@ -282,7 +282,7 @@ BEGIN
 END
 $$;
 
--- Has a third (a fourth …) account compute a unit about which the others differ; false if there is none about, or four did already.
+-- Has a third (a fourth ...) account compute a unit about which the others differ; false if there is none about, or four did already.
 CREATE FUNCTION gan_ask_another(a gan_audit, logins name[]) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column

@@ -65,7 +65,7 @@ BEGIN
     units := @extschema@.gan_put_back_all(login);
     COMMIT;
     RAISE NOTICE 'student "%" is out: % sessions ended, % units put back', login, sessions, units
-        USING HINT = 'SELECT gan_enroll(…) with the same name lets the student in again, with a new password. Credit is kept.';
+        USING HINT = 'SELECT gan_enroll(...) with the same name lets the student in again, with a new password. Credit is kept.';
 END
 $$;
 

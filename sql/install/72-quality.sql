@@ -25,7 +25,7 @@ CREATE TABLE gan_swd (
     run       int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     iteration int NOT NULL CHECK (iteration >= 0), -- whose weights were measured
     images    int NOT NULL CHECK (images > 0),
-    distances float8[] NOT NULL,                   -- times 1000, of each level: full size, half, … 16 pixels
+    distances float8[] NOT NULL,                   -- times 1000, of each level: full size, half, ... 16 pixels
     swd       float8 NOT NULL CHECK (swd >= 0),    -- their mean
     made_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run, iteration)

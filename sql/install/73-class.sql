@@ -6,11 +6,11 @@
 
 CREATE TABLE gan_account (
     login    name PRIMARY KEY,
-    nickname text NOT NULL CHECK (nickname ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$'),
+    nickname text NOT NULL CHECK (gan_is_name(nickname, 32)),
     named_at timestamptz NOT NULL DEFAULT statement_timestamp()
 );
 -- "Otter", "otter" and "Ot-ter." would be taken for each other.
-CREATE UNIQUE INDEX gan_account_nickname ON gan_account (lower(translate(nickname, ' ._-', '')));
+CREATE UNIQUE INDEX gan_account_nickname ON gan_account (gan_name_key(nickname));
 SELECT pg_catalog.pg_extension_config_dump('gan_account', '');
 
 -- Who is called what: the nick-name that was chosen, else "student" and the number of the login's first worker.
@@ -23,7 +23,7 @@ CREATE FUNCTION gan_store_nickname(login name, nickname text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM gan_require(nickname ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$' AND nickname !~* '^student[ ._-]*[[:digit:]]+[ ._-]*$', 'nickname', quote_nullable(left(nickname, 64)),
+    PERFORM gan_require(gan_is_name(nickname, 32) AND encode(gan_name_key(nickname), 'escape') COLLATE "C" !~ '^student[0-9]+$', 'nickname', quote_nullable(left(nickname, 64)),
                         'at most 32 letters, digits, spaces, dots, dashes or underscores, begin with a letter or digit, and not be "student" and a number', '''Otter''');
     INSERT INTO gan_account AS a (login, nickname) VALUES (login, nickname)
         ON CONFLICT ON CONSTRAINT gan_account_pkey DO UPDATE SET nickname = excluded.nickname, named_at = statement_timestamp();

@@ -16,7 +16,7 @@ $$;
 
 -- Puts together the file's metadata: the run's options by their names, and where it is. Keys and values in turn.
 CREATE FUNCTION gan_checkpoint_metadata(run int, iteration int, moments boolean) RETURNS text[]
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp SET extra_float_digits = 1 SET bytea_output = hex AS $$
 #variable_conflict use_variable
 DECLARE
     r gan_run;

@@ -20,7 +20,7 @@ ALTER TABLE gan_run
     ADD COLUMN update_limit float8 NOT NULL DEFAULT 'Infinity' CHECK (update_limit > 0),
     ADD COLUMN checkpoint_every int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0),
     ADD COLUMN checkpoints_kept int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000),
-    ADD COLUMN forked_from int REFERENCES gan_run ON DELETE SET NULL,
+    ADD COLUMN forked_from int,
     ADD COLUMN audit_minimum float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1),
     ADD COLUMN checks_on boolean NOT NULL DEFAULT false,
     ADD COLUMN step_failures int NOT NULL DEFAULT 0 CHECK (step_failures >= 0),
@@ -35,6 +35,13 @@ ALTER TABLE gan_run
     ALTER aggregator SET DEFAULT 'clipped',
     ALTER update_limit SET DEFAULT 1,
     ADD CONSTRAINT gan_run_check4 CHECK (local_steps > 0 OR unit_sizing = 'equal');
+
+-- What a name may be made of no longer depends on the locale.
+ALTER TABLE gan_run DROP CONSTRAINT gan_run_name_check, ADD CONSTRAINT gan_run_name_check CHECK (gan_is_name(name, 63));
+ALTER TABLE gan_worker
+    DROP CONSTRAINT gan_worker_name_check, ADD CONSTRAINT gan_worker_name_check CHECK (gan_is_name(name, 32)),
+    DROP CONSTRAINT gan_worker_cpu_check, ADD CONSTRAINT gan_worker_cpu_check CHECK (cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$'),
+    DROP CONSTRAINT gan_worker_version_check, ADD CONSTRAINT gan_worker_version_check CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$');
 
 ALTER TABLE gan_worker
     ADD COLUMN paces float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8),

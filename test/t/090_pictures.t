@@ -16,8 +16,8 @@ my $csv = qq{login;nickname\r\nzq-ann;Otter\r\n"zq-bo";\r\nzq-cy;"Badger"\r\n};
 my %uri = map { (split /\|/)[0, 2] } split /\n/, $class->psql("SELECT * FROM gan_enroll_csv('$csv', '127.0.0.1')");
 is join(' ', sort keys %uri), 'zq-ann zq-bo zq-cy', 'a class is enrolled from CSV';
 $class->{students} = {%uri};
-my ($state, $message) = $class->psql_fails("SELECT * FROM gan_enroll_csv(E'zq-dee\\n\\nbad name')");
-like "$state $message", qr/^22023 line 3: name is 'bad name'/, 'a bad line is named';
+my ($state, $message) = $class->psql_fails("SELECT * FROM gan_enroll_csv(E'zq-dee\\n\\nbad:name')");
+like "$state $message", qr/^22023 line 3: name is 'bad:name'/, 'a bad line is named';
 is $class->psql("SELECT count(*) FROM pg_roles WHERE rolname = 'zq-dee'"), '0', 'and nobody of that file is enrolled';
 is $class->psql("BEGIN; SELECT string_agg(login, ' ' ORDER BY login) FROM gan_enroll_csv(E'user-01\nuser-02'); ROLLBACK"), 'user-01 user-02', 'a login that begins as a heading does is one';
 
