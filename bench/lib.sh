@@ -111,7 +111,7 @@ find_images() {
 # shell.
 worker() {
 	exec env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$1" \
-		--data "$images" --name "$2" --threads 1 "${@:3}" >"$logs/$2.log" 2>&1
+		--data "$images" --name "$2" --threads 1 --once "${@:3}" >"$logs/$2.log" 2>&1
 }
 
 logs=$programs/logs

@@ -16,6 +16,38 @@ BEGIN
 END
 $$;
 
+-- Finds the run that a worker means: by its name or, where none has that name, its number; else the only one that is not over, else the
+-- only one. What it says is for students, who know --run and no SQL.
+CREATE FUNCTION gan_run_meant(wanted text) RETURNS int
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    open text;  -- the runs that are not over
+    every text;
+    opened int;
+    found int;
+BEGIN
+    IF wanted IS NOT NULL THEN
+        SELECT r.run INTO found FROM gan_run r WHERE r.name = wanted OR r.run::text = wanted ORDER BY r.name <> wanted LIMIT 1;
+        IF found IS NOT NULL THEN
+            RETURN found;
+        END IF;
+    END IF;
+    SELECT string_agg(format('"%s"', r.name), ', ' ORDER BY r.run) FILTER (WHERE o.yes), string_agg(format('"%s"', r.name), ', ' ORDER BY r.run),
+            count(*) FILTER (WHERE o.yes), CASE count(*) FILTER (WHERE o.yes) WHEN 1 THEN max(r.run) FILTER (WHERE o.yes) WHEN 0 THEN max(r.run) END
+        INTO open, every, opened, found FROM gan_run r CROSS JOIN LATERAL (SELECT r.state NOT IN ('finished', 'stopped')) AS o (yes);
+    IF every IS NULL THEN
+        RAISE EXCEPTION 'this class has no run yet' USING ERRCODE = 'UG002', HINT = 'Ask your instructor when it begins.';
+    ELSIF wanted IS NOT NULL THEN
+        RAISE EXCEPTION 'there is no run named "%"', left(wanted, 64) USING ERRCODE = 'undefined_object',
+            HINT = format('Choose one with --run: %s.', coalesce(open, every));
+    ELSIF opened > 1 THEN
+        RAISE EXCEPTION 'this class has % runs', opened USING ERRCODE = 'undefined_object', HINT = format('Choose one with --run: %s.', open);
+    END IF;
+    RETURN found; -- where all are over, the newest
+END
+$$;
+
 CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
     RETURNS TABLE (run int, name text, state text, seed bigint, channels int, image_size int, latent int, generator_features int,
                    discriminator_features int, batch int, parameters bigint, shards int, dataset_images bigint, dataset_digest bytea,
@@ -28,15 +60,7 @@ DECLARE
     found int;
 BEGIN
     PERFORM gan_require_autocommit('gan_run_config');
-    IF $1 IS NULL THEN
-        found := gan_the_run(NULL);
-    ELSE
-        SELECT r.run INTO found FROM gan_run r WHERE r.name = $1;
-        IF found IS NULL THEN
-            RAISE EXCEPTION 'there is no run named "%"', $1 USING ERRCODE = 'undefined_object',
-                HINT = 'The runs are: ' || coalesce((SELECT string_agg(format('"%s"', r.name), ', ' ORDER BY r.run) FROM gan_run r), 'none yet') || '.';
-        END IF;
-    END IF;
+    found := gan_run_meant($1);
     RETURN QUERY SELECT r.run, r.name, r.state, r.seed, r.channels, r.image_size, r.latent, r.generator_features,
         r.discriminator_features, r.batch, r.parameters, r.shards, r.dataset_images, r.dataset_digest, r.target_iterations, r.iteration,
         gan_channel(r.run), r.upload_element, r.download_element, r.local_steps, r.update_rule, r.generator_learning_rate, r.discriminator_learning_rate,
@@ -79,7 +103,7 @@ BEGIN
     PERFORM gan_require_dataset(r, dataset_images, dataset_digest);
     IF (SELECT count(*) FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.name <> name) >= 64 THEN
         RAISE EXCEPTION 'login "%" has 64 workers in run % already', session_user, r.run
-            USING ERRCODE = 'configuration_limit_exceeded', HINT = 'Start workers under the names that exist.';
+            USING ERRCODE = 'configuration_limit_exceeded', HINT = 'Give one of the names that you have used before: --name.';
     END IF;
     INSERT INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
         VALUES (r.run, session_user, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
@@ -249,12 +273,16 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION gan_credit(worker int) RETURNS TABLE (units bigint, images bigint)
+-- What waits was submitted for the iteration under way: the next step averages it.
+CREATE FUNCTION gan_credit(worker int) RETURNS TABLE (units bigint, images bigint, waiting bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM gan_require_autocommit('gan_credit');
-    RETURN QUERY SELECT w.units, w.images FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user;
+    RETURN QUERY SELECT w.units, w.images,
+            (SELECT count(*) FROM gan_run r JOIN gan_work_unit u ON u.run = r.run AND u.iteration = r.iteration
+             WHERE r.run = w.run AND r.state IN ('running', 'paused') AND u.worker = w.worker AND u.state = 'done')
+        FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user;
 END
 $$;
 
@@ -266,4 +294,5 @@ COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of th
 COMMENT ON FUNCTION gan_fetch_change(int, int, int) IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';
 COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea) IS 'Worker: one shard of a unit''s result, checked before it is stored';
 COMMENT ON FUNCTION gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8) IS 'Worker: hands in a unit; accepted, already, stale or refused';
-COMMENT ON FUNCTION gan_credit(int) IS 'Worker: what of the worker''s was averaged so far';
+COMMENT ON FUNCTION gan_credit(int) IS 'Worker: what of the worker''s was averaged so far, and how many units wait for the next step';
+COMMENT ON FUNCTION gan_run_meant(text) IS 'Internal: the run that a worker means by a name, a number or nothing';

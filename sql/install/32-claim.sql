@@ -178,7 +178,7 @@ BEGIN
         WHERE w.worker = $1 AND w.login = session_user FOR NO KEY UPDATE OF w;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Start the program again; if that does not help, tell your instructor.';
     END IF;
     IF seen.suspended IS NOT TRUE AND seen.last_seen NOT BETWEEN statement_timestamp() - interval '1 s' AND statement_timestamp() THEN -- later: the clock was set back
         UPDATE gan_worker w SET last_seen = statement_timestamp() WHERE w.worker = $1;

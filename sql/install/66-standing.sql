@@ -46,7 +46,7 @@ BEGIN
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Start the program again; if that does not help, tell your instructor.';
     END IF;
     SELECT s.rank, s.students, s.share INTO rank, students, share
         FROM (SELECT w.login, sum(w.images) AS images, rank() OVER (ORDER BY sum(w.images) DESC)::int AS rank, count(*) OVER ()::int AS students,

@@ -79,7 +79,7 @@ BEGIN
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Start the program again; if that does not help, tell your instructor.';
     END IF;
     IF EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user) THEN
         RETURN 'already';

@@ -52,10 +52,14 @@ static void contribute(loop *l, size_t count) {
     void *workspace = malloc(bytes);
     unsigned char *blob = malloc(blob_size(numbers));
     if (!images || !workspace || !blob)
-        display_warn("out of memory for a summary of %zu images; going on without it", count);
+        display_warn("There is not enough memory for a summary of %zu images.\n"
+                     "There is nothing to do: this program goes on without it.",
+                     count);
     else if (summarise(l, count, images, workspace, bytes, blob)) {
         if (server_reference(l->server, l->worker, count, blob, blob_size(numbers), answer) != SERVER_OK)
-            display_warn("the summary of %zu images was not taken: %s", count, server_error(l->server));
+            display_warn("The summary of %zu images was not taken: %s\n"
+                         "There is nothing to do: this program goes on without it.",
+                         count, server_trouble(l->server)->what);
         else
             display_say("summarised %zu images for the measure of quality: %s", count, answer);
     }

@@ -238,6 +238,9 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
         return status;
     if (!get_run(row, run))
         status = connection_nonsense(s, "a configuration");
+    else if (s->dialler.known < SQLSTATE_CLASS)
+        s->dialler.known = SQLSTATE_CLASS;
+    run->over = strcmp(run->state, "finished") == 0 || strcmp(run->state, "stopped") == 0;
     PQclear(row);
     return status;
 }
@@ -317,6 +320,7 @@ server_status server_take_read(server *s, server_reply *reply, server_claim *cla
     memset(claim, 0, sizeof *claim);
     if (status != SERVER_OK)
         return status;
+    s->dialler.known = SQLSTATE_WORK;
     get_text(row, 6, claim->why, sizeof claim->why);
     get_text(row, 7, claim->message, sizeof claim->message);
     claim->reason = read_reason(claim->why);
@@ -356,8 +360,9 @@ server_status server_weights_read(server *s, server_reply *reply, float *values,
         if (checked == BLOB_OK)
             memcpy(values, blob + BLOB_HEADER_SIZE, count * sizeof *values);
         else {
-            s->state[0] = '\0';
-            snprintf(s->error, sizeof s->error, "a shard of the weights %s", blob_status_text(checked));
+            char what[200];
+            snprintf(what, sizeof what, "a shard of the weights %s", blob_status_text(checked));
+            trouble_set(&s->trouble, true, "", what, NULL);
             status = SERVER_RETRY;
         }
     }
@@ -482,20 +487,20 @@ server_status server_release(server *s, const server_claim *claim, bool *release
     return SERVER_OK;
 }
 
-server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images) {
+server_status server_credit(server *s, int32_t worker, server_credit_row *credit) {
     char number[NUMBER_SIZE];
     const server_value value = whole_value(number, worker);
     PGresult *row;
-    int64_t got[2] = {0, 0};
+    int64_t got[3] = {0, 0, 0};
     server_status status =
-        connection_row(s, "SELECT units, images FROM gan_credit($1::int4)", &value, 1, 2, false, &row);
+        connection_row(s, "SELECT units, images, waiting FROM gan_credit($1::int4)", &value, 1, 3, false, &row);
 
     if (status != SERVER_OK)
         return status;
-    if (!get_whole(row, 0, 0, INT64_MAX, &got[0]) || !get_whole(row, 1, 0, INT64_MAX, &got[1]))
+    if (!get_whole(row, 0, 0, INT64_MAX, &got[0]) || !get_whole(row, 1, 0, INT64_MAX, &got[1]) ||
+        !get_whole(row, 2, 0, INT64_MAX, &got[2]))
         status = connection_nonsense(s, "a credit");
-    *units = (uint64_t)got[0];
-    *images = (uint64_t)got[1];
+    *credit = (server_credit_row){(uint64_t)got[0], (uint64_t)got[1], (uint64_t)got[2]};
     PQclear(row);
     return status;
 }

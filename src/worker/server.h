@@ -14,6 +14,7 @@
 
 #include "../dcgan/dcgan.h"
 #include "../wire/blob.h"
+#include "trouble.h"
 
 #define SERVER_DIGEST_SIZE 32
 #define SERVER_NONCES 3 /* versions of the weights that a claim names */
@@ -40,6 +41,7 @@ typedef struct server_reply {
 typedef struct server_run {
     int32_t run;
     char name[64], state[16];
+    bool over;
     uint64_t seed;
     dcgan_config network; /* checked */
     size_t batch, parameters, shards;
@@ -92,9 +94,14 @@ typedef struct server_verdict {
 server *server_new(const char *conninfo);
 void server_free(server *s);
 
-/* Returns message, detail and hint of the last failure, and its SQLSTATE or "". */
+/* Returns what is wrong and what to do after the last failure: as two lines, and taken apart; its SQLSTATE or
+ * "". */
 const char *server_error(const server *s);
+const trouble *server_trouble(const server *s);
 const char *server_state(const server *s);
+
+/* Closes the connection; the next statement connects again. */
+void server_hang_up(server *s);
 
 /* Connects unless connected. */
 server_status server_connect(server *s);
@@ -149,7 +156,13 @@ void server_submit_send(server *s, const server_claim *claim, int64_t nonce, siz
 server_status server_submit_read(server *s, server_reply *reply, server_verdict *verdict);
 
 server_status server_release(server *s, const server_claim *claim, bool *released);
-server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images);
+
+/* What of the worker's was averaged so far, and how many units wait for the next step. */
+typedef struct server_credit_row {
+    uint64_t units, images, waiting;
+} server_credit_row;
+
+server_status server_credit(server *s, int32_t worker, server_credit_row *credit);
 
 /* Asks how many images should be summarised (0: none), and sends the summary's blob; answer: "kept", "agrees",
  * … */

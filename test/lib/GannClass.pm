@@ -49,13 +49,13 @@ sub data { return $_[0]{data_file} // GannTest::fashion_file() }
 
 sub worker_program { return GannTest::root_folder() . '/src/worker/gan_worker' }
 
-# Starts a worker of a student's in the background; returns its pid. A hash of options for start_background may come first.
+# Starts a worker of a student's in the background, of one thread and for one run; returns its pid. A hash of options for start_background may come first.
 sub worker {
     my ($self, @arguments) = @_;
     my %opt = ref $arguments[0] ? %{ shift @arguments } : ();
     my $student = shift @arguments;
     return $self->start_background({ name => "worker-$student", %opt },
-        worker_program(), '--connect', $self->student($student), '--data', $self->data, @arguments);
+        worker_program(), '--connect', $self->student($student), '--data', $self->data, '--once', '--threads', 1, @arguments);
 }
 
 # Runs the coordinator in the background for so many seconds (or until all runs are over); returns its pid.
