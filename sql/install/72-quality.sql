@@ -24,6 +24,7 @@ CREATE TABLE gan_swd (
     distances float8[] NOT NULL,                   -- times 1000, of each level: full size, half, … 16 pixels
     swd       float8 NOT NULL CHECK (swd >= 0),    -- their mean
     made_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seconds   float8 NOT NULL DEFAULT 0 CHECK (seconds >= 0), -- it took to measure
     PRIMARY KEY (run, iteration)
 );
 SELECT pg_catalog.pg_extension_config_dump('gan_reference', '');
@@ -52,7 +53,7 @@ DECLARE
 BEGIN
     PERFORM gan_require_autocommit('gan_reference_wanted');
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
-    IF NOT FOUND OR r.quality_every = 0 OR r.state IN ('finished', 'stopped')
+    IF NOT FOUND OR r.quality_every + r.quality_seconds = 0 OR r.state IN ('finished', 'stopped')
         OR EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user)
         OR (SELECT count(*) FROM gan_reference f WHERE f.run = r.run) >= 3 THEN
         RETURN 0;
@@ -122,6 +123,7 @@ DECLARE
     r gan_run;
     wanted int;
     kept gan_reference;
+    began timestamptz := clock_timestamp();
     measured float8[];
     figure float8;
 BEGIN
@@ -136,8 +138,8 @@ BEGIN
         RETURN NULL;
     END IF;
     measured := gan_measure_distances(r.run, wanted, kept.images, kept.data);
-    INSERT INTO gan_swd AS s (run, iteration, images, distances, swd)
-        SELECT r.run, wanted, kept.images, measured, avg(d) FROM unnest(measured) AS d
+    INSERT INTO gan_swd AS s (run, iteration, images, distances, swd, seconds)
+        SELECT r.run, wanted, kept.images, measured, avg(d), greatest(0, extract(epoch FROM clock_timestamp() - began)) FROM unnest(measured) AS d
         ON CONFLICT ON CONSTRAINT gan_swd_pkey DO UPDATE SET swd = s.swd RETURNING s.swd INTO figure;
     RETURN figure;
 END
