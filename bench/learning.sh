@@ -31,7 +31,6 @@ all_modes=(
 	"class "
 	"local-30-batch-16 local_steps => 30, batch => 16, learning_rate => 3e-4"
 	"local-60-batch-8 local_steps => 60, batch => 8, learning_rate => 3e-4"
-	"local-30-batch-8 local_steps => 30, batch => 8, learning_rate => 3e-4"
 	"simultaneous local_steps => 0, images_per_unit => 32, $old"
 	"alternating local_steps => 0, images_per_unit => 32, update_rule => 'alternating', $old"
 	"local-1 local_steps => 1, $old"

@@ -113,7 +113,7 @@ CREATE FUNCTION gan_create_run(
     norm_momentum float8 DEFAULT 0.1, gradient_limit float8 DEFAULT 10000,
     dataset_images bigint DEFAULT NULL, dataset_digest bytea DEFAULT NULL, upload_element text DEFAULT 'float32',
     download_element text DEFAULT 'float32',
-    local_steps int DEFAULT 30, outer_optimizer text DEFAULT NULL, outer_learning_rate float8 DEFAULT NULL, outer_momentum float8 DEFAULT NULL,
+    local_steps int DEFAULT 40, outer_optimizer text DEFAULT NULL, outer_learning_rate float8 DEFAULT NULL, outer_momentum float8 DEFAULT NULL,
     generator_learning_rate float8 DEFAULT NULL, discriminator_learning_rate float8 DEFAULT NULL,
     learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0, update_rule text DEFAULT 'simultaneous', unit_sizing text DEFAULT 'equal',
     aggregator text DEFAULT 'clipped', update_limit float8 DEFAULT 1,
@@ -134,12 +134,12 @@ DECLARE
     outer_name text;
 BEGIN
     -- Local steps want small minibatches and a higher rate (docs/learning.md); gradients keep the paper's.
-    batch := coalesce(batch, CASE WHEN local_steps > 0 THEN 16 ELSE 64 END);
+    batch := coalesce(batch, CASE WHEN local_steps > 0 THEN 8 ELSE 64 END);
     learning_rate := coalesce(learning_rate, CASE WHEN local_steps > 0 THEN 0.0003 ELSE 0.0002 END);
     g_rate := coalesce(generator_learning_rate, learning_rate);
     d_rate := coalesce(discriminator_learning_rate, learning_rate);
-    PERFORM gan_require(local_steps BETWEEN 0 AND 65536, 'local_steps', local_steps::text, 'between 0 (units give gradients) and 65536', '30');
-    PERFORM gan_require(batch BETWEEN 1 AND 4096, 'batch', batch::text, 'between 1 and 4096', '16');
+    PERFORM gan_require(local_steps BETWEEN 0 AND 65536, 'local_steps', local_steps::text, 'between 0 (units give gradients) and 65536', '40');
+    PERFORM gan_require(batch BETWEEN 1 AND 4096, 'batch', batch::text, 'between 1 and 4096', '8');
     PERFORM gan_require(local_steps::bigint * batch <= 65536, 'local_steps', local_steps::text, format('at most %s with minibatches of %s images', 65536 / batch, batch), (65536 / batch)::text);
     PERFORM gan_require(local_steps = 0 OR coalesce(images_per_unit, local_steps * batch) = local_steps * batch, 'images_per_unit', images_per_unit::text, format('left out, or local_steps * batch (%s)', local_steps * batch), images_per_unit || ', local_steps => 0');
     images := CASE WHEN local_steps > 0 THEN local_steps * batch ELSE coalesce(images_per_unit, 320) END;

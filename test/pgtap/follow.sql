@@ -61,7 +61,7 @@ UPDATE gan_run SET state = 'running', iteration_started_at = now() WHERE run = :
 SELECT come(:measured, 'ann', 3, 5);
 UPDATE gan_worker SET paces = '{0.4}' WHERE run = :measured AND name = 'ann1';
 SELECT is(open_again(:measured), '3 of 3, 3 open', 'measured units follow, too');
-SELECT is((SELECT sum(images) FROM gan_work_unit WHERE run = :measured), 3 * 480::bigint, 'as many images as equal ones would be');
+SELECT is((SELECT sum(images) FROM gan_work_unit WHERE run = :measured), 3 * 320::bigint, 'as many images as equal ones would be');
 SELECT is((SELECT min(images) * 4 <= max(images) FROM gan_work_unit WHERE run = :measured), true, 'by speed');
 SELECT is((SELECT gan_checkpoint_metadata(:measured, 0, false) && ARRAY['units_per_iteration', 'quorum']), false, 'a file does not fix the number');
 SELECT is((SELECT gan_checkpoint_metadata(:share, 0, false) @> ARRAY['quorum_share', '0.7']), true, 'but keeps the share');

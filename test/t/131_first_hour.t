@@ -9,7 +9,7 @@ plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
 
 my $run = $class->psql("SELECT gan_create_run('clothes', channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8)");
 is $class->psql("SELECT local_steps, batch, generator_learning_rate, discriminator_learning_rate, outer_optimizer, units_follow, upload_element FROM gan_run"),
-    '30|16|0.0003|0.0003|average|t|float32', 'local steps, small minibatches, plain averages, units that follow';
+    '40|8|0.0003|0.0003|average|t|float32', 'local steps, small minibatches, plain averages, units that follow';
 is $class->psql('SELECT sheet_every, sheet_seconds, quality_every, quality_seconds FROM gan_run'), '0|10|0|60', 'sheets and quality by seconds';
 is $class->psql("SELECT gan_set_policy(quality_images => 64)"), "run $run: a sheet of 64 images every 10 s, 100 kept; quality of 64 images every 60 s", 'the policy says so';
 $class->psql('SELECT gan_set_policy(sheet_seconds => 3)');
