@@ -19,12 +19,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 data=/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 minutes=3
 keep=
-network="channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32, local_steps => 10, batch => 32"
+network=", channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32"
 while [ $# -gt 0 ]; do
 	case $1 in
 	--data)
 		data=$(realpath "${2:?--data needs a path}")
-		network="local_steps => 10, batch => 32"
+		network= # a class's own
 		shift
 		;;
 	--minutes)
@@ -71,7 +71,7 @@ sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
 
 say 'The instructor: CREATE EXTENSION, a run, two students'
 sql 'CREATE EXTENSION gannsfriends'
-sql "SELECT gan_create_run('demo', seed => 1, units_per_iteration => 2, target_iterations => 1000000, lease_seconds => 15, $network)" > /dev/null
+sql "SELECT gan_create_run('demo', seed => 1, target_iterations => 1000000$network)" > /dev/null
 alice=$(sql "SELECT gan_enroll('alice', '127.0.0.1')")
 bo=$(sql "SELECT gan_enroll('bo', '127.0.0.1')")
 sql "SELECT gan_set_nickname('alice', 'Alice'), gan_set_nickname('bo', 'Bo')" > /dev/null

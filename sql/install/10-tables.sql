@@ -33,7 +33,9 @@ CREATE TABLE gan_run (
     -- the work
     images_per_unit        int NOT NULL CHECK (images_per_unit BETWEEN 1 AND 65536),
     units_per_iteration    int NOT NULL CHECK (units_per_iteration BETWEEN 1 AND 4096),
+    units_follow           boolean NOT NULL DEFAULT false, -- units_per_iteration and quorum are this iteration's, by the workers that were about
     quorum                 int NOT NULL CHECK (quorum BETWEEN 1 AND units_per_iteration),
+    quorum_share           float8 NOT NULL DEFAULT 1 CHECK (quorum_share > 0 AND quorum_share <= 1), -- of the units, where they follow
     unit_sizing            text NOT NULL DEFAULT 'equal' CHECK (unit_sizing IN ('equal', 'measured')), -- measured: minibatches by what each worker was seen to do
     batch                  int NOT NULL CHECK (batch BETWEEN 1 AND 4096),
     lease_seconds          float8 NOT NULL CHECK (lease_seconds BETWEEN 1 AND 86400),
@@ -42,10 +44,12 @@ CREATE TABLE gan_run (
     target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
     average_decay          float8 NOT NULL DEFAULT 0 CHECK (average_decay >= 0 AND average_decay < 1), -- of the generator's moving average; 0: there is none
     -- what is drawn and measured beside the step (gan_set_policy)
-    sheet_every            int NOT NULL DEFAULT 10 CHECK (sheet_every BETWEEN 0 AND 1000000), -- iterations; 0: no sheets
+    sheet_every            int NOT NULL DEFAULT 0 CHECK (sheet_every BETWEEN 0 AND 1000000), -- iterations, 0: none by them
+    sheet_seconds          int NOT NULL DEFAULT 10 CHECK (sheet_seconds BETWEEN 0 AND 86400), -- 0: none by time
     sheet_images           int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
     sheets_kept            int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
-    quality_every          int NOT NULL DEFAULT 50 CHECK (quality_every BETWEEN 0 AND 1000000), -- iterations; 0: not measured
+    quality_every          int NOT NULL DEFAULT 0 CHECK (quality_every BETWEEN 0 AND 1000000), -- as with sheets
+    quality_seconds        int NOT NULL DEFAULT 60 CHECK (quality_seconds BETWEEN 0 AND 86400),
     quality_images         int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
     -- the dataset: given by the instructor, or confirmed (gan_set_dataset); until then there is no work
     dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
@@ -178,6 +182,7 @@ CREATE TABLE gan_history (
     update_g        float8 CHECK (update_g >= 0),        -- length of the step beside the weights', before it was
     update_d        float8 CHECK (update_d >= 0),        -- shortened to the run's update_limit
     capped          boolean NOT NULL DEFAULT false,      -- it was, of one network or both
+    opened          int CHECK (opened > 0),              -- units it was to have
     taken_in        int,                                 -- the run in which the step was taken, where a fork has it from another
     PRIMARY KEY (run, iteration)                         -- a second step of an iteration can't be stored
 );

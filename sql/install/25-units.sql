@@ -76,7 +76,7 @@ DECLARE
     missing int;
     opened bigint;
 BEGIN
-    PERFORM gan_turn_checks(run);
+    PERFORM gan_turn_checks(run), gan_follow_workers(run);
     SELECT * INTO STRICT r FROM gan_run WHERE gan_run.run = run FOR NO KEY UPDATE;
     SELECT count(*) AS units, coalesce(sum(s.images), 0) AS images, coalesce(bool_or(s.live), true) AS live INTO there
         FROM (SELECT min(u.images) AS images, bool_or(u.state <> 'aside') AS live FROM gan_work_unit u

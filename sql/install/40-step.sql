@@ -14,13 +14,13 @@ BEGIN
     SELECT * INTO STRICT r FROM gan_run WHERE run = $1;
     INSERT INTO gan_history (run, iteration, epoch, units, images, positions, workers, loss_d, loss_g, accuracy_real, accuracy_fake,
                              gradient_norm_g, gradient_norm_d, weights_digest, weights_nonce, started_at, ended_at, aggregator, accounts, clipped,
-                             update_g, update_d, capped)
+                             update_g, update_d, capped, opened)
         SELECT $1, $2, (coalesce((SELECT sum(h.images) FROM gan_history h WHERE h.run = $1), 0) + sum(images)) / r.dataset_images::float8,
                count(*), sum(images), range_agg(int8range(first_position, first_position + images)), count(DISTINCT worker),
                sum(images * loss_d) / sum(images), sum(images * loss_g) / sum(images),
                sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
                $4, $5, $6, r.weights_nonce, least(r.iteration_started_at, clock_timestamp()), clock_timestamp(), r.aggregator, $7,
-               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10, coalesce(greatest($9, $10) > r.update_limit, false)
+               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10, coalesce(greatest($9, $10) > r.update_limit, false), r.units_per_iteration
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
     UPDATE gan_work_unit u SET scale = touched.scale FROM unnest($3, $8) AS touched (unit, scale) WHERE u.unit = touched.unit AND touched.scale < 1;
     UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0, returns = 0

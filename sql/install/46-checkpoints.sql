@@ -249,7 +249,10 @@ DECLARE
     arguments text;
     made int;
 BEGIN
-    -- What follows from a changed option is not taken over.
+    -- What follows from a changed option, or from the workers, is not taken over.
+    IF r.units_follow THEN
+        options := options - 'units_per_iteration' - 'quorum';
+    END IF;
     IF changes ?| ARRAY['learning_rate'] THEN
         options := options - 'generator_learning_rate' - 'discriminator_learning_rate';
     END IF;

@@ -28,6 +28,7 @@ CREATE TABLE gan_swd (
     distances float8[] NOT NULL,                   -- times 1000, of each level: full size, half, ... 16 pixels
     swd       float8 NOT NULL CHECK (swd >= 0),    -- their mean
     made_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seconds   float8 NOT NULL DEFAULT 0 CHECK (seconds >= 0), -- it took to measure
     PRIMARY KEY (run, iteration)
 );
 SELECT pg_catalog.pg_extension_config_dump('gan_reference', '');
@@ -57,7 +58,7 @@ DECLARE
 BEGIN
     PERFORM gan_require_autocommit('gan_reference_wanted');
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
-    IF NOT FOUND OR r.quality_every = 0 OR r.state IN ('finished', 'stopped')
+    IF NOT FOUND OR r.quality_every + r.quality_seconds = 0 OR r.state IN ('finished', 'stopped')
         OR NOT EXISTS (SELECT FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.units > 0)
         OR EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user)
         OR (SELECT count(*) >= 8 OR count(*) FILTER (WHERE f.agrees) >= 3 FROM gan_reference f WHERE f.run = r.run) THEN
@@ -182,6 +183,7 @@ DECLARE
     r gan_run;
     wanted int;
     kept gan_reference;
+    began timestamptz := clock_timestamp();
     measured float8[];
     figure float8;
 BEGIN
@@ -199,11 +201,11 @@ BEGIN
     SELECT * INTO kept FROM gan_reference f WHERE f.run = r.run AND f.kept;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'run % has no summary of the real images to compare with', r.run USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Workers send one some time after their first unit was averaged (quality_every must be above 0).';
+            HINT = 'Workers send one some time after their first unit was averaged (quality_every or quality_seconds must be above 0).';
     END IF;
     measured := gan_measure_distances(r.run, wanted, kept.images, kept.data);
-    INSERT INTO gan_swd AS s (run, iteration, images, distances, swd)
-        SELECT r.run, wanted, kept.images, measured, avg(d) FROM unnest(measured) AS d
+    INSERT INTO gan_swd AS s (run, iteration, images, distances, swd, seconds)
+        SELECT r.run, wanted, kept.images, measured, avg(d), greatest(0, extract(epoch FROM clock_timestamp() - began)) FROM unnest(measured) AS d
         ON CONFLICT ON CONSTRAINT gan_swd_pkey DO UPDATE SET swd = s.swd RETURNING s.swd INTO figure;
     RETURN figure;
 END

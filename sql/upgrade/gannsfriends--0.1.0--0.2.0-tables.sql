@@ -8,10 +8,14 @@
 ALTER TABLE gan_run
     ADD COLUMN unit_sizing text NOT NULL DEFAULT 'equal' CHECK (unit_sizing IN ('equal', 'measured')),
     ADD COLUMN average_decay float8 NOT NULL DEFAULT 0 CHECK (average_decay >= 0 AND average_decay < 1),
-    ADD COLUMN sheet_every int NOT NULL DEFAULT 10 CHECK (sheet_every BETWEEN 0 AND 1000000),
+    ADD COLUMN units_follow boolean NOT NULL DEFAULT false,
+    ADD COLUMN quorum_share float8 NOT NULL DEFAULT 1 CHECK (quorum_share > 0 AND quorum_share <= 1),
+    ADD COLUMN sheet_every int NOT NULL DEFAULT 0 CHECK (sheet_every BETWEEN 0 AND 1000000),
+    ADD COLUMN sheet_seconds int NOT NULL DEFAULT 10 CHECK (sheet_seconds BETWEEN 0 AND 86400),
     ADD COLUMN sheet_images int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
     ADD COLUMN sheets_kept int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
-    ADD COLUMN quality_every int NOT NULL DEFAULT 50 CHECK (quality_every BETWEEN 0 AND 1000000),
+    ADD COLUMN quality_every int NOT NULL DEFAULT 0 CHECK (quality_every BETWEEN 0 AND 1000000),
+    ADD COLUMN quality_seconds int NOT NULL DEFAULT 60 CHECK (quality_seconds BETWEEN 0 AND 86400),
     ADD COLUMN quality_images int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
     ADD COLUMN weights_nonce bigint NOT NULL DEFAULT gan_nonce(), -- one for each run: the table is rewritten
     ADD COLUMN weights_nonce_1 bigint,
@@ -63,6 +67,7 @@ ALTER TABLE gan_history
     ADD COLUMN update_g float8 CHECK (update_g >= 0),
     ADD COLUMN update_d float8 CHECK (update_d >= 0),
     ADD COLUMN capped boolean NOT NULL DEFAULT false,
+    ADD COLUMN opened int CHECK (opened > 0),
     ADD COLUMN taken_in int;
 ALTER TABLE gan_history ALTER weights_nonce DROP DEFAULT;
 UPDATE gan_run r SET weights_nonce_1 = (SELECT h.weights_nonce FROM gan_history h WHERE h.run = r.run AND h.iteration = r.iteration - 1),

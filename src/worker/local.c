@@ -74,7 +74,7 @@ static int begin_training(local *l) {
         return -1;
     }
     l->t.seed = o->seed_given ? (uint64_t)o->seed : draw_seed();
-    l->t.batch = o->batch > 0 ? o->batch : 64;
+    l->t.batch = o->batch > 0 ? o->batch : 8;
     l->t.local_steps = (size_t)o->local.local_steps;
     l->t.rules = (dcgan_local_options){adam, adam, 0.1};
     l->t.target = (uint32_t)o->local.iterations;

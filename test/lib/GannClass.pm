@@ -12,7 +12,7 @@ use GannTest;
 
 our %small = (
     channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8,
-    images_per_unit => 20, units_per_iteration => 2, batch => 8, seed => 7, lease_seconds => 10,
+    local_steps => 0, images_per_unit => 20, units_per_iteration => 2, batch => 8, learning_rate => 0.0002, seed => 7, lease_seconds => 10,
     audit_minimum => 0,    # spot checks are 027_spot_checks.t's affair
 );
 

@@ -6,7 +6,7 @@ use GannClass;
 
 my $class = GannClass->new(conf => ["track_functions = 'all'"]);
 my $run = $class->psql(q{SELECT gan_create_run('fences', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1,
-    discriminator_features => 1, images_per_unit => 10, units_per_iteration => 4, batch => 4, lease_seconds => 3600)});
+    discriminator_features => 1, local_steps => 0, images_per_unit => 10, units_per_iteration => 4, batch => 4, lease_seconds => 3600)});
 $class->psql("SELECT gan_start($run)");
 $class->student($_) for 'ann', 'bo';
 my %worker = map { $_ => $class->psql("SELECT gan_join($run, 'x', 100, sha256('faces'), 1, 1, '', '')", user => $_) } 'ann', 'bo';

@@ -258,7 +258,7 @@ $class->psql("SELECT gan_start($twin)");
 my $student = $class->worker('ann', '--run', 'twin');
 ok $class->poll_until("SELECT iteration FROM gan_run WHERE run = $twin", '3', 60), 'a run of local steps with one worker';
 spew("$folder/twin.safetensors", pack 'H*', $class->psql("SELECT encode(gan_export($twin), 'hex')"));
-my @local = ('local', '--data', $class->data, qw(--image-size 32 --channels 1 --latent 16 --features 8 --seed 7 --batch 8 --local-steps 3));
+my @local = ('local', '--data', $class->data, qw(--image-size 32 --channels 1 --latent 16 --features 8 --seed 7 --batch 8 --local-steps 3 --learning-rate 0.0002));
 ($status, $output) = $class->run($program, @local, '--iterations', 3, '--save-every', 2, '--out', "$folder/l1");
 is $status, 0, 'the same without a server' or diag $output;
 like $output, qr{^iteration 2/3  D \d+\.\d\d  G \d+\.\d\d  [\d.]+ images/s}m, 'it shows its progress';

@@ -31,7 +31,7 @@ sub show {
 print "# What it answers\n\nEach function and view that people call, with what it answered in a real class: Fashion-MNIST, two workers on two busy cores. `test/tools/session.pl` has written this page.\n",
     "What they are for is in the [README](../README.md), [views.md](views.md) and [instructor.md](instructor.md); a worker's own functions in [protocol.md](protocol.md).\n";
 
-my $options = 'units_per_iteration => 3, images_per_unit => 160, batch => 32, channels => 1, image_size => 32, latent => 32, generator_features => 16, discriminator_features => 16, target_iterations => 500, checkpoint_every => 20, seed => 1';
+my $options = 'local_steps => 0, units_per_iteration => 3, images_per_unit => 160, batch => 32, channels => 1, image_size => 32, latent => 32, generator_features => 16, discriminator_features => 16, target_iterations => 500, checkpoint_every => 20, seed => 1';
 show('A run', 'It is made, given a policy, and filled with students.',
     "SELECT gan_create_run('clothes', $options)", 'SELECT gan_set_policy(sheet_every => 10, quality_every => 10)', q{SELECT * FROM gan_aggregators()}, 'SELECT * FROM gan_network_size(1, 32, 32, 16, 16)');
 show('Students', 'By a file, or one by one. `gan_enroll` again is a new password.', q{SELECT * FROM gan_enroll_csv(E'login,nickname\nalice,Otter\nbo,\ncy,Badger', '127.0.0.1')}, q{SELECT gan_enroll('cy', '127.0.0.1')},
