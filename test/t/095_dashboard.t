@@ -70,8 +70,8 @@ ok $address, 'it says where it is';
 # ---- another one at the same port would share its visitors
 my ($taken) = $address =~ m{:(\d+)$};
 my ($shared, $why) = $class->run({ timeout => 20 }, 'src/dashboard/gan_dashboard', '--connect', $uri, '--listen', "127.0.0.1:$taken");
-is $shared, 1, 'a second dashboard at the same port ends';
-like $why, qr/can't listen at 127\.0\.0\.1, port $taken: the port is taken/, 'and says why';
+is $shared, 2, 'a second dashboard at the same port ends';
+like $why, qr/can't listen at 127\.0\.0\.1, port $taken: the port is taken by another program\n.*--listen/, 'and says why, and what to do';
 
 # ---- what a visitor may do
 
@@ -97,7 +97,7 @@ cmp_ok length $packed->{content}, '<', 80_000, 'in 80 kB';
 # A page of another site whose name was made to lead here (DNS rebinding) may not read the class.
 sub host { my ($host, $path) = @_; return ask($address, "GET $path HTTP/1.1\r\nHost: $host\r\nConnection: close\r\n\r\n") }
 like host($_, '/'), qr/^HTTP\/1\.1 200 /, "Host: $_ is answered" for 'localhost', 'LOCALHOST:1', '127.0.0.1:8765', '[::1]:8765';
-like host($_->[0], $_->[1]), qr/^HTTP\/1\.1 403 .*--host allows another name/s, "$_->[1] for Host: $_->[0] is refused"
+like host($_->[0], $_->[1]), qr/^HTTP\/1\.1 403 .*or start it with --host NAME/s, "$_->[1] for Host: $_->[0] is refused"
     for map { my $name = $_; map { [ $name, $_ ] } '/', '/events', '/sheet/1/0.png', '/app.js' } 'evil.example', 'localhost.evil.example:8765';
 
 # A role that may look, and nothing else.
