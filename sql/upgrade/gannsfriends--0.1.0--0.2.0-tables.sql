@@ -24,6 +24,7 @@ ALTER TABLE gan_run
     ADD COLUMN audit_minimum float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1),
     ADD COLUMN checks_on boolean NOT NULL DEFAULT false,
     ADD COLUMN paused_at timestamptz,
+    ADD COLUMN stopped_at timestamptz,
     ADD COLUMN first_iteration int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration CHECK (first_iteration BETWEEN 0 AND iteration),
     ADD COLUMN first_position bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position CHECK (first_position BETWEEN 0 AND next_position);
 ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check6 TO gan_run_check7;
