@@ -22,9 +22,13 @@ $browser->screen(1280, 900);
 sub text { my ($id) = @_; return $browser->js('const e = document.getElementById(arguments[0]); return e.hidden ? null : e.innerText', $id) }
 sub seen { my ($id) = @_; return $browser->js('const e = document.getElementById(arguments[0]); return e.checkVisibility()', $id) }
 
+# What happens while nothing runs is looked at every five seconds; a word wakes the dashboard at once.
+sub wake { return $class->psql('SELECT gan_wake(run) FROM gan_run') }
+
 # Waits until the sentence of what is happening fits; tests what there is to do.
 sub says {
     my ($what, $happening, $advice) = @_;
+    wake();
     $browser->wait_js('return new RegExp(arguments[0]).test(document.getElementById("happening").textContent)', 20, "$happening");
     like text('happening'), qr/$happening/, "$what: what is";
     like text('advice'), $advice, "$what: what there is to do";
@@ -44,7 +48,7 @@ says('no run', 'There is no run yet', qr/^As soon as the instructor has made one
 ok $browser->js('return document.getElementById("run").disabled'), 'and none to be chosen';
 
 # ---- made, not started
-my $run = $class->create_run('states', units_per_iteration => 8);
+my $run = $class->create_run('states', units_per_iteration => 8, dataset_images => 60000, dataset_digest => "sha256('faces')");
 says('created', 'Not started yet', qr/^Created at \d\d:\d\d\. You can start gan_worker already: it waits until the instructor starts the run\.$/);
 like text('tiles-note'), qr/^The units of the first iteration appear when the run starts\.$/, 'the units say when they come';
 like text('no-sheet'), qr/^The first picture is drawn when the run has started\.$/, 'so does the picture';
@@ -67,6 +71,21 @@ $class->psql("INSERT INTO gan_worker (run, login, name, cores, memory_mb, cpu, v
     SELECT $run, 'student' || i, 'laptop', 4, 8000, '', '', now() - interval '2 hours' - i * interval '5 minutes' FROM generate_series(1, 12) AS i");
 $class->psql("SELECT gan_set_nickname('student1', 'Otter'), gan_set_nickname('student2', 'A-long-name-of-the-32-letters-ok')");
 says('nobody active', 'Iteration 0: 0 of 8 units done, and no worker is running; 8 are free', qr/^The last worker was seen 2 h ago\. Start gan_worker again to go on\.$/);
+
+# ---- the visitor's own tile
+$class->student('ann');
+$class->psql("SELECT gan_set_nickname('ann', 'Ann')");
+my $hand = $class->psql("SELECT gan_join($run, 'x', 60000, sha256('faces'), 1, 1, '', '')", user => 'ann');
+my ($unit, $token) = split /\|/, $class->psql("SELECT unit, token FROM gan_claim($hand)", user => 'ann');
+wake();
+ok $browser->wait_js('return document.getElementById("happening").textContent === "Iteration 0: 0 of 8 units done, waiting for Ann; 7 are free"', 20), 'somebody computes';
+is text('advice'), undef, 'and there is nothing to do';
+$browser->js('const s = document.getElementById("me"); s.value = "Ann"; s.dispatchEvent(new Event("change"))');
+is $browser->js('return [...document.querySelectorAll("#tiles .me")].map((t) => t.className + ": " + t.querySelector(".who").textContent).join()'), 'tile claimed me: Ann (you)', 'whose tile is the visitor\'s';
+$browser->js('const s = document.getElementById("me"); s.value = ""; s.dispatchEvent(new Event("change"))');
+is $browser->js('return document.querySelectorAll(".me").length + String(localStorage.getItem("gannsfriends.me"))'), '0null', 'until nobody is chosen';
+$class->psql("SELECT gan_release($unit, '$token')", user => 'ann');
+$class->psql("DELETE FROM gan_worker WHERE login = 'ann'");
 
 # ---- all is done, and no coordinator: what B-3 left a class with
 $class->psql("UPDATE gan_work_unit SET state = 'done', worker = (SELECT min(worker) FROM gan_worker), attempts = 1, token = gen_random_uuid(), weights_nonce = 1, claimed_at = now() - interval '3 minutes',
@@ -132,16 +151,12 @@ $class->coordinate(120);
 $browser->open("$address/");
 is $class->psql("SELECT state FROM gan_run WHERE run = $ann"), 'running', 'a second run is running';
 ok $browser->wait_js('return /short/.test(document.title)', 20), 'the page takes it by itself, though it may have begun with the one that is over';
-$class->student('ann');
-$class->psql("SELECT gan_set_nickname('ann', 'Ann')");
 $browser->js('localStorage.setItem("gannsfriends.me", "Ann")');
 $browser->open("$address/");
-$browser->js('window.seen = new Set(); new MutationObserver(() => { for (const t of document.querySelectorAll("#tiles li")) seen.add(t.className + " " + t.querySelector(".who").textContent); for (const t of document.querySelectorAll(".canvas p")) seen.add(t.textContent); }).observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true})');
 my $worker = $class->worker('ann', '--run', 'short', '--threads', '1');
 is $class->wait_for($worker, 90), 0, 'its worker ends by itself';
 says('finished', 'Finished: all 3 iterations are done', qr/^Finished at \d\d:\d\d\. There is nothing left to compute\. Play the film/);
 no_worker_words('finished');
-ok $browser->js('return [...seen].some((s) => /^tile (claimed|done) me Ann \(you\)$/.test(s))'), 'the visitor\'s own tile was marked' or diag join "\n", @{ $browser->js('return [...seen]') };
 like text('me-note'), qr/^You are number 1: 120 images, 100 % of all\.$/, 'and the credit told';
 ok $browser->wait_js('return document.getElementById("loss-empty").hidden && getComputedStyle(document.getElementById("loss")).visibility === "visible"', 20), 'with points there is a curve, and no words';
 
