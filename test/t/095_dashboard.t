@@ -5,7 +5,7 @@ use utf8;
 use Test::More;
 use GannClass;
 use GannBrowser;
-use GannTest qw(root_folder);
+use GannTest;
 use HTTP::Tiny;
 use IO::Select;
 use IO::Socket::INET;
@@ -121,30 +121,14 @@ sub mark { note sprintf '%.1f s: %s', time - $began, $_[0]; return }
 
 my $missing = GannBrowser::missing();
 my $browser = $missing ? undef : GannBrowser->new($class);
-my $axe = axe_core();
 my $gone = 0;
 
-# axe-core, by npm into build/npm, where a first run has network; undef where it can't be had.
-sub axe_core {
-    my $folder = root_folder() . '/build/npm';
-    my $file = "$folder/node_modules/axe-core/axe.min.js";
-    if (!-r $file && grep { -x "$_/npm" } split /:/, $ENV{PATH}) {
-        mkdir root_folder() . '/build';
-        mkdir $folder;
-        $class->run('timeout', 60, 'npm', 'install', '--prefix', $folder, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', 'axe-core@4.10');
-    }
-    open my $in, '<:encoding(UTF-8)', $file or return;
-    local $/;
-    return <$in>;
-}
-
-# Fails for each rule of WCAG 2.1 A and AA, and of good practice, that the page as it stands violates.
+# Fails for each rule of accessibility that the page as it stands violates.
 sub accessible {
     my ($what) = @_;
   SKIP: {
-        skip 'axe-core is not there (npm, or the network, is missing)', 1 if !$axe;
-        my $found = $browser->js_async($axe . '; const done = arguments[arguments.length - 1];'
-              . 'axe.run().then((r) => done({violations: r.violations.map((v) => v.id + ": " + v.nodes.map((n) => n.target + " " + n.failureSummary).join("; ")), passes: r.passes.length}), (e) => done({violations: [String(e)], passes: 0}))');
+        my $found = $browser->axe;
+        skip 'axe-core is not there (npm, or the network, is missing)', 1 if !$found;
         is_deeply $found->{violations}, [], "axe-core: no violation, $what";
         cmp_ok $found->{passes}, '>', 15, 'of many rules that apply';
     }

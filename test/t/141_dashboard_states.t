@@ -32,6 +32,7 @@ sub says {
     $browser->wait_js('return new RegExp(arguments[0]).test(document.getElementById("happening").textContent)', 20, "$happening");
     like text('happening'), qr/$happening/, "$what: what is";
     like text('advice'), $advice, "$what: what there is to do";
+    if (my $found = $browser->axe) { is_deeply $found->{violations}, [], "$what: axe-core finds no violation" }
     $browser->screenshot('build/test/state-' . ($what =~ s/\W+/-/gr) . '.png');
     return;
 }
@@ -61,6 +62,12 @@ $class->psql("SELECT gan_start($run)");
 says('nobody joined', 'Iteration 0: nobody has joined yet; 8 are free|Iteration 0: nobody has joined yet$', qr/^To take part, start gan_worker with the connection string that your instructor gave you\.$/);
 is text('pooled'), 'Nobody has joined yet.', 'the class says so';
 ok seen('join'), 'and how one takes part';
+$browser->screen(1280, 720);
+$browser->js('document.documentElement.classList.add("projector")');
+ok $browser->wait_js('return ["happening", "advice", "tiles", "pooled"].every((i) => { const b = document.getElementById(i).getBoundingClientRect(); return b.height >= 20 && b.bottom <= innerHeight; })', 10), 'the projector shows it, too';
+$browser->screenshot('build/test/projector-empty.png');
+$browser->js('document.documentElement.classList.remove("projector")');
+$browser->screen(1280, 900);
 $browser->js('document.querySelector("#join summary").focus()');
 $browser->keys("\x{E007}");
 like text('join'), qr/connection string that your instructor gave you: it holds the address of the server/, 'where the address is found, by the keyboard';
@@ -131,6 +138,7 @@ for my $width (320, 360, 390, 600, 768, 1024, 1280) {
 $browser->screen(390, 844, mobile => 1, scale => 2);
 $browser->js('document.querySelector(".class").scrollIntoView()');
 $browser->screenshot('build/test/phone-class.png');
+if (my $found = $browser->axe) { is_deeply $found->{violations}, [], 'axe-core finds no violation on a phone' }
 $browser->screen(1280, 900);
 
 # ---- this is me
@@ -170,6 +178,7 @@ $browser->js('document.querySelector("#figures [data-key=loss_d] button").focus(
 $browser->keys("\x{E007}");
 like $browser->js('return document.activeElement.getAttribute("aria-expanded") + " " + document.getElementById(document.activeElement.getAttribute("aria-controls")).innerText'),
     qr/^true How wrong the discriminator D is .* 1\.39 is guessing/, 'Enter opens it';
+if (my $found = $browser->axe) { is_deeply $found->{violations}, [], 'axe-core finds no violation with help open' }
 $browser->screenshot('build/test/help.png', whole => 1);
 $browser->keys("\x{E00C}");
 is $browser->js('return document.getElementById(document.activeElement.getAttribute("aria-controls")).checkVisibility()'), 0, 'Escape closes it';
