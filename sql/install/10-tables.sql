@@ -65,6 +65,7 @@ CREATE TABLE gan_run (
     created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
     iteration_started_at   timestamptz,
     paused_at              timestamptz, -- what follows until gan_start is no part of the iteration's length
+    stopped_at             timestamptz, -- by gan_stop
     -- what is done about poison
     aggregator             text NOT NULL DEFAULT 'clipped', -- the rule by which results become one: gan_aggregators()
     update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0), -- length of a step beside that of the weights, by network

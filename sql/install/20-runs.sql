@@ -271,7 +271,7 @@ DECLARE
 BEGIN
     SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR NO KEY UPDATE;
     IF r.state <> 'finished' THEN
-        UPDATE gan_run SET state = 'stopped' WHERE gan_run.run = r.run;
+        UPDATE gan_run SET state = 'stopped', stopped_at = coalesce(stopped_at, statement_timestamp()) WHERE gan_run.run = r.run;
         UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL
             WHERE u.run = r.run AND u.state = 'claimed';
         PERFORM gan_wake(r.run);

@@ -30,6 +30,7 @@ ALTER TABLE gan_run
     ADD COLUMN step_failures int NOT NULL DEFAULT 0 CHECK (step_failures >= 0),
     ADD COLUMN paused_because text,
     ADD COLUMN paused_at timestamptz,
+    ADD COLUMN stopped_at timestamptz,
     ADD COLUMN first_iteration int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration CHECK (first_iteration BETWEEN 0 AND iteration),
     ADD COLUMN first_position bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position CHECK (first_position BETWEEN 0 AND next_position);
 ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check6 TO gan_run_check7;
