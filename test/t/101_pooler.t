@@ -52,7 +52,7 @@ for my $mode ('session', 'transaction') {
     is $class->psql("SELECT state, iteration FROM gan_run WHERE run = $run"), 'finished|10', 'of ten iterations';
     unlike $class->log_of($_), qr/again in|server:|ERROR/, 'without a second try' for @worker;
     is $class->wait_for($coordinator, 30), 0, 'with its coordinator';
-    $class->signal($pid, 'INT');
+    $class->signal($pid, 'TERM');    # runuser hands that on
     defined $class->wait_for($pid, 10) or $class->signal($pid, 'KILL');
 }
 done_testing;
