@@ -91,7 +91,7 @@ in_background() {
 
 stop_background() {
 	local pid
-	for pid in "${background[@]}"; do kill "$pid" 2>/dev/null || true; done
+	for pid in "${background[@]}"; do kill "$pid" && kill -CONT "$pid"; done 2>/dev/null || true # one may have been stopped
 	for pid in "${background[@]}"; do wait "$pid" 2>/dev/null || true; done
 	background=()
 }
