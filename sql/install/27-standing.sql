@@ -35,7 +35,7 @@ BEGIN
 END
 $$;
 
--- How long a login rests whose results were refused so often in a row: not at all the first time, then 1 s, 2 s, 4 s … a minute. While
+-- How long a login rests whose results were refused so often in a row: not at all the first time, then 1 s, 2 s, 4 s ... a minute. While
 -- nobody else is about, 1 s: only the server is to be spared.
 CREATE FUNCTION gan_rest_seconds(refusals bigint, alone boolean) RETURNS float8
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

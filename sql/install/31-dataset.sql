@@ -34,7 +34,7 @@ BEGIN
     SELECT * INTO r FROM gan_run g WHERE g.run = gan_the_run($1) FOR NO KEY UPDATE;
     PERFORM gan_require(($2 IS NULL) = ($3 IS NULL), 'images', $2::text, 'given together with digest', '60000');
     PERFORM gan_require($2 IS NULL OR $2 BETWEEN 1 AND 4294967296, 'images', $2::text, 'between 1 and 4294967296', '60000');
-    PERFORM gan_require($3 IS NULL OR octet_length($3) = 32, 'digest', octet_length($3) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal('\x' || repeat('00', 32)));
+    PERFORM gan_require($3 IS NULL OR octet_length($3) = 32, 'digest', octet_length($3) || ' bytes long', '32 bytes long (gan_worker --check prints it)', quote_literal(E'\\x' || repeat('00', 32)));
     IF $2 IS NULL THEN
         SELECT array_agg(format('%s images, digest %s (%s)', a.dataset_images, encode(a.dataset_digest, 'hex'), a.who) ORDER BY a.logins DESC),
                (array_agg(a.dataset_images))[1], (array_agg(a.dataset_digest))[1] INTO said, images, digest FROM gan_announced_dataset a WHERE a.run = r.run;
@@ -49,7 +49,7 @@ BEGIN
     IF (r.dataset_images, r.dataset_digest) IS DISTINCT FROM (images, digest) THEN
         IF r.iteration > 0 AND images <> r.dataset_images THEN
             RAISE EXCEPTION 'run % ("%") has learned from % images already, and can''t go on with %', r.run, r.name, r.dataset_images, images
-                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Make a new run for another dataset: SELECT gan_create_run(…).';
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Make a new run for another dataset: SELECT gan_create_run(...).';
         END IF;
         UPDATE gan_run g SET dataset_images = images, dataset_digest = digest WHERE g.run = r.run;
         FOR u IN SELECT * FROM gan_work_unit w WHERE w.run = r.run AND w.iteration = r.iteration AND w.state IN ('claimed', 'done') AND r.dataset_digest IS NOT NULL

@@ -106,7 +106,7 @@ $$;
 CREATE FUNCTION gan_way_out(r gan_run) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE WHEN r.iteration > r.first_iteration
-                THEN format('Go back to a checkpoint and take a smaller learning rate: SELECT gan_rollback(…) or gan_fork(…); SELECT gan_start(%s) tries again', r.run)
+                THEN format('Go back to a checkpoint and take a smaller learning rate: SELECT gan_rollback(...) or gan_fork(...); SELECT gan_start(%s) tries again', r.run)
                 ELSE format('Make a run with a smaller learning rate, a larger gradient_limit or other weights to begin with; SELECT gan_start(%s) tries again', r.run) END
 $$;
 

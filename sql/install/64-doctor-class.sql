@@ -27,13 +27,13 @@ CREATE FUNCTION gan_doctor_class() RETURNS TABLE (item text, state text, finding
     SELECT c.item, CASE WHEN fine THEN 'ok' ELSE c.state END, c.finding, CASE WHEN NOT fine THEN c.remedy END FROM checks c
 $$;
 
--- The job of pg_cron that takes the steps, and how it went the last time. For who may read pg_cron's tables; else, and where there is none, no row.
-CREATE FUNCTION gan_cron_job() RETURNS TABLE (job bigint, active boolean, last_fine timestamptz, last_failed timestamptz, failure text)
+-- The job of pg_cron that takes the steps, and how it went the last time (by number: a run that didn't begin has no time). For who may read pg_cron's tables; else, and where there is none, no row.
+CREATE FUNCTION gan_cron_job() RETURNS TABLE (job bigint, active boolean, last_fine timestamptz, fails boolean, failure text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_extension e JOIN pg_namespace n ON n.nspname = 'cron' WHERE e.extname = 'pg_cron' AND has_schema_privilege(n.oid, 'USAGE')) THEN
         RETURN QUERY EXECUTE 'SELECT j.jobid, j.active, max(d.start_time) FILTER (WHERE d.status IN (''running'', ''succeeded'')),
-                max(coalesce(d.start_time, d.end_time, ''-infinity'')) FILTER (WHERE d.status = ''failed''),
+                coalesce(max(d.runid) FILTER (WHERE d.status = ''failed'') > coalesce(max(d.runid) FILTER (WHERE d.status IN (''running'', ''succeeded'')), 0), false),
                 (array_agg(d.return_message ORDER BY d.runid DESC) FILTER (WHERE d.status = ''failed''))[1]
             FROM cron.job j LEFT JOIN cron.job_run_details d ON d.jobid = j.jobid AND d.runid > (SELECT coalesce(max(k.runid), 0) - 10000 FROM cron.job_run_details k)
             WHERE j.database = current_database() AND j.command ~ ''gan_(coordinate|tick)'' GROUP BY j.jobid, j.active ORDER BY j.active DESC, j.jobid LIMIT 1';
@@ -74,10 +74,8 @@ DECLARE
     by_hand boolean := EXISTS (SELECT FROM pg_stat_activity a WHERE a.state = 'active' AND a.query ~ 'gan_coordinate' AND a.pid <> pg_backend_pid());
     launched boolean := EXISTS (SELECT FROM pg_stat_activity a WHERE a.backend_type ~ 'pg_cron' OR a.application_name ~ 'pg_cron');
     cron record;
-    fails boolean;
 BEGIN
     SELECT * INTO cron FROM gan_cron_job();
-    fails := cron.last_failed > coalesce(cron.last_fine, '-infinity');
     item := 'coordinator';
     IF cron.job IS NULL THEN
         state := CASE WHEN wanted AND NOT by_hand THEN 'fix' ELSE 'warn' END;
@@ -87,7 +85,7 @@ BEGIN
         state := CASE WHEN wanted AND NOT by_hand THEN 'fix' ELSE 'warn' END;
         finding := format('pg_cron''s job %s is switched off', cron.job);
         remedy := format('UPDATE cron.job SET active = true WHERE jobid = %s;', cron.job);
-    ELSIF fails THEN
+    ELSIF cron.fails THEN
         state := 'fix';
         finding := format('pg_cron''s job %s fails: %s', cron.job, left(translate(cron.failure, E'\r\n', '  '), 60));
         remedy := gan_cron_remedy(cron.failure);
