@@ -64,7 +64,7 @@ is text('pooled'), 'Nobody has joined yet.', 'the class says so';
 ok seen('join'), 'and how one takes part';
 $browser->screen(1280, 720);
 $browser->js('document.documentElement.classList.add("projector")');
-ok $browser->wait_js('return ["happening", "advice", "tiles", "pooled"].every((i) => { const b = document.getElementById(i).getBoundingClientRect(); return b.height >= 20 && b.bottom <= innerHeight; })', 10), 'the projector shows it, too';
+ok $browser->wait_js('return ["happening", "advice", "tiles", "pooled", "loss-empty", "quality-empty"].every((i) => { const b = document.getElementById(i).getBoundingClientRect(); return b.height >= 20 && b.bottom <= innerHeight; })', 10), 'the projector shows it, too';
 $browser->screenshot('build/test/projector-empty.png');
 $browser->js('document.documentElement.classList.remove("projector")');
 $browser->screen(1280, 900);

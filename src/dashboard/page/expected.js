@@ -38,5 +38,5 @@ export function qualityWords(state, last) {
 export function sheetWords(state) {
   if (over(state)) return 'No picture was drawn before the run ended.';
   if (state.state === 'created') return 'The first picture is drawn when the run has started.';
-  return 'The first picture is drawn within a minute, if this run draws any.';
+  return 'The server draws the first picture soon after the start.';
 }
