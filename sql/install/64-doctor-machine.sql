@@ -70,6 +70,9 @@ DECLARE
     memory_gb float8 := gan_machine_memory() / 1024;
     sessions bigint := (SELECT coalesce(sum(CASE WHEN s.connections < 0 THEN current_setting('max_connections')::int ELSE s.connections END), 0)
                         FROM gan_student_login s WHERE s.may_login);
+    -- The guard bounds a session's memory. Without it a message may ask for 1 GB, and is copied once.
+    bound_mb float8 := (SELECT nullif(setting, '0')::float8 FROM pg_settings WHERE name = 'gannsfriends.student_memory' AND gan_guard() = 'on');
+    wanted_gb float8 := sessions * coalesce(bound_mb / 1024, 2);
 BEGIN
     BEGIN
         overcommit := btrim(pg_read_file('/proc/sys/vm/overcommit_memory'), E' \n');
@@ -77,8 +80,8 @@ BEGIN
         NULL; -- no superuser, or no Linux
     END;
     item := 'memory';
-    finding := format('students'' %s sessions may ask for %s GB%s', sessions, 2 * sessions, coalesce(format('; the machine has %s GB', round(memory_gb::numeric, 1)), ''));
-    state := CASE WHEN overcommit = '2' OR 2 * sessions < memory_gb / 2 THEN 'ok' ELSE 'warn' END;
+    finding := format('students'' %s sessions may ask for %s GB%s', sessions, round(wanted_gb::numeric, 1), coalesce(format('; the machine has %s GB', round(memory_gb::numeric, 1)), ''));
+    state := CASE WHEN overcommit = '2' OR wanted_gb < memory_gb / 2 THEN 'ok' ELSE 'warn' END;
     remedy := CASE WHEN state <> 'ok' THEN E'-- in a shell: sudo sysctl -w vm.overcommit_memory=2\n-- and, with systemd: sudo systemctl set-property postgresql@15-main MemoryMax=12G' END;
     RETURN NEXT;
 END
