@@ -16,10 +16,10 @@ DECLARE
     claimed bigint;
     needed int;
 BEGIN
-    reason := CASE r.state WHEN 'running' THEN 'waiting' WHEN 'created' THEN 'not_started' ELSE r.state END;
+    reason := CASE r.state WHEN 'running' THEN CASE WHEN r.dataset_digest IS NULL THEN 'no_dataset' ELSE 'waiting' END WHEN 'created' THEN 'not_started' ELSE r.state END;
     -- Only the safety net: waiting workers are woken by gan_wake.
-    retry_seconds := CASE reason WHEN 'waiting' THEN CASE WHEN r.dataset_digest IS NULL THEN 2 ELSE 1 END WHEN 'finished' THEN 0 WHEN 'stopped' THEN 0 ELSE 2 END;
-    IF reason = 'waiting' AND r.dataset_digest IS NULL THEN
+    retry_seconds := CASE reason WHEN 'waiting' THEN 1 WHEN 'finished' THEN 0 WHEN 'stopped' THEN 0 ELSE 2 END;
+    IF reason = 'no_dataset' THEN
         message := format('run "%s" has no work yet: the instructor has not confirmed the class''s dataset', r.name);
     ELSIF reason = 'waiting' THEN
         SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'claimed' AND audits IS NULL) INTO done, claimed
@@ -250,7 +250,7 @@ BEGIN
     ELSE
         lease_seconds := r.lease_seconds;
         SELECT n.reason, n.message, n.retry_seconds INTO reason, message, retry_seconds FROM gan_no_work(r) AS n;
-        IF seen.suspended AND reason IN ('waiting', 'paused') THEN
+        IF seen.suspended AND reason IN ('waiting', 'paused', 'no_dataset') THEN
             reason := 'suspended';
             message := format('what "%s" has computed is not what others computed of the same images; it gets no more units: ask the instructor', session_user);
             retry_seconds := 30;

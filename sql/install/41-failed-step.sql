@@ -175,7 +175,7 @@ CREATE FUNCTION gan_forget_refusals(run int) RETURNS void
 $$;
 
 -- Pauses a run whose results are refused, whoever computes them: as many in a row in this iteration as it has units, with none accepted in
--- between, while nobody is at work to whom that has not happened.
+-- between, while nobody is there to whom that has not happened: who holds a unit, or whose results were accepted before.
 CREATE FUNCTION gan_pause_if_refused(r gan_run) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -192,7 +192,8 @@ BEGIN
         FROM gan_failure f WHERE f.run = r.run AND f.iteration = r.iteration AND f.why <> 'lease_over' AND f.failed_at > since;
     IF coalesce(refused.times, 0) < r.units_per_iteration
        OR EXISTS (SELECT FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
-                  WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'claimed' AND u.lease_until > clock_timestamp() AND w.login <> ALL (refused.logins)) THEN
+                  WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'claimed' AND u.lease_until > clock_timestamp() AND w.login <> ALL (refused.logins))
+       OR EXISTS (SELECT FROM gan_workers_about(r.run) AS w WHERE w.login <> ALL (refused.logins) AND gan_accepted(r.run, w.login) > 0) THEN
         RETURN false;
     END IF;
     SELECT f.* INTO latest FROM gan_failure f WHERE f.run = r.run AND f.iteration = r.iteration AND f.why <> 'lease_over' ORDER BY f.failed_at DESC LIMIT 1;

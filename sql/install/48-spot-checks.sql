@@ -142,14 +142,15 @@ BEGIN
 END
 $$;
 
--- Where a login finds no unit because the last free one was left to the next iteration for a spot check of its own work: that one. Else it
--- could tell that it is checked.
+-- Where a login finds no unit because the last free one was left to the next iteration for a spot check of its own work, which nobody has
+-- begun: that one. Else it could tell that it is checked.
 CREATE FUNCTION gan_pick_hidden(r gan_run, login name) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     IF r.checks_on AND EXISTS (SELECT FROM gan_work_unit k WHERE k.run = r.run AND k.iteration = r.iteration AND coalesce(k.state = 'pending', false)
-                               AND k.audits IS NOT NULL AND $2 = ANY (k.failed_by)) THEN
+                               AND k.audits IS NOT NULL AND $2 = ANY (k.failed_by)
+                               AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.audits = k.audits AND o.iteration = k.iteration AND o.unit <> k.unit)) THEN
         RETURN gan_take_from_next(r);
     END IF;
     RETURN NULL;

@@ -53,17 +53,18 @@ CREATE VIEW gan_set_aside AS
 CREATE FUNCTION gan_ledger(run int DEFAULT NULL)
     RETURNS TABLE (epoch bigint, images bigint, different_images bigint, of_images bigint, complete boolean, set_aside bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT p.place / r.dataset_images, count(*), count(DISTINCT gan_image_number(r.seed, r.dataset_images, p.place)), r.dataset_images,
-           count(*) = r.dataset_images AND count(DISTINCT gan_image_number(r.seed, r.dataset_images, p.place)) = r.dataset_images,
-           (SELECT coalesce(sum(greatest(0, least(u.first_position + u.images, (p.place / r.dataset_images + 1) * r.dataset_images)
-                                            - greatest(u.first_position, p.place / r.dataset_images * r.dataset_images))), 0)::bigint
-            FROM gan_work_unit u WHERE u.run = r.run AND u.state = 'aside')
-    FROM gan_run r
-    JOIN gan_history h ON h.run = r.run
-    CROSS JOIN LATERAL unnest(h.positions) AS span
-    CROSS JOIN LATERAL generate_series(lower(span), upper(span) - 1) AS p (place)
-    WHERE r.run = gan_the_run($1)
-    GROUP BY p.place / r.dataset_images, r.dataset_images, r.run ORDER BY 1
+    SELECT e.epoch, e.images, e.different, e.of_images, e.images = e.of_images AND e.different = e.of_images,
+           (SELECT coalesce(sum(greatest(0, least(u.first_position + u.images, (e.epoch + 1) * e.of_images) - greatest(u.first_position, e.epoch * e.of_images))), 0)::bigint
+            FROM gan_work_unit u WHERE u.run = e.run AND u.state = 'aside')
+    FROM (SELECT r.run, p.place / r.dataset_images AS epoch, count(*) AS images, r.dataset_images AS of_images,
+                 count(DISTINCT gan_image_number(r.seed, r.dataset_images, p.place)) AS different
+          FROM gan_run r
+          JOIN gan_history h ON h.run = r.run
+          CROSS JOIN LATERAL unnest(h.positions) AS span
+          CROSS JOIN LATERAL generate_series(lower(span), upper(span) - 1) AS p (place)
+          WHERE r.run = gan_the_run($1)
+          GROUP BY 1, 2, r.dataset_images) AS e
+    ORDER BY e.epoch
 $$;
 
 COMMENT ON FUNCTION gan_generate IS 'A sheet of n generated images as one PNG; from the average of the generator''s weights where there is one, unless average is false';

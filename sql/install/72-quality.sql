@@ -48,7 +48,7 @@ CREATE FUNCTION gan_measure_distances(run int, iteration int, images int, refere
 CREATE FUNCTION gan_reference_images(r gan_run) RETURNS int
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT least(r.quality_images::bigint, r.dataset_images)::int $$;
 
--- Worker: how many images it should summarise, or 0: nothing of this login's was averaged yet, it did so before, enough others did (three that
+-- Worker: how many images it should summarise, or 0: nothing of this login's was averaged yet (nor is it trusted), it did so before, enough others did (three that
 -- agree, or eight in all), or nobody wants it.
 CREATE FUNCTION gan_reference_wanted(worker int) RETURNS int
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -59,7 +59,8 @@ BEGIN
     PERFORM gan_require_autocommit('gan_reference_wanted');
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND OR r.quality_every + r.quality_seconds = 0 OR r.state IN ('finished', 'stopped')
-        OR NOT EXISTS (SELECT FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.units > 0)
+        OR NOT (EXISTS (SELECT FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.units > 0)
+                OR EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.login = session_user AND t.trusted))
         OR EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user)
         OR (SELECT count(*) >= 8 OR count(*) FILTER (WHERE f.agrees) >= 3 FROM gan_reference f WHERE f.run = r.run) THEN
         RETURN 0;
@@ -116,7 +117,7 @@ BEGIN
 END
 $$;
 
--- Chooses the summary that counts: the confirmed one, else the one that most others agree with, of equals the first. What was measured
+-- Chooses the summary that counts: the confirmed one, else that of a login that the instructor trusts, else the one that most others agree with, of equals the first. What was measured
 -- with another one is forgotten.
 CREATE FUNCTION gan_choose_reference(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -129,7 +130,7 @@ BEGIN
         RETURN; -- nothing new
     END IF;
     SELECT f.login INTO chosen FROM gan_reference f WHERE f.run = $1
-        ORDER BY f.confirmed DESC,
+        ORDER BY f.confirmed DESC, EXISTS (SELECT FROM gan_trust t WHERE t.run = $1 AND t.login = f.login AND t.trusted) DESC,
                  (SELECT count(*) FROM gan_reference o WHERE o.run = $1 AND gan_difference_of(f, o.images, o.data) <= 0.001) DESC,
                  f.made_at, f.login LIMIT 1;
     UPDATE gan_reference f SET kept = false, confirmed = false WHERE f.run = $1 AND f.kept AND f.login <> chosen;
