@@ -288,11 +288,9 @@ $$;
 
 COMMENT ON FUNCTION gan_hello() IS 'Worker: the login, whether it is a student''s, and the server''s clock';
 COMMENT ON FUNCTION gan_run_config(text) IS 'Worker: the configuration of a run';
-COMMENT ON FUNCTION gan_dataset_difference(bigint, bytea, bigint, bytea) IS 'Internal: how a worker''s images differ from a run''s, in words';
 COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text) IS 'Worker: registers a program and checks that its dataset is the class''s';
 COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of the weights that an iteration is computed at';
 COMMENT ON FUNCTION gan_fetch_change(int, int, int) IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';
 COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea) IS 'Worker: one shard of a unit''s result, checked before it is stored';
 COMMENT ON FUNCTION gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8) IS 'Worker: hands in a unit; accepted, already, stale or refused';
 COMMENT ON FUNCTION gan_credit(int) IS 'Worker: what of the worker''s was averaged so far, and how many units wait for the next step';
-COMMENT ON FUNCTION gan_run_meant(text) IS 'Internal: the run that a worker means by a name, a number or nothing';
