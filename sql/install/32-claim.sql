@@ -65,16 +65,21 @@ BEGIN
 END
 $$;
 
--- Where all that is free failed at this login: one of these, but only while nobody else is about who could try it. Returns it locked.
+-- Where all that is free failed at this login: one of these, but only while nobody else is about who could try it: at whom it has not failed
+-- yet, and who has not been sitting on a first unit. Returns it locked.
 CREATE FUNCTION gan_pick_failed(me gan_worker, iteration int) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET enable_sort = on SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
+    others name[];
     picked bigint;
 BEGIN
-    IF EXISTS (SELECT FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND u.audits IS NULL)
-        AND NOT EXISTS (SELECT FROM gan_workers_about(me.run) AS w WHERE w.login <> me.login) THEN
+    IF EXISTS (SELECT FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND u.audits IS NULL) THEN
+        SELECT coalesce(array_agg(DISTINCT w.login), '{}') INTO others FROM gan_workers_about(me.run) AS w
+            WHERE w.login <> me.login AND NOT EXISTS (SELECT FROM gan_trust t WHERE t.run = me.run AND t.login = w.login AND t.suspended)
+                AND NOT (EXISTS (SELECT FROM gan_work_unit c WHERE c.worker = w.worker AND c.state = 'claimed') AND gan_accepted(me.run, w.login) = 0);
         SELECT u.unit INTO picked FROM gan_work_unit u WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND u.audits IS NULL
+                AND others <@ coalesce(u.failed_by, '{}')
             ORDER BY u.attempts, u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
     RETURN picked;
