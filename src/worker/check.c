@@ -109,7 +109,7 @@ static finding check_server(server *s) {
                 "This login is no student's: ask the instructor for a connection string from gan_enroll."));
 }
 
-/* Compares the dataset with the run's, where that is known. */
+/* Tells the dataset, and compares it with the run's where that is known; run is NULL without a server. */
 static finding check_dataset(const dataset *data, const server_run *run) {
     unsigned char digest[DATASET_DIGEST_SIZE];
     char text[512], difference[256];
@@ -120,7 +120,7 @@ static finding check_dataset(const dataset *data, const server_run *run) {
     used = (size_t)snprintf(text, sizeof text, "%s, digest ", dataset_describe(data));
     for (size_t i = 0; i < sizeof digest && used + 3 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%02x", digest[i]);
-    same = !run->dataset_known || !find_data_differs(data, run, difference, sizeof difference);
+    same = run == NULL || !run->dataset_known || !find_data_differs(data, run, difference, sizeof difference);
     return line(same ? FINE : MISTAKE, "dataset", same ? text : difference,
                 "Get the same images as the others: all of the class's archive, none added, none renamed.");
 }
@@ -234,6 +234,19 @@ static finding check_work(server *s, const options *o, const server_run *run) {
     return f;
 }
 
+/* What can be told of the dataset without a server: what it is. */
+static finding check_dataset_alone(const options *o) {
+    dataset *data = o->data != NULL ? find_data(o, NULL) : NULL;
+    finding f = FINE;
+
+    if (data == NULL)
+        not_tried("dataset");
+    else
+        f = check_dataset(data, NULL);
+    dataset_close(data);
+    return f;
+}
+
 int check_run(server *s, const options *o) {
     server_run run;
     char text[256];
@@ -247,7 +260,7 @@ int check_run(server *s, const options *o) {
         else
             not_tried("run");
         not_tried("link");
-        not_tried("dataset");
+        f = worst(f, check_dataset_alone(o));
         not_tried("speed");
         return (int)f;
     }

@@ -28,6 +28,8 @@ ok index($section, 'apt-get install -y postgresql-15-cron') < index($section, 'C
 is $shell =~ s/^listen_addresses = '\*'$/listen_addresses = '127.0.0.1'/mr, $shell =~ s/'\*'/'127.0.0.1'/r, 'and the line with the addresses';
 $shell =~ s/'\*'/'127.0.0.1'/;
 
+my ($digest) = `src/worker/gan_worker --check --connect 'postgresql://nobody\@127.0.0.1:1/none' --data @{[GannTest::fashion_file()]}` =~ /digest ([0-9a-f]{64})/;
+ok $digest, 'gan_worker --check tells the dataset\'s digest without a server';
 my ($status, $output) = $debian->create;
 is $status, 0, 'a cluster of Debian\'s' or diag $output;
 like slurp("$debian->{folder}/etc/15/main/pg_hba.conf"), qr/^local\s+all\s+all\s+peer\nhost|^local\s+all\s+postgres\s+peer/m, 'with Debian\'s pg_hba.conf';
@@ -36,7 +38,7 @@ like slurp("$debian->{folder}/etc/15/main/pg_hba.conf"), qr/^local\s+all\s+all\s
 ($status, $output) = $debian->shell($shell =~ s/^cron\.use_background_workers = on\n//mr);
 is $status, 0, 'the README\'s commands, but for one' or diag $output, slurp("$debian->{folder}/server.log");
 $sql =~ s/'\* \* \* \* \*'/'* * * * *'/;
-$sql =~ s/gan_create_run\('faces'[^;]*\);/gan_create_run('faces', target_iterations => 20, channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8, images_per_unit => 20, units_per_iteration => 2, batch => 8, seed => 7, audit_minimum => 0);/;
+$sql =~ s/gan_create_run\('faces'[^;]*\);/gan_create_run('faces', target_iterations => 20, channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8, local_steps => 0, images_per_unit => 20, units_per_iteration => 2, batch => 8, seed => 7, audit_minimum => 0, dataset_images => 60000, dataset_digest => '\\x$digest');/;
 $sql =~ s/'db\.example\.org'/'127.0.0.1'/;
 my $answer = $debian->sql($sql);
 my ($uri) = $answer =~ m{^(postgresql://alice:\S+)$}m;
@@ -50,7 +52,7 @@ my ($statement, $command) = $debian->sql(q{SELECT remedy FROM gan_doctor() WHERE
 $debian->sql($statement);
 ($status, $output) = $debian->shell("$command\n");
 is $status, 0, "the server is restarted: $command" or diag $output;
-my ($worker_status) = GannTest::_capture({ env => {} }, 'timeout', '150', 'src/worker/gan_worker', '--connect', $uri, '--data', GannTest::fashion_file());
+my ($worker_status) = GannTest::_capture({ env => {} }, 'timeout', '150', 'src/worker/gan_worker', '--once', '--connect', $uri, '--data', GannTest::fashion_file());
 is $worker_status, 0, 'the worker ends when the run does';
 is $debian->sql('SELECT state, iteration FROM gan_run'), 'finished|20', 'pg_cron alone drove the run to its end';
 is $debian->sql(q{SELECT count(*) > 0, bool_and(status IN ('running', 'succeeded')) FROM cron.job_run_details WHERE start_time > (SELECT pg_postmaster_start_time())}), 't|t', 'its job ran, and did not fail';

@@ -91,7 +91,7 @@ for my $try (1 .. 3) {
     take($run, $_) for $try < 3 ? @logins : ();
 }
 like $class->psql("SELECT note FROM gan_progress WHERE run = $run"), qr/failed 3 times.*the new moments of shard 0 are not finite.*smaller learning rate/, 'the instructor reads why, and what to do';
-like $class->psql("SELECT gan_dashboard($run) ->> 'happening'"), qr/^Paused at iteration 0 of 50: the step .* are not finite\.?$/, 'the dashboard says it without SQL';
+like $class->psql("SELECT gan_dashboard($run) ->> 'notice'"), qr/^The run has paused itself: the step .* are not finite\.?$/, 'the dashboard says it without SQL';
 like $class->psql("SELECT gan_start($run)"), qr/is running/, 'it can be started again';
 is $class->psql("SELECT note IS NULL, (SELECT step_failures FROM gan_run WHERE run = $run) FROM gan_progress WHERE run = $run"), 't|0', 'and begins to count anew';
 

@@ -18,7 +18,7 @@ my $ann = joined($run, 'ann', 100, 'faces');
 ok $ann && $eve, 'a first worker with one image keeps nobody out';
 is as('ann', "SELECT reason, message, unit IS NULL FROM gan_claim($ann)"), qq{no_dataset|run "faces" has no work yet: the instructor has not confirmed the class's dataset|t}, 'there is no work yet, and the worker says why';
 like $class->psql("SELECT note FROM gan_progress WHERE run = $run"), qr/until the instructor has confirmed the dataset/, 'gan_progress says so';
-is $class->psql("SELECT gan_dashboard($run) ->> 'happening'"), 'Waiting until the instructor has confirmed the dataset', 'and the dashboard';
+is $class->psql("SELECT gan_dashboard($run) ->> 'happening', gan_dashboard($run) ->> 'notice'"), 'Iteration 0: no unit is given out yet|The instructor has to confirm which images the class uses.', 'and the dashboard';
 my ($state, $message, $all) = $class->psql_fails("SELECT gan_set_dataset($run)");
 is "$state $message", qq{21000 workers of run $run ("faces") have announced 2 different datasets}, 'where they differ the instructor must say which';
 like $all, qr/100 images, digest [0-9a-f]{64} \(ann\)/, 'and reads who has announced what';
