@@ -3,6 +3,7 @@
 -- ---------------------------------------------------------------------------------------------------------------------
 
 -- Units of a login that were averaged in a run, or that are in for its next step. (Those are only counted where nothing was averaged yet.)
+-- The instructor's trust counts as a hundred.
 CREATE FUNCTION gan_accepted(run int, login name) RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -14,7 +15,7 @@ BEGIN
         SELECT count(*) INTO accepted FROM gan_run r JOIN gan_work_unit u ON u.run = r.run AND u.iteration = r.iteration AND u.state IN ('done', 'checked')
             JOIN gan_worker w ON w.worker = u.worker AND w.login = $2 WHERE r.run = $1;
     END IF;
-    RETURN accepted;
+    RETURN accepted + CASE WHEN EXISTS (SELECT FROM gan_trust t WHERE t.run = $1 AND t.login = $2 AND t.trusted) THEN 100 ELSE 0 END;
 END
 $$;
 

@@ -104,6 +104,8 @@ for my $database (qw(train again)) {
     $class->psql("SELECT gan_make_checkpoint($gradients)");
     my $coordinator = $class->coordinate(300);
     $class->psql("SELECT gan_start($idle)");
+    # Nobody has joined it yet: its dataset is the one that the class has.
+    $class->psql("SELECT gan_set_dataset($idle, dataset_images, dataset_digest) FROM gan_run WHERE run = $gradients");
     for my $run ($changes, $gradients, $idle) {
         my $name = $class->psql("SELECT name FROM gan_run WHERE run = $run");
         my $uri = $class->student('ann') =~ s{/\w+$}{/$database}r;
