@@ -17,7 +17,7 @@ include src/dcgan/sources.mk
 DCGAN_OBJS = $(addprefix src/dcgan/,$(DCGAN_SOURCES:.c=.o))
 WIRE_OBJS = $(addprefix src/wire/,$(WIRE_SOURCES:.c=.o))
 FILE_OBJS = $(addprefix src/safetensors/,$(SAFETENSORS_SOURCES:.c=.o)) $(addprefix src/sheet/,$(SHEET_SOURCES:.c=.o))
-OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(FILE_OBJS) $(addprefix src/extension/,gannsfriends.o spi.o fault.o run.o shard.o pieces.o reuse.o memory.o claim.o clock.o shares.o transfer.o rules.o combine.o judge.o audit.o aggregate.o verify.o inspect.o generate.o checkpoint.o guard.o watchdog.o)
+OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(FILE_OBJS) $(addprefix src/extension/,gannsfriends.o login.o names.o spi.o fault.o run.o shard.o pieces.o room.o reuse.o memory.o claim.o clock.o shares.o transfer.o rules.o combine.o judge.o audit.o aggregate.o verify.o inspect.o generate.o checkpoint.o guard.o shapes.o session.o reading.o watchdog.o result.o trace.o)
 QUALITY_OBJS = $(addprefix src/quality/,$(QUALITY_SOURCES:.c=.o))
 # Pictures and figures.
 OBJS += $(QUALITY_OBJS) $(addprefix src/extension/,generator.o quality.o)

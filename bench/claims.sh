@@ -11,7 +11,7 @@ if [ -n "$quick" ]; then
 fi
 
 bench_server durable
-create_run crowd 'units_per_iteration => 4096, images_per_unit => 1, lease_seconds => 3600, channels => 1,
+create_run crowd 'local_steps => 0, units_per_iteration => 4096, images_per_unit => 1, lease_seconds => 3600, channels => 1,
 	image_size => 32, latent => 1, generator_features => 1, discriminator_features => 1' >"$logs/crowd.run"
 run=$(<"$logs/crowd.run")
 sql "SELECT gan_enroll('student' || i, '127.0.0.1') FROM generate_series(1, $clients) AS i" >"$logs/crowd.uris"

@@ -28,6 +28,7 @@ test=(
 	perl libio-pty-perl python3-numpy python3-pil
 	python3-torch # what is exported runs in it, and what it saves comes back
 	openssl faketime libfaketime iproute2
+	locales pgbouncer # servers as people have them
 	prometheus-postgres-exporter # metrics
 	dataset-fashion-mnist
 	chromium chromium-driver # the dashboard's page is tested in it

@@ -6,6 +6,16 @@
 CREATE FUNCTION gan_require_autocommit(name text) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
+-- Who is asking, and the server's clock: what a worker wants to know before it has joined a run.
+CREATE FUNCTION gan_hello() RETURNS TABLE (login text, student boolean, server_time float8)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+BEGIN
+    PERFORM gan_require_autocommit('gan_hello');
+    RETURN QUERY SELECT session_user::text, pg_has_role(session_user, 'gan_student', 'member'),
+        extract(epoch FROM clock_timestamp())::float8;
+END
+$$;
+
 -- Finds the run that a worker means: by its name or, where none has that name, its number; else the only one that is not over, else the
 -- only one. What it says is for students, who know --run and no SQL.
 CREATE FUNCTION gan_run_meant(wanted text) RETURNS int
@@ -59,6 +69,14 @@ BEGIN
 END
 $$;
 
+-- Tells how a worker's images differ from a run's: by their number, which people know, or else by the beginnings of the digests.
+CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigint, their_digest bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN mine <> theirs THEN format('You have %s images, the class has %s.', to_char(mine, 'FM9,999,999,999'), to_char(theirs, 'FM9,999,999,999'))
+        ELSE format('You have %s images, as the class has, but not the same (digest %s..., the class''s %s...).', to_char(mine, 'FM9,999,999,999'),
+                    left(encode(my_digest, 'hex'), 16), left(encode(their_digest, 'hex'), 16)) END
+$$;
+
 CREATE FUNCTION gan_join(run int, name text, dataset_images bigint, dataset_digest bytea, cores int, memory_mb int, cpu text, version text)
     RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -68,35 +86,30 @@ DECLARE
     joined int;
 BEGIN
     PERFORM gan_require_autocommit('gan_join');
-    PERFORM gan_require(name ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$', 'name', quote_nullable(left(name, 64)), 'at most 32 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''alice-laptop''');
+    PERFORM gan_require(gan_is_name(name, 32), 'name', quote_nullable(left(name, 64)), 'at most 32 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''alice-laptop''');
     PERFORM gan_require(dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text, 'between 1 and 4294967296', '60000');
-    PERFORM gan_require(octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long', quote_literal('\x' || repeat('00', 32)));
+    PERFORM gan_require(octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long', quote_literal(E'\\x' || repeat('00', 32)));
     PERFORM gan_require(cores BETWEEN 1 AND 65536, 'cores', cores::text, 'between 1 and 65536', '4');
     PERFORM gan_require(memory_mb >= 0, 'memory_mb', memory_mb::text, 'at least 0', '8192');
-    PERFORM gan_require(cpu ~ '^[[:alnum:] ()@.,_/+-]{0,64}$', 'cpu', quote_nullable(left(cpu, 64)), 'at most 64 plain characters', '''Intel(R) Core(TM) i5''');
-    PERFORM gan_require(version ~ '^[[:alnum:].+-]{0,32}$', 'version', quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
+    PERFORM gan_require(cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$', 'cpu', quote_nullable(left(cpu, 64)), 'at most 64 plain characters', '''Intel(R) Core(TM) i5''');
+    PERFORM gan_require(version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$', 'version', quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
 
     SELECT * INTO r FROM gan_run WHERE gan_run.run = gan_the_run(run);
-    IF r.dataset_digest IS NULL THEN -- the first worker says what the dataset is, unless the instructor did
-        UPDATE gan_run g SET dataset_images = dataset_images, dataset_digest = dataset_digest
-            WHERE g.run = r.run AND g.dataset_digest IS NULL;
+    -- What the dataset is only the instructor says (gan_set_dataset), or a login that the instructor trusts: a worker announces its own.
+    IF r.dataset_digest IS NULL AND EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.login = session_user AND t.trusted) THEN
+        PERFORM gan_set_dataset(r.run, dataset_images, dataset_digest);
         SELECT * INTO r FROM gan_run WHERE gan_run.run = r.run;
     END IF;
-    IF r.dataset_digest <> dataset_digest OR r.dataset_images <> dataset_images THEN
-        RAISE EXCEPTION 'this worker''s dataset is not the one of run % ("%")', r.run, r.name
-            USING ERRCODE = 'UG001',
-                  DETAIL = format('The run''s has %s images and digest %s, the worker''s has %s images and digest %s.',
-                                  r.dataset_images, encode(r.dataset_digest, 'hex'), dataset_images, encode(dataset_digest, 'hex')),
-                  HINT = 'Use the same archive as the rest of the class: all files, none added, none renamed.';
-    END IF;
+    PERFORM gan_require_dataset(r, dataset_images, dataset_digest);
     IF (SELECT count(*) FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.name <> name) >= 64 THEN
         RAISE EXCEPTION 'login "%" has 64 workers in run % already', session_user, r.run
             USING ERRCODE = 'configuration_limit_exceeded', HINT = 'Give one of the names that you have used before: --name.';
     END IF;
-    INSERT INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version)
-        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version)
+    INSERT INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
+        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
         ON CONFLICT ON CONSTRAINT gan_worker_run_login_name_key DO UPDATE
             SET cores = excluded.cores, memory_mb = excluded.memory_mb, cpu = excluded.cpu, version = excluded.version,
+                dataset_images = excluded.dataset_images, dataset_digest = excluded.dataset_digest,
                 last_seen = statement_timestamp()
         RETURNING w.worker INTO joined;
     RETURN joined;
@@ -116,6 +129,34 @@ CREATE FUNCTION gan_upload(unit bigint, token uuid, shard int, data bytea) RETUR
 -- the norm of the gradient (or change).
 CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing int, OUT square_sum float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
+
+-- Whether this session has had an upload refused since the last call of gan_take_refusal, which tells what (src/extension/result.c).
+CREATE FUNCTION gan_refusal_pending() RETURNS boolean
+    LANGUAGE c AS 'MODULE_PATHNAME';
+CREATE FUNCTION gan_take_refusal(OUT unit bigint, OUT token uuid, OUT why text)
+    LANGUAGE c AS 'MODULE_PATHNAME';
+
+-- Notes a refused upload as a failure of its unit. The call that was refused could not: it failed, and with it all that it would have
+-- written. gan_release and gan_claim call this, whichever comes first.
+CREATE FUNCTION gan_note_refusal() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    f record;
+    u gan_work_unit;
+BEGIN
+    SELECT * INTO f FROM gan_take_refusal();
+    SELECT w.* INTO u FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker
+        WHERE w.unit = f.unit AND w.token = f.token AND coalesce(w.state = 'claimed', false) AND m.login = session_user FOR UPDATE OF w;
+    IF FOUND THEN
+        PERFORM gan_note_failure(u, 'upload_refused', f.why);
+    END IF;
+END
+$$;
+
+-- What is stored of a number of a submission: 0 for what is so near to it that a mean of it would underflow.
+CREATE FUNCTION gan_plain(number float8) RETURNS float8
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp RETURN CASE WHEN number < 1e-30 THEN 0 ELSE number END;
 
 -- Says why a submission is not of a unit that is held: it changes nothing.
 CREATE FUNCTION gan_why_stale(unit bigint, token uuid, weights_nonce bigint, OUT answer text, OUT code text, OUT message text)
@@ -150,6 +191,25 @@ BEGIN
 END
 $$;
 
+-- Notes that a result of a login was accepted: what was refused before is forgotten, and if it is the first one, the login's other workers
+-- have something to do.
+CREATE FUNCTION gan_note_accepted(u gan_work_unit) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    mine record;
+BEGIN
+    SELECT sum(w.units) AS units, sum(w.refusals) AS refusals, count(*) AS workers INTO mine FROM gan_worker w WHERE w.run = u.run AND w.login = session_user;
+    IF mine.refusals > 0 THEN
+        UPDATE gan_worker SET refusals = 0, refused_at = NULL WHERE worker IN (
+            SELECT w.worker FROM gan_worker w WHERE w.run = u.run AND w.login = session_user AND w.refusals > 0 FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
+    IF mine.units = 0 AND mine.workers > 1 THEN
+        PERFORM gan_wake(u.run);
+    END IF;
+END
+$$;
+
 -- Takes a unit in: compare, then set. One query compares all that makes the unit the caller's to hand in and locks it; what it finds can
 -- only be changed under that lock. Nobody can lock what is not theirs.
 CREATE FUNCTION gan_submit(unit bigint, token uuid, weights_nonce bigint, batch int, loss_d float8, loss_g float8, accuracy_real float8, accuracy_fake float8)
@@ -180,21 +240,22 @@ BEGIN
     ELSIF up.missing > 0 THEN
         code := 'incomplete';
         message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest', up.parts, up.parts + up.missing, u.unit);
-    ELSIF NOT (up.square_sum <= r.gradient_limit * r.gradient_limit) THEN
+    ELSIF NOT (sqrt(up.square_sum) <= r.gradient_limit) THEN
         code := 'too_large';
-        message := format('the norm of the %s is %s, the run''s limit is %s', CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum), r.gradient_limit);
-    ELSIF ($4 BETWEEN 1 AND 4096 AND $5 >= 0 AND $5 < 'Infinity' AND $6 >= 0 AND $6 < 'Infinity'
+        message := format('the norm of the %s is %s, the run''s gradient_limit is %s', CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum), r.gradient_limit);
+    ELSIF ($4 BETWEEN 1 AND 4096 AND $5 BETWEEN 0 AND 1e6 AND $6 BETWEEN 0 AND 1e6
            AND $7 BETWEEN 0 AND 1 AND $8 BETWEEN 0 AND 1) IS NOT TRUE THEN
         code := 'bad_value';
-        message := 'the minibatch must be between 1 and 4096, losses finite and at least 0, accuracies between 0 and 1';
+        message := 'the minibatch must be between 1 and 4096, losses between 0 and 1000000, accuracies between 0 and 1';
     ELSIF (r.local_steps > 0 OR r.checks_on) AND $4 <> r.batch THEN
         code := 'bad_value';
         message := format('the %s of this run are of %s images, not %s', CASE WHEN r.local_steps > 0 THEN 'local steps' ELSE 'minibatches (they are spot-checked)' END, r.batch, $4);
     ELSE
         BEGIN
             UPDATE gan_work_unit w SET state = CASE WHEN w.audits IS NULL THEN 'done' ELSE 'checked' END, lease_until = NULL, submitted_at = statement_timestamp(), batch = $4,
-                    loss_d = $5, loss_g = $6, accuracy_real = $7, accuracy_fake = $8
+                    loss_d = gan_plain($5), loss_g = gan_plain($6), accuracy_real = gan_plain($7), accuracy_fake = gan_plain($8)
                 WHERE w.unit = u.unit;
+            PERFORM gan_note_accepted(u);
             answer := 'accepted';
             message := format('unit %s is in', u.unit);
         EXCEPTION WHEN unique_violation THEN -- at the same time somebody else handed in the other unit of these positions
@@ -206,7 +267,7 @@ BEGIN
         message := format('somebody else handed in the images of unit %s first', u.unit);
         PERFORM gan_note_beaten(u.unit);
     ELSIF code IN ('too_large', 'bad_value') THEN
-        PERFORM gan_note_failure(u, code);
+        PERFORM gan_note_failure(u, code, message);
     END IF;
     RETURN NEXT;
 END
@@ -225,6 +286,7 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION gan_hello() IS 'Worker: the login, whether it is a student''s, and the server''s clock';
 COMMENT ON FUNCTION gan_run_config(text) IS 'Worker: the configuration of a run';
 COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text) IS 'Worker: registers a program and checks that its dataset is the class''s';
 COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of the weights that an iteration is computed at';
@@ -232,4 +294,3 @@ COMMENT ON FUNCTION gan_fetch_change(int, int, int) IS 'Worker: what leads from 
 COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea) IS 'Worker: one shard of a unit''s result, checked before it is stored';
 COMMENT ON FUNCTION gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8) IS 'Worker: hands in a unit; accepted, already, stale or refused';
 COMMENT ON FUNCTION gan_credit(int) IS 'Worker: what of the worker''s was averaged so far, and how many units wait for the next step';
-COMMENT ON FUNCTION gan_run_meant(text) IS 'Internal: the run that a worker means by a name, a number or nothing';

@@ -58,11 +58,36 @@ static void ignore_notice(void *context, const PGresult *result) {
     (void)result;
 }
 
-/* What a statement of this program may do, whatever it is: read, for ten seconds. By SET, which needs no right
+/* Has names mean the extension's functions, in whatever schema it is. Without the extension all stays as it is.
+ */
+static bool find_functions(db_link *l) {
+    PGresult *row = link_ask(l,
+                             "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
+                             " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
+                             " WHERE e.extname = 'gannsfriends'",
+                             0, NULL);
+    PGresult *set = NULL;
+    char sql[200];
+
+    if (row != NULL && PQntuples(row) == 1) {
+        snprintf(sql, sizeof sql, "SET search_path = %s", PQgetvalue(row, 0, 0));
+        set = link_ask(l, sql, 0, NULL);
+    }
+    PQclear(set);
+    PQclear(row);
+    return row != NULL && l->to != NULL;
+}
+
+/* What a statement of this program may do, whatever it is: read, for ten seconds. Some of the rest may be set
+ * otherwise for a whole database. By SET, which needs no right
  * to a function: gan_revoke_risky() takes set_config from everybody. */
 static bool forbid_harm(db_link *l) {
     static const char *const settings[] = {"SET default_transaction_read_only = on",
-                                           "SET statement_timeout = '10s'"};
+                                           "SET statement_timeout = '10s'",
+                                           "SET lock_timeout = 0",
+                                           "SET idle_session_timeout = 0",
+                                           "SET exit_on_error = off",
+                                           "SET default_transaction_isolation = 'read committed'"};
 
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         PGresult *set = link_ask(l, settings[i], 0, NULL);
@@ -72,7 +97,7 @@ static bool forbid_harm(db_link *l) {
             return false;
         }
     }
-    return true;
+    return find_functions(l);
 }
 
 bool link_connect(db_link *l) {

@@ -61,14 +61,12 @@ static double now(void) {
     return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 }
 
-/* Compares this machine's clock with the server's, which is the one that counts. */
-static finding check_clock(server *s) {
-    double before = now(), theirs, difference;
+/* Compares this machine's clock with the server's, which is the one that counts; before and after are this
+ * machine's readings around the server's. */
+static finding check_clock(double before, double theirs, double after) {
+    double difference = (before + after) / 2 - theirs;
     char text[128], duration[32];
 
-    if (server_clock(s, &theirs) != SERVER_OK)
-        return failed(s, "clock");
-    difference = (before + now()) / 2 - theirs;
     display_duration(duration, sizeof duration, fabs(difference));
     if (fabs(difference) < 1)
         snprintf(text, sizeof text, "as the server's");
@@ -81,8 +79,10 @@ static finding check_clock(server *s) {
 
 /* Tries the connection and the login. */
 static finding check_server(server *s) {
-    char text[512], role[128];
-    bool student = false, safe;
+    char text[512];
+    server_greeting greeting;
+    double before;
+    bool safe;
     finding f;
 
     if (server_connect(s) != SERVER_OK) {
@@ -97,18 +97,22 @@ static finding check_server(server *s) {
     server_tls(s, text, sizeof text, &safe);
     f = line(safe ? FINE : PASSES, "TLS", text,
              "Add sslmode=require to the connection string; if the server has no TLS, tell the instructor.");
-    f = worst(f, check_clock(s));
-    if (server_role(s, role, sizeof role, &student) != SERVER_OK)
-        return worst(f, failed(s, "role"));
+    before = now();
+    if (server_hello(s, &greeting) != SERVER_OK) {
+        f = worst(f, failed(s, "role"));
+        not_tried("clock");
+        return f;
+    }
+    f = worst(f, check_clock(before, greeting.clock, now()));
     return worst(
-        f, line(student ? FINE : MISTAKE, "role", role,
+        f, line(greeting.student ? FINE : MISTAKE, "role", greeting.login,
                 "This login is no student's: ask the instructor for a connection string from gan_enroll."));
 }
 
-/* Compares the dataset with the run's, where that is known. */
+/* Tells the dataset, and compares it with the run's where that is known; run is NULL without a server. */
 static finding check_dataset(const dataset *data, const server_run *run) {
     unsigned char digest[DATASET_DIGEST_SIZE];
-    char text[512];
+    char text[512], difference[256];
     size_t used;
     bool same;
 
@@ -116,10 +120,9 @@ static finding check_dataset(const dataset *data, const server_run *run) {
     used = (size_t)snprintf(text, sizeof text, "%s, digest ", dataset_describe(data));
     for (size_t i = 0; i < sizeof digest && used + 3 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%02x", digest[i]);
-    same = !run->dataset_known || (memcmp(digest, run->dataset_digest, sizeof digest) == 0 &&
-                                   run->dataset_images == dataset_count(data));
-    return line(same ? FINE : MISTAKE, "dataset", text,
-                "The class uses other images: get the same archive as the others, all files, none renamed.");
+    same = run == NULL || !run->dataset_known || !find_data_differs(data, run, difference, sizeof difference);
+    return line(same ? FINE : MISTAKE, "dataset", same ? text : difference,
+                "Get the same images as the others: all of the class's archive, none added, none renamed.");
 }
 
 /* Computes two minibatches of the run's network with fresh weights and measures the second: images a second, as
@@ -231,6 +234,19 @@ static finding check_work(server *s, const options *o, const server_run *run) {
     return f;
 }
 
+/* What can be told of the dataset without a server: what it is. */
+static finding check_dataset_alone(const options *o) {
+    dataset *data = o->data != NULL ? find_data(o, NULL) : NULL;
+    finding f = FINE;
+
+    if (data == NULL)
+        not_tried("dataset");
+    else
+        f = check_dataset(data, NULL);
+    dataset_close(data);
+    return f;
+}
+
 int check_run(server *s, const options *o) {
     server_run run;
     char text[256];
@@ -244,7 +260,7 @@ int check_run(server *s, const options *o) {
         else
             not_tried("run");
         not_tried("link");
-        not_tried("dataset");
+        f = worst(f, check_dataset_alone(o));
         not_tried("speed");
         return (int)f;
     }

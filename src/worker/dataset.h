@@ -8,7 +8,9 @@
 #ifndef GANN_DATASET_H
 #define GANN_DATASET_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define DATASET_DIGEST_SIZE 32
 
@@ -32,6 +34,13 @@ size_t dataset_count(const dataset *set);
 /* Copies the 32 bytes of the digest. */
 void dataset_digest(const dataset *set, unsigned char digest[DATASET_DIGEST_SIZE]);
 
+/*
+ * Tells whether these are the images of a class, which has so many with this digest. Where they are the same
+ * ones listed otherwise (sorted into folders, with names in another encoding, or as version 0.1.0 listed them),
+ * the dataset becomes that list; prepare it afterwards.
+ */
+bool dataset_match(dataset *set, uint64_t images, const unsigned char digest[DATASET_DIGEST_SIZE]);
+
 /* Returns for example "8000 images in zip archive img_align_celeba.zip"; it lives as long as the dataset. */
 const char *dataset_describe(const dataset *set);
 
@@ -44,9 +53,9 @@ int dataset_prepare(dataset *set, int image_size, int channels);
 /*
  * Writes the prepared image number index, image_size * image_size * channels bytes in the order
  * [row][column][channel]. A broken image is reported once and the next one that can be decoded stands in for
- * it. Returns -1 if no image can be decoded, and also if nobody could know what the image is: its bytes are no
- * longer those of the digest (damaged, changed or gone since), memory is short, index is out of range or
- * dataset_prepare() was not called. All of these are reported.
+ * it; broken is, too, what an archive holds damaged. Returns -1 if no image can be decoded, and also if nobody
+ * could know what the image is: a file is gone or has changed since the dataset was opened, the disk can't be
+ * read, memory is short, index is out of range or dataset_prepare() was not called. All of these are reported.
  */
 int dataset_image(dataset *set, size_t index, unsigned char *pixels);
 

@@ -3,6 +3,7 @@
  * number and the numbers of images, rows and columns, big-endian, then the grey pixels. It is held in memory.
  */
 #include "dataset_source.h"
+#include "file_kind.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 #define IDX_HEADER 16
 #define IDX_PIXELS_MAX ((uint64_t)4 << 30)
 #define CHUNK ((size_t)1 << 20)
+#define GIVE_IMAGES "Give a file of images, such as train-images-idx3-ubyte.gz."
 
 typedef struct idx {
     uint32_t count;
@@ -47,7 +49,20 @@ static void idx_explain(gzFile file, const char *where, char *error, size_t erro
         text = strerror(errno);
     else if (code == Z_OK || code == Z_BUF_ERROR)
         text = "it ends early";
-    snprintf(error, error_size, "%s cannot be read: %s; get the file again", where, text);
+    snprintf(error, error_size, "%s can't be read: %s. Download the file again.", where, text);
+}
+
+/* Says what an unpacked file is that doesn't begin as IDX files do. */
+static void idx_explain_other(gzFile file, const unsigned char *header, char *error, size_t error_size) {
+    unsigned char head[FILE_KIND_HEAD];
+    int more = gzread(file, head + IDX_HEADER, sizeof head - IDX_HEADER);
+    file_kind found;
+
+    memcpy(head, header, IDX_HEADER);
+    found = file_kind_of(head, IDX_HEADER + (size_t)(more > 0 ? more : 0));
+    snprintf(error, error_size, "what is packed in it (gzip) is %s, not an IDX file. %s", found.what,
+             strncmp(found.remedy, "Unpack", 6) == 0 ? "Unpack it (tar xzf, or gunzip) and give what comes out."
+                                                     : found.remedy);
 }
 
 /* Checks magic and sizes of a header. Returns -1 with the error filled. */
@@ -58,25 +73,32 @@ static int idx_parse(idx *source, const unsigned char *header, char *error, size
     source->count = big_endian(header + 4);
     source->rows = big_endian(header + 8);
     source->columns = big_endian(header + 12);
+    if (magic == 0x00000801) {
+        snprintf(error, error_size, "it is an IDX file of labels, not of images. " GIVE_IMAGES);
+        return -1;
+    }
     if (magic != 0x00000803) {
         snprintf(error, error_size,
-                 "it starts with %08" PRIx32 " instead of 00000803%s; give a file of images such as %s", magic,
-                 magic == 0x00000801 ? ", as files of labels do" : "", "train-images-idx3-ubyte.gz");
+                 "it is an IDX file that begins with %08" PRIx32
+                 ", but those of grey images of 8 bits begin with "
+                 "00000803. " GIVE_IMAGES,
+                 magic);
         return -1;
     }
     if (source->rows == 0 || source->columns == 0 || source->rows > IMAGE_SIDE_MAX ||
         source->columns > IMAGE_SIDE_MAX || (uint64_t)source->rows * source->columns > IMAGE_PIXELS_MAX) {
         snprintf(error, error_size,
                  "its header says images of %" PRIu32 "x%" PRIu32
-                 " pixels: from 1 to %d a side and %zu in all can be read",
+                 " pixels, but 1 to %d a side and %zu in all can be read. Download it again.",
                  source->columns, source->rows, IMAGE_SIDE_MAX, IMAGE_PIXELS_MAX);
         return -1;
     }
     total = (uint64_t)source->rows * source->columns * source->count;
     if (total > IDX_PIXELS_MAX || total > SIZE_MAX) {
         snprintf(error, error_size,
-                 "its header says %" PRIu64 " pixels, more than the %" PRIu64 " that can be held", total,
-                 IDX_PIXELS_MAX);
+                 "its header says %" PRIu64 " pixels, but at most %" PRIu64
+                 " can be held. Give a smaller file.",
+                 total, IDX_PIXELS_MAX);
         return -1;
     }
     source->image_size = (size_t)source->rows * source->columns;
@@ -111,7 +133,8 @@ static int idx_read_pixels(idx *source, gzFile file, char *error, size_t error_s
         size_t part;
 
         if (done == room && idx_grow(source, &room) != 0) {
-            snprintf(error, error_size, "not enough memory for its %zu pixels", source->size);
+            snprintf(error, error_size, "there is not enough memory for its %zu pixels. Close other programs.",
+                     source->size);
             return -1;
         }
         part = room - done < CHUNK ? room - done : CHUNK;
@@ -122,7 +145,9 @@ static int idx_read_pixels(idx *source, gzFile file, char *error, size_t error_s
         }
     }
     if (gzread(file, &beyond, 1) > 0) {
-        snprintf(error, error_size, "it is longer than its header says; get the file again");
+        snprintf(error, error_size,
+                 "it is longer than the %" PRIu32 " images that its header says. Download the file again.",
+                 source->count);
         return -1;
     }
     gzerror(file, &code); /* zlib calls a checksum that is cut off an end, with this code */
@@ -137,6 +162,10 @@ static int idx_read_file(idx *source, gzFile file, char *error, size_t error_siz
 
     if (gzread(file, header, IDX_HEADER) != IDX_HEADER) {
         idx_explain(file, "the header of an IDX file", error, error_size);
+        return -1;
+    }
+    if (header[0] != 0 || header[1] != 0) { /* a gzipped file may be anything */
+        idx_explain_other(file, header, error, error_size);
         return -1;
     }
     if (idx_parse(source, header, error, error_size) != 0)
@@ -171,7 +200,7 @@ static void *idx_open(const char *path, dataset_items *items, char *error, size_
     int outcome;
 
     if (file == NULL) {
-        snprintf(error, error_size, "it cannot be opened: %s",
+        snprintf(error, error_size, "it can't be opened: %s. Check the file, or copy it to another place.",
                  source != NULL ? strerror(errno) : "not enough memory");
         free(source);
         return NULL;
@@ -179,7 +208,8 @@ static void *idx_open(const char *path, dataset_items *items, char *error, size_
     outcome = idx_read_file(source, file, error, error_size);
     gzclose_r(file);
     if (outcome == 0 && idx_list(source, items) != 0) {
-        snprintf(error, error_size, "not enough memory for its %" PRIu32 " images", source->count);
+        snprintf(error, error_size,
+                 "there is not enough memory for its %" PRIu32 " images. Close other programs.", source->count);
         outcome = -1;
     }
     if (outcome != 0) {
@@ -197,7 +227,7 @@ static int idx_read(void *source, const dataset_item *item, unsigned char *bytes
     (void)error;
     (void)error_size;
     memcpy(bytes, file->pixels + (size_t)item->place * file->image_size, file->image_size);
-    return 0;
+    return IMAGE_OK;
 }
 
 /* Takes the pixels as a grey image; see dataset_kind. */

@@ -3,6 +3,7 @@
  * jump; it never leaves this file.
  */
 #include "image.h"
+#include "file_kind.h"
 
 #include <setjmp.h>
 #include <stdio.h> /* jpeglib.h needs it */
@@ -281,7 +282,7 @@ int image_decode(const unsigned char *bytes, size_t size, image *decoded, char *
     else if (size >= sizeof jpeg_head && memcmp(bytes, jpeg_head, sizeof jpeg_head) == 0)
         outcome = decode_jpeg(bytes, size, decoded, error, error_size);
     else
-        snprintf(error, error_size, "it is neither a JPEG nor a PNG file");
+        snprintf(error, error_size, "it is %s, neither a JPEG nor a PNG file", file_kind_of(bytes, size).what);
     if (outcome != IMAGE_OK)
         image_free(decoded);
     return outcome;

@@ -32,7 +32,6 @@ outcome images_prepare_one(loop *l, const server_claim *claim) {
 
     if (dataset_image(l->data, dcgan_permute(l->run->seed, p / n, n, p % n),
                       l->images + l->images_ready * l->model.image_count) != 0) {
-        display_warn("the dataset can't be read any more; see above");
         return FAIL;
     }
     l->images_ready++;

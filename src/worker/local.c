@@ -74,7 +74,7 @@ static int begin_training(local *l) {
         return -1;
     }
     l->t.seed = o->seed_given ? (uint64_t)o->seed : draw_seed();
-    l->t.batch = o->batch > 0 ? o->batch : 64;
+    l->t.batch = o->batch > 0 ? o->batch : 8;
     l->t.local_steps = (size_t)o->local.local_steps;
     l->t.rules = (dcgan_local_options){adam, adam, 0.1};
     l->t.target = (uint32_t)o->local.iterations;
@@ -94,7 +94,6 @@ static int begin_training(local *l) {
 /* Goes on from a checkpoint. */
 static int resume_training(local *l) {
     const options *o = l->options;
-    unsigned char digest[DATASET_DIGEST_SIZE];
     char error[1024];
 
     if (training_load(&l->t, o->local.resume, error, sizeof error) != 0) {
@@ -109,11 +108,9 @@ static int resume_training(local *l) {
                      l->t.iteration, l->t.target);
         return -1;
     }
-    dataset_digest(l->data, digest);
-    if (l->t.dataset_images != dataset_count(l->data) ||
-        memcmp(digest, l->t.dataset_digest, sizeof digest) != 0) {
+    if (!dataset_match(l->data, l->t.dataset_images, l->t.dataset_digest)) {
         display_warn("%s are not the %" PRIu64
-                     " images that the checkpoint was trained on; give those by --data",
+                     " images that the checkpoint was trained on. Give those with --data.",
                      dataset_describe(l->data), l->t.dataset_images);
         return -1;
     }

@@ -34,7 +34,7 @@ static const char usage[] =
     "  --run NAME        which run to join, by its name or number (default: the only one)\n"
     "  --once            end when the run is over (without it the program waits for the next run)\n"
     "  --threads T       threads to compute with (default: one fewer than this computer has cores)\n"
-    "  --batch B         images computed at once (default: the run's; local: 64)\n"
+    "  --batch B         images computed at once (default: the run's; local: 8)\n"
     "  --cache MB        memory for prepared images (default: 1024)\n"
     "  --check           try the connection, the run, the dataset and the speed, then end\n"
     "\n"
@@ -48,10 +48,10 @@ static const char usage[] =
     "  --out FOLDER      for checkpoint.safetensors and samples-....png (default: gan-local)\n"
     "  --resume FILE     go on from a checkpoint\n"
     "  --iterations N    train so many iterations (default: 1000; with --resume: the checkpoint's)\n"
-    "  --local-steps H   steps of both networks in an iteration (default: 10)\n"
+    "  --local-steps H   steps of both networks in an iteration (default: 40)\n"
     "  --save-every N    iterations between checkpoints (default: 50)\n"
     "  --image-size S, --channels C, --latent Z, --features F    the networks (64, 3, 100, 64)\n"
-    "  --learning-rate R (default: 0.0002)\n"
+    "  --learning-rate R (default: 0.0003)\n"
     "  --seed N          of weights, noise and order (default: random)\n"
     "\n"
     "of gan_worker sample:\n"
@@ -342,10 +342,10 @@ static void set_defaults(options *o) {
     o->count = 64;
     o->local =
         (options_local){.network = {.channels = 3, .image_size = 64, .latent = 100, .generator_features = 64},
-                        .local_steps = 10,
+                        .local_steps = 40,
                         .iterations = 1000,
                         .save_every = 50,
-                        .learning_rate = 2e-4};
+                        .learning_rate = 3e-4};
     hardware_name(o->name);
 }
 

@@ -10,7 +10,8 @@
 
 #include <stdlib.h>
 
-#define ASK_AGAIN_SECONDS 600 /* the instructor may have begun anew */
+#define ASK_AGAIN_SECONDS 600 /* the instructor may have begun again */
+#define ASK_FIRST_SECONDS 1   /* only those are asked of whose work something was averaged */
 
 /* Cancels the computation when to stop is asked. */
 static int heed_stop(void *context) {
@@ -72,8 +73,13 @@ void reference_offer(loop *l) {
 
     if (l->claimed_ahead || stop_clock() < l->next_reference)
         return;
-    l->next_reference = stop_clock() + ASK_AGAIN_SECONDS;
+    l->reference_wait = l->reference_wait > 0 ? 2 * l->reference_wait : ASK_FIRST_SECONDS;
+    if (l->reference_wait > ASK_AGAIN_SECONDS)
+        l->reference_wait = ASK_AGAIN_SECONDS;
+    l->next_reference = stop_clock() + l->reference_wait;
     if (server_reference_wanted(l->server, l->worker, &wanted) == SERVER_OK && wanted > 0 &&
-        wanted <= dataset_count(l->data))
+        wanted <= dataset_count(l->data)) {
         contribute(l, wanted);
+        l->reference_wait = ASK_AGAIN_SECONDS;
+    }
 }

@@ -61,17 +61,16 @@ static void get_text(const PGresult *row, int column, char *text, size_t size) {
     snprintf(text, size, "%s", PQgetvalue(row, 0, column));
 }
 
-/* Reads a digest written in hex. */
+/* Reads a digest, in whatever form the server writes bytea. */
 static bool get_digest(const PGresult *row, int column, unsigned char digest[SERVER_DIGEST_SIZE]) {
-    const char *text = PQgetvalue(row, 0, column);
+    size_t size = 0;
+    unsigned char *bytes = PQunescapeBytea((const unsigned char *)PQgetvalue(row, 0, column), &size);
+    bool fits = bytes != NULL && size == SERVER_DIGEST_SIZE;
 
-    if (strlen(text) != 2 * SERVER_DIGEST_SIZE || strspn(text, "0123456789abcdef") != 2 * SERVER_DIGEST_SIZE)
-        return false;
-    for (size_t i = 0; i < SERVER_DIGEST_SIZE; i++) {
-        char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
-        digest[i] = (unsigned char)strtoul(pair, NULL, 16);
-    }
-    return true;
+    if (fits)
+        memcpy(digest, bytes, size);
+    PQfreemem(bytes);
+    return fits;
 }
 
 void server_describe(const server *s, char *text, size_t size) {
@@ -126,34 +125,19 @@ void server_tls(const server *s, char *text, size_t size, bool *fine) {
                  version != NULL ? version : "yes");
 }
 
-server_status server_clock(server *s, double *seconds) {
+server_status server_hello(server *s, server_greeting *greeting) {
     PGresult *row;
     server_status status =
-        connection_row(s, "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.float8", NULL, 0,
-                       1, false, &row);
+        connection_row(s, "SELECT login, student, server_time FROM gan_hello()", NULL, 0, 3, false, &row);
 
     if (status != SERVER_OK)
         return status;
-    if (!get_real(row, 0, 0, 1e12, seconds))
+    get_text(row, 0, greeting->login, sizeof greeting->login);
+    greeting->student = strcmp(PQgetvalue(row, 0, 1), "t") == 0;
+    if (!get_real(row, 2, 0, 1e12, &greeting->clock))
         status = connection_nonsense(s, "a time");
     PQclear(row);
     return status;
-}
-
-server_status server_role(server *s, char *role, size_t size, bool *student) {
-    PGresult *row;
-    server_status status =
-        connection_row(s,
-                       "SELECT session_user, CASE WHEN pg_catalog.to_regrole('gan_student') IS NOT NULL"
-                       " THEN pg_catalog.pg_has_role('gan_student', 'member') ELSE false END",
-                       NULL, 0, 2, false, &row);
-
-    if (status != SERVER_OK)
-        return status;
-    get_text(row, 0, role, size);
-    *student = strcmp(PQgetvalue(row, 0, 1), "t") == 0;
-    PQclear(row);
-    return SERVER_OK;
 }
 
 /* Reads the network's shape, and makes sure that it is one and has the announced numbers of parameters, shards.
@@ -243,7 +227,7 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
         "SELECT run, name, state, seed, channels, image_size, latent, "
         "generator_features, discriminator_features,"
         " batch, parameters, shards, dataset_images, "
-        "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
+        "dataset_digest, target_iterations,"
         " iteration, channel, upload_element, download_element, local_steps, update_rule, "
         "generator_learning_rate,"
         " discriminator_learning_rate, beta1, beta2, epsilon, norm_momentum,"

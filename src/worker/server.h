@@ -109,9 +109,18 @@ server_status server_connect(server *s);
 /* Tells whether there is a connection, as far as is known without trying it. */
 bool server_connected(const server *s);
 
-/* Describes the connection: "PostgreSQL 15.4 at host, TLS yes", and the login: whether it is a gan_student. */
+/* Describes the connection: "PostgreSQL 15.4 at host, TLS yes". */
 void server_describe(const server *s, char *text, size_t size);
-server_status server_role(server *s, char *role, size_t size, bool *student);
+
+/* What gan_hello tells: the login, whether it is a student's, and the server's clock in seconds since 1970. The
+ * clock was read after server_hello() was called and before it returned. */
+typedef struct server_greeting {
+    char login[64];
+    bool student;
+    double clock;
+} server_greeting;
+
+server_status server_hello(server *s, server_greeting *greeting);
 
 server_status server_run_config(server *s, const char *name, server_run *run);
 server_status server_join(server *s, const server_member *member, int32_t *worker);
@@ -172,10 +181,6 @@ typedef struct server_standing_row {
 
 void server_standing_send(server *s, int32_t worker, int64_t after, server_reply *reply);
 server_status server_standing_read(server *s, server_reply *reply, server_standing_row *row);
-
-/* Asks for the server's clock in seconds since 1970; the answer was written after send and before the function
- * returned. */
-server_status server_clock(server *s, double *seconds);
 
 /* Describes the encryption: fine is false where a network could read along. */
 void server_tls(const server *s, char *text, size_t size, bool *fine);

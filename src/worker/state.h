@@ -41,8 +41,9 @@ typedef struct loop {
     server_status ahead_status;
     server_claim ahead;
     backoff wait;
-    double next_renewal;   /* on stop_clock() */
-    double next_reference; /* to ask whether a summary is wanted */
+    double next_renewal; /* on stop_clock() */
+    double next_reference,
+        reference_wait; /* to ask whether a summary is wanted: when, and how long after that */
     double woken_at;
     display_state display;
     standing standing;

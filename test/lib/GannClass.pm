@@ -12,15 +12,37 @@ use GannTest;
 
 our %small = (
     channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8,
-    images_per_unit => 20, units_per_iteration => 2, batch => 8, seed => 7, lease_seconds => 10,
+    local_steps => 0, images_per_unit => 20, units_per_iteration => 2, batch => 8, learning_rate => 0.0002, seed => 7, lease_seconds => 10,
     audit_minimum => 0,    # spot checks are 027_spot_checks.t's affair
 );
+
+# In most tests the instructor confirms at once what the first worker says its dataset is; dataset => 'by hand' leaves that to the test
+# (034_dataset.t).
+sub new {
+    my ($class, %opt) = @_;
+    my $self = $class->SUPER::new(%opt);
+    $self->confirm_datasets if !$opt{standby_of} && ($opt{extension} // 1) && ($opt{dataset} // '') ne 'by hand';
+    return $self;
+}
+
+sub confirm_datasets {
+    my ($self, %opt) = @_;
+    return $self->psql(q{CREATE FUNCTION public.test_confirm() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN UPDATE public.gan_run SET dataset_images = NEW.dataset_images, dataset_digest = NEW.dataset_digest WHERE run = NEW.run AND dataset_digest IS NULL; RETURN NEW; END';
+        CREATE TRIGGER test_confirm AFTER INSERT ON gan_worker FOR EACH ROW EXECUTE FUNCTION public.test_confirm()}, %opt);
+}
 
 sub create_run {
     my ($self, $name, %options) = @_;
     my %all = (%small, %options);
     my $arguments = join ', ', map {"$_ => $all{$_}"} sort keys %all;
     return $self->psql("SELECT gan_create_run('$name', $arguments)");
+}
+
+# Has all workers of a run earned their standing, as if units of theirs had been averaged: for tests of what comes after that.
+sub earned {
+    my ($self, $run) = @_;
+    return $self->psql("UPDATE gan_worker SET units = 20, images = 20 WHERE run = $run AND units = 0");
 }
 
 # The connection string of a student, who is enrolled at the first call.

@@ -127,6 +127,7 @@ $run = $class->create_run('failing', units_per_iteration => 2, target_iterations
 $class->psql("SELECT gan_start($run)");
 my $digest = $class->psql("SELECT '\\x' || encode(dataset_digest, 'hex') FROM gan_run WHERE name = 'equal'");
 my %number = map { $_ => $class->psql("SELECT gan_join($run, 'psql', 60000, '$digest', 1, 1, '', '')", user => $_) } 'ann', 'bo', 'cy';
+$class->earned($run);
 my $bad = $class->psql("SELECT min(unit) FROM gan_work_unit WHERE run = $run");
 for my $login ('ann', 'bo', 'cy') {
     is $class->psql("SELECT unit FROM gan_claim($number{$login})", user => $login), $bad, "failing: $login holds it";

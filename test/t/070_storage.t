@@ -104,7 +104,7 @@ cmp_ok abs($many - $few), '<', 5, sprintf('that of 4 units %.1f MB', $few);
 # Cancelling: statement_timeout at several points of a full-size step, one that overwrites the weights of two iterations ago
 sub full_size {
     my $name = shift;
-    my $n = $class->psql("SELECT gan_create_run('$name', seed => 7, units_per_iteration => 6, images_per_unit => 4, batch => 4, target_iterations => 3)");
+    my $n = $class->psql("SELECT gan_create_run('$name', seed => 7, local_steps => 0, units_per_iteration => 6, images_per_unit => 4, batch => 4, target_iterations => 3)");
     $class->psql("SELECT gan_start($n)");
     feed($name, 6);
     like $class->psql("SELECT gan_aggregate(0, $n)"), qr/^step/, "$name: the first step";
@@ -116,7 +116,7 @@ my $file = "SELECT pg_relation_filepath('gan_state_piece_r${undisturbed}_0')";
 my $before = $class->psql($file);
 like $class->psql("SELECT gan_aggregate(1, $undisturbed)"), qr/^step/, 'a step';
 is $class->psql($file), $before, 'writes over the rows of two iterations ago, in the same file';
-$run = $class->psql("SELECT gan_create_run('followed', seed => 7, units_per_iteration => 1, images_per_unit => 4, batch => 4, target_iterations => 5, download_element => 'int8')");
+$run = $class->psql("SELECT gan_create_run('followed', seed => 7, local_steps => 0, units_per_iteration => 1, images_per_unit => 4, batch => 4, target_iterations => 5, download_element => 'int8')");
 $class->psql("SELECT gan_start($run)");
 for my $i (0 .. 2) {
     feed('followed', 1);

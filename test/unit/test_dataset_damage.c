@@ -42,16 +42,16 @@ static void test_headers(void **state) {
     (void)state;
     bad_header((uint32_t[]){0x801, 10, 1, 1}, 10, "labels");
     bad_header((uint32_t[]){0xd03, 10, 1, 1}, 10, "00000d03");
-    bad_header((uint32_t[]){0x803, 0, 5, 5}, 0, "has 0 images");
+    bad_header((uint32_t[]){0x803, 0, 5, 5}, 0, "holds no images");
     bad_header((uint32_t[]){0x803, 1, 0, 5}, 0, "header says images of 5x0");
     bad_header((uint32_t[]){0x803, 1, 5, 0}, 0, "header says images of 0x5");
     bad_header((uint32_t[]){0x803, 1, 65536, 65536}, 0, "header says");
     bad_header((uint32_t[]){0x803, 1, 0xffffffff, 0xffffffff}, 0, "header says");
     bad_header((uint32_t[]){0x803, 0xffffffff, 0xffffffff, 0xffffffff}, 100, "header says");
-    bad_header((uint32_t[]){0x803, 0xffffffff, 16384, 4096}, 100, "more than");
+    bad_header((uint32_t[]){0x803, 0xffffffff, 16384, 4096}, 100, "at most 4294967296 can be held");
     bad_header((uint32_t[]){0x803, 0xffffffff, 1, 1}, 100, "ends early");
     bad_header((uint32_t[]){0x803, 3, 5, 5}, 74, "ends early");
-    bad_header((uint32_t[]){0x803, 3, 5, 5}, 76, "longer than its header");
+    bad_header((uint32_t[]){0x803, 3, 5, 5}, 76, "longer than the 3 images that its header says");
 }
 
 /* Paths that are no dataset get an error that says what to do. */
@@ -60,15 +60,15 @@ static void test_not_a_dataset(void **state) {
     char error[8];
 
     (void)state;
-    open_bad(NULL, "give the path");
-    open_bad("", "give the path");
+    open_bad(NULL, "there is no such file or folder");
+    open_bad("", "there is no such file or folder");
     open_bad("/nonexistent\n", "nonexistent?\"");
-    open_bad("/dev/null", "no zip archive");
+    open_bad("/dev/null", "neither a file nor a folder");
     fixture(path, "a-colour.jpg");
-    open_bad(path, "no zip archive");
+    open_bad(path, "a single JPEG image");
     snprintf(path, sizeof path, "%s/empty", scratch);
     assert_int_equal(mkdir(path, 0700), 0);
-    open_bad(path, "has 0 images");
+    open_bad(path, "holds no images");
     spit(path, "empty.zip", (const unsigned char *)"PK\5\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 22);
     open_bad(path, "cannot use the dataset");
     unlink(path);
@@ -216,9 +216,10 @@ static void test_damaged_files(void **state) {
     free(file.bytes);
 }
 
-/* An archive whose data are not those of its directory is an error for the image, and nothing stands in. */
+/* An archive's entry that is damaged counts as an image that can't be decoded: everybody who has the archive has
+ * the damage. The next one takes its place. */
 static void test_damaged_entry(void **state) {
-    unsigned char pixels[32 * 32];
+    unsigned char pixels[32 * 32], next[32 * 32];
     char path[PATH_SIZE];
     content file;
     reports seen = {0};
@@ -235,9 +236,11 @@ static void test_damaged_entry(void **state) {
     free(file.bytes);
     set = open_good(path, ALL, &seen);
     assert_int_equal(dataset_prepare(set, 32, 1), 0);
-    assert_int_equal(dataset_image(set, 0, pixels), -1);
-    assert_non_null(strstr(seen.last, "UPPER.JPG"));
-    assert_int_equal(dataset_image(set, 1, pixels), 0);
+    assert_int_equal(dataset_image(set, 0, pixels), 0);
+    assert_non_null(strstr(seen.last, "UPPER.JPG\" can't be used: it is damaged in the archive"));
+    assert_int_equal(dataset_image(set, 1, next), 0);
+    assert_memory_equal(pixels, next, sizeof next);
+    assert_int_equal(seen.count, 1);
     dataset_close(set);
     unlink(path);
 }
@@ -263,7 +266,7 @@ static void test_bomb(void **state) {
 /* What is wrong with an image is said in words. */
 static void test_reasons(void **state) {
     const char *const cases[][2] = {{"b-broken.jpg", "end"},
-                                    {"c-text.jpg", "neither a JPEG nor a PNG"},
+                                    {"c-text.jpg", "a text, neither a JPEG nor a PNG"},
                                     {"f-cmyk.jpg", "CMYK"},
                                     {"y-truncated.png", "premature end"}};
 

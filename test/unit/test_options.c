@@ -58,7 +58,7 @@ static void commands_and_their_defaults(void **state) {
     assert_int_equal(o.local.network.image_size, 32);
     assert_int_equal(o.local.network.generator_features, 8);
     assert_int_equal(o.local.network.discriminator_features, 8);
-    assert_int_equal(o.local.local_steps, 10);
+    assert_int_equal(o.local.local_steps, 40);
     assert_true(o.seed_given && o.seed == -5 && o.local.learning_rate == 1e-3 && o.batch == 7);
     assert_false(o.local.iterations_given);
     assert_string_equal(o.out, "gan-local");
