@@ -268,7 +268,7 @@ is join(' ', map { s{.*/}{}r } glob "$folder/l1/*"), 'checkpoint.safetensors sam
 my $kept = slurp($checkpoint);
 ($status, $output) = $class->run($program, @local, '--iterations', 3, '--out', "$folder/l1");
 is $status, 2, 'a second training does not begin over the first one';
-like $output, qr{\Q$checkpoint\E is there already .*--resume}, 'and says how to go on';
+like $output, qr{\Q$checkpoint\E is there already and would be replaced\.\nGo on with it: --resume}, 'and says how to go on';
 ok slurp($checkpoint) eq $kept, 'which is as it was';
 
 # interrupted and resumed
