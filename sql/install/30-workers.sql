@@ -94,10 +94,12 @@ BEGIN
     PERFORM gan_require(cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$', 'cpu', quote_nullable(left(cpu, 64)), 'at most 64 plain characters', '''Intel(R) Core(TM) i5''');
     PERFORM gan_require(version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$', 'version', quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
 
-    IF run IS NOT NULL AND NOT EXISTS (SELECT FROM gan_run g WHERE g.run = run) THEN
+    IF run IS NULL THEN
+        run := gan_run_meant(NULL);
+    ELSIF NOT EXISTS (SELECT FROM gan_run g WHERE g.run = run) THEN
         RAISE EXCEPTION 'run % is gone', run USING ERRCODE = 'undefined_object', HINT = 'Ask your instructor which run comes next.';
     END IF;
-    SELECT * INTO r FROM gan_run WHERE gan_run.run = coalesce(run, gan_run_meant(NULL));
+    SELECT * INTO r FROM gan_run WHERE gan_run.run = run;
     -- What the dataset is only the instructor says (gan_set_dataset), or a login that the instructor trusts: a worker announces its own.
     IF r.dataset_digest IS NULL AND EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.login = session_user AND t.trusted) THEN
         PERFORM gan_set_dataset(r.run, dataset_images, dataset_digest);

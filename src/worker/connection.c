@@ -106,16 +106,27 @@ static server_status lose(server *s) {
     return lose_for(s, message);
 }
 
+/* Puts a message and its detail into one sentence, where both are the class's own; PostgreSQL's details are for
+ * those who know it. */
+static void add_detail(char *message, size_t size, const char *state, const char *primary, const char *detail) {
+    bool ours = strncmp(state, "UG", 2) == 0 && detail != NULL;
+
+    snprintf(message, size, "%s%s%s", primary, ours ? ": " : "", ours ? detail : "");
+}
+
 /* Keeps why a statement failed, and closes a connection that is of no more use. Without an SQLSTATE it was
  * libpq that failed; after a failed write it may still call the connection fine. */
 static server_status statement_failed(server *s, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    char message[800];
 
     if (state == NULL)
         return lose_for(s, primary != NULL ? primary : PQerrorMessage(s->link));
-    trouble_of_server(&s->trouble, state, primary != NULL ? primary : "the server failed",
-                      PQresultErrorField(result, PG_DIAG_MESSAGE_HINT), s->dialler.known);
+    add_detail(message, sizeof message, state, primary != NULL ? primary : "the server failed",
+               PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
+    trouble_of_server(&s->trouble, state, message, PQresultErrorField(result, PG_DIAG_MESSAGE_HINT),
+                      s->dialler.known);
     if (PQstatus(s->link) != CONNECTION_OK || strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0) {
         hang_up(s);
         return SERVER_RETRY;
