@@ -146,7 +146,9 @@ BEGIN
         AND EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run) THEN
         BEGIN
             PERFORM gan_quality(r.run, r.iteration);
-        EXCEPTION WHEN OTHERS THEN
+        EXCEPTION WHEN object_not_in_prerequisite_state THEN
+            NULL; -- another coordinator has stepped on meanwhile
+        WHEN OTHERS THEN
             RAISE WARNING 'run %: no quality of iteration %: %', r.run, r.iteration, SQLERRM USING ERRCODE = SQLSTATE;
         END;
     END IF;

@@ -59,9 +59,9 @@ BEGIN
     SELECT * INTO s FROM gan_situation(r);
     stuck := s.done >= s.needed AND s.done >= s.shown AND coalesce(s.waiting > 60, false);
     happening := format('Iteration %s: ', r.iteration) || CASE
-        WHEN r.dataset_digest IS NULL THEN 'no unit is given out yet'
         WHEN s.total = 0 THEN 'no unit is left to compute'
         WHEN s.joined = 0 THEN 'nobody has joined yet'
+        WHEN r.dataset_digest IS NULL THEN 'no unit is given out yet'
         ELSE format('%s of %s units done', s.done, s.total)
             || CASE WHEN s.shown < s.total THEN format(' (%s are enough)', s.shown) ELSE '' END
             || CASE WHEN s.done >= s.needed AND s.done < s.shown THEN ', spot checks are under way'

@@ -116,6 +116,8 @@ bool gan_is_allowed_command(const Node *command) {
     case T_DeallocateStmt:
     case T_DiscardStmt: /* a pooler's, between two clients */
         return true;
+    case T_VariableShowStmt: /* an older libpq's, where the connection string has several hosts */
+        return strcmp(((VariableShowStmt *)command)->name, "transaction_read_only") == 0;
     case T_VariableSetStmt: {
         const VariableSetStmt *set = (VariableSetStmt *)command;
         return set->kind == VAR_SET_VALUE && !set->is_local && gan_is_harmless_setting(set->name);

@@ -63,7 +63,7 @@ my $lock = $class->psql(q{SELECT 'pg_advisory_lock(bigint)'::regprocedure::oid})
 $wire->send(GannWire::call($lock, pack 'Q>', 1));
 is GannWire::state_of($wire->receive(10)), '42501', 'a function call without SQL is refused';
 is $class->psql('SELECT count(*) FROM pg_locks WHERE locktype = \'advisory\''), '0', 'and nobody holds an advisory lock';
-for my $sql ("LISTEN gan_run_$run", 'UNLISTEN *', 'DISCARD ALL', 'DEALLOCATE ALL', q{SET application_name = 'x'}, "SELECT * FROM gan_credit($eve)", "SELECT rank, messages FROM gan_standing($eve)", 'SELECT login, student, server_time FROM gan_hello()', "SELECT gan_renew(unit => '1', token => NULL)") {
+for my $sql ("LISTEN gan_run_$run", 'UNLISTEN *', 'DISCARD ALL', 'DEALLOCATE ALL', 'SHOW transaction_read_only', q{SET application_name = 'x'}, "SELECT * FROM gan_credit($eve)", "SELECT rank, messages FROM gan_standing($eve)", 'SELECT login, student, server_time FROM gan_hello()', "SELECT gan_renew(unit => '1', token => NULL)") {
     $wire->send(GannWire::query($sql));
     is GannWire::state_of($wire->receive(10)), '', "$sql is not";
 }

@@ -112,6 +112,7 @@ like $output, qr/token file/, 'which is named';
 my $run = $class->create_run('fashion', units_per_iteration => 4, images_per_unit => 32, batch => 32, target_iterations => 100000, lease_seconds => 20);
 $class->psql("SELECT gan_set_policy($run, sheet_every => 2, quality_every => 2, quality_images => 16)");
 $class->psql("INSERT INTO gan_worker (run, login, name, cores, memory_mb, cpu, version, last_seen) VALUES ($run, 'mallory', 'Mallory', 2, 1000, '', '', now() - interval '2 hours')");
+$class->psql("SELECT gan_set_dataset($run, 60000, '\\x0dfde18c63c6787ab029d04d59b6eafae962d32a10d34822dcfb526ca4383d88')");    # Fashion-MNIST's
 # The table's own check keeps such names out; the page must not depend on it.
 $class->psql('ALTER TABLE gan_account DROP CONSTRAINT gan_account_nickname_check');
 $class->psql(q{INSERT INTO gan_account (login, nickname) VALUES ('mallory', '<img src=x onerror="document.title=''hacked''">'), ('ann', 'Ann')});

@@ -206,7 +206,7 @@ $class->psql('GRANT EXECUTE ON FUNCTION gan_fetch_weights TO gan_student');
 {
     local $class->{data_file} = $file;
     like checked($ann), qr/dataset:NOT OK/, 'another dataset';
-    like $output, qr/get the same archive as the others/, 'and its remedy';
+    like $output, qr/Get the same images as the others/, 'and its remedy';
 }
 
 # ---- TLS

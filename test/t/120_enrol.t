@@ -50,7 +50,7 @@ for my $case ([ 'alice', 'alice' ], [ 'Fritz Smith', 'Fritz Smith' ], [ 'Smith, 
     [ 'Jörg Müßig', 'Jörg Müßig' ], [ 'Άννα', 'Άννα' ], [ '李明', '李明' ], [ ' a  b ', 'a b' ], [ '1234567', '1234567' ], [ 'a+b@c.d', 'a+b@c.d' ], [ 'x' x 63, 'x' x 63 ]) {
     my ($name, $login) = @$case;
     my $uri = sql('SELECT gan_enroll(' . quoted($name) . ", '127.0.0.1')");
-    my ($status, $output) = $class->run($class->{bindir} . '/psql', '-XqAtw', $uri, '-c', q{SHOW application_name});
+    my ($status, $output) = $class->run($class->{bindir} . '/psql', '-XqAtw', $uri, '-c', q{SELECT login FROM gan_hello()});
     is $status, 0, "'$name' is let in by $uri" or diag $output;
     like $uri, qr{^postgresql://[A-Za-z0-9._~%-]+:[0-9a-f]{32}\@127\.0\.0\.1:$port/tra%20in%2F%C3%A4%25$}, 'every part of it is escaped';
     is sql('SELECT count(*) FROM gan_roster WHERE login = ' . quoted($login)), '1', "the login is '$login'";
