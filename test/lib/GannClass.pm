@@ -39,12 +39,6 @@ sub create_run {
     return $self->psql("SELECT gan_create_run('$name', $arguments)");
 }
 
-# Has all workers of a run earned their standing, as if units of theirs had been averaged: for tests of what comes after that.
-sub earned {
-    my ($self, $run) = @_;
-    return $self->psql("UPDATE gan_worker SET units = 20, images = 20 WHERE run = $run AND units = 0");
-}
-
 # The connection string of a student, who is enrolled at the first call.
 sub student {
     my ($self, $name) = @_;
