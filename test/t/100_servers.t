@@ -119,7 +119,7 @@ sub make_class {
     set_all($name, $it{before}) if $it{before};
     $class->psql("CREATE EXTENSION gannsfriends $in", db => $name);
     set_all($name, $it{set}) if $it{set};
-    my %run = (%GannClass::small, latent => 2, generator_features => 1, discriminator_features => 1, images_per_unit => 8, units_per_iteration => 2, target_iterations => 10, epsilon => '1.2345678901234e-8');
+    my %run = (%GannClass::small, latent => 2, generator_features => 1, discriminator_features => 1, images_per_unit => 8, units_per_iteration => 2, target_iterations => 10, epsilon => '1.2345678901234e-8', dataset());
     $class->psql("SELECT $it{call}gan_create_run('$it{run}', " . join(', ', map {"$_ => $run{$_}"} sort keys %run) . "); SELECT $it{call}gan_start()", db => $name);
     $it{students} = [ map {"s_${name}_$_"} 1 .. $it{workers} ];
     $class->{students}{$_} = $class->psql("SELECT ${\$it{call}}gan_enroll('$_', '127.0.0.1')", db => $name) for @{ $it{students} };
@@ -132,6 +132,12 @@ sub begin {
     $it->{coordinator} = $class->start_background({ name => "coordinator-$it->{name}" }, $class->{bindir} . '/psql', '-X', '-q', '-h', $class->host, '-p', $port, '-U', 'postgres', '-d', $it->{name}, '-c', "CALL $it->{call}gan_coordinate()");
     $it->{worker} = [ map { $class->worker($_) } @{ $it->{students} } ];
     return;
+}
+
+# The class's images, which an instructor knows: gan_worker --check tells their digest without a server.
+sub dataset {
+    my ($digest) = `${\ GannClass::worker_program()} --check --connect postgresql://nobody\@127.0.0.1:1/none --data $class->{data_file}` =~ /digest ([0-9a-f]{64})/;
+    return (dataset_images => 64, dataset_digest => "decode('$digest', 'hex')");
 }
 
 my @classes;
@@ -225,7 +231,7 @@ is $class->psql("SET statement_timeout = 0; SELECT gan_hinders('statement_timeou
 
 # ---- read-only for a while
 
-sub new_run { return $class->psql("SELECT FROM (SELECT gan_create_run('again', channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1, images_per_unit => 8, batch => 8, target_iterations => 10)) AS made; SELECT gan_start(max(run)) FROM gan_run", db => 'c') }
+sub new_run { return $class->psql("SELECT FROM (SELECT gan_create_run('again', channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1, local_steps => 0, images_per_unit => 8, batch => 8, dataset_images => 64, dataset_digest => ${\ {dataset()}->{dataset_digest}}, target_iterations => 10)) AS made; SELECT gan_start(max(run)) FROM gan_run", db => 'c') }
 {
     local $class->{database} = 'c';
     new_run();
