@@ -35,7 +35,7 @@ CREATE FUNCTION gan_happening(r gan_run, total bigint, free bigint, done bigint,
             || CASE WHEN (r).paused_because IS NULL THEN '' ELSE ': ' || regexp_replace((r).paused_because, '(\.) .*$', '\1') END
         WHEN 'finished' THEN format('Finished: all %s iterations are done', (r).target_iterations)
         WHEN 'stopped' THEN format('Stopped after %s iterations', (r).iteration)
-        ELSE CASE WHEN (r).dataset_digest IS NULL THEN 'Waiting until the instructor has confirmed the dataset' ELSE
+        ELSE CASE WHEN (r).dataset_digest IS NULL AND active > 0 THEN 'Waiting until the instructor has confirmed the dataset' ELSE
             format('Iteration %s: %s of %s units in', (r).iteration, done, total)
             || CASE WHEN shown < total THEN format(' (%s are enough)', shown) ELSE '' END
             || CASE WHEN done >= needed AND done < shown THEN ', spot checks are under way'
