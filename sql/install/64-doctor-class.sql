@@ -92,7 +92,7 @@ BEGIN
     ELSIF by_hand OR cron.last_fine > clock_timestamp() - interval '3 minutes' THEN
         state := 'ok';
         finding := format('pg_cron''s job %s runs', cron.job);
-    ELSIF cron.last_fine IS NULL AND launched THEN
+    ELSIF cron.last_fine IS NULL AND (launched OR pg_postmaster_start_time() > clock_timestamp() - interval '1 minute') THEN
         state := 'warn';
         finding := format('pg_cron''s job %s has not run yet; it does so within a minute', cron.job);
         remedy := '-- in a minute: SELECT * FROM gan_doctor();';

@@ -54,7 +54,7 @@ clock      not tried
 role       not tried
 run        not tried
 link       not tried
-dataset    not tried
+dataset    ok     60000 images in IDX file train-images-idx3-ubyte.gz, digest 0dfde18c63c6787ab029d04d59b6eafae962d32a10d34822dcfb526ca4383d88
 speed      not tried
 END
 is $status, 2, 'which only a person can mend';
