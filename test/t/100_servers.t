@@ -263,7 +263,7 @@ SKIP: {
     skip 'there is no IPv6 here', 2 if $class->server_log !~ /listening on IPv6/;
     $class->{uri}{c} = $class->{students}{s_c_1};
     for my $host ("[::1]:$port", "127.0.0.1:1,[::1]:$port", "localhost:1,localhost:$port") {
-        my ($status, $output) = $class->run(GannClass::worker_program(), '--connect', uri('c', $host), '--run', 'again', '--data', $class->data);
+        my ($status, $output) = $class->run(GannClass::worker_program(), '--connect', uri('c', $host), '--once', '--run', 'again', '--data', $class->data);
         is $status, 0, "at $host" or diag $output;
     }
 }
