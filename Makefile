@@ -1,6 +1,7 @@
 # GANNs with friends
 #
 #   make            builds the extension, the worker and the dashboard
+#   make worker     builds the worker alone, which needs nothing of PostgreSQL's server
 #   make install    installs the extension into PostgreSQL's folders, gan_worker and gan_dashboard into $(PREFIX)/bin
 #   make unit       runs the unit tests
 #   make bench      measures: one line a figure (bench/README.md)
@@ -16,7 +17,7 @@ include src/dcgan/sources.mk
 DCGAN_OBJS = $(addprefix src/dcgan/,$(DCGAN_SOURCES:.c=.o))
 WIRE_OBJS = $(addprefix src/wire/,$(WIRE_SOURCES:.c=.o))
 FILE_OBJS = $(addprefix src/safetensors/,$(SAFETENSORS_SOURCES:.c=.o)) $(addprefix src/sheet/,$(SHEET_SOURCES:.c=.o))
-OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(FILE_OBJS) $(addprefix src/extension/,gannsfriends.o spi.o fault.o run.o shard.o pieces.o reuse.o memory.o claim.o clock.o shares.o transfer.o rules.o combine.o judge.o audit.o aggregate.o verify.o inspect.o generate.o checkpoint.o guard.o watchdog.o)
+OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(FILE_OBJS) $(addprefix src/extension/,gannsfriends.o login.o names.o spi.o fault.o run.o shard.o pieces.o room.o reuse.o memory.o claim.o clock.o shares.o transfer.o rules.o combine.o judge.o audit.o aggregate.o verify.o inspect.o generate.o checkpoint.o guard.o shapes.o session.o reading.o watchdog.o result.o trace.o)
 QUALITY_OBJS = $(addprefix src/quality/,$(QUALITY_SOURCES:.c=.o))
 # Pictures and figures.
 OBJS += $(QUALITY_OBJS) $(addprefix src/extension/,generator.o quality.o)
@@ -40,9 +41,13 @@ SHLIB_LINK = $(OPENBLAS_SERIAL) -Wl,--exclude-libs,ALL -lpng -lm
 override with_llvm = no
 EXTRA_CLEAN = $(INSTALL_SQL) $(UPGRADE_SQL) build results
 
+# What students build needs no server's headers: PGXS is there for everything else.
+WITHOUT_SERVER = worker install-worker clean-worker dashboard install-dashboard clean-dashboard
+ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+endif
 
 # C11 as the library is written; PostgreSQL's own flags warn of declarations after statements, which C has had since 1999.
 $(OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11

@@ -11,9 +11,12 @@ if [ -n "$quick" ]; then
 fi
 
 bench_server durable
-create_run crowd 'units_per_iteration => 4096, images_per_unit => 1, lease_seconds => 3600, channels => 1,
-	image_size => 32, latent => 1, generator_features => 1, discriminator_features => 1' >"$logs/crowd.run"
+create_run crowd 'local_steps => 0, units_per_iteration => 4096, images_per_unit => 1, lease_seconds => 3600, channels => 1,
+	image_size => 32, latent => 1, generator_features => 1, discriminator_features => 1,
+	dataset_images => 60000, dataset_digest => decode(repeat($$00$$, 32), $$hex$$)' >"$logs/crowd.run"
 run=$(<"$logs/crowd.run")
+# Accounts whose work was accepted before: what an account may hold is looked up, and is no limit.
+sql 'ALTER TABLE gan_worker ALTER units SET DEFAULT 100000, ALTER images SET DEFAULT 100000' >/dev/null
 sql "SELECT gan_enroll('student' || i, '127.0.0.1') FROM generate_series(1, $clients) AS i" >"$logs/crowd.uris"
 lines=$("$programs/claims" "$run" "$workers" "${rounds[@]}" <"$logs/crowd.uris")
 rm "$logs/crowd.uris"

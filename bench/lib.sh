@@ -65,6 +65,10 @@ bench_server() {
 	createdb train
 	export PGDATABASE=train PGOPTIONS='-c client_min_messages=warning'
 	sql 'CREATE EXTENSION gannsfriends'
+	# The instructor confirms at once what the first worker says its dataset is.
+	sql "CREATE FUNCTION confirm() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE public.gan_run SET dataset_images = NEW.dataset_images,
+		dataset_digest = NEW.dataset_digest WHERE run = NEW.run AND dataset_digest IS NULL; RETURN NEW; END';
+		CREATE TRIGGER confirm AFTER INSERT ON gan_worker FOR EACH ROW EXECUTE FUNCTION confirm()"
 }
 
 sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
@@ -87,7 +91,7 @@ in_background() {
 
 stop_background() {
 	local pid
-	for pid in "${background[@]}"; do kill "$pid" 2>/dev/null || true; done
+	for pid in "${background[@]}"; do kill "$pid" && kill -CONT "$pid"; done 2>/dev/null || true # one may have been stopped
 	for pid in "${background[@]}"; do wait "$pid" 2>/dev/null || true; done
 	background=()
 }
@@ -107,7 +111,7 @@ find_images() {
 # shell.
 worker() {
 	exec env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$1" \
-		--data "$images" --name "$2" --threads 1 "${@:3}" >"$logs/$2.log" 2>&1
+		--data "$images" --name "$2" --threads 1 --once "${@:3}" >"$logs/$2.log" 2>&1
 }
 
 logs=$programs/logs

@@ -72,7 +72,7 @@ hand_over() {
 worker_behind_link() {
 	exec unshare --net -- bash -c 'until [ -n "$(ip -o -4 address show up scope global)" ]; do sleep 0.05; done
 		exec env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS "$@"' bash \
-		src/worker/gan_worker --connect "$1" --data "$images" --name "$2" --threads 1 "${@:3}" >"$logs/$2.log" 2>&1
+		src/worker/gan_worker --connect "$1" --data "$images" --name "$2" --threads 1 --once "${@:3}" >"$logs/$2.log" 2>&1
 }
 
 why=

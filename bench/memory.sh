@@ -8,7 +8,7 @@ if ! find_images; then
 	exit 0
 fi
 bench_server durable
-create_run memory 'units_per_iteration => 1, images_per_unit => 128, target_iterations => 4' >/dev/null
+create_run memory 'local_steps => 0, units_per_iteration => 1, images_per_unit => 128, target_iterations => 4' >/dev/null
 uri=$(sql "SELECT gan_enroll('ann', '127.0.0.1')")
 in_background psql -Xq -c 'CALL gan_coordinate(50)'
 in_background worker "$uri" ann-memory --cache 0

@@ -24,7 +24,7 @@ pure_compute() {
 
 bench_server durable
 find_images
-run=$(create_run whole 'units_per_iteration => 2, images_per_unit => 320')
+run=$(create_run whole 'local_steps => 0, units_per_iteration => 2, images_per_unit => 320')
 before=$(pure_compute)
 for name in ann bo; do
 	uri=$(sql "SELECT gan_enroll('$name', '127.0.0.1')")

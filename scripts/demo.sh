@@ -19,12 +19,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 data=/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 minutes=3
 keep=
-network="channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32, local_steps => 10, batch => 32"
+network=", channels => 1, image_size => 32, latent => 64, generator_features => 32, discriminator_features => 32"
 while [ $# -gt 0 ]; do
 	case $1 in
 	--data)
 		data=$(realpath "${2:?--data needs a path}")
-		network="local_steps => 10, batch => 32"
+		network= # a class's own
 		shift
 		;;
 	--minutes)
@@ -71,7 +71,7 @@ sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
 
 say 'The instructor: CREATE EXTENSION, a run, two students'
 sql 'CREATE EXTENSION gannsfriends'
-sql "SELECT gan_create_run('demo', seed => 1, units_per_iteration => 2, target_iterations => 1000000, lease_seconds => 15, $network)" > /dev/null
+sql "SELECT gan_create_run('demo', seed => 1, target_iterations => 1000000$network)" > /dev/null
 alice=$(sql "SELECT gan_enroll('alice', '127.0.0.1')")
 bo=$(sql "SELECT gan_enroll('bo', '127.0.0.1')")
 sql "SELECT gan_set_nickname('alice', 'Alice'), gan_set_nickname('bo', 'Bo')" > /dev/null
@@ -98,6 +98,13 @@ env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_work
 workers+=($!)
 env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$bo" --data "$data" --name bo-laptop --threads 1 > demo/bo.log 2>&1 9>&- &
 workers+=($!)
+
+say 'The instructor confirms the dataset that both students have'
+for ((i = 0; i < 600; i++)); do
+	[ "$(sql 'SELECT count(*) FROM gan_worker')" -lt 2 ] || break
+	sleep 0.1
+done
+sql 'SELECT gan_set_dataset()'
 
 sheet() { sql "SELECT encode(gan_generate(64, 7), 'base64')" | base64 -d > "$1.tmp" && mv "$1.tmp" "$1"; }
 progress="SELECT format('iteration %s, epoch %s, loss D %s, G %s, D right on real %s%%, on fake %s%%, %s images/s', h.iteration, round(h.epoch::numeric, 2), round(h.loss_d::numeric, 3),

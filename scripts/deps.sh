@@ -1,19 +1,24 @@
 #!/bin/bash
 # Installs what is missing from Debian 12 for building, testing or showing gannsfriends.
 #
-#   scripts/deps.sh [build|test|asan|long|demo …]     (none named: build)
+#   scripts/deps.sh [worker|build|test|asan|long|demo …]     (none named: build)
 #
+# worker is what a student's program needs; build has PostgreSQL's server and the dashboard, too.
 # Packages that are there already are left alone: a second run does nothing and needs no network.
 set -euo pipefail
 export LC_ALL=C
 umask 022
 
-build=(
+worker=(
 	gcc make libc6-dev pkg-config
-	postgresql-15 postgresql-server-dev-15 libpq-dev
-	libopenblas-pthread-dev # the worker's threads
-	libopenblas-serial-dev  # openblas-serial/libopenblas.a, linked into the server's module
+	libpq-dev
+	libopenblas-pthread-dev # its threads
 	libjpeg62-turbo-dev libpng-dev libzip-dev zlib1g-dev libssl-dev
+)
+build=(
+	"${worker[@]}"
+	postgresql-15 postgresql-server-dev-15
+	libopenblas-serial-dev           # openblas-serial/libopenblas.a, linked into the server's module
 	libmicrohttpd-dev libjs-chart.js # the dashboard
 )
 test=(
@@ -23,6 +28,7 @@ test=(
 	perl libio-pty-perl python3-numpy python3-pil
 	python3-torch # what is exported runs in it, and what it saves comes back
 	openssl faketime libfaketime iproute2
+	locales pgbouncer # servers as people have them
 	prometheus-postgres-exporter # metrics
 	dataset-fashion-mnist
 	chromium chromium-driver # the dashboard's page is tested in it
@@ -39,7 +45,7 @@ no_cluster=/etc/postgresql-common/createcluster.d/gannsfriends.conf
 say() { printf 'deps.sh: %s\n' "$*" >&2; }
 
 usage() {
-	sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+	sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -47,6 +53,7 @@ wanted=()
 [ $# -gt 0 ] || set -- build
 for name in "$@"; do
 	case $name in
+	worker) wanted+=("${worker[@]}") ;;
 	build) wanted+=("${build[@]}") ;;
 	test) wanted+=("${test[@]}") ;;
 	asan) wanted+=("${asan[@]}") ;;
@@ -112,7 +119,7 @@ allow_cluster() {
 	"${as_root[@]}" rm -f "$no_cluster"
 }
 
-if ! is_installed postgresql-15; then
+if [[ " ${missing[*]} " == *' postgresql-15 '* ]]; then
 	hold_back_cluster
 fi
 

@@ -11,7 +11,7 @@
 #
 # GANN_FACES          archive of faces; ../shared/data/img_align_celeba.zip where it is there
 # GANN_TEST_JOBS      how many files of the suite e2e run at a time (2)
-# GANN_SUITE_TIMEOUT  seconds that one suite may take (1800, with --long 7200)
+# GANN_SUITE_TIMEOUT  seconds that one suite may take (3600, with --long 14400)
 #
 # shellcheck disable=SC2317 # much is called by a name put together (suite_…, tally_…) or by the trap
 set -uo pipefail
@@ -40,7 +40,7 @@ done
 [ ${#suites[@]} -gt 0 ] || suites=("${all_suites[@]}")
 wants() { [[ " ${suites[*]} " == *" $1 "* ]]; }
 
-limit=${GANN_SUITE_TIMEOUT:-$([ -n "${GANN_LONG:-}" ] && echo 7200 || echo 1800)}
+limit=${GANN_SUITE_TIMEOUT:-$([ -n "${GANN_LONG:-}" ] && echo 14400 || echo 3600)}
 logs=build/test
 passed=0 failed=0 skipped=0
 as_root=() # how `make install` is called

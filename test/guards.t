@@ -49,8 +49,8 @@ in_function('gan_close_iteration', '024_step_guards', 'credit once', 'w.units + 
 # The same for uploads, and what else stands before the model
 c('transfer.c', '021_fences', 'the token', 'u.token = $2 AND coalesce', 'coalesce');
 c('transfer.c', '021_fences', 'the account', 'w.login = session_user "', 'true "');
-c('transfer.c', '024_step_guards', 'NaN in an upload', '!dcgan_finite(values, count, &squares)', '!dcgan_finite(values, count, &squares) && count == 0');
-c('transfer.c', '024_step_guards', 'the norm of an upload', '!(squares <= limit * limit)', 'limit < 0');
+c('result.c', '024_step_guards', 'NaN in an upload', '!dcgan_finite(values, count, squares)', '!dcgan_finite(values, count, squares) && count == 0');
+c('result.c', '024_step_guards', 'the norm of an upload', '!(sqrt(*squares) <= limit)', 'limit < 0');
 c('run.c', '024_step_guards', 'the lock of the step', 'FOR NO KEY UPDATE SKIP LOCKED', 'FOR NO KEY UPDATE');
 c('aggregate.c', '024_step_guards', 'the iteration of the step', 's.run.iteration != PG_GETARG_INT32(0)', 's.run.iteration < 0');
 c('aggregate.c', '024_step_guards', 'the quorum', 's->done.count < needed)', 's->done.count < 1)');

@@ -8,6 +8,9 @@
 \pset tuples_only on
 \pset format unaligned
 SET client_min_messages = warning;
+SET standard_conforming_strings = on; -- whatever the database has
+SET statement_timeout = 0;
+SET lock_timeout = 0;
 BEGIN;
 SELECT FROM gan_run ORDER BY run FOR UPDATE \g /dev/null
 SELECT gan_reopen_vanished(run, false) FROM gan_run WHERE state IN ('running', 'paused') \g /dev/null

@@ -14,3 +14,14 @@ CREATE FUNCTION gan_median_deviation(samples float8[]) RETURNS float8
 -- the last steps, or a restore, the same iterations are taken again, with other outcomes.
 CREATE FUNCTION gan_nonce() RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME';
+
+-- What names and lines of text may be made of. By Unicode, whatever the locale: a row that one database accepts can be restored in another.
+-- A name is 1 to "longest" letters, digits, spaces, dots, dashes and underscores, and begins with a letter or digit.
+CREATE FUNCTION gan_is_name(name text, longest int) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+-- A line has no control characters, none that are invisible, and none that turn the direction of writing.
+CREATE FUNCTION gan_is_line(line text) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+-- The same for names that would be taken for each other: "Otter", "otter" and "Ot-ter."
+CREATE FUNCTION gan_name_key(name text) RETURNS bytea
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';

@@ -4,7 +4,7 @@
 
 CREATE TABLE gan_run (
     run                    int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-    name                   text NOT NULL UNIQUE CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+    name                   text NOT NULL UNIQUE CHECK (gan_is_name(name, 63)),
     state                  text NOT NULL DEFAULT 'created' CHECK (state IN ('created', 'running', 'paused', 'finished', 'stopped')),
     seed                   bigint NOT NULL,
     -- the networks
@@ -29,11 +29,13 @@ CREATE TABLE gan_run (
     outer_learning_rate    float8 CHECK (outer_learning_rate > 0 AND outer_learning_rate <= 10),
     outer_momentum         float8 CHECK (outer_momentum >= 0 AND outer_momentum < 1),
     norm_momentum          float8 NOT NULL CHECK (norm_momentum > 0 AND norm_momentum <= 1),
-    gradient_limit         float8 NOT NULL CHECK (gradient_limit > 0 AND gradient_limit < 'Infinity'),
+    gradient_limit         float8 NOT NULL CHECK (gradient_limit > 0 AND gradient_limit <= 1e30),
     -- the work
     images_per_unit        int NOT NULL CHECK (images_per_unit BETWEEN 1 AND 65536),
     units_per_iteration    int NOT NULL CHECK (units_per_iteration BETWEEN 1 AND 4096),
+    units_follow           boolean NOT NULL DEFAULT false, -- units_per_iteration and quorum are this iteration's, by the workers that were about
     quorum                 int NOT NULL CHECK (quorum BETWEEN 1 AND units_per_iteration),
+    quorum_share           float8 NOT NULL DEFAULT 1 CHECK (quorum_share > 0 AND quorum_share <= 1), -- of the units, where they follow
     unit_sizing            text NOT NULL DEFAULT 'equal' CHECK (unit_sizing IN ('equal', 'measured')), -- measured: minibatches by what each worker was seen to do
     batch                  int NOT NULL CHECK (batch BETWEEN 1 AND 4096),
     lease_seconds          float8 NOT NULL CHECK (lease_seconds BETWEEN 1 AND 86400),
@@ -42,12 +44,14 @@ CREATE TABLE gan_run (
     target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
     average_decay          float8 NOT NULL DEFAULT 0 CHECK (average_decay >= 0 AND average_decay < 1), -- of the generator's moving average; 0: there is none
     -- what is drawn and measured beside the step (gan_set_policy)
-    sheet_every            int NOT NULL DEFAULT 10 CHECK (sheet_every BETWEEN 0 AND 1000000), -- iterations; 0: no sheets
+    sheet_every            int NOT NULL DEFAULT 0 CHECK (sheet_every BETWEEN 0 AND 1000000), -- iterations, 0: none by them
+    sheet_seconds          int NOT NULL DEFAULT 10 CHECK (sheet_seconds BETWEEN 0 AND 86400), -- 0: none by time
     sheet_images           int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
     sheets_kept            int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
-    quality_every          int NOT NULL DEFAULT 50 CHECK (quality_every BETWEEN 0 AND 1000000), -- iterations; 0: not measured
+    quality_every          int NOT NULL DEFAULT 0 CHECK (quality_every BETWEEN 0 AND 1000000), -- as with sheets
+    quality_seconds        int NOT NULL DEFAULT 60 CHECK (quality_seconds BETWEEN 0 AND 86400),
     quality_images         int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
-    -- the dataset: given by the instructor, or set by the first worker that joins
+    -- the dataset: given by the instructor, or confirmed (gan_set_dataset); until then there is no work
     dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
     dataset_digest         bytea CHECK (octet_length(dataset_digest) = 32),
     -- where the run is
@@ -61,14 +65,17 @@ CREATE TABLE gan_run (
     created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
     iteration_started_at   timestamptz,
     paused_at              timestamptz, -- what follows until gan_start is no part of the iteration's length
+    stopped_at             timestamptz, -- by gan_stop
     -- what is done about poison
     aggregator             text NOT NULL DEFAULT 'clipped', -- the rule by which results become one: gan_aggregators()
     update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0), -- length of a step beside that of the weights, by network
     checkpoint_every       int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0), -- iterations; 0: none are made
     checkpoints_kept       int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000), -- the newest; the first is kept as well
-    forked_from            int REFERENCES gan_run ON DELETE SET NULL,
+    forked_from            int, -- the run it was made from, while that is there. No foreign key: pg_dump would warn of a circle
     audit_minimum          float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1), -- share of units that is always spot-checked; 0: none is
     checks_on              boolean NOT NULL DEFAULT false, -- in this iteration: there are enough accounts about
+    step_failures          int NOT NULL DEFAULT 0 CHECK (step_failures >= 0), -- steps of this iteration that failed because of what is stored
+    paused_because         text, -- why the run paused itself, and what to do
     CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE WHEN local_steps > 0 THEN 0 ELSE 3 END),
     CHECK (local_steps = 0 OR (images_per_unit = local_steps * batch AND update_rule = 'simultaneous')),
     CHECK (local_steps > 0 OR unit_sizing = 'equal'),
@@ -81,17 +88,22 @@ CREATE TABLE gan_worker (
     worker     int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     run        int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     login      name NOT NULL,
-    name       text NOT NULL CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$'),
+    name       text NOT NULL CHECK (gan_is_name(name, 32)),
     cores      int NOT NULL CHECK (cores BETWEEN 1 AND 65536),
     memory_mb  int NOT NULL CHECK (memory_mb >= 0),
-    cpu        text NOT NULL CHECK (cpu ~ '^[[:alnum:] ()@.,_/+-]{0,64}$'),
-    version    text NOT NULL CHECK (version ~ '^[[:alnum:].+-]{0,32}$'),
+    cpu        text NOT NULL CHECK (cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$'),
+    version    text NOT NULL CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$'),
     units      bigint NOT NULL DEFAULT 0 CHECK (units >= 0),
     images     bigint NOT NULL DEFAULT 0 CHECK (images >= units),
     paces      float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8), -- seconds an image from claim to submission, by the server's clock; the latest first
     pace       float8 GENERATED ALWAYS AS (gan_median(paces)) STORED,
     pace_mad   float8 GENERATED ALWAYS AS (gan_median_deviation(paces)) STORED,
     lapses     int NOT NULL DEFAULT 0 CHECK (lapses BETWEEN 0 AND 20), -- leases that ended since its last unit: each doubles the next one
+    refusals   int NOT NULL DEFAULT 0 CHECK (refusals >= 0), -- results that were refused since its login's last accepted one
+    refused_at timestamptz,
+    returns    int NOT NULL DEFAULT 0 CHECK (returns >= 0), -- units given back since its last one, where there are spot checks
+    dataset_images bigint CHECK (dataset_images BETWEEN 1 AND 4294967296), -- what it says that it has
+    dataset_digest bytea CHECK (octet_length(dataset_digest) = 32),
     joined_at  timestamptz NOT NULL DEFAULT statement_timestamp(),
     last_seen  timestamptz NOT NULL DEFAULT statement_timestamp(),
     UNIQUE (run, login, name)
@@ -110,6 +122,8 @@ CREATE TABLE gan_work_unit (
     backs_up       bigint,                  -- the unit this one is a copy of, because its holder is late: the first of the two counts
     meant_for      int,                     -- the worker whose speed gave it its size; anybody may do it
     failed_by      name[],                  -- logins at which it failed
+    drawn_for      name[],                  -- logins for which it was drawn whether it is spot-checked, once each,
+    checked_for    name[],                  -- and those for which it is
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
     weights_nonce  bigint,                  -- of the weights that the last claim was given
@@ -119,10 +133,11 @@ CREATE TABLE gan_work_unit (
     lease_until    timestamptz,
     submitted_at   timestamptz,
     batch          int CHECK (batch BETWEEN 1 AND 4096), -- the minibatch the worker used: with it the unit can be recomputed
-    loss_d         float8 CHECK (loss_d >= 0 AND loss_d < 'Infinity'),
-    loss_g         float8 CHECK (loss_g >= 0 AND loss_g < 'Infinity'),
-    accuracy_real  float8 CHECK (accuracy_real BETWEEN 0 AND 1),
-    accuracy_fake  float8 CHECK (accuracy_fake BETWEEN 0 AND 1),
+    -- (No number is so large or so near to 0 that a sum, a mean or a view of it overflows or underflows: gan_plain.)
+    loss_d         float8 CHECK (loss_d = 0 OR loss_d BETWEEN 1e-30 AND 1e6),
+    loss_g         float8 CHECK (loss_g = 0 OR loss_g BETWEEN 1e-30 AND 1e6),
+    accuracy_real  float8 CHECK (accuracy_real = 0 OR accuracy_real BETWEEN 1e-30 AND 1),
+    accuracy_fake  float8 CHECK (accuracy_fake = 0 OR accuracy_fake BETWEEN 1e-30 AND 1),
     scale          float8 CHECK (scale BETWEEN 0 AND 1), -- by what the rule multiplied it: below 1 it was clipped, at 0 left out
     audits         bigint,                  -- the unit that this one computes a second time; it is never averaged
     CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),
@@ -168,6 +183,7 @@ CREATE TABLE gan_history (
     update_g        float8 CHECK (update_g >= 0),        -- length of the step beside the weights', before it was
     update_d        float8 CHECK (update_d >= 0),        -- shortened to the run's update_limit
     capped          boolean NOT NULL DEFAULT false,      -- it was, of one network or both
+    opened          int CHECK (opened > 0),              -- units it was to have
     taken_in        int,                                 -- the run in which the step was taken, where a fork has it from another
     PRIMARY KEY (run, iteration)                         -- a second step of an iteration can't be stored
 );

@@ -76,7 +76,7 @@ DECLARE
     missing int;
     opened bigint;
 BEGIN
-    PERFORM gan_turn_checks(run);
+    PERFORM gan_turn_checks(run), gan_follow_workers(run);
     SELECT * INTO STRICT r FROM gan_run WHERE gan_run.run = run FOR NO KEY UPDATE;
     SELECT count(*) AS units, coalesce(sum(s.images), 0) AS images, coalesce(bool_or(s.live), true) AS live INTO there
         FROM (SELECT min(u.images) AS images, bool_or(u.state <> 'aside') AS live FROM gan_work_unit u
@@ -123,20 +123,25 @@ BEGIN
 END
 $$;
 
--- Notes that the work on a unit failed at who holds it; once for each attempt. The caller has the unit locked.
-CREATE FUNCTION gan_note_failure(u gan_work_unit, why text) RETURNS void
+-- Notes that the work on a unit failed at the login that has it; once for each attempt. detail says why in words. The caller has the unit
+-- locked.
+CREATE FUNCTION gan_note_failure(u gan_work_unit, why text, detail text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     whose name;
 BEGIN
     SELECT w.login INTO STRICT whose FROM gan_worker w WHERE w.worker = u.worker;
-    INSERT INTO gan_failure AS f (run, first_position, login, unit, iteration, worker, attempt, why)
-        VALUES (u.run, u.first_position, whose, u.unit, u.iteration, u.worker, u.attempts, $2)
+    INSERT INTO gan_failure AS f (run, first_position, login, unit, iteration, worker, attempt, why, detail)
+        VALUES (u.run, u.first_position, whose, u.unit, u.iteration, u.worker, u.attempts, $2, $3)
         ON CONFLICT (run, first_position, login) DO UPDATE
             SET times = f.times + 1, unit = excluded.unit, iteration = excluded.iteration, worker = excluded.worker, attempt = excluded.attempt,
-                why = excluded.why, failed_at = excluded.failed_at
+                why = excluded.why, detail = excluded.detail, failed_at = excluded.failed_at
             WHERE (f.unit, f.attempt) <> (excluded.unit, excluded.attempt);
+    IF FOUND AND $2 <> 'lease_over' THEN
+        UPDATE gan_worker SET refusals = refusals + 1, refused_at = clock_timestamp()
+            WHERE worker IN (SELECT w.worker FROM gan_worker w WHERE w.worker = u.worker FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
     UPDATE gan_work_unit w SET failed_by = array_append(w.failed_by, whose) WHERE w.unit = u.unit AND whose <> ALL (coalesce(w.failed_by, '{}'));
 END
 $$;
@@ -172,6 +177,15 @@ BEGIN
             WHERE w.unit = u.unit;
     END IF;
 END
+$$;
+
+-- Opens a unit again that is done; failed_at: the login that must not have it again. The caller has the unit locked.
+CREATE FUNCTION gan_reopen_unit(unit bigint, failed_at name DEFAULT NULL) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    UPDATE gan_work_unit w SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL, lease_until = NULL,
+            opened_at = clock_timestamp(), submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL,
+            failed_by = CASE WHEN $2 IS NULL OR $2 = ANY (w.failed_by) THEN w.failed_by ELSE array_append(w.failed_by, $2) END
+        WHERE w.unit = $1
 $$;
 
 -- Takes a unit back whose lease ended. If the server was down meanwhile, that is no fault of the worker's.
@@ -265,7 +279,8 @@ END
 $$;
 
 -- Sets aside the units that failed at 3 logins, or 10 times in all (which one login can only bring about while no other is about: until
--- then it doesn't get the unit again). The iteration ends without them.
+-- then it doesn't get the unit again). Only logins count of whose work something was accepted: anybody can fail on purpose. The iteration
+-- ends without them.
 CREATE FUNCTION gan_put_aside(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -277,6 +292,8 @@ BEGIN
     FOR u IN SELECT w.* FROM gan_work_unit w JOIN gan_run r ON r.run = w.run AND r.iteration = w.iteration
         WHERE w.run = $1 AND w.state = 'pending' AND w.audits IS NULL AND w.first_position IN (
             SELECT f.first_position FROM gan_failure f WHERE f.run = $1 GROUP BY f.first_position HAVING count(*) >= 3 OR sum(f.times) >= 10)
+            AND (SELECT count(*) >= 3 OR sum(f.times) >= 10 FROM gan_failure f
+                 WHERE f.run = $1 AND f.first_position = w.first_position AND gan_accepted($1, f.login) > 0)
         ORDER BY w.unit FOR UPDATE OF w SKIP LOCKED LOOP
         UPDATE gan_work_unit w SET state = 'aside' WHERE w.unit = u.unit;
         put := put + 1;

@@ -14,16 +14,16 @@ BEGIN
     SELECT * INTO STRICT r FROM gan_run WHERE run = $1;
     INSERT INTO gan_history (run, iteration, epoch, units, images, positions, workers, loss_d, loss_g, accuracy_real, accuracy_fake,
                              gradient_norm_g, gradient_norm_d, weights_digest, weights_nonce, started_at, ended_at, aggregator, accounts, clipped,
-                             update_g, update_d, capped)
+                             update_g, update_d, capped, opened)
         SELECT $1, $2, (coalesce((SELECT sum(h.images) FROM gan_history h WHERE h.run = $1), 0) + sum(images)) / r.dataset_images::float8,
                count(*), sum(images), range_agg(int8range(first_position, first_position + images)), count(DISTINCT worker),
                sum(images * loss_d) / sum(images), sum(images * loss_g) / sum(images),
                sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
                $4, $5, $6, r.weights_nonce, least(r.iteration_started_at, clock_timestamp()), clock_timestamp(), r.aggregator, $7,
-               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10, coalesce(greatest($9, $10) > r.update_limit, false)
+               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10, coalesce(greatest($9, $10) > r.update_limit, false), r.units_per_iteration
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
     UPDATE gan_work_unit u SET scale = touched.scale FROM unnest($3, $8) AS touched (unit, scale) WHERE u.unit = touched.unit AND touched.scale < 1;
-    UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0
+    UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0, returns = 0
         FROM (SELECT worker, count(*) AS units, sum(images) AS images,
                      array_agg(greatest(extract(epoch FROM submitted_at - claimed_at) / images, 1e-6)::float8 ORDER BY submitted_at DESC) AS paces
               FROM gan_work_unit WHERE unit = ANY ($3) GROUP BY worker) AS done
@@ -34,7 +34,7 @@ BEGIN
     DELETE FROM gan_failure f WHERE f.run = $1 AND f.iteration < $2 - 100
         AND NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = f.iteration AND u.first_position = f.first_position AND u.state = 'aside');
     UPDATE gan_run SET iteration = $2 + 1, iteration_started_at = clock_timestamp(),
-            weights_nonce = gan_nonce(), weights_nonce_1 = weights_nonce, weights_nonce_2 = weights_nonce_1,
+            weights_nonce = gan_nonce(), weights_nonce_1 = weights_nonce, weights_nonce_2 = weights_nonce_1, step_failures = 0,
             state = CASE WHEN $2 + 1 >= target_iterations THEN 'finished' ELSE state END
         WHERE run = $1;
     IF $2 + 1 < r.target_iterations THEN
@@ -84,7 +84,7 @@ CREATE FUNCTION gan_empty_next(run int) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION gan_tick(run int DEFAULT NULL) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp SET lock_timeout = 0 AS $$
 #variable_conflict use_column
 DECLARE
     wanted int := gan_the_run($1);
@@ -110,8 +110,11 @@ BEGIN
     PERFORM gan_keep_checkpoints(r);
     replaced := gan_replace_hoarded(r.run);
     aside := gan_put_aside(r.run);
+    IF gan_pause_if_refused(r) THEN
+        RETURN format('paused: results of iteration %s were refused: see gan_progress', r.iteration);
+    END IF;
     reopened := gan_reopen_vanished(r.run, false);
-    PERFORM gan_judge_checks(r);
+    PERFORM gan_draw_checks(r), gan_judge_checks(r);
     SELECT count(*) INTO done FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
     needed := gan_units_needed(r);
@@ -121,7 +124,7 @@ BEGIN
             RETURN format('%s: iteration %s, all %s units are in, spot checks are under way', r.state, r.iteration, done);
         END IF;
         IF reopened = 0 THEN
-            RETURN gan_aggregate(r.iteration, r.run);
+            RETURN gan_take_step(r);
         END IF;
         done := done - reopened; -- if that is a quorum, the next tick steps
     ELSIF r.state = 'running' THEN
@@ -149,7 +152,10 @@ BEGIN
                 FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.audits IS NULL)
                AND NOT gan_checks_hold(r)
                OR EXISTS (SELECT FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('pending', 'claimed')
-                          AND (u.lease_until <= right_now OR u.replaces IS NOT NULL)))))
+                          AND (u.lease_until <= right_now OR u.replaces IS NOT NULL))
+               OR (r.checks_on AND EXISTS (SELECT FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
+                                           WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('claimed', 'done') AND u.audits IS NULL
+                                               AND w.login <> ALL (coalesce(u.drawn_for, '{}')) AND (w.returns = 0 OR u.state = 'done'))))))
         INTO open, due FROM gan_run r WHERE r.state NOT IN ('finished', 'stopped') AND ($1 IS NULL OR r.run = $1);
 END
 $$;
@@ -162,6 +168,32 @@ CREATE FUNCTION gan_sleep(seconds float8) RETURNS void
 -- machine stood still.
 CREATE FUNCTION gan_clock_offset() RETURNS float8
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
+
+-- Ends the statement_timeout of the statement that is under way. It is set for a whole database at times; a coordinator's CALL is meant to last.
+CREATE FUNCTION gan_outlast() RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME';
+
+-- Commits, and begins a transaction that each statement of sees what is there now, whatever is the default (under "serializable" a step would
+-- fail wherever a student submits meanwhile).
+CREATE PROCEDURE gan_next_transaction()
+    LANGUAGE plpgsql AS $$
+BEGIN
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+END
+$$;
+
+-- Tells whether a session that begins now can't write. (One that began while default_transaction_read_only was on keeps that, though it was meant
+-- for an hour.) A setting of the role in this database goes before one of the role, that before one of the database.
+CREATE FUNCTION gan_stays_read_only() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT pg_is_in_recovery()
+        OR coalesce((SELECT split_part(c.setting, '=', 2)::boolean FROM pg_db_role_setting d CROSS JOIN unnest(d.setconfig) AS c (setting)
+                     WHERE starts_with(c.setting, 'default_transaction_read_only=') AND d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
+                         AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                     ORDER BY d.setrole = 0, d.setdatabase = 0 LIMIT 1),
+                    (SELECT s.setting::boolean AND s.source NOT IN ('database', 'user', 'database user', 'global') FROM pg_settings s WHERE s.name = 'default_transaction_read_only'))
+$$;
 
 -- Ticks runs until the time is over; each tick is a transaction of its own. An error in one run doesn't stop the others. Every 20 ms those
 -- that are due, every second all of them.
@@ -179,24 +211,41 @@ DECLARE
     one int;
     every boolean;
     stepped boolean := false;
+    read_only boolean := false;
+    was_read_only boolean;
 BEGIN
+    PERFORM @extschema@.gan_outlast();
+    CALL @extschema@.gan_next_transaction();
     LOOP
         -- If the clock was set or the machine stood still, leases are about to end, or will last, for no fault or merit of those who hold
         -- them.
         now_offset := @extschema@.gan_clock_offset();
-        IF pg_catalog.abs(now_offset OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1 THEN
+        IF pg_catalog.abs(now_offset OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1 AND NOT pg_catalog.current_setting('transaction_read_only')::boolean THEN
             jump := pg_catalog.make_interval(secs => now_offset OPERATOR(pg_catalog.-) clock_offset);
             clock_offset := now_offset;
             started := started OPERATOR(pg_catalog.+) jump;
             all_ticked := '-infinity';
             RAISE LOG 'the clock has moved by %: leases move with it', jump;
             PERFORM @extschema@.gan_move_leases(gan_coordinate.run, jump);
-            COMMIT;
+            CALL @extschema@.gan_next_transaction();
         END IF;
         -- After a step, too: the first tick of an iteration makes room for the next one's gradients.
         every := stepped OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (all_ticked OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 1));
         SELECT d.open, d.due INTO open_runs, due FROM @extschema@.gan_due(gan_coordinate.run, every) AS d;
-        COMMIT;
+        was_read_only := read_only;
+        read_only := pg_catalog.current_setting('transaction_read_only')::boolean;
+        IF read_only AND NOT was_read_only THEN
+            RAISE WARNING 'the database is read-only' USING HINT = 'The coordinator waits, and goes on when it is not.';
+        ELSIF was_read_only AND NOT read_only THEN
+            RAISE NOTICE 'the database is no longer read-only';
+        END IF;
+        IF read_only THEN
+            due := NULL;
+            IF every AND NOT @extschema@.gan_stays_read_only() THEN
+                SET default_transaction_read_only = off;
+            END IF;
+        END IF;
+        CALL @extschema@.gan_next_transaction();
         IF every THEN
             all_ticked := pg_catalog.clock_timestamp();
         END IF;
@@ -214,20 +263,20 @@ BEGIN
             EXCEPTION WHEN OTHERS THEN
                 RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
             END;
-            COMMIT;
+            CALL @extschema@.gan_next_transaction();
             -- Beside the step, while the class computes: pictures and figures. Their failure is not the run's.
             BEGIN
                 PERFORM @extschema@.gan_observe(one);
             EXCEPTION WHEN OTHERS THEN
                 RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
             END;
-            COMMIT;
+            CALL @extschema@.gan_next_transaction();
         END LOOP;
         EXIT WHEN max_seconds IS NULL AND open_runs OPERATOR(pg_catalog.=) 0;
         EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)
                   OPERATOR(pg_catalog.>=) max_seconds; -- never, if null
         IF NOT stepped THEN
-            PERFORM @extschema@.gan_sleep(CASE open_runs WHEN 0 THEN 0.25 ELSE 0.02 END);
+            PERFORM @extschema@.gan_sleep(CASE WHEN read_only OR open_runs OPERATOR(pg_catalog.=) 0 THEN 0.25 ELSE 0.02 END);
         END IF;
     END LOOP;
 END

@@ -183,7 +183,7 @@ $$;
 
 -- Takes a run back to an iteration whose state is kept, and pauses it. The steps behind it go to gan_abandoned; credit stays.
 CREATE FUNCTION gan_rollback(run int, iteration int) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp SET extra_float_digits = 1 SET bytea_output = hex AS $$
 #variable_conflict use_column
 DECLARE
     r gan_run;
@@ -231,7 +231,7 @@ BEGIN
            OR key = 'local_steps' AND (($2 ->> key)::int > 0) <> (r.local_steps > 0)
            OR key = 'average_decay' AND (($2 ->> key)::float8 > 0) <> (r.average_decay > 0) THEN
             RAISE EXCEPTION 'a fork can''t have another %', key
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(…) makes a run from the beginning.';
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(...) makes a run from the beginning.';
         END IF;
         IF key <> ALL (SELECT unnest(p.proargnames) FROM pg_proc p WHERE p.oid = to_regproc('gan_create_run')) THEN
             RAISE EXCEPTION 'gan_create_run has no parameter "%"', left(key, 64)
@@ -243,13 +243,16 @@ $$;
 
 -- Makes a run like another one, with some of gan_create_run's parameters changed. All checks are gan_create_run's.
 CREATE FUNCTION gan_create_like(r gan_run, changes jsonb) RETURNS int
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET extra_float_digits = 1 SET bytea_output = hex AS $$
 DECLARE
     options jsonb := to_jsonb(r);
     arguments text;
     made int;
 BEGIN
-    -- What follows from a changed option is not taken over.
+    -- What follows from a changed option, or from the workers, is not taken over.
+    IF r.units_follow THEN
+        options := options - 'units_per_iteration' - 'quorum';
+    END IF;
     IF changes ?| ARRAY['learning_rate'] THEN
         options := options - 'generator_learning_rate' - 'discriminator_learning_rate';
     END IF;

@@ -88,8 +88,8 @@ CREATE FUNCTION gan_copy_to_check(unit bigint, not_by name[]) RETURNS void
         SELECT u.run, u.iteration, u.first_position, u.images, $2, u.unit FROM gan_work_unit u WHERE u.unit = $1
 $$;
 
--- Has a unit that was just claimed computed a second time. If another one of the iteration is still free, it is left to the next
--- iteration: an iteration is as much work with spot checks as without, and lasts no longer.
+-- Has a unit computed a second time. If another one of the iteration is still free, it is left to the next iteration: an iteration is as
+-- much work with spot checks as without, and lasts no longer.
 CREATE FUNCTION gan_open_check(r gan_run, unit bigint, login name) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET enable_sort = on SET jit = off AS $$
 #variable_conflict use_column
@@ -97,7 +97,7 @@ BEGIN
     INSERT INTO gan_audit (run, unit, iteration, first_position) SELECT u.run, u.unit, u.iteration, u.first_position FROM gan_work_unit u WHERE u.unit = $2
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        RETURN; -- it was drawn before, and put back
+        RETURN; -- somebody computes it a second time already
     END IF;
     PERFORM gan_copy_to_check($2, ARRAY[$3]);
     UPDATE gan_work_unit w SET iteration = r.iteration + 1 WHERE r.iteration + 1 < r.target_iterations AND w.unit IN (
@@ -105,7 +105,92 @@ BEGIN
             AND num_nonnulls(u.audits, u.backs_up, u.replaces) = 0
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
         ORDER BY u.first_position DESC LIMIT 1 FOR UPDATE SKIP LOCKED);
-    IF NOT FOUND THEN -- all are at work already: who waits has something to do
+END
+$$;
+
+-- Takes spot checks back that nobody has begun and whose unit was given back: it has no result to be compared. What was left to the next
+-- iteration for one belongs to this one again.
+CREATE FUNCTION gan_withdraw_checks(r gan_run) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    a gan_audit;
+BEGIN
+    FOR a IN SELECT c.* FROM gan_audit c JOIN gan_work_unit u ON u.unit = c.unit AND u.iteration = c.iteration AND u.state = 'pending'
+        WHERE c.run = r.run AND c.iteration = r.iteration AND c.verdict IS NULL
+            AND NOT EXISTS (SELECT FROM gan_work_unit k WHERE k.audits = c.unit AND k.iteration = c.iteration AND k.state <> 'pending') LOOP
+        DELETE FROM gan_work_unit w WHERE w.unit IN (
+            SELECT k.unit FROM gan_work_unit k WHERE k.audits = a.unit AND k.iteration = a.iteration AND coalesce(k.state = 'pending', false) FOR UPDATE SKIP LOCKED);
+        CONTINUE WHEN EXISTS (SELECT FROM gan_work_unit k WHERE k.audits = a.unit AND k.iteration = a.iteration); -- just claimed
+        DELETE FROM gan_audit c WHERE c.unit = a.unit AND c.iteration = a.iteration;
+        PERFORM gan_take_from_next(r);
+    END LOOP;
+END
+$$;
+
+-- Takes a unit that a spot check left to the next iteration into this one again; returns it locked.
+CREATE FUNCTION gan_take_from_next(r gan_run) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET enable_sort = on SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    taken bigint;
+BEGIN
+    UPDATE gan_work_unit w SET iteration = r.iteration WHERE w.unit = (
+        SELECT u.unit FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration + 1 AND coalesce(u.state = 'pending', false) AND u.audits IS NULL
+        ORDER BY u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING w.unit INTO taken;
+    RETURN taken;
+END
+$$;
+
+-- Where a login finds no unit because the last free one was left to the next iteration for a spot check of its own work, which nobody has
+-- begun: that one. Else it could tell that it is checked.
+CREATE FUNCTION gan_pick_hidden(r gan_run, login name) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF r.checks_on AND EXISTS (SELECT FROM gan_work_unit k WHERE k.run = r.run AND k.iteration = r.iteration AND coalesce(k.state = 'pending', false)
+                               AND k.audits IS NOT NULL AND $2 = ANY (k.failed_by)
+                               AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.audits = k.audits AND o.iteration = k.iteration AND o.unit <> k.unit)) THEN
+        RETURN gan_take_from_next(r);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Draws which units are computed a second time: once for each login that has one. In the coordinator's tick, so that nothing that the login
+-- can see depends on it: no notification, statistics or duration of its own calls. Of a login that gave units back since its last one, only
+-- what it has begun to upload is drawn: claims alone make no work for others.
+CREATE FUNCTION gan_draw_checks(r gan_run) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    u record;
+    free boolean;
+    drawn boolean := false;
+BEGIN
+    IF NOT r.checks_on THEN
+        RETURN;
+    END IF;
+    PERFORM gan_withdraw_checks(r);
+    free := EXISTS (SELECT FROM gan_work_unit w WHERE w.run = r.run AND w.iteration = r.iteration AND w.state = 'pending');
+    FOR u IN SELECT w.unit, m.login, m.login = ANY (w.checked_for) AS again, gan_draws_check(t.streak, t.trusted, r.audit_minimum) AS checks
+        FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker LEFT JOIN gan_trust t ON t.run = m.run AND t.login = m.login
+        WHERE w.run = r.run AND w.iteration = r.iteration AND w.state IN ('claimed', 'done') AND w.audits IS NULL
+            AND (m.login <> ALL (coalesce(w.drawn_for, '{}'))
+                 OR (m.login = ANY (w.checked_for) AND NOT EXISTS (SELECT FROM gan_audit c WHERE c.unit = w.unit AND c.iteration = w.iteration)))
+            AND (w.state = 'done' OR NOT EXISTS (SELECT FROM gan_worker o WHERE o.run = m.run AND o.login = m.login AND o.returns > 0)
+                 OR (gan_uploaded(w.unit, w.token)).parts > 0)
+        ORDER BY w.first_position FOR UPDATE OF w SKIP LOCKED LOOP
+        drawn := true;
+        IF u.again IS NOT TRUE THEN
+            UPDATE gan_work_unit w SET drawn_for = array_append(w.drawn_for, u.login),
+                    checked_for = CASE WHEN u.checks THEN array_append(w.checked_for, u.login) ELSE w.checked_for END WHERE w.unit = u.unit;
+        END IF;
+        IF u.again OR u.checks THEN
+            PERFORM gan_open_check(r, u.unit, u.login);
+        END IF;
+    END LOOP;
+    IF drawn AND NOT free THEN -- who waits may have something to do, or not: that must not be seen either
         PERFORM gan_wake(r.run);
     END IF;
 END
@@ -168,10 +253,7 @@ BEGIN
         IF u.state = 'claimed' THEN
             PERFORM gan_put_back(u);
         ELSE
-            UPDATE gan_work_unit w SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL, lease_until = NULL,
-                    opened_at = clock_timestamp(), submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
-                    accuracy_fake = NULL, failed_by = array_append(w.failed_by, whose)
-                WHERE w.unit = u.unit;
+            PERFORM gan_reopen_unit(u.unit, whose);
         END IF;
         dropped := dropped + 1;
     END LOOP;
@@ -201,7 +283,7 @@ BEGIN
 END
 $$;
 
--- Has a third (a fourth …) account compute a unit about which the others differ; false if there is none about, or four did already.
+-- Has a third (a fourth ...) account compute a unit about which the others differ; false if there is none about, or four did already.
 CREATE FUNCTION gan_ask_another(a gan_audit, logins name[]) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column

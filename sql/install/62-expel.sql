@@ -6,7 +6,8 @@
 CREATE FUNCTION gan_guard() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME';
 
--- Puts a login's claims back; others may have them at once. The login's sessions are gone: nobody has them locked for long.
+-- Puts a login's claims back, and what it submitted for steps that are not taken yet; others may have them at once. The login's sessions are
+-- gone: nobody has them locked for long.
 CREATE FUNCTION gan_put_back_all(login name) RETURNS bigint
     LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -14,6 +15,12 @@ DECLARE
     u gan_work_unit;
     freed int[] := '{}';
 BEGIN
+    PERFORM FROM gan_run r WHERE r.state IN ('running', 'paused') ORDER BY r.run FOR NO KEY UPDATE; -- no step is under way
+    FOR u IN SELECT d.* FROM gan_work_unit d JOIN gan_run r ON r.run = d.run AND r.iteration = d.iteration AND r.state IN ('running', 'paused')
+        JOIN gan_worker w ON w.worker = d.worker WHERE d.state = 'done' AND w.login = $1 ORDER BY d.unit FOR UPDATE OF d LOOP
+        PERFORM gan_reopen_unit(u.unit, $1);
+        freed := freed || u.run;
+    END LOOP;
     FOR u IN SELECT c.* FROM gan_work_unit c JOIN gan_worker w ON w.worker = c.worker WHERE c.state = 'claimed' AND w.login = $1
         ORDER BY c.unit FOR UPDATE OF c LOOP
         PERFORM gan_put_back(u);
@@ -58,7 +65,7 @@ BEGIN
     units := @extschema@.gan_put_back_all(login);
     COMMIT;
     RAISE NOTICE 'student "%" is out: % sessions ended, % units put back', login, sessions, units
-        USING HINT = 'SELECT gan_enroll(…) with the same name lets the student in again, with a new password. Credit is kept.';
+        USING HINT = 'SELECT gan_enroll(...) with the same name lets the student in again, with a new password. Credit is kept.';
 END
 $$;
 
@@ -79,5 +86,5 @@ END
 $$;
 
 COMMENT ON FUNCTION gan_guard() IS 'Whether students'' sessions are guarded: on, off, or not loaded (shared_preload_libraries)';
-COMMENT ON PROCEDURE gan_expel(name) IS 'Shuts a student out: no login, sessions ended, claims put back';
+COMMENT ON PROCEDURE gan_expel(name) IS 'Shuts a student out: no login, sessions ended, claims and what was not averaged yet put back';
 COMMENT ON FUNCTION gan_end_hoarders(float8) IS 'Ends students'' sessions whose transaction, or wait for the next statement, lasts longer';

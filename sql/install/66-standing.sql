@@ -22,7 +22,7 @@ DECLARE
     said_in int := gan_the_run($2);
 BEGIN
     PERFORM gan_require(length($1) BETWEEN 1 AND 200, 'message', length($1) || ' characters long', '1 to 200 characters long', '''coffee in 5''');
-    PERFORM gan_require($1 !~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U0010ffff]', 'message', 'a text with control characters',
+    PERFORM gan_require(gan_is_line($1), 'message', 'a text with control characters',
                         'one line without any', '''coffee in 5''');
     INSERT INTO gan_message (run, text) VALUES (said_in, $1);
     DELETE FROM gan_message m WHERE m.run = said_in AND m.message <= (SELECT max(o.message) - 100 FROM gan_message o WHERE o.run = said_in);
@@ -46,7 +46,7 @@ BEGIN
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Start the program again; if that does not help, tell your instructor.';
     END IF;
     SELECT s.rank, s.students, s.share INTO rank, students, share
         FROM (SELECT w.login, sum(w.images) AS images, rank() OVER (ORDER BY sum(w.images) DESC)::int AS rank, count(*) OVER ()::int AS students,

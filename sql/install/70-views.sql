@@ -48,18 +48,23 @@ CREATE VIEW gan_set_aside AS
                         FROM gan_failure f WHERE f.run = u.run AND f.first_position = u.first_position) AS f
     WHERE u.state = 'aside';
 
--- Images used in each epoch, straight from the positions that were averaged: in a complete epoch each image once.
+-- Images used in each epoch, straight from the positions that were averaged: in a complete epoch each image once. set_aside: images of the
+-- epoch whose units failed too often; the next epoch's order contains them again.
 CREATE FUNCTION gan_ledger(run int DEFAULT NULL)
-    RETURNS TABLE (epoch bigint, images bigint, different_images bigint, of_images bigint, complete boolean)
+    RETURNS TABLE (epoch bigint, images bigint, different_images bigint, of_images bigint, complete boolean, set_aside bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT p.place / r.dataset_images, count(*), count(DISTINCT gan_image_number(r.seed, r.dataset_images, p.place)), r.dataset_images,
-           count(*) = r.dataset_images AND count(DISTINCT gan_image_number(r.seed, r.dataset_images, p.place)) = r.dataset_images
-    FROM gan_run r
-    JOIN gan_history h ON h.run = r.run
-    CROSS JOIN LATERAL unnest(h.positions) AS span
-    CROSS JOIN LATERAL generate_series(lower(span), upper(span) - 1) AS p (place)
-    WHERE r.run = gan_the_run($1)
-    GROUP BY 1, r.dataset_images ORDER BY 1
+    SELECT e.epoch, e.images, e.different, e.of_images, e.images = e.of_images AND e.different = e.of_images,
+           (SELECT coalesce(sum(greatest(0, least(u.first_position + u.images, (e.epoch + 1) * e.of_images) - greatest(u.first_position, e.epoch * e.of_images))), 0)::bigint
+            FROM gan_work_unit u WHERE u.run = e.run AND u.state = 'aside')
+    FROM (SELECT r.run, p.place / r.dataset_images AS epoch, count(*) AS images, r.dataset_images AS of_images,
+                 count(DISTINCT gan_image_number(r.seed, r.dataset_images, p.place)) AS different
+          FROM gan_run r
+          JOIN gan_history h ON h.run = r.run
+          CROSS JOIN LATERAL unnest(h.positions) AS span
+          CROSS JOIN LATERAL generate_series(lower(span), upper(span) - 1) AS p (place)
+          WHERE r.run = gan_the_run($1)
+          GROUP BY 1, 2, r.dataset_images) AS e
+    ORDER BY e.epoch
 $$;
 
 COMMENT ON FUNCTION gan_generate IS 'A sheet of n generated images as one PNG; from the average of the generator''s weights where there is one, unless average is false';
@@ -71,4 +76,4 @@ COMMENT ON VIEW gan_average IS 'Moving average of the generator''s weights of th
 COMMENT ON VIEW gan_batch_norm IS 'Running means and variances of the current and the previous iteration';
 COMMENT ON VIEW gan_gradient IS 'Uploaded gradients, or changes of the weights, of the current and the previous iteration, by unit and shard';
 COMMENT ON VIEW gan_set_aside IS 'Units that failed too often: which images are not used, at whom they failed and why; gan_retry_unit gives one out again';
-COMMENT ON FUNCTION gan_ledger(int) IS 'Images used in each epoch: every image once';
+COMMENT ON FUNCTION gan_ledger(int) IS 'Images used in each epoch: every image once, or set aside';

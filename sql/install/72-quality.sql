@@ -2,28 +2,33 @@
 -- Quality: the sliced Wasserstein distance between generated images and a summary of the real ones that workers contribute
 -- ---------------------------------------------------------------------------------------------------------------------
 
--- A row for each login that sent a summary. Only the first one's is kept; later ones are compared with it.
+-- A row for each login that sent a summary: only those of whose work something was averaged are asked. The one that most others agree with
+-- counts, of equals the first; until two agree, or the instructor has confirmed one (gan_set_reference), it is provisional.
 CREATE TABLE gan_reference (
     run        int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     login      name NOT NULL,
     images     int NOT NULL CHECK (images > 0), -- it was made of
-    data       bytea,                           -- the kept summary: a blob of docs/format.md, section 11
+    data       bytea NOT NULL,                  -- the summary: a blob of docs/format.md, section 11
+    kept       boolean NOT NULL DEFAULT false,  -- the one that counts
+    confirmed  boolean NOT NULL DEFAULT false,  -- by the instructor
     difference float8 NOT NULL DEFAULT 0 CHECK (difference >= 0), -- the largest between a number of it and of the kept one
-    agrees     boolean NOT NULL,
+    agrees     boolean,                         -- NULL: not compared yet; the coordinator does that
     made_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run, login),
-    CHECK (data IS NULL OR (agrees AND difference = 0))
+    CHECK (NOT confirmed OR kept),
+    CHECK (NOT kept OR (agrees IS TRUE AND difference = 0))
 );
-CREATE UNIQUE INDEX gan_reference_kept ON gan_reference (run) WHERE data IS NOT NULL;
+CREATE UNIQUE INDEX gan_reference_kept ON gan_reference (run) WHERE kept;
 ALTER TABLE gan_reference ALTER data SET STORAGE EXTERNAL;
 
 CREATE TABLE gan_swd (
     run       int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     iteration int NOT NULL CHECK (iteration >= 0), -- whose weights were measured
     images    int NOT NULL CHECK (images > 0),
-    distances float8[] NOT NULL,                   -- times 1000, of each level: full size, half, … 16 pixels
+    distances float8[] NOT NULL,                   -- times 1000, of each level: full size, half, ... 16 pixels
     swd       float8 NOT NULL CHECK (swd >= 0),    -- their mean
     made_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seconds   float8 NOT NULL DEFAULT 0 CHECK (seconds >= 0), -- it took to measure
     PRIMARY KEY (run, iteration)
 );
 SELECT pg_catalog.pg_extension_config_dump('gan_reference', '');
@@ -43,7 +48,8 @@ CREATE FUNCTION gan_measure_distances(run int, iteration int, images int, refere
 CREATE FUNCTION gan_reference_images(r gan_run) RETURNS int
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT least(r.quality_images::bigint, r.dataset_images)::int $$;
 
--- Worker: how many images it should summarise, or 0: this login did so before, enough others did, or nobody wants it.
+-- Worker: how many images it should summarise, or 0: nothing of this login's was averaged yet (nor is it trusted), it did so before, enough others did (three that
+-- agree, or eight in all), or nobody wants it.
 CREATE FUNCTION gan_reference_wanted(worker int) RETURNS int
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -52,9 +58,11 @@ DECLARE
 BEGIN
     PERFORM gan_require_autocommit('gan_reference_wanted');
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
-    IF NOT FOUND OR r.quality_every = 0 OR r.state IN ('finished', 'stopped')
+    IF NOT FOUND OR r.quality_every + r.quality_seconds = 0 OR r.state IN ('finished', 'stopped')
+        OR NOT (EXISTS (SELECT FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.units > 0)
+                OR EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.login = session_user AND t.trusted))
         OR EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user)
-        OR (SELECT count(*) FROM gan_reference f WHERE f.run = r.run) >= 3 THEN
+        OR (SELECT count(*) >= 8 OR count(*) FILTER (WHERE f.agrees) >= 3 FROM gan_reference f WHERE f.run = r.run) THEN
         RETURN 0;
     END IF;
     RETURN gan_reference_images(r);
@@ -73,7 +81,7 @@ BEGIN
     SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Call gan_join first; it returns the number.';
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Start the program again; if that does not help, tell your instructor.';
     END IF;
     IF EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user) THEN
         RETURN 'already';
@@ -81,23 +89,78 @@ BEGIN
         RETURN 'stale';
     END IF;
     PERFORM gan_check_reference(r.run, $3);
-    INSERT INTO gan_reference (run, login, images, data, agrees) VALUES (r.run, session_user, $2, $3, true) ON CONFLICT DO NOTHING;
-    IF FOUND THEN
+    INSERT INTO gan_reference (run, login, images, data) VALUES (r.run, session_user, $2, $3) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN 'already';
+    END IF;
+    -- Only looked at here: the coordinator chooses (gan_choose_reference), and waits for no student's transaction.
+    SELECT * INTO kept FROM gan_reference f WHERE f.run = r.run AND f.kept;
+    IF NOT FOUND THEN
         RETURN 'kept';
     END IF;
-    SELECT * INTO kept FROM gan_reference f WHERE f.run = r.run AND f.data IS NOT NULL;
-    IF NOT FOUND OR kept.images <> $2 THEN
-        RETURN 'stale'; -- it was forgotten meanwhile
-    END IF;
-    off := gan_reference_difference(r.run, kept.data, $3);
-    INSERT INTO gan_reference (run, login, images, difference, agrees) VALUES (r.run, session_user, $2, off, off <= 0.001) ON CONFLICT DO NOTHING;
+    off := gan_difference_of(kept, $2, $3);
     IF off > 0.001 THEN
         -- The student reads this, too: it names nobody else.
-        RAISE WARNING 'run %: the summary of login "%" differs by % from the one that is kept', r.run, session_user, round(off::numeric, 4)
-            USING HINT = 'Of the same images they differ by less than 0.001. The instructor sees all in gan_reference_check; gan_forget_reference(run) begins anew.';
+        RAISE WARNING 'run %: the summary of login "%" differs by % from the one that counts', r.run, session_user, round(least(off, 1e6)::numeric, 4)
+            USING HINT = 'Of the same images they differ by less than 0.001. The instructor sees all in gan_reference_check.';
         RETURN 'differs';
     END IF;
     RETURN 'agrees';
+END
+$$;
+
+-- How far a summary of so many images is from another one.
+CREATE FUNCTION gan_difference_of(f gan_reference, images int, data bytea) RETURNS float8
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN f.images = $2 THEN gan_reference_difference(f.run, f.data, $3) ELSE 1e6 END;
+END
+$$;
+
+-- Chooses the summary that counts: the confirmed one, else that of a login that the instructor trusts, else the one that most others agree with, of equals the first. What was measured
+-- with another one is forgotten.
+CREATE FUNCTION gan_choose_reference(run int) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    before name := (SELECT f.login FROM gan_reference f WHERE f.run = $1 AND f.kept);
+    chosen name;
+BEGIN
+    IF NOT EXISTS (SELECT FROM gan_reference f WHERE f.run = $1 AND f.agrees IS NULL) THEN
+        RETURN; -- nothing new
+    END IF;
+    SELECT f.login INTO chosen FROM gan_reference f WHERE f.run = $1
+        ORDER BY f.confirmed DESC, EXISTS (SELECT FROM gan_trust t WHERE t.run = $1 AND t.login = f.login AND t.trusted) DESC,
+                 (SELECT count(*) FROM gan_reference o WHERE o.run = $1 AND gan_difference_of(f, o.images, o.data) <= 0.001) DESC,
+                 f.made_at, f.login LIMIT 1;
+    UPDATE gan_reference f SET kept = false, confirmed = false WHERE f.run = $1 AND f.kept AND f.login <> chosen;
+    UPDATE gan_reference f SET kept = f.login = chosen, difference = d.off, agrees = d.off <= 0.001
+        FROM (SELECT o.login, gan_difference_of(k, o.images, o.data) AS off FROM gan_reference k JOIN gan_reference o ON o.run = k.run
+              WHERE k.run = $1 AND k.login = chosen) AS d
+        WHERE f.run = $1 AND f.login = d.login;
+    IF before IS DISTINCT FROM chosen THEN
+        DELETE FROM gan_swd s WHERE s.run = $1;
+    END IF;
+END
+$$;
+
+-- The instructor says whose summary counts.
+CREATE FUNCTION gan_set_reference(login name, run int DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    wanted int := gan_the_run($2);
+BEGIN
+    IF NOT EXISTS (SELECT FROM gan_reference f WHERE f.run = wanted AND f.login = $1) THEN
+        RAISE EXCEPTION 'login "%" has sent no summary of the real images of run %', coalesce($1::text, 'NULL'), wanted
+            USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM gan_reference_check lists those who have.';
+    END IF;
+    UPDATE gan_reference f SET kept = false, confirmed = false WHERE f.run = wanted AND f.kept AND f.login <> $1;
+    UPDATE gan_reference f SET kept = true, confirmed = true, agrees = true, difference = 0 WHERE f.run = wanted AND f.login = $1;
+    UPDATE gan_reference f SET agrees = NULL WHERE f.run = wanted AND f.login <> $1;
+    DELETE FROM gan_swd s WHERE s.run = wanted;
+    PERFORM gan_choose_reference(wanted);
+    RETURN format('quality in run %s is measured by the summary of %s', wanted, $1);
 END
 $$;
 
@@ -113,8 +176,7 @@ BEGIN
 END
 $$;
 
--- The figure of an iteration: the one that was stored, or, of one that is held, measured now and stored. NULL: there is no summary, or the
--- weights are gone.
+-- The figure of an iteration: the one that was stored, or, of one that is held, measured now and stored. An error says why there can be none.
 CREATE FUNCTION gan_quality(run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS float8
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -122,6 +184,7 @@ DECLARE
     r gan_run;
     wanted int;
     kept gan_reference;
+    began timestamptz := clock_timestamp();
     measured float8[];
     figure float8;
 BEGIN
@@ -131,26 +194,35 @@ BEGIN
     IF FOUND THEN
         RETURN figure;
     END IF;
-    SELECT * INTO kept FROM gan_reference f WHERE f.run = r.run AND f.data IS NOT NULL;
-    IF NOT FOUND OR wanted NOT IN (r.iteration, r.iteration - 1) OR wanted < 0 THEN
-        RETURN NULL;
+    IF wanted NOT IN (r.iteration, r.iteration - 1) OR wanted < 0 THEN
+        RAISE EXCEPTION 'iteration % of run % is not held, and its quality was not measured', wanted, r.run USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('Iterations %s and %s are held; SELECT iteration, swd FROM gan_swd WHERE run = %s lists what was measured.', greatest(r.iteration - 1, 0), r.iteration, r.run);
+    END IF;
+    PERFORM gan_choose_reference(r.run);
+    SELECT * INTO kept FROM gan_reference f WHERE f.run = r.run AND f.kept;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'run % has no summary of the real images to compare with', r.run USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Workers send one some time after their first unit was averaged (quality_every or quality_seconds must be above 0).';
     END IF;
     measured := gan_measure_distances(r.run, wanted, kept.images, kept.data);
-    INSERT INTO gan_swd AS s (run, iteration, images, distances, swd)
-        SELECT r.run, wanted, kept.images, measured, avg(d) FROM unnest(measured) AS d
+    INSERT INTO gan_swd AS s (run, iteration, images, distances, swd, seconds)
+        SELECT r.run, wanted, kept.images, measured, avg(d), greatest(0, extract(epoch FROM clock_timestamp() - began)) FROM unnest(measured) AS d
         ON CONFLICT ON CONSTRAINT gan_swd_pkey DO UPDATE SET swd = s.swd RETURNING s.swd INTO figure;
     RETURN figure;
 END
 $$;
 
--- For the instructor: whose summary is kept, and who agrees with it.
+-- For the instructor: whose summary counts, who agrees with it, and whether more than its sender stands for it.
 CREATE VIEW gan_reference_check AS
-    SELECT f.run, f.login, f.images, f.data IS NOT NULL AS kept, f.agrees, f.difference, f.made_at FROM gan_reference f;
+    SELECT f.run, f.login, f.images, f.kept, f.agrees, f.difference, f.made_at, f.confirmed,
+           NOT bool_or(f.confirmed) OVER (PARTITION BY f.run) AND count(*) FILTER (WHERE f.agrees) OVER (PARTITION BY f.run) < 2 AS provisional
+    FROM gan_reference f;
 
-COMMENT ON TABLE gan_reference IS 'Summaries of the real images: the one that is kept, and who agrees with it';
+COMMENT ON TABLE gan_reference IS 'Summaries of the real images: the one that counts, and who agrees with it';
 COMMENT ON TABLE gan_swd IS 'Sliced Wasserstein distances (times 1000) between generated and real images, by iteration';
-COMMENT ON VIEW gan_reference_check IS 'Whose summary of the real images is kept, and who agrees with it';
+COMMENT ON VIEW gan_reference_check IS 'Whose summary of the real images counts, who agrees with it, and whether it is provisional';
+COMMENT ON FUNCTION gan_set_reference(name, int) IS 'Says whose summary of the real images counts';
 COMMENT ON FUNCTION gan_reference_wanted(int) IS 'Worker: the images of the sample to summarise, 0 if no summary is wanted';
 COMMENT ON FUNCTION gan_contribute_reference(int, int, bytea) IS 'Worker: a summary of the real images, checked before it is kept or compared';
 COMMENT ON FUNCTION gan_forget_reference(int) IS 'Forgets a run''s summary of the real images and what was measured with it';
-COMMENT ON FUNCTION gan_quality(int, int) IS 'Sliced Wasserstein distance (times 1000) of an iteration''s images: stored, or measured now; NULL if it can''t be';
+COMMENT ON FUNCTION gan_quality(int, int) IS 'Sliced Wasserstein distance (times 1000) of an iteration''s images: stored, or measured now';

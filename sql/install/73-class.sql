@@ -6,11 +6,11 @@
 
 CREATE TABLE gan_account (
     login    name PRIMARY KEY,
-    nickname text NOT NULL CHECK (nickname ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$'),
+    nickname text NOT NULL CHECK (gan_is_name(nickname, 32)),
     named_at timestamptz NOT NULL DEFAULT statement_timestamp()
 );
 -- "Otter", "otter" and "Ot-ter." would be taken for each other.
-CREATE UNIQUE INDEX gan_account_nickname ON gan_account (lower(translate(nickname, ' ._-', '')));
+CREATE UNIQUE INDEX gan_account_nickname ON gan_account (gan_name_key(nickname));
 SELECT pg_catalog.pg_extension_config_dump('gan_account', '');
 
 -- Who is called what: the nick-name that was chosen, else "student" and the number of the login's first worker.
@@ -23,7 +23,7 @@ CREATE FUNCTION gan_store_nickname(login name, nickname text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM gan_require(nickname ~ '^[[:alnum:]][[:alnum:] ._-]{0,31}$' AND nickname !~* '^student[ ._-]*[[:digit:]]+[ ._-]*$', 'nickname', quote_nullable(left(nickname, 64)),
+    PERFORM gan_require(gan_is_name(nickname, 32) AND encode(gan_name_key(nickname), 'escape') COLLATE "C" !~ '^student[0-9]+$', 'nickname', quote_nullable(left(nickname, 64)),
                         'at most 32 letters, digits, spaces, dots, dashes or underscores, begin with a letter or digit, and not be "student" and a number', '''Otter''');
     INSERT INTO gan_account AS a (login, nickname) VALUES (login, nickname)
         ON CONFLICT ON CONSTRAINT gan_account_pkey DO UPDATE SET nickname = excluded.nickname, named_at = statement_timestamp();
@@ -65,11 +65,15 @@ CREATE VIEW gan_throughput AS
     CROSS JOIN LATERAL (SELECT count(*) AS iterations, sum(l.images)::float8 AS images, sum(extract(epoch FROM l.ended_at - l.started_at))::float8 AS seconds
                         FROM (SELECT h.images, h.started_at, h.ended_at FROM gan_history h WHERE h.run = r.run ORDER BY h.iteration DESC LIMIT 10) AS l) AS h;
 
+-- (note: what a run waits for that only the instructor can do. Everybody may read it: no login.)
 CREATE VIEW gan_progress AS
     SELECT r.run, r.name, r.state, r.iteration, r.target_iterations, h.epoch, h.loss_d, h.loss_g,
            u.pending, u.claimed, u.done, w.active AS active_workers, u.aside,
            CASE r.state WHEN 'running' THEN make_interval(secs => (r.target_iterations - r.iteration) * t.seconds_per_iteration) END AS time_left,
-           CASE r.state WHEN 'running' THEN statement_timestamp() + make_interval(secs => (r.target_iterations - r.iteration) * t.seconds_per_iteration) END AS expected_end
+           CASE r.state WHEN 'running' THEN statement_timestamp() + make_interval(secs => (r.target_iterations - r.iteration) * t.seconds_per_iteration) END AS expected_end,
+           CASE WHEN r.state = 'paused' AND r.paused_because IS NOT NULL THEN 'the run has paused itself: ' || r.paused_because
+                WHEN r.state IN ('created', 'running', 'paused') AND r.dataset_digest IS NULL
+                THEN 'there is no work until the instructor has confirmed the dataset: SELECT gan_set_dataset(' || r.run || ')' END AS note
     FROM gan_run r
     LEFT JOIN gan_throughput t ON t.run = r.run
     LEFT JOIN gan_history h ON h.run = r.run AND h.iteration = r.iteration - 1
@@ -111,7 +115,7 @@ COMMENT ON TABLE gan_account IS 'Nick-names: what others see of a login';
 COMMENT ON VIEW gan_nickname IS 'Who is called what; not for students';
 COMMENT ON VIEW gan_active_worker IS 'Workers that were seen within a minute or hold a unit; not for students';
 COMMENT ON VIEW gan_throughput IS 'Images a second and seconds an iteration, over the last ten';
-COMMENT ON VIEW gan_progress IS 'Where each run is, its units by state, and when it is expected to end';
+COMMENT ON VIEW gan_progress IS 'Where each run is, its units by state, when it is expected to end, and what it waits for';
 COMMENT ON VIEW gan_learning_curve IS 'Losses, accuracies, gradient norms, quality (swd) and speed by iteration';
 COMMENT ON VIEW gan_streak IS 'Iterations in a row that a login contributed to, at most 100; not for students';
 COMMENT ON VIEW gan_leaderboard IS 'Who contributed how much, by nick-name';

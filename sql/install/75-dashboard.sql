@@ -26,33 +26,100 @@ CREATE FUNCTION gan_participants(run int)
     WHERE w.run = $1
 $$;
 
--- Says in a sentence what is happening. total, free, done: units of this iteration; holders: who has one; active: programs that are there.
-CREATE FUNCTION gan_happening(r gan_run, total bigint, free bigint, done bigint, holders text[], active bigint) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT CASE (r).state
-        WHEN 'created' THEN 'Not started yet'
-        WHEN 'paused' THEN format('Paused at iteration %s of %s', (r).iteration, (r).target_iterations)
-        WHEN 'finished' THEN format('Finished: all %s iterations are done', (r).target_iterations)
-        WHEN 'stopped' THEN format('Stopped after %s iterations', (r).iteration)
-        ELSE format('Iteration %s: %s of %s units in', (r).iteration, done, total)
-            || CASE WHEN shown < total THEN format(' (%s are enough)', shown) ELSE '' END
-            || CASE WHEN done >= needed AND done < shown THEN ', spot checks are under way'
-                    WHEN done >= needed THEN ', the step is being taken'
-                    WHEN cardinality(holders) > 0 THEN ', waiting for ' || gan_enumerate(holders)
-                    WHEN active > 0 THEN ''
-                    ELSE ', and nobody is there to compute' END
-            || CASE WHEN free > 0 AND done < needed THEN format('; %s %s free', free, CASE free WHEN 1 THEN 'is' ELSE 'are' END) ELSE '' END
-        END
-    FROM gan_units_needed(r) AS needed, gan_units_shown(r) AS shown
+-- Writes a length of time in its largest unit: "12 s", "4 min", "3 h", "2 days".
+CREATE FUNCTION gan_short_time(seconds float8) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN $1 < 90 THEN round(greatest($1, 0)) || ' s' WHEN $1 < 5400 THEN round($1 / 60) || ' min' WHEN $1 < 129600 THEN round($1 / 3600) || ' h'
+                ELSE round($1 / 86400) || ' days' END
 $$;
 
--- All runs: their channels (docs/protocol.md), and what a list of them shows.
+-- What the sentences about a running run are made of. total, free, done: units of the current iteration; needed: how many are enough, shown: how many
+-- that is for others to see; waiting: seconds since the last of them was done; holders: who has one; joined, active: programs; seen: seconds since one was.
+CREATE FUNCTION gan_situation(r gan_run)
+    RETURNS TABLE (total bigint, free bigint, done bigint, needed int, shown int, waiting float8, holders text[], joined bigint, active bigint, seen float8)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT u.total, u.free, u.done, gan_units_needed(r), gan_units_shown(r),
+           (SELECT extract(epoch FROM statement_timestamp() - max(w.submitted_at))::float8 FROM gan_work_unit w WHERE w.run = (r).run AND w.iteration = (r).iteration AND w.state = 'done'),
+           coalesce(p.holders, '{}'), p.joined, p.active, p.seen
+    FROM (SELECT count(*) FILTER (WHERE state <> 'aside') AS total, count(*) FILTER (WHERE state = 'pending') AS free, count(*) FILTER (WHERE state = 'done') AS done
+          FROM gan_current_unit WHERE run = (r).run) AS u
+    CROSS JOIN (SELECT count(*) AS joined, count(*) FILTER (WHERE active) AS active, min(seen_seconds) AS seen, -- nobody waits for who has a copy of what is done
+                       array_agg(DISTINCT nickname) FILTER (WHERE unit IN (SELECT c.unit FROM gan_current_unit c WHERE c.run = (r).run AND c.state = 'claimed')) AS holders
+                FROM gan_participants((r).run)) AS p
+$$;
+
+-- Says in one sentence what is happening in a running run, and in another one what there is to do, where there is something. The whole class reads
+-- them: they hold no command of the instructor's.
+CREATE FUNCTION gan_running_words(r gan_run, OUT happening text, OUT advice text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+DECLARE
+    s record;
+    stuck boolean; -- all results are there, and nobody averages them: a step takes seconds
+BEGIN
+    SELECT * INTO s FROM gan_situation(r);
+    stuck := s.done >= s.needed AND s.done >= s.shown AND coalesce(s.waiting > 60, false);
+    happening := format('Iteration %s: ', r.iteration) || CASE
+        WHEN s.total = 0 THEN 'no unit is left to compute'
+        WHEN s.joined = 0 THEN 'nobody has joined yet'
+        WHEN r.dataset_digest IS NULL THEN 'no unit is given out yet'
+        ELSE format('%s of %s units done', s.done, s.total)
+            || CASE WHEN s.shown < s.total THEN format(' (%s are enough)', s.shown) ELSE '' END
+            || CASE WHEN s.done >= s.needed AND s.done < s.shown THEN ', spot checks are under way'
+                    WHEN stuck THEN format(', but for %s nobody has averaged them', gan_short_time(s.waiting))
+                    WHEN s.done >= s.needed THEN ', they are being averaged'
+                    WHEN cardinality(s.holders) > 0 THEN ', waiting for ' || gan_enumerate(s.holders)
+                    WHEN s.active > 0 THEN ''
+                    ELSE ', and no worker is running' END
+            || CASE WHEN s.free > 0 AND s.done < s.needed THEN format('; %s %s free', s.free, CASE s.free WHEN 1 THEN 'is' ELSE 'are' END) ELSE '' END
+        END;
+    advice := CASE
+        WHEN s.total = 0 THEN 'All units failed too often and were set aside. The instructor finds the reasons in gan_set_aside.'
+        WHEN stuck THEN 'The coordinator does not seem to run. The instructor has to start it: docs/instructor.md says how.'
+        WHEN s.done >= s.needed THEN NULL
+        WHEN s.joined = 0 THEN 'To take part, start gan_worker with the connection string that your instructor gave you.'
+        WHEN s.active = 0 THEN format('The last worker was seen %s ago. Start gan_worker again to go on.', gan_short_time(s.seen))
+        END;
+END
+$$;
+
+-- The same two sentences for a run in any state.
+CREATE FUNCTION gan_words(r gan_run, OUT happening text, OUT advice text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+BEGIN
+    CASE r.state
+    WHEN 'created' THEN
+        happening := 'Not started yet';
+        advice := 'You can start gan_worker already: it waits until the instructor starts the run.';
+    WHEN 'paused' THEN
+        happening := format('Paused at iteration %s of %s', r.iteration, r.target_iterations);
+        advice := 'Leave your worker running: it waits until the instructor resumes the run.';
+    WHEN 'finished' THEN
+        happening := format('Finished: all %s iterations are done', r.target_iterations);
+        advice := 'There is nothing left to compute. Play the film to see how the pictures came about.';
+    WHEN 'stopped' THEN
+        happening := format('Stopped after %s of %s iterations', r.iteration, r.target_iterations);
+        advice := 'Nothing is being computed any more. The pictures and curves stay here.';
+    ELSE
+        SELECT w.happening, w.advice INTO happening, advice FROM gan_running_words(r) AS w;
+    END CASE;
+END
+$$;
+
+-- Since when the run has been in its state, where that doesn't pass within an iteration.
+CREATE FUNCTION gan_state_since(r gan_run) RETURNS timestamptz
+    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT CASE (r).state WHEN 'created' THEN (r).created_at WHEN 'paused' THEN (r).paused_at WHEN 'finished' THEN ended.at
+                          WHEN 'stopped' THEN coalesce((r).stopped_at, ended.at) END
+    FROM (SELECT max(h.ended_at) AS at FROM gan_history h WHERE h.run = (r).run AND h.iteration = (r).iteration - 1) AS ended
+$$;
+
 -- How often the run went back (gan_rollback): an iteration of another branch has another sheet.
 CREATE FUNCTION gan_branch(run int) RETURNS int
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT coalesce(max(a.branch), 0) FROM gan_abandoned a WHERE a.run = $1
 $$;
 
+-- All runs: their channels (docs/protocol.md), and what a list of them shows.
 CREATE FUNCTION gan_dashboard_runs() RETURNS TABLE (run int, channel text, state text, created_at timestamptz, branch int, summary jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT r.run, gan_channel(r.run), r.state, r.created_at, gan_branch(r.run),
@@ -112,8 +179,7 @@ DECLARE
     r gan_run;
     h gan_history;
     speed gan_throughput;
-    u record;
-    p record;
+    words record;
 BEGIN
     SELECT * INTO r FROM gan_run WHERE run = $1;
     IF NOT FOUND THEN
@@ -121,15 +187,14 @@ BEGIN
     END IF;
     SELECT * INTO h FROM gan_history WHERE run = $1 AND iteration = r.iteration - 1;
     SELECT * INTO speed FROM gan_throughput WHERE run = $1 AND r.state = 'running'; -- at other times it has none
-    SELECT count(*) FILTER (WHERE state <> 'aside') AS total, count(*) FILTER (WHERE state = 'pending') AS free, count(*) FILTER (WHERE state = 'done') AS done
-        INTO u FROM gan_current_unit WHERE run = r.run;
-    SELECT count(*) FILTER (WHERE active) AS active, array_agg(DISTINCT nickname) FILTER (WHERE unit IN (SELECT c.unit FROM gan_current_unit c WHERE c.run = r.run AND c.state = 'claimed')) AS holders
-        INTO p FROM gan_participants($1); -- nobody waits for who has a copy of what is in
+    SELECT * INTO words FROM gan_words(r);
     RETURN jsonb_build_object(
-        'run', r.run, 'branch', gan_branch(r.run), 'name', r.name, 'state', r.state, 'happening', gan_happening(r, u.total, u.free, u.done, coalesce(p.holders, '{}'), p.active),
+        'run', r.run, 'branch', gan_branch(r.run), 'name', r.name, 'state', r.state, 'happening', words.happening,
+        'advice', words.advice, 'notice', gan_notice(r.run), 'since', gan_state_since(r),
         'iteration', r.iteration, 'target', r.target_iterations, 'epoch', round(h.epoch::numeric, 2),
         'loss_d', round(h.loss_d::numeric, 3), 'loss_g', round(h.loss_g::numeric, 3),
         'quality', (SELECT round(swd::numeric, 1) FROM gan_swd WHERE run = r.run ORDER BY iteration DESC LIMIT 1),
+        'quality_expected', gan_quality_expected(r, speed.seconds_per_iteration),
         'speed', jsonb_build_object('images', round(speed.images_per_second::numeric, 1), 'iterations', round((60 / nullif(speed.seconds_per_iteration, 0))::numeric, 1),
             'eta', CASE WHEN r.state = 'running' THEN round(((r.target_iterations - r.iteration) * speed.seconds_per_iteration)::numeric) END),
         'units', gan_dashboard_units(r), 'class', gan_dashboard_class(r), 'sheets', gan_dashboard_sheets(r.run));

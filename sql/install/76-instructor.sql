@@ -27,40 +27,6 @@ CREATE VIEW gan_gradebook AS
     LEFT JOIN gan_account a ON a.login = s.login
     GROUP BY r.run, r.name, s.login, n.nickname, a.nickname;
 
--- Enrols a class from the text of a CSV file: a login a line, and its nick-name if the file has two columns. The first line may name them; commas or
--- semicolons, quotes or none. All are enrolled, or none is; whoever is already keeps the password (connection is NULL then; gan_enroll gives a new
--- one), so a file to which somebody was added may be given again. Runs with the caller's rights, as gan_enroll does.
-CREATE FUNCTION gan_enroll_csv(csv text, host text DEFAULT NULL) RETURNS TABLE (login text, nickname text, connection text)
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    line text;
-    number bigint;
-    fields text[];
-    seen text[] := '{}';
-BEGIN
-    FOR line, number IN SELECT l.line, l.number FROM string_to_table(replace(ltrim(csv, U&'\FEFF'), E'\r', ''), E'\n') WITH ORDINALITY AS l (line, number) LOOP
-        CONTINUE WHEN trim(line) = '' OR (number = 1 AND line ~* '^[\s"]*(login|name|user)[\s"]*([,;]|$)');
-        SELECT array_agg(trim(trim(BOTH '"' FROM trim(f.field))) ORDER BY f.n) INTO fields FROM regexp_split_to_table(line, '[,;]') WITH ORDINALITY AS f (field, n);
-        BEGIN
-            IF fields[1] = ANY (seen) THEN
-                RAISE EXCEPTION 'login "%" stands on an earlier line as well', fields[1] USING ERRCODE = 'duplicate_object';
-            END IF;
-            seen := seen || fields[1];
-            connection := CASE WHEN NOT EXISTS (SELECT FROM gan_roster k WHERE k.login = fields[1] AND k.may_log_in) THEN gan_enroll(fields[1], host) END;
-            IF nullif(fields[2], '') IS NOT NULL THEN
-                PERFORM gan_set_nickname(fields[1]::name, fields[2]);
-            END IF;
-        EXCEPTION WHEN OTHERS THEN
-            RAISE EXCEPTION 'line %: %', number, SQLERRM USING ERRCODE = SQLSTATE, HINT = format('The line is %s. Nobody of the file was enrolled.', quote_literal(left(line, 80)));
-        END;
-        login := fields[1];
-        nickname := nullif(fields[2], '');
-        RETURN NEXT;
-    END LOOP;
-END
-$$;
-
 -- A text to be printed and handed over: what a student's machines did for a run. It ends in a digest of its lines.
 CREATE FUNCTION gan_certificate(name text, run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -98,6 +64,5 @@ END
 $$;
 
 COMMENT ON VIEW gan_roster IS 'Everybody who is enrolled: may they log in, are they there, what did they do';
-COMMENT ON VIEW gan_gradebook IS 'Credit by run and student; \copy (SELECT * FROM gan_gradebook) TO ''grades.csv'' CSV HEADER';
-COMMENT ON FUNCTION gan_enroll_csv(text, text) IS 'Enrols a class from the text of a CSV file (login, nick-name); returns the connection strings';
+COMMENT ON VIEW gan_gradebook IS E'Credit by run and student; \\copy (SELECT * FROM gan_gradebook) TO ''grades.csv'' CSV HEADER';
 COMMENT ON FUNCTION gan_certificate(text, int) IS 'What a student''s computers did for a run, as a text with a digest';

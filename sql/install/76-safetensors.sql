@@ -16,7 +16,7 @@ $$;
 
 -- Puts together the file's metadata: the run's options by their names, and where it is. Keys and values in turn.
 CREATE FUNCTION gan_checkpoint_metadata(run int, iteration int, moments boolean) RETURNS text[]
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp SET extra_float_digits = 1 SET bytea_output = hex AS $$
 #variable_conflict use_variable
 DECLARE
     r gan_run;
@@ -33,7 +33,7 @@ BEGIN
     RETURN pairs || (SELECT array_agg(pair.text ORDER BY o.option, pair.k)
                      FROM jsonb_each_text(to_jsonb(r)) AS c JOIN gan_run_options() AS o ON o.option = c.key
                      CROSS JOIN LATERAL (VALUES (1, c.key), (2, c.value)) AS pair (k, text)
-                     WHERE c.value IS NOT NULL);
+                     WHERE c.value IS NOT NULL AND NOT (r.units_follow AND c.key IN ('units_per_iteration', 'quorum')));
 END
 $$;
 
@@ -85,7 +85,7 @@ BEGIN
         given := given - ARRAY['seed', 'dataset_images', 'dataset_digest'];
     END IF;
     SELECT string_agg(g.key || ' => ' || g.value, ', ' ORDER BY g.key) INTO guards FROM jsonb_each_text(given - ARRAY(SELECT jsonb_object_keys(options))) AS g
-        WHERE g.key IN ('aggregator', 'update_limit', 'gradient_limit', 'audit_minimum', 'quorum', 'units_per_iteration', 'checkpoint_every', 'checkpoints_kept');
+        WHERE g.key IN ('aggregator', 'update_limit', 'gradient_limit', 'audit_minimum', 'quorum', 'quorum_share', 'units_per_iteration', 'checkpoint_every', 'checkpoints_kept');
     IF guards IS NOT NULL THEN
         RAISE NOTICE 'the file brings settings that protect a class: %', guards USING HINT = 'If its author is not to choose them, give yours: gan_import(name, checkpoint, ''{"aggregator": "clipped"}'').';
     END IF;

@@ -29,8 +29,20 @@ BEGIN
 END
 $$;
 
+-- Where the tables are in a tablespace (default_tablespace), the partitions of new runs go there, too.
+DO $$
+DECLARE
+    place text;
+BEGIN
+    FOR place IN SELECT DISTINCT t.spcname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_tablespace t ON t.oid OPERATOR(pg_catalog.=) c.reltablespace
+        WHERE c.oid IN ('gan_state_piece'::regclass, 'gan_gradient_piece'::regclass) LOOP
+        EXECUTE pg_catalog.format('GRANT CREATE ON TABLESPACE %I TO gan_owner', place);
+    END LOOP;
+END
+$$;
+
 GRANT USAGE, CREATE ON SCHEMA @extschema@ TO gan_owner; -- partitions of new runs
 GRANT USAGE ON SCHEMA @extschema@ TO gan_student;
-GRANT EXECUTE ON FUNCTION gan_run_config(text), gan_join(int, text, bigint, bytea, int, int, text, text), gan_claim(int), gan_renew(bigint, uuid),
+GRANT EXECUTE ON FUNCTION gan_hello(), gan_run_config(text), gan_join(int, text, bigint, bytea, int, int, text, text), gan_claim(int), gan_renew(bigint, uuid),
     gan_release(bigint, uuid), gan_fetch_weights(int, int, int), gan_fetch_change(int, int, int), gan_upload(bigint, uuid, int, bytea),
     gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8), gan_credit(int), gan_standing(int, bigint) TO gan_student;

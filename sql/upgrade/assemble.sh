@@ -1,7 +1,7 @@
 #!/bin/bash
 # Writes the script that updates the extension from one version to the one of this source:
 #
-#   sql/upgrade/assemble.sh TABLES.sql INSTALL.sql…
+#   sql/upgrade/assemble.sh TABLES.sql INSTALL.sql...
 #
 # TABLES.sql is sql/upgrade/gannsfriends--OLD--NEW-tables.sql, written by hand: it makes of OLD's tables NEW's. Each of its lines
 # "-- In place of FILE.sql" names a file of sql/install that holds what OLD has already; there TABLES.sql stands instead of the first, and the

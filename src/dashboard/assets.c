@@ -31,6 +31,10 @@ FILE_OF_PAGE(page_film, "film.js");
 FILE_OF_PAGE(page_tiles, "tiles.js");
 FILE_OF_PAGE(page_curves, "curves.js");
 FILE_OF_PAGE(page_class, "class.js");
+FILE_OF_PAGE(page_status, "status.js");
+FILE_OF_PAGE(page_expected, "expected.js");
+FILE_OF_PAGE(page_help, "help.js");
+FILE_OF_PAGE(page_me, "me.js");
 
 #define ENTRY(symbol, name, type)                                                                              \
     { name, type, symbol, symbol##_end, symbol##_packed, symbol##_packed_end, "" }
@@ -46,7 +50,11 @@ static asset files[] = {ENTRY(page_index, "index.html", "text/html; charset=utf-
                         ENTRY(page_film, "film.js", SCRIPT),
                         ENTRY(page_tiles, "tiles.js", SCRIPT),
                         ENTRY(page_curves, "curves.js", SCRIPT),
-                        ENTRY(page_class, "class.js", SCRIPT)};
+                        ENTRY(page_class, "class.js", SCRIPT),
+                        ENTRY(page_status, "status.js", SCRIPT),
+                        ENTRY(page_expected, "expected.js", SCRIPT),
+                        ENTRY(page_help, "help.js", SCRIPT),
+                        ENTRY(page_me, "me.js", SCRIPT)};
 static pthread_once_t tagged = PTHREAD_ONCE_INIT;
 
 void assets_etag(char etag[24], const char *data, size_t size) {

@@ -223,20 +223,35 @@ static double next_question(const feed *f, size_t fresh) {
     return f->asked_at + (f->running ? RUNNING_SECONDS : IDLE_SECONDS);
 }
 
-/* After a failure: says so, and waits longer each time. */
+/* After a failure: says so once, and waits longer each time. */
 static void stand_back(feed *f) {
-    char why[640];
-
     f->known = false;
     if (stop_asked())
         return;
-    snprintf(why, sizeof why, "The database does not answer: %s. Trying again.", f->link.error);
     if (f->wait.ceiling == 0)
-        fprintf(stderr, "gan_dashboard: %s\n", why);
+        fprintf(stderr, "gan_dashboard: the database does not answer: %s\n", f->link.trouble.text);
     tell_trouble(f, "The database does not answer. Trying again.");
     sheets_fail(f->pictures, 0);
     hub_publish(f->pages, HUB_BEAT, 0, bytes_new(": beat\n\n", 8));
     stop_wait(-1, 0, backoff_next(&f->wait));
+}
+
+/* Asks for the first time: what is final (a mistake in the connection string or in the rights) shows at once,
+ * what passes is tried again. Returns the exit status; 0: the database answers. */
+static int begin(feed *f) {
+    while (!link_connect(&f->link) || !ask(f)) {
+        if (stop_asked())
+            return 0;
+        if (!f->link.trouble.passes || f->wait.ceiling == 0)
+            fprintf(stderr, "gan_dashboard: %s\n", f->link.trouble.text);
+        if (!f->link.trouble.passes)
+            return 2;
+        stop_wait(-1, 0, backoff_next(&f->wait));
+    }
+    f->link.dialler.known = SQLSTATE_WORK;
+    if (backoff_reset(&f->wait))
+        fprintf(stderr, "gan_dashboard: the database answers\n");
+    return 0;
 }
 
 /* Notes that the database answers. */
@@ -289,18 +304,21 @@ static void pause_until(feed *f, double moment) {
 }
 
 int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(void *), void *context) {
-    feed f = {.link = {.conninfo = conninfo}, .pages = h, .pictures = c, .bell = bell};
+    feed f = {.pages = h, .pictures = c, .bell = bell};
+    int status;
 
     f.asked_at = -LEAST_SECONDS;
     f.curves_at = -CURVES_SECONDS;
     f.beat_at = stop_clock();
     f.runs_print = UINT64_C(14695981039346656037);
-    if (!link_connect(&f.link) ||
-        !ask(&f)) { /* a mistake in the connection string or in the rights shows at once */
-        if (!stop_asked())
-            fprintf(stderr, "gan_dashboard: %s\n", f.link.error);
-        link_close(&f.link);
-        return !stop_asked();
+    if (link_open(&f.link, conninfo) != 0) {
+        fprintf(stderr, "gan_dashboard: There is not enough memory.\nClose other programs.\n");
+        return 1;
+    }
+    status = begin(&f);
+    if (status != 0 || stop_asked()) {
+        link_free(&f.link);
+        return status;
     }
     started(context);
     while (!stop_asked()) {
@@ -314,6 +332,6 @@ int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(
             hub_publish(h, HUB_BEAT, 0, bytes_new(": beat\n\n", 8));
         }
     }
-    link_close(&f.link);
+    link_free(&f.link);
     return 0;
 }

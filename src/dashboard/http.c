@@ -6,17 +6,17 @@
 #include "http.h"
 #include "access.h"
 #include "assets.h"
+#include "listen.h"
 #include "route.h"
 
-#include <arpa/inet.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define QUIET_SECONDS 30u /* a connection on which nothing moves is closed; one that sleeps is left alone */
 #define HEADERS_MAX (16 * 1024) /* memory of a connection: request line and headers must fit */
@@ -29,7 +29,9 @@ struct http {
     const char *token;
     bool private; /* for this machine's user alone: no token, and not reached from elsewhere */
     const options *o;
-    char host[256];
+    listener at;
+    const char *names[OPTIONS_NAMES_MAX + 1]; /* what browsers may call this program, beside localhost */
+    size_t name_count;
 };
 
 /* What is kept of one request. */
@@ -233,6 +235,18 @@ static enum MHD_Result send_route(http *s, struct MHD_Connection *connection, co
     }
 }
 
+/* Tells whether a browser came by a name or address that is this program's. */
+static bool is_host_fine(const http *s, struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct sockaddr_storage local;
+    socklen_t size = sizeof local;
+    bool known = info != NULL && getsockname(info->connect_fd, (struct sockaddr *)&local, &size) == 0;
+
+    return access_host_fine(header(connection, MHD_HTTP_HEADER_HOST),
+                            known ? (const struct sockaddr *)&local : NULL, s->names, s->name_count);
+}
+
 /* Called by libmicrohttpd for the headers of a request, for pieces of its body, at its end, and again when a
  * connection that slept is woken. */
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *path,
@@ -249,11 +263,10 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
         *kept = calloc(1, sizeof(request));
         return *kept != NULL ? MHD_YES : MHD_NO;
     }
-    if (s->private &&
-        !access_host_fine(header(connection, MHD_HTTP_HEADER_HOST), s->o->names, s->o->name_count))
-        return send_text(
-            connection, MHD_HTTP_FORBIDDEN,
-            "This dashboard answers to localhost alone. The program's option --host allows another name.\n");
+    if (s->private && !is_host_fine(s, connection))
+        return send_text(connection, MHD_HTTP_FORBIDDEN,
+                         "This dashboard doesn't know the name in your address as its own. Open it by the "
+                         "address that gan_dashboard printed, or start it with --host NAME.\n");
     if (*body_size > 0) { /* nothing here has a use for a body */
         *body_size = 0;
         return MHD_YES;
@@ -286,63 +299,55 @@ static void allow_descriptors(unsigned connections) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Tells whether an address is this machine's own. */
-static bool is_loopback(const struct sockaddr *address) {
-    if (address->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
-    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
-}
+/* Starts libmicrohttpd. */
+static struct MHD_Daemon *start_daemon(http *s) {
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
 
-/* Starts libmicrohttpd at an address. */
-static struct MHD_Daemon *listen_at(http *s, const options *o, const struct sockaddr *address) {
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-                     (address->sa_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0);
-
-    return MHD_start_daemon(flags, 0, NULL, NULL, answer, s, MHD_OPTION_SOCK_ADDR, address,
+    return MHD_start_daemon(flags, 0, NULL, NULL, answer, s, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)s->at.fd,
                             MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_CONNECTION_LIMIT,
-                            o->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, o->per_address,
+                            s->o->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->o->per_address,
                             MHD_OPTION_CONNECTION_TIMEOUT, QUIET_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                             (size_t)HEADERS_MAX, MHD_OPTION_END);
 }
 
-http *http_start(const options *o, hub *pages, sheets *pictures) {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found = NULL;
-    http *s = calloc(1, sizeof *s);
-    int code = getaddrinfo(o->host, o->port, &hints, &found);
+/* Keeps the names that browsers may come by: those of --host, and the one that it listens at. */
+static void keep_names(http *s) {
+    for (size_t i = 0; i < s->o->name_count; i++)
+        s->names[s->name_count++] = s->o->names[i];
+    s->names[s->name_count++] = s->o->host;
+}
 
-    if (s != NULL && code == 0) {
-        s->pages = pages;
-        s->pictures = pictures;
-        s->token = o->token;
-        s->o = o;
-        s->private = o->token == NULL && is_loopback(found->ai_addr);
-        snprintf(s->host, sizeof s->host, "%s", o->host);
-        allow_descriptors(o->connections);
-        s->daemon = listen_at(s, o, found->ai_addr);
-        if (s->daemon != NULL && s->token == NULL && !s->private)
-            fprintf(stderr,
-                    "gan_dashboard: whoever reaches %s sees the class's names; --token-file asks for a token\n",
-                    o->host);
-    }
-    if (s == NULL || s->daemon == NULL) {
-        fprintf(stderr, "gan_dashboard: it can't listen at %s, port %s: %s\n", o->host, o->port,
-                code != 0 ? gai_strerror(code)
-                          : "the port is taken, or not allowed, or the address isn't this machine's");
+http *http_start(const options *o, hub *pages, sheets *pictures) {
+    http *s = calloc(1, sizeof *s);
+
+    if (s == NULL || !listen_open(&s->at, o->host, o->port)) {
         free(s);
-        s = NULL;
+        return NULL;
     }
-    if (code == 0)
-        freeaddrinfo(found);
+    s->pages = pages;
+    s->pictures = pictures;
+    s->token = o->token;
+    s->o = o;
+    s->private = o->token == NULL && s->at.loopback;
+    keep_names(s);
+    allow_descriptors(o->connections);
+    if ((s->daemon = start_daemon(s)) == NULL) {
+        fprintf(stderr, "gan_dashboard: the HTTP server doesn't start\nAllow fewer --connections, or more open "
+                        "files (ulimit -n).\n");
+        close(s->at.fd);
+        free(s);
+        return NULL;
+    }
+    if (s->token == NULL && !s->private)
+        fprintf(stderr,
+                "gan_dashboard: everybody who reaches %s can see the class's names\nTo ask for a token, add "
+                "--token-file FILE.\n",
+                o->host);
     return s;
 }
 
 void http_announce(const http *s) {
-    const union MHD_DaemonInfo *port = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    bool bracket = strchr(s->host, ':') != NULL;
-
-    printf("gan_dashboard: http://%s%s%s:%u/%s\n", bracket ? "[" : "", s->host, bracket ? "]" : "",
-           port != NULL ? port->port : 0, s->token != NULL ? "?token=..." : "");
-    fflush(stdout);
+    listen_print(&s->at, s->o->host, s->token != NULL ? "?token=..." : "", stdout);
 }
 
 void http_stop(http *s) {

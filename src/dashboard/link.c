@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECT_SECONDS 10.0
 #define ANSWER_SECONDS 20.0 /* beyond the server's own limit: then the network is at fault */
 
 void link_close(db_link *l) {
@@ -17,19 +16,40 @@ void link_close(db_link *l) {
     l->to = NULL;
 }
 
-/* Keeps the first line of a message. */
-static void keep_error(db_link *l, const char *text) {
-    snprintf(l->error, sizeof l->error, "%.*s", (int)strcspn(text, "\n"), text);
+int link_open(db_link *l, const char *conninfo) {
+    l->to = NULL;
+    return dial_open(&l->dialler, conninfo, "gan_dashboard");
 }
 
-/* What a connection string says goes before what stands ahead of it here. */
-static PGconn *start_connecting(const char *conninfo) {
-    static const char *const names[] = {"keepalives_idle",           "keepalives_interval", "keepalives_count",
-                                        "tcp_user_timeout",          "connect_timeout",     "dbname",
-                                        "fallback_application_name", "client_encoding",     NULL};
-    const char *values[] = {"10", "5", "3", "25000", "10", conninfo, "gan_dashboard", "UTF8", NULL};
+void link_free(db_link *l) {
+    link_close(l);
+    dial_close(&l->dialler);
+}
 
-    return PQconnectStartParams(names, values, 1);
+/* Keeps what libpq says of a connection that is lost, and closes it. */
+static void lose(db_link *l) {
+    const char *text = PQerrorMessage(l->to);
+
+    trouble_set(&l->trouble, true, "", text[0] != '\0' ? text : "the database does not answer",
+                "Check the network between here and the database");
+    link_close(l);
+}
+
+/* Keeps why a statement failed; closes a connection that is of no more use. */
+static void keep_failure(db_link *l, const PGresult *answer) {
+    const char *state = PQresultErrorField(answer, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(answer, PG_DIAG_MESSAGE_PRIMARY);
+
+    if (answer == NULL || state == NULL) {
+        lose(l);
+        return;
+    }
+    trouble_of_server(&l->trouble, state, message != NULL ? message : "the database failed",
+                      strcmp(state, "42501") == 0 ? "Make the login a member of the role gan_viewer"
+                                                  : PQresultErrorField(answer, PG_DIAG_MESSAGE_HINT),
+                      l->dialler.known);
+    if (PQstatus(l->to) != CONNECTION_OK)
+        link_close(l);
 }
 
 /* Notices are for people with a terminal. */
@@ -38,11 +58,36 @@ static void ignore_notice(void *context, const PGresult *result) {
     (void)result;
 }
 
-/* What a statement of this program may do, whatever it is: read, for ten seconds. By SET, which needs no right
+/* Has names mean the extension's functions, in whatever schema it is. Without the extension all stays as it is.
+ */
+static bool find_functions(db_link *l) {
+    PGresult *row = link_ask(l,
+                             "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
+                             " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
+                             " WHERE e.extname = 'gannsfriends'",
+                             0, NULL);
+    PGresult *set = NULL;
+    char sql[200];
+
+    if (row != NULL && PQntuples(row) == 1) {
+        snprintf(sql, sizeof sql, "SET search_path = %s", PQgetvalue(row, 0, 0));
+        set = link_ask(l, sql, 0, NULL);
+    }
+    PQclear(set);
+    PQclear(row);
+    return row != NULL && l->to != NULL;
+}
+
+/* What a statement of this program may do, whatever it is: read, for ten seconds. Some of the rest may be set
+ * otherwise for a whole database. By SET, which needs no right
  * to a function: gan_revoke_risky() takes set_config from everybody. */
 static bool forbid_harm(db_link *l) {
     static const char *const settings[] = {"SET default_transaction_read_only = on",
-                                           "SET statement_timeout = '10s'"};
+                                           "SET statement_timeout = '10s'",
+                                           "SET lock_timeout = 0",
+                                           "SET idle_session_timeout = 0",
+                                           "SET exit_on_error = off",
+                                           "SET default_transaction_isolation = 'read committed'"};
 
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         PGresult *set = link_ask(l, settings[i], 0, NULL);
@@ -52,31 +97,18 @@ static bool forbid_harm(db_link *l) {
             return false;
         }
     }
-    return true;
+    return find_functions(l);
 }
 
 bool link_connect(db_link *l) {
-    double until = stop_clock() + CONNECT_SECONDS;
-    PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
-
     if (l->to != NULL && PQstatus(l->to) == CONNECTION_OK)
         return true;
     link_close(l);
-    l->to = start_connecting(l->conninfo);
-    if (l->to == NULL) {
-        keep_error(l, "not enough memory for a connection");
+    l->to = dial(&l->dialler, &l->trouble);
+    if (l->to == NULL)
         return false;
-    }
-    while (PQstatus(l->to) != CONNECTION_BAD && polled != PGRES_POLLING_OK && polled != PGRES_POLLING_FAILED) {
-        short events = polled == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        if (stop_wait(PQsocket(l->to), events, until - stop_clock()) != STOP_READY)
-            break;
-        polled = PQconnectPoll(l->to);
-    }
-    if (polled != PGRES_POLLING_OK || PQsetnonblocking(l->to, 1) != 0) {
-        keep_error(l,
-                   PQerrorMessage(l->to)[0] != '\0' ? PQerrorMessage(l->to) : "the database does not answer");
-        link_close(l);
+    if (PQsetnonblocking(l->to, 1) != 0) {
+        lose(l);
         return false;
     }
     PQsetNoticeReceiver(l->to, ignore_notice, NULL);
@@ -108,9 +140,7 @@ static PGresult *take_answer(db_link *l) {
         PGresult *next;
         if (!wait_answer(l, until)) {
             PQclear(answer);
-            keep_error(l, PQerrorMessage(l->to)[0] != '\0' ? PQerrorMessage(l->to)
-                                                           : "the database does not answer");
-            link_close(l);
+            lose(l);
             return NULL;
         }
         next = PQgetResult(l->to);
@@ -126,21 +156,18 @@ static PGresult *take_answer(db_link *l) {
     if (answer != NULL &&
         (PQresultStatus(answer) == PGRES_TUPLES_OK || PQresultStatus(answer) == PGRES_COMMAND_OK))
         return answer;
-    keep_error(l, answer != NULL ? PQresultErrorMessage(answer) : PQerrorMessage(l->to));
+    keep_failure(l, answer);
     PQclear(answer);
-    if (PQstatus(l->to) != CONNECTION_OK)
-        link_close(l);
     return NULL;
 }
 
 PGresult *link_ask(db_link *l, const char *sql, int count, const char *const *values) {
     if (l->to == NULL) {
-        keep_error(l, "there is no connection to the database");
+        trouble_set(&l->trouble, true, "", "there is no connection to the database", NULL);
         return NULL;
     }
     if (!PQsendQueryParams(l->to, sql, count, NULL, values, NULL, NULL, 0)) {
-        keep_error(l, PQerrorMessage(l->to));
-        link_close(l);
+        lose(l);
         return NULL;
     }
     return take_answer(l);
@@ -166,8 +193,7 @@ bool link_listen(db_link *l, const char *const *channels, size_t count) {
     for (size_t i = 0; i < count; i++)
         length = add_listen(l, sql, length, sizeof sql, channels[i]);
     if (!PQsendQuery(l->to, sql)) {
-        keep_error(l, PQerrorMessage(l->to));
-        link_close(l);
+        lose(l);
         return false;
     }
     done = take_answer(l);
@@ -182,8 +208,7 @@ bool link_notified(db_link *l) {
     if (l->to == NULL)
         return false;
     if (!PQconsumeInput(l->to)) {
-        keep_error(l, PQerrorMessage(l->to));
-        link_close(l);
+        lose(l);
         return false;
     }
     while ((notification = PQnotifies(l->to)) != NULL) {

@@ -7,14 +7,20 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 
+#include "../worker/dial.h"
+
 typedef struct db_link {
-    const char *conninfo; /* NULL: libpq's environment variables */
-    PGconn *to;           /* NULL: not connected */
-    char error[512];      /* why the last call failed, in one line without secrets */
+    dialler dialler;
+    PGconn *to;      /* NULL: not connected */
+    trouble trouble; /* why the last call failed, without secrets */
 } db_link;
 
-/* Connects if need be: tries once, for at most 10 s. The session is read only, and no statement of it may take
- * more than 10 s. */
+/* Prepares connections; conninfo may be NULL: libpq's environment variables. Returns -1 when memory is short.
+ */
+int link_open(db_link *l, const char *conninfo);
+
+/* Connects if need be: tries each address once. The session is read only, and no statement of it may take more
+ * than 10 s. */
 bool link_connect(db_link *l);
 
 /*
@@ -30,6 +36,10 @@ bool link_listen(db_link *l, const char *const *channels, size_t count);
 /* Takes notifications that came; returns whether there were any. Closes a connection that is lost. */
 bool link_notified(db_link *l);
 
+/* Closes the connection; the next link_connect() makes another. */
 void link_close(db_link *l);
+
+/* Frees what link_open() made, too. */
+void link_free(db_link *l);
 
 #endif

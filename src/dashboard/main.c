@@ -10,6 +10,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define STATUS_MISTAKE 2 /* what another try won't mend */
+
 static void announce(void *context) {
     http_announce(context);
 }
@@ -20,7 +22,7 @@ static int serve(const options *o, hub *pages, sheets *pictures, int bell) {
     int status;
 
     if (server == NULL)
-        return 1;
+        return STATUS_MISTAKE;
     status = feed_run(o->connect, pages, pictures, bell, announce, server);
     hub_close(pages);
     sheets_fail(pictures, 1);
@@ -37,13 +39,13 @@ int main(int argc, char **argv) {
 
     if (answer != OPTIONS_GO) {
         options_free(&o);
-        return answer == OPTIONS_DONE ? 0 : 2;
+        return answer == OPTIONS_DONE ? 0 : STATUS_MISTAKE;
     }
     bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pages = hub_new(http_sleep, http_wake, bell);
     pictures = sheets_new(o.cache_mb << 20, http_sleep, http_wake, bell);
     if (bell < 0 || pages == NULL || pictures == NULL || stop_install() != 0)
-        fprintf(stderr, "gan_dashboard: out of memory or descriptors\n");
+        fprintf(stderr, "gan_dashboard: not enough memory, or too many open files\nClose other programs.\n");
     else
         status = serve(&o, pages, pictures, bell);
     sheets_free(pictures);

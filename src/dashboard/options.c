@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 
 #include "options.h"
+#include "../worker/mistyped.h"
 #include "access.h"
 #include "route.h"
 
@@ -172,21 +173,40 @@ static options_answer read_option(options *o, int option, char *text) {
         puts("gan_dashboard " GANN_VERSION);
         return OPTIONS_DONE;
     default:
-        /* getopt's own message would show what follows "=", which may be a password */
-        return wrong("an option is unknown or lacks its value", "gan_dashboard --help lists the options.");
+        return OPTIONS_WRONG; /* not reached: read_all() keeps these */
     }
 }
 
-options_answer options_read(options *o, int argc, char **argv) {
+/* Reads all options. Messages of getopt's own would show what follows "=", which may be a password. */
+static options_answer read_all(options *o, int argc, char **argv) {
     options_answer answer = OPTIONS_GO;
+    int option, which = 0;
+    char what[200];
+
+    opterr = 0;
+    while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, ":", known, &which)) != -1) {
+        bool forgotten = optarg != NULL && argv[optind - 1] == optarg && strncmp(optarg, "--", 2) == 0;
+
+        if (option == ':' || option == '?')
+            mistyped_describe(what, sizeof what, option, known, argc, argv);
+        else if (forgotten)
+            snprintf(what, sizeof what, "--%s lacks its value", known[which].name);
+        else {
+            answer = read_option(o, option, optarg);
+            continue;
+        }
+        answer = wrong(what, "gan_dashboard --help lists the options.");
+    }
+    return answer;
+}
+
+options_answer options_read(options *o, int argc, char **argv) {
+    options_answer answer;
     const char *token = getenv(TOKEN_VARIABLE);
-    int option;
 
     *o = (options){
         .host = "127.0.0.1", .port = "8765", .connections = 4096, .per_address = 2048, .cache_mb = 64};
-    opterr = 0;
-    while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, "", known, NULL)) != -1)
-        answer = read_option(o, option, optarg);
+    answer = read_all(o, argc, argv);
     if (answer == OPTIONS_GO && argc - optind > 1)
         answer = wrong("too many arguments", "gan_dashboard --help lists the options.");
     else if (answer == OPTIONS_GO && optind < argc)

@@ -165,6 +165,15 @@ static void put_state(step *s, int32 shard, size_t count) {
     s->checksums[shard] = blob_stored_crc(s->state[GAN_WEIGHTS]);
 }
 
+/* Raises an error unless what a shard's weights or moments have become is finite. */
+static void require_finite(const step *s, gan_part part, int32 shard, size_t count) {
+    if (!dcgan_finite(gan_blob_values(s->state[part]), count, NULL))
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the new %s of shard %d are not finite",
+                               part == GAN_WEIGHTS ? "weights" : "moments", shard),
+                        errhint("Use a smaller learning_rate.")));
+}
+
 /* Averages and moves one shard, tile by tile. */
 static void move_shard(step *s, int32 shard, size_t count) {
     for (gan_tile t = gan_first_tile(&s->combiner, shard); gan_tile_is_in(&t);
@@ -174,10 +183,9 @@ static void move_shard(step *s, int32 shard, size_t count) {
         move_slice(s, &t, DCGAN_OF_DISCRIMINATOR);
     }
     gan_combine_done(&s->combiner, shard);
-    if (!dcgan_finite(gan_blob_values(s->state[GAN_WEIGHTS]), count, NULL))
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the new weights of shard %d are not finite", shard),
-                        errhint("Use a smaller learning_rate.")));
+    require_finite(s, GAN_WEIGHTS, shard, count);
+    for (gan_part part = GAN_FIRST_MOMENT; (int)part < s->run.optimiser_parts; part++)
+        require_finite(s, part, shard, count);
 }
 
 /* Steps one shard: reads weights and moments of this iteration, writes those of the next. */

@@ -7,7 +7,10 @@
 #include "gannsfriends.h"
 
 #include "miscadmin.h"
+#include "postmaster/interrupt.h"
 #include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -26,6 +29,15 @@ static double monotonic_seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* Reads the configuration again if the server was told to. Otherwise that is done between a session's
+ * statements, and the coordinator's lasts for hours. */
+static void reload_configuration(void) {
+    if (ConfigReloadPending) {
+        ConfigReloadPending = false;
+        ProcessConfigFile(PGC_SIGHUP);
+    }
+}
+
 PG_FUNCTION_INFO_V1(gan_sleep);
 
 /* Sleeps for so many seconds, whatever wakes the session meanwhile. (pg_sleep() waits for a time of day:
@@ -42,6 +54,7 @@ Datum gan_sleep(PG_FUNCTION_ARGS) {
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
     }
+    reload_configuration();
     if (left < -LONG_NAP)
         stood_still -= left;
     PG_RETURN_VOID();
@@ -56,4 +69,13 @@ Datum gan_clock_offset(PG_FUNCTION_ARGS) {
 
     (void)fcinfo;
     PG_RETURN_FLOAT8(time_of_day - (monotonic_seconds() - stood_still));
+}
+
+PG_FUNCTION_INFO_V1(gan_outlast);
+
+/* Ends the time-out of the statement under way: to change statement_timeout would begin with the next one. */
+Datum gan_outlast(PG_FUNCTION_ARGS) {
+    (void)fcinfo;
+    disable_timeout(STATEMENT_TIMEOUT, false);
+    PG_RETURN_VOID();
 }

@@ -64,6 +64,7 @@ typedef enum gan_part {
 typedef struct gan_pieces {
     int32 run, iteration;
     Relation relation, index;
+    int lock; /* on both: a LOCKMODE */
     TupleTableSlot *slot;
     IndexScanDesc scan; /* when reading */
     IndexInfo *info;    /* when writing */
@@ -105,19 +106,21 @@ extern void gan_keep_memory(void);
 extern void gan_pieces_open(gan_pieces *p, gan_table table, int32 run, int32 iteration, Snapshot snapshot);
 extern void gan_pieces_open_to_write(gan_pieces *p, gan_table table, int32 run, int32 iteration);
 extern void gan_pieces_close(gan_pieces *p);
+extern void gan_pieces_release(gan_pieces *p);
 extern void gan_pieces_seek(gan_pieces *p, int64 owner, int32 shard, int32 piece);
 extern const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size);
 extern bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_t *token, double *square_sum);
 extern bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blob, size_t size);
+extern void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot snapshot);
 extern void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob, size_t size,
                              const pg_uuid_t *token, double square_sum);
+
+/* room.c */
+extern bool gan_take_alone(Oid relation);
 
 /* reuse.c */
 extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
 extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, HeapTuple row);
-
-/* transfer.c */
-extern bool gan_variances_possible(const dcgan_model *model, const float *statistics);
 
 /* inspect.c */
 extern size_t gan_first_negative(const float *values, size_t count);

@@ -53,7 +53,7 @@ static gan_part part_wanted(FunctionCallInfo fcinfo, int argument, const gan_run
     if (PG_GETARG_BOOL(argument) && !gan_run_has(run, GAN_AVERAGE))
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("run %d keeps no average of the generator's weights", run->run),
-                        errhint("gan_create_run(…, average_decay => 0.999) makes one that does.")));
+                        errhint("gan_create_run(..., average_decay => 0.999) makes one that does.")));
     return PG_GETARG_BOOL(argument) ? GAN_AVERAGE : GAN_WEIGHTS;
 }
 

@@ -3,6 +3,7 @@
  * number finite, what are means of squares or variances not negative, and the digest the one in gan_history
  */
 #include "gannsfriends.h"
+#include "result.h"
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"

@@ -30,6 +30,7 @@ static void open_partition(gan_pieces *p, gan_table table, int32 run, int32 iter
     Oid relation = RelnameGetRelid(gan_partition(table, run, iteration));
 
     memset(p, 0, sizeof *p);
+    p->lock = mode;
     if (!OidIsValid(relation))
         elog(ERROR, "partition %s is missing", gan_partition(table, run, iteration));
     p->run = run;
@@ -53,13 +54,28 @@ void gan_pieces_open_to_write(gan_pieces *p, gan_table table, int32 run, int32 i
     p->info = BuildIndexInfo(p->index);
 }
 
-/* Closes it; the lock on the table stays until the end of the transaction. */
-void gan_pieces_close(gan_pieces *p) {
+static void close_partition(gan_pieces *p, LOCKMODE lock) {
     if (p->scan)
         index_endscan(p->scan);
     ExecDropSingleTupleTableSlot(p->slot);
-    index_close(p->index, NoLock);
-    table_close(p->relation, NoLock);
+    index_close(p->index, lock);
+    table_close(p->relation, lock);
+}
+
+/* Closes it; the lock on the table stays until the end of the transaction. */
+void gan_pieces_close(gan_pieces *p) {
+    close_partition(p, NoLock);
+}
+
+/*
+ * Closes it and gives the lock back, for a function that a student calls: the transaction may go on after the
+ * call for as long as the student likes (a pipeline without a Sync, an answer that nobody reads), and the step
+ * needs the partition for itself. What was read is a copy. What was written is this transaction's as before; if
+ * the partition is emptied before it commits, the rows go with the file that they are in, and nobody misses
+ * them: emptied are only the uploads of an iteration that is over.
+ */
+void gan_pieces_release(gan_pieces *p) {
+    close_partition(p, p->lock);
 }
 
 /* Goes to a piece of a shard. */
@@ -138,6 +154,15 @@ bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blo
                 (errcode(ERRCODE_DATA_CORRUPTED), errmsg("%s: shard %d has another length than its %zu bytes",
                                                          RelationGetRelationName(p->relation), shard, size)));
     return at != 0;
+}
+
+/* Deletes what a snapshot sees of a shard, from a partition that is open for writing. The caller sees to it
+ * that nobody else writes that shard. */
+void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot snapshot) {
+    p->scan = index_beginscan(p->relation, p->index, snapshot, 3, 0);
+    gan_pieces_seek(p, owner, shard, 0);
+    while (index_getnext_slot(p->scan, ForwardScanDirection, p->slot))
+        simple_table_tuple_delete(p->relation, &p->slot->tts_tid, snapshot);
 }
 
 /* Inserts one row and its index entry. */

@@ -24,7 +24,6 @@
 #include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -89,7 +88,7 @@ static bool is_reusable(gan_pieces *p, const gan_run *run) {
 void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration) {
     Oid relation = RelnameGetRelid(gan_partition(GAN_STATE, run->run, iteration));
 
-    if (OidIsValid(relation) && ConditionalLockRelationOid(relation, AccessExclusiveLock)) {
+    if (OidIsValid(relation) && gan_take_alone(relation)) {
         gan_pieces_open_to_write(p, GAN_STATE, run->run, iteration);
         if (is_reusable(p, run)) {
             GANN_FAULT("reusable");

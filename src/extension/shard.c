@@ -12,6 +12,11 @@
 #include "common/cryptohash.h"
 #include "replication/message.h"
 #include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+
+/* How many times its live pages a partition may have, beyond 2 MB, while it can't be emptied. */
+#define GROWTH_MAX 16
+#define GROWTH_FREE 256
 
 static const char *const table_names[] = {"gan_state_piece", "gan_gradient_piece"};
 
@@ -57,10 +62,25 @@ static void guard_rollback(void) {
     truncated = true;
 }
 
+/* Refuses to let a partition grow without end while somebody keeps it from being emptied: it has live rows, of
+ * about a page each, and the dead ones of earlier steps. */
+static void check_growth(Oid relation, uint64 live) {
+    Datum size = DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation), CStringGetTextDatum("main"));
+
+    if (DatumGetInt64(size) / BLCKSZ > GROWTH_MAX * (int64)live + GROWTH_FREE)
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+             errmsg("partition %s can't be emptied: another session has it open, and it has grown to %d times "
+                    "its size",
+                    get_rel_name(relation), GROWTH_MAX),
+             errhint("The step waits. End that session: pg_locks and pg_stat_activity show it.")));
+}
+
 /*
  * Empties the partition that an iteration will fill. TRUNCATE gives the space back at once and leaves nothing
  * for vacuum, but it needs the table for itself. If somebody reads it (pg_dump, say), deleting the rows is as
- * right and only leaves dead ones.
+ * right and only leaves dead ones, until the next TRUNCATE.
  */
 void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
     const char *name = gan_partition(table, run, iteration);
@@ -68,13 +88,15 @@ void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
 
     if (!OidIsValid(relation))
         elog(ERROR, "partition %s is missing", name);
-    if (ConditionalLockRelationOid(relation, AccessExclusiveLock)) {
+    if (gan_take_alone(relation)) {
         if (table == GAN_GRADIENT)
             guard_rollback();
         SPI_execute(psprintf("TRUNCATE %s", name), false, 0);
         GANN_FAULT("truncated");
-    } else
+    } else {
         SPI_execute(psprintf("DELETE FROM %s", name), false, 0);
+        check_growth(relation, SPI_processed);
+    }
 }
 
 /* Finds the partition of the next iteration's gradients; invalid if there is nothing in it. */

@@ -4,6 +4,7 @@
  * Every byte that arrives is hostile until it has been checked here, before it is stored.
  */
 #include "gannsfriends.h"
+#include "result.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
@@ -41,7 +42,7 @@ static bytea *fetch_part(const gan_run *run, int32 iteration, gan_part part, int
     gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
     state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
     held = gan_pieces_read(&state, part, shard, (unsigned char *)VARDATA(data), size);
-    gan_pieces_close(&state);
+    gan_pieces_release(&state);
     return held ? data : NULL;
 }
 
@@ -118,34 +119,31 @@ static claimed_unit find_claim(Datum unit, Datum token) {
     return claim;
 }
 
-/* Tells whether all variances of a statistics vector are at least 0. */
-bool gan_variances_possible(const dcgan_model *model, const float *statistics) {
-    for (int n = 0; n < 2; n++) {
-        const dcgan_network *network = n ? &model->discriminator : &model->generator;
-        for (size_t i = 0; i < network->layer_count; i++) {
-            const dcgan_layer *layer = &network->layers[i];
-            size_t channels = layer->transposed ? layer->shape.large_channels : layer->shape.small_channels;
-            for (size_t c = 0; layer->normalised && c < channels; c++)
-                if (!(statistics[layer->statistics + channels + c] >= 0))
-                    return false;
-        }
-    }
-    return true;
-}
+/* An upload that is being checked: whoever sends what is refused has failed at the unit. */
+typedef struct upload {
+    const gan_run *run;
+    int64 unit;
+    const pg_uuid_t *token;
+    int32 shard;
+    size_t count;
+} upload;
 
 /* Checks the form of an uploaded shard: header, size, checksum. */
-static void check_form(int32 shard, size_t count, bytea *data, blob_element element) {
+static void check_form(const upload *u, bytea *data, blob_element element) {
     size_t size = VARSIZE_ANY_EXHDR(data);
     const unsigned char *bytes = (const unsigned char *)VARDATA_ANY(data);
-    blob_status status = blob_check_element(bytes, size, count, element);
+    blob_status status = blob_check_element(bytes, size, u->count, element);
 
-    if (status != BLOB_OK)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-                        errmsg("the uploaded shard %s", blob_status_text(status)),
-                        errdetail("Shard %d has %zu elements of %s, %zu bytes with the header; %zu bytes came.",
-                                  shard, count, blob_element_name(element), blob_size_of(count, element), size),
-                        status == BLOB_CRC ? errhint("Send it again.")
-                                           : errhint("The format is in docs/format.md, section 8.")));
+    if (status == BLOB_OK)
+        return;
+    gan_refusal_remember(u->unit, u->token, psprintf("shard %d %s", u->shard, blob_status_text(status)));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+             errmsg("the uploaded shard %s", blob_status_text(status)),
+             errdetail("Shard %d has %zu elements of %s, %zu bytes with the header; %zu bytes came.", u->shard,
+                       u->count, blob_element_name(element), blob_size_of(u->count, element), size),
+             status == BLOB_CRC ? errhint("Send it again.")
+                                : errhint("The format is in docs/format.md, section 8.")));
 }
 
 /* Makes a float32 blob of a checked one of fewer bytes: from here on nothing knows how it travelled. */
@@ -161,25 +159,17 @@ static bytea *widen(bytea *data, size_t count, blob_element element) {
 
 /* Checks the numbers of an uploaded shard: finiteness, norm. Returns the sum of squares; raises an error on
  * anything wrong. */
-static double check_numbers(const gan_run *run, int32 shard, bytea *data, double limit) {
-    size_t count = gan_shard_length(&run->model, shard);
-    const float *values = (const float *)(VARDATA(data) + BLOB_HEADER_SIZE);
-    double squares = 0;
+static double check_numbers(const upload *u, bytea *data, double limit) {
+    double squares;
+    char *what =
+        gan_shard_problem(u->run, u->shard, (const float *)(VARDATA(data) + BLOB_HEADER_SIZE), limit, &squares);
 
-    if (!dcgan_finite(values, count, &squares))
+    if (what) {
+        gan_refusal_remember(u->unit, u->token, what);
         ereport(ERROR,
-                (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                 errmsg("the uploaded shard holds NaN or infinity"),
+                (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the upload is refused: %s", what),
                  errhint("Release the unit and claim again; if it happens again, tell the instructor.")));
-    if (shard < run->shards ? !(squares <= limit * limit) : !(squares <= 1e12))
-        ereport(ERROR,
-                (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                 errmsg("the norm of the uploaded shard is %g, the limit is %g", sqrt(squares),
-                        shard < run->shards ? limit : 1e6),
-                 errhint("Release the unit and claim again; if it happens again, tell the instructor.")));
-    if (shard == run->shards && !gan_variances_possible(&run->model, values))
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the uploaded statistics hold a negative variance")));
+    }
     return squares;
 }
 
@@ -206,10 +196,13 @@ static upload_rules read_rules(const gan_run *run, int32 shard) {
 }
 
 /* Deletes what an earlier claim left of a shard. */
-static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard) {
-    gan_execute(psprintf("DELETE FROM %s WHERE unit = $1 AND shard = $2",
-                         gan_partition(GAN_GRADIENT, claim->run, claim->iteration)),
-                2, (Oid[]){INT8OID, INT4OID}, (Datum[]){Int64GetDatum(unit), Int32GetDatum(shard)}, false);
+static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard, Snapshot snapshot) {
+    gan_pieces pieces;
+
+    gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
+    gan_pieces_delete(&pieces, unit, shard, snapshot);
+    gan_pieces_release(&pieces);
+    CommandCounterIncrement(); /* so that the same keys can be written */
 }
 
 /* Tells whether a shard was stored under this token before; what an earlier claim left is deleted. */
@@ -223,10 +216,10 @@ static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *to
     gan_pieces_open(&pieces, GAN_GRADIENT, claim->run, claim->iteration, snapshot);
     same = gan_pieces_receipt(&pieces, unit, shard, &stored, &square_sum) &&
            memcmp(&stored, token, sizeof stored) == 0;
-    gan_pieces_close(&pieces);
-    UnregisterSnapshot(snapshot);
+    gan_pieces_release(&pieces);
     if (pieces.found && !same)
-        delete_shard(claim, unit, shard);
+        delete_shard(claim, unit, shard, snapshot);
+    UnregisterSnapshot(snapshot);
     return same;
 }
 
@@ -249,7 +242,7 @@ static const char *store_shard(const claimed_unit *claim, int64 unit, const pg_u
     gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
     gan_pieces_write(&pieces, unit, shard, (unsigned char *)VARDATA(data), VARSIZE(data) - VARHDRSZ, token,
                      squares);
-    gan_pieces_close(&pieces);
+    gan_pieces_release(&pieces);
     GANN_FAULT("upload_stored");
     return "accepted";
 }
@@ -276,6 +269,7 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
         upload_rules rules;
         size_t count;
         gan_run run;
+        upload u;
         gan_run_read(&run, claim.run, false);
         count = gan_shard_length(&run.model, shard);
         if (count == 0)
@@ -289,12 +283,13 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
                             claim.iteration),
                      errhint("Even iterations step the discriminator, odd ones the generator: upload the "
                              "shards that hold something of it.")));
+        u = (upload){&run, DatumGetInt64(unit), DatumGetUUIDP(token), shard, count};
         rules = read_rules(&run, shard);
-        check_form(shard, count, data, rules.element);
+        check_form(&u, data, rules.element);
         if (rules.element != BLOB_FLOAT32)
             data = widen(data, count, rules.element);
         answer = store_shard(&claim, DatumGetInt64(unit), DatumGetUUIDP(token), shard,
-                             check_numbers(&run, shard, data, rules.limit), data);
+                             check_numbers(&u, data, rules.limit), data);
     }
     SPI_finish();
     PG_RETURN_TEXT_P(cstring_to_text(answer));
@@ -336,7 +331,7 @@ Datum gan_uploaded(PG_FUNCTION_ARGS) {
         } else
             missing++;
     }
-    gan_pieces_close(&pieces);
+    gan_pieces_release(&pieces);
     SPI_finish();
     UnregisterSnapshot(snapshot);
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(

@@ -316,6 +316,10 @@ Datum gan_verify(PG_FUNCTION_ARGS) {
     SPI_connect();
     gan_run_read(&s.run, gan_run_find(fcinfo, 1), false);
     iteration = PG_ARGISNULL(0) ? s.run.iteration - 1 : PG_GETARG_INT32(0);
+    if (s.run.iteration == 0)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("run %d has not taken a step yet", s.run.run),
+                        errhint("A step can be verified after gan_history shows it.")));
     if (iteration < 0 || iteration >= s.run.iteration)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("run %d has not taken the step of iteration %d", s.run.run, iteration),

@@ -18,12 +18,39 @@
 #define CLOCK_SECONDS 60.0 /* a certificate that is new, or about to end, would be judged wrongly */
 #define LINK_SECONDS 60.0  /* for an iteration's weights */
 
+/* What the exit status says: all is fine; something may pass by itself, or can be lived with; something needs a
+ * person. */
+typedef enum finding { FINE, PASSES, MISTAKE } finding;
+
+static finding worst(finding a, finding b) {
+    return a > b ? a : b;
+}
+
 /* Prints one line of the report; what is not fine comes with its remedy. */
-static bool line(bool fine, const char *what, const char *found, const char *remedy) {
-    display_say("%-10s %-6s %s", what, fine ? "ok" : "NOT OK", found);
-    if (!fine && remedy)
+static finding line(finding f, const char *what, const char *found, const char *remedy) {
+    display_say("%-10s %-6s %s", what, f == FINE ? "ok" : "NOT OK", found);
+    if (f != FINE)
         display_say("%-17s %s", "", remedy);
-    return fine;
+    return f;
+}
+
+/* Prints a line of what the server made fail. This program does not try again: it says so to the person. */
+static finding failed(const server *s, const char *what) {
+    const trouble *t = server_trouble(s);
+    size_t length = strcspn(t->remedy, ";");
+
+    if (!t->passes)
+        return line(MISTAKE, what, t->what, t->remedy);
+    if (t->remedy[length] == ';')
+        display_say("%-10s NOT OK %s\n%-17s %.*s, or try again.", what, t->what, "", (int)length, t->remedy);
+    else
+        line(PASSES, what, t->what, "Try again.");
+    return PASSES;
+}
+
+/* Prints a line for what could not be tried, because something else is not fine. */
+static void not_tried(const char *what) {
+    display_say("%-10s not tried", what);
 }
 
 /* Returns the seconds since 1970. */
@@ -34,64 +61,73 @@ static double now(void) {
     return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 }
 
-/* Compares this machine's clock with the server's, which is the one that counts. */
-static bool check_clock(server *s) {
-    double before = now(), theirs, difference;
+/* Compares this machine's clock with the server's, which is the one that counts; before and after are this
+ * machine's readings around the server's. */
+static finding check_clock(double before, double theirs, double after) {
+    double difference = (before + after) / 2 - theirs;
     char text[128], duration[32];
 
-    if (server_clock(s, &theirs) != SERVER_OK)
-        return line(false, "clock", server_error(s), NULL);
-    difference = (before + now()) / 2 - theirs;
     display_duration(duration, sizeof duration, fabs(difference));
     if (fabs(difference) < 1)
         snprintf(text, sizeof text, "as the server's");
     else
         snprintf(text, sizeof text, "%s %s the server's", duration, difference > 0 ? "ahead of" : "behind");
-    return line(fabs(difference) <= CLOCK_SECONDS, "clock", text,
+    return line(fabs(difference) <= CLOCK_SECONDS ? FINE : PASSES, "clock", text,
                 "Set the clock: sudo timedatectl set-ntp true. Leases go by the server's; certificates are "
                 "judged by yours.");
 }
 
 /* Tries the connection and the login. */
-static bool check_server(server *s) {
-    char text[512], role[128];
-    bool student = false, fine;
+static finding check_server(server *s) {
+    char text[512];
+    server_greeting greeting;
+    double before;
+    bool safe;
+    finding f;
 
-    if (server_connect(s) != SERVER_OK)
-        return line(false, "connection", server_error(s),
-                    "Check the connection string, and that you are on the right network.");
+    if (server_connect(s) != SERVER_OK) {
+        f = failed(s, "connection");
+        not_tried("TLS");
+        not_tried("clock");
+        not_tried("role");
+        return f;
+    }
     server_describe(s, text, sizeof text);
-    line(true, "connection", text, NULL);
-    server_tls(s, text, sizeof text, &fine);
-    fine = line(fine, "TLS", text,
-                "Add sslmode=require to the connection string; if the server has no TLS, tell the instructor.");
-    fine = check_clock(s) && fine;
-    if (server_role(s, role, sizeof role, &student) != SERVER_OK)
-        return line(false, "role", server_error(s), NULL);
-    return line(student, "role", role,
-                "This login is no student's: ask the instructor for a connection string from gan_enroll.") &&
-           fine;
+    line(FINE, "connection", text, NULL);
+    server_tls(s, text, sizeof text, &safe);
+    f = line(safe ? FINE : PASSES, "TLS", text,
+             "Add sslmode=require to the connection string; if the server has no TLS, tell the instructor.");
+    before = now();
+    if (server_hello(s, &greeting) != SERVER_OK) {
+        f = worst(f, failed(s, "role"));
+        not_tried("clock");
+        return f;
+    }
+    f = worst(f, check_clock(before, greeting.clock, now()));
+    return worst(
+        f, line(greeting.student ? FINE : MISTAKE, "role", greeting.login,
+                "This login is no student's: ask the instructor for a connection string from gan_enroll."));
 }
 
-/* Compares the dataset with the run's. */
-static bool check_dataset(const dataset *data, const server_run *run) {
+/* Tells the dataset, and compares it with the run's where that is known; run is NULL without a server. */
+static finding check_dataset(const dataset *data, const server_run *run) {
     unsigned char digest[DATASET_DIGEST_SIZE];
     char text[512], difference[256];
     size_t used;
+    bool same;
 
     dataset_digest(data, digest);
     used = (size_t)snprintf(text, sizeof text, "%s, digest ", dataset_describe(data));
     for (size_t i = 0; i < sizeof digest && used + 3 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%02x", digest[i]);
-    if (!run || !run->dataset_known || !find_data_differs(data, run, difference, sizeof difference))
-        return line(true, "dataset", text, NULL);
-    return line(false, "dataset", difference,
+    same = run == NULL || !run->dataset_known || !find_data_differs(data, run, difference, sizeof difference);
+    return line(same ? FINE : MISTAKE, "dataset", same ? text : difference,
                 "Get the same images as the others: all of the class's archive, none added, none renamed.");
 }
 
 /* Computes two minibatches of the run's network with fresh weights and measures the second: images a second, as
  * --max-cpu lets them be. */
-static bool check_speed(const options *o, const server_run *run, dataset *data, double *speed) {
+static finding check_speed(const options *o, const server_run *run, dataset *data, double *speed) {
     dcgan_model model;
     size_t batch = o->batch && !run->batch_fixed ? o->batch : run->batch, bytes = 0;
     dcgan_unit_result result = {0};
@@ -122,18 +158,18 @@ static bool check_speed(const options *o, const server_run *run, dataset *data, 
         snprintf(text, sizeof text, "%.1f images/s with %d thread%s, minibatches of %zu", *speed, o->threads,
                  o->threads == 1 ? "" : "s", batch);
     } else
-        snprintf(text, sizeof text, "out of memory, or no image could be read");
+        snprintf(text, sizeof text, "there is not enough memory, or no image could be read");
     free(weights);
     free(images);
     free(workspace);
     free(result.gradient);
     free(result.statistics);
-    return line(fine && status == DCGAN_OK, "speed", text,
+    return line(fine && status == DCGAN_OK ? FINE : MISTAKE, "speed", text,
                 run->batch_fixed ? "Close other programs." : "Try a smaller --batch.");
 }
 
 /* Downloads a shard of the weights and computes from it how long an iteration's take. */
-static bool check_link(server *s, const server_run *run, double *seconds) {
+static finding check_link(server *s, const server_run *run, double *seconds) {
     size_t count = shard_length(run->parameters, 0);
     float *values = malloc(count * sizeof *values);
     server_reply reply;
@@ -149,14 +185,15 @@ static bool check_link(server *s, const server_run *run, double *seconds) {
     }
     free(values);
     if (status != SERVER_OK)
-        return line(false, "link", server_error(s), "Try again; if it stays so, ask the instructor.");
+        return failed(s, "link");
     if (!held)
-        return line(true, "link", "not measured: the run went on meanwhile", NULL);
+        return line(FINE, "link", "not measured: the run went on meanwhile", NULL);
     *seconds = (stop_clock() - start) * (double)run->parameters / (double)count;
     snprintf(text, sizeof text, "%.1f MB of weights in about %.1f s", 4e-6 * (double)run->parameters, *seconds);
-    return line(*seconds <= LINK_SECONDS, "link", text,
-                "Ask the instructor for local steps or for upload_element and download_element => 'int8', or "
-                "come by cable.");
+    return line(
+        *seconds <= LINK_SECONDS ? FINE : PASSES, "link", text,
+        "Come by cable, or tell your instructor that the link is slow: a run of local steps, or of int8, needs "
+        "less.");
 }
 
 /* Says what an hour is worth: images are credited when they are averaged, and a unit costs a download and about
@@ -168,46 +205,67 @@ static void show_credit(const server_run *run, double speed, double link) {
 
     snprintf(text, sizeof text, "about %.0f images an hour, as long as there is work (units of %.0f images%s)",
              3600 * images / (images / speed + link + up), images, run->local_steps > 0 ? "" : ", say");
-    line(true, "credit", text, NULL);
+    line(FINE, "credit", text, NULL);
 }
 
 /* Tries what needs the run: the link, the dataset, the speed. */
-static bool check_work(server *s, const options *o, const server_run *run, dataset *data) {
+static finding check_work(server *s, const options *o, const server_run *run) {
     double speed = 0, link;
-    bool fine = check_link(s, run, &link);
+    finding f = check_link(s, run, &link);
+    dataset *data = find_data(o, run);
 
-    fine = check_dataset(data, run) && fine;
-    if (dataset_prepare(data, (int)run->network.image_size, (int)run->network.channels) != 0 ||
-        !check_speed(o, run, data, &speed))
-        return false;
-    show_credit(run, speed, link);
-    return fine;
+    if (data == NULL)
+        f = worst(f, line(MISTAKE, "dataset", o->data != NULL ? o->data : "not found",
+                          "Give --data a zip archive, a folder of JPEG or PNG files, or an IDX file."));
+    else
+        f = worst(f, check_dataset(data, run));
+    if (data == NULL) {
+        not_tried("speed");
+        return f;
+    }
+    if (dataset_prepare(data, (int)run->network.image_size, (int)run->network.channels) != 0)
+        f = worst(f,
+                  line(MISTAKE, "speed", "there is not enough memory for the images", "Close other programs."));
+    else
+        f = worst(f, check_speed(o, run, data, &speed));
+    if (speed > 0)
+        show_credit(run, speed, link);
+    dataset_close(data);
+    return f;
+}
+
+/* What can be told of the dataset without a server: what it is. */
+static finding check_dataset_alone(const options *o) {
+    dataset *data = o->data != NULL ? find_data(o, NULL) : NULL;
+    finding f = FINE;
+
+    if (data == NULL)
+        not_tried("dataset");
+    else
+        f = check_dataset(data, NULL);
+    dataset_close(data);
+    return f;
 }
 
 int check_run(server *s, const options *o) {
     server_run run;
     char text[256];
-    bool connected, have_run, fine = check_server(s);
-    dataset *data;
+    finding f = check_server(s);
+    bool connected = server_connected(s),
+         have_run = connected && server_run_config(s, o->run, &run) == SERVER_OK;
 
-    connected = server_connected(s);
-    have_run = connected && server_run_config(s, o->run, &run) == SERVER_OK;
-    if (have_run) {
-        snprintf(text, sizeof text, "\"%s\", %s, iteration %d of %d, %ux%u, %zu parameters", run.name,
-                 run.state, run.iteration, run.target, run.network.image_size, run.network.image_size,
-                 run.parameters);
-        line(true, "run", text, NULL);
-    } else if (connected)
-        line(false, "run", server_error(s), NULL);
-    fine = have_run && fine;
-    data = find_data(o, have_run ? &run : NULL);
-    if (data == NULL)
-        fine = line(false, "dataset", o->data != NULL ? o->data : "not found",
-                    "Give --data a zip archive, a folder of JPEG or PNG files, or an IDX file.");
-    else if (have_run)
-        fine = check_work(s, o, &run, data) && fine;
-    else
-        fine = check_dataset(data, NULL) && fine;
-    dataset_close(data);
-    return fine ? 0 : 1;
+    if (!have_run) {
+        if (connected)
+            f = worst(f, failed(s, "run"));
+        else
+            not_tried("run");
+        not_tried("link");
+        f = worst(f, check_dataset_alone(o));
+        not_tried("speed");
+        return (int)f;
+    }
+    snprintf(text, sizeof text, "\"%s\", %s, iteration %d of %d, %ux%u, %zu parameters", run.name, run.state,
+             run.iteration, run.target, run.network.image_size, run.network.image_size, run.parameters);
+    line(FINE, "run", text, NULL);
+    return (int)worst(f, check_work(s, o, &run));
 }

@@ -9,7 +9,6 @@
 
 #include "connection.h"
 #include "display.h"
-#include "hosts.h"
 #include "stop.h"
 
 #include <limits.h>
@@ -18,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECT_SECONDS 10.0
 #define PARAMETERS_MAX 8
 
 /* Prints what the server has to say besides results. */
@@ -34,7 +32,7 @@ static void print_notice(void *context, const PGresult *result) {
 server *server_new(const char *conninfo) {
     server *made = calloc(1, sizeof *made);
 
-    if (made != NULL && conninfo != NULL && (made->conninfo = strdup(conninfo)) == NULL) {
+    if (made != NULL && dial_open(&made->dialler, conninfo, "gan_worker") != 0) {
         free(made);
         return NULL;
     }
@@ -45,16 +43,20 @@ void server_free(server *s) {
     if (s == NULL)
         return;
     PQfinish(s->link);
-    free(s->conninfo);
+    dial_close(&s->dialler);
     free(s);
 }
 
 const char *server_error(const server *s) {
-    return s->error;
+    return s->trouble.text;
+}
+
+const trouble *server_trouble(const server *s) {
+    return &s->trouble;
 }
 
 const char *server_state(const server *s) {
-    return s->state;
+    return s->trouble.state;
 }
 
 bool server_connected(const server *s) {
@@ -87,140 +89,53 @@ static void hang_up(server *s) {
     }
 }
 
-/* Sorts an SQLSTATE: is it worth another try? */
-static server_status sort_state(const char *state) {
-    static const char *const passing[] = {"08",    "53",    "40",    "57P01", "57P02",
-                                          "57P03", "57P05", "57014", "55P03", "25P03"};
-
-    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
-        if (strncmp(state, passing[i], strlen(passing[i])) == 0)
-            return SERVER_RETRY;
-    return SERVER_FATAL;
-}
-
-/* Adds a line to the error. */
-static void add_line(server *s, const char *line) {
-    size_t length = strlen(s->error);
-
-    if (line != NULL && line[0] != '\0')
-        snprintf(s->error + length, sizeof s->error - length, "%s%s", length > 0 ? "\n  " : "", line);
-}
-
-/* Says what may help where the server itself gives no hint. */
-static const char *hint_for(const char *state) {
-    if (strncmp(state, "28", 2) == 0)
-        return "Check the login and the password of your connection string; your instructor can make a new "
-               "one.";
-    if (strcmp(state, "3D000") == 0)
-        return "Check the database's name at the end of your connection string.";
-    if (strcmp(state, "42883") == 0)
-        return "Is this the right database? The extension gannsfriends is not in it, or in another version.";
-    if (strcmp(state, "42501") == 0)
-        return "Only logins made by gan_enroll (members of gan_student) may do this; ask your instructor.";
-    return NULL;
-}
-
-/*
- * Keeps why connecting failed. libpq has no SQLSTATE for that but in the verbose message "FATAL:  28P01:
- * password …\nLOCATION: …".
- */
-static server_status connect_failed(server *s) {
-    const char *text = PQerrorMessage(s->link);
-    const char *colon = strstr(text, ":  ");
-    size_t length = strlen(text);
-    const char *location = strstr(text, "\nLOCATION:");
-    server_status status = SERVER_RETRY;
-
-    s->state[0] = '\0';
-    if (colon != NULL && strspn(colon + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && colon[8] == ':') {
-        memcpy(s->state, colon + 3, 5);
-        s->state[5] = '\0';
-        status = sort_state(s->state);
-    } else if (PQconnectionNeedsPassword(s->link))
-        status = SERVER_FATAL;
-    if (location != NULL)
-        length = (size_t)(location - text);
-    while (length > 0 && text[length - 1] == '\n')
-        length--;
-    snprintf(s->error, sizeof s->error, "%.*s", (int)(length < INT_MAX ? length : 0), text);
-    add_line(s, PQconnectionNeedsPassword(s->link)
-                    ? "Put the password into the connection string, or into PGPASSWORD."
-                    : hint_for(s->state));
+/* Closes a connection that is of no more use. */
+static server_status lose_for(server *s, const char *message) {
+    trouble_set(&s->trouble, true, "", message[0] != '\0' ? message : "the connection to the server is lost",
+                "Check that this computer is online");
     hang_up(s);
-    return status;
-}
-
-/* Tells whether libpq refused a value of the connection string: it says so before it goes near the network. */
-static bool is_bad_value(const server *s) {
-    return strncmp(PQerrorMessage(s->link), "invalid ", 8) == 0;
-}
-
-/* Fails for good, without libpq's message: what it quotes may be a piece of a password with ":" or "@" in it.
- */
-static server_status bad_value(server *s) {
-    s->state[0] = '\0';
-    snprintf(
-        s->error, sizeof s->error,
-        "the connection string has a port, sslmode or other option that can't be\n  In a password, write @ as "
-        "%%40, : as %%3A and / as %%2F; port and the rest are as your instructor gave them.");
-    hang_up(s);
-    return SERVER_FATAL;
-}
-
-/* Starts connecting. What the connection string says goes before what stands ahead of it here, and after the
- * hosts behind it, where those that were silent are not the first to be asked. */
-static PGconn *start_connecting(const server *s) {
-    static const char *const names[] = {"keepalives_idle",
-                                        "keepalives_interval",
-                                        "keepalives_count",
-                                        "tcp_user_timeout",
-                                        "connect_timeout",
-                                        "dbname",
-                                        "fallback_application_name",
-                                        "client_encoding",
-                                        "host",
-                                        "hostaddr",
-                                        "port",
-                                        NULL};
-    hosts h = hosts_turned(s->conninfo, s->silent);
-    const char *values[] = {"10",         "5",    "3",    "25000",    "10",   s->conninfo,
-                            "gan_worker", "UTF8", h.host, h.hostaddr, h.port, NULL};
-    PGconn *link = PQconnectStartParams(names, values, 1);
-
-    hosts_free(&h);
-    return link;
-}
-
-/* Keeps why a statement failed, and closes a connection that is of no more use. */
-static server_status statement_failed(server *s, const PGresult *result) {
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-    /* Without an SQLSTATE it was libpq that failed. After a failed write it may still call the connection fine.
-     */
-    bool lost = state == NULL || PQstatus(s->link) != CONNECTION_OK;
-
-    snprintf(s->state, sizeof s->state, "%s", state != NULL ? state : "");
-    s->error[0] = '\0';
-    add_line(s, primary != NULL ? primary : PQerrorMessage(s->link));
-    s->error[strcspn(s->error, "\n")] = '\0';
-    add_line(s, PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
-    add_line(s, hint != NULL ? hint : hint_for(s->state));
-    if (lost || strncmp(s->state, "57P", 3) == 0 || strncmp(s->state, "08", 2) == 0) {
-        hang_up(s);
-        lost = true;
-    }
-    return lost ? SERVER_RETRY : sort_state(s->state);
+    return SERVER_RETRY;
 }
 
 /* Gives up a connection that libpq can't use any more. */
 static server_status lose(server *s) {
-    s->state[0] = '\0';
-    s->error[0] = '\0';
-    add_line(s, PQerrorMessage(s->link));
-    s->error[strcspn(s->error, "\n")] = '\0';
+    char message[300];
+
+    snprintf(message, sizeof message, "%.*s", (int)strcspn(PQerrorMessage(s->link), "\n"),
+             PQerrorMessage(s->link));
+    return lose_for(s, message);
+}
+
+/* Puts a message and its detail into one sentence, where both are the class's own; PostgreSQL's details are for
+ * those who know it. */
+static void add_detail(char *message, size_t size, const char *state, const char *primary, const char *detail) {
+    bool ours = strncmp(state, "UG", 2) == 0 && detail != NULL;
+
+    snprintf(message, size, "%s%s%s", primary, ours ? ": " : "", ours ? detail : "");
+}
+
+/* Keeps why a statement failed, and closes a connection that is of no more use. Without an SQLSTATE it was
+ * libpq that failed; after a failed write it may still call the connection fine. */
+static server_status statement_failed(server *s, const PGresult *result) {
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    char message[800];
+
+    if (state == NULL)
+        return lose_for(s, primary != NULL ? primary : PQerrorMessage(s->link));
+    add_detail(message, sizeof message, state, primary != NULL ? primary : "the server failed",
+               PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
+    trouble_of_server(&s->trouble, state, message, PQresultErrorField(result, PG_DIAG_MESSAGE_HINT),
+                      s->dialler.known);
+    if (PQstatus(s->link) != CONNECTION_OK || strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0) {
+        hang_up(s);
+        return SERVER_RETRY;
+    }
+    return s->trouble.passes ? SERVER_RETRY : SERVER_FATAL;
+}
+
+void server_hang_up(server *s) {
     hang_up(s);
-    return SERVER_RETRY;
 }
 
 /* Puts a statement that libpq has taken at the end of the queue. */
@@ -256,48 +171,22 @@ static server_status begin_pipeline(server *s) {
 }
 
 server_status server_connect(server *s) {
-    double until = stop_clock() + CONNECT_SECONDS;
-    PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
-
     if (server_connected(s))
         return SERVER_OK;
     hang_up(s);
-    s->link = start_connecting(s);
-    if (s->link == NULL) {
-        snprintf(s->error, sizeof s->error, "not enough memory for a connection");
-        return SERVER_FATAL;
-    }
-    if (PQstatus(s->link) == CONNECTION_BAD)
-        return is_bad_value(s) ? bad_value(s) : connect_failed(s);
-    PQsetErrorVerbosity(s->link, PQERRORS_VERBOSE);
+    s->link = dial(&s->dialler, &s->trouble);
+    if (s->link == NULL)
+        return s->trouble.passes ? SERVER_RETRY : SERVER_FATAL;
     PQsetNoticeReceiver(s->link, print_notice, NULL);
-    while (polled != PGRES_POLLING_OK && polled != PGRES_POLLING_FAILED) {
-        short events = polled == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        stop_event event = stop_wait(PQsocket(s->link), events, until - stop_clock());
-
-        if (event != STOP_READY) {
-            snprintf(s->error, sizeof s->error, "the server does not answer (no connection within %.0f s)",
-                     CONNECT_SECONDS);
-            s->state[0] = '\0';
-            s->silent++;
-            hang_up(s);
-            return SERVER_RETRY;
-        }
-        polled = PQconnectPoll(s->link);
-    }
-    if (polled == PGRES_POLLING_FAILED)
-        return connect_failed(s);
-    PQsetErrorVerbosity(s->link, PQERRORS_DEFAULT);
     return begin_pipeline(s);
 }
 
 server_status connection_nonsense(server *s, const char *thing) {
-    s->state[0] = '\0';
-    snprintf(
-        s->error, sizeof s->error,
-        "the server sent %s that this program can't use\n  Do gan_worker and the server's extension have the "
-        "same version?",
-        thing);
+    char what[200];
+
+    snprintf(what, sizeof what, "the server sent %s that this program can't use", thing);
+    trouble_set(&s->trouble, false, "", what,
+                "Tell your instructor: gan_worker and the server's gannsfriends need the same version");
     return SERVER_FATAL;
 }
 

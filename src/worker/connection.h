@@ -5,27 +5,24 @@
 #ifndef GANN_CONNECTION_H
 #define GANN_CONNECTION_H
 
+#include "dial.h"
 #include "server.h"
 
 #include <libpq-fe.h>
 
-#define SERVER_ERROR_SIZE 2048
-
 #define REPLIES_MAX 32 /* statements under way at once */
 
 struct server {
-    char *conninfo;                   /* may be NULL; holds a password: never to be printed */
+    dialler dialler;
     PGconn *link;                     /* NULL: not connected; otherwise in pipeline mode and non-blocking */
     server_reply *queue[REPLIES_MAX]; /* whose answers are to come, the oldest first; NULL: nobody's */
     size_t first, waiting;            /* of the queue, which is a ring */
-    size_t silent;                    /* hosts that didn't answer; the next one is asked first */
     bool gap;                         /* the oldest one's row has come, its end has not */
     bool unsent;                      /* libpq holds bytes that the socket did not take */
     char channel[64];                 /* to listen on, or "" */
     bool woken;                       /* something came on it */
     bool noted;                       /* the same, for those who ask for messages */
-    char error[SERVER_ERROR_SIZE];
-    char state[6]; /* SQLSTATE of the last failure, or "" */
+    trouble trouble;                  /* the last failure */
 };
 
 /* A parameter of a statement: a text, or bytes if size is not 0. NULL is SQL's NULL. */

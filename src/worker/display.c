@@ -17,6 +17,7 @@
 
 #define LINE_SIZE 200
 #define TEXT_SIZE 4096
+#define NOTE_COLUMNS 14 /* of "64/128 images" */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool live;    /* standard output is a terminal */
@@ -46,24 +47,36 @@ void display_duration(char *text, size_t size, double seconds) {
         snprintf(text, size, "%.0f s", seconds > 0 ? seconds : 0);
 }
 
-/* Puts "iteration 214/1000  D 0.52  G 2.31  148 images/s  units 37  ETA 1 h 20 min  rank 3 of 28 (4.1 %)"
- * together. */
-static void write_state(char line[LINE_SIZE], const display_state *state) {
-    char numbers[LINE_SIZE / 2] = "", units[32] = "", left[40] = "", rank[60] = "", duration[30];
+/* Appends a field to a line of at most so many columns; one that does not fit is left out whole. */
+static void add_field(char line[LINE_SIZE], size_t columns, const char *format, ...) {
+    size_t length = strlen(line);
+    char field[LINE_SIZE];
+    va_list values;
 
+    va_start(values, format);
+    vsnprintf(field, sizeof field, format, values);
+    va_end(values);
+    if (length + (length > 0 ? 2 : 0) + strlen(field) <= columns)
+        snprintf(line + length, LINE_SIZE - length, "%s%s", length > 0 ? "  " : "", field);
+}
+
+/* Puts "iteration 214/1000  D 0.52  G 2.31  148 images/s  units 37  ETA 1 h 20 min  rank 3 of 28 (4.1 %)"
+ * together, behind what is in the line, as far as there is room. */
+static void write_state(char line[LINE_SIZE], size_t columns, const display_state *state) {
+    char duration[30];
+
+    add_field(line, columns, "iteration %" PRIu32 "/%" PRId64, state->iteration, state->target);
     if (state->any)
-        snprintf(numbers, sizeof numbers, "  D %.2f  G %.2f  %.*f images/s", state->loss_d, state->loss_g,
-                 state->speed < 10 ? 1 : 0, state->speed);
+        add_field(line, columns, "D %.2f  G %.2f  %.*f images/s", state->loss_d, state->loss_g,
+                  state->speed < 10 ? 1 : 0, state->speed);
+    if (state->units > 0 || !state->any) /* on one machine alone there are none */
+        add_field(line, columns, "units %" PRIu64, state->units);
     display_duration(duration, sizeof duration, state->seconds_left);
     if (state->seconds_left > 0)
-        snprintf(left, sizeof left, "  ETA %s", duration);
+        add_field(line, columns, "ETA %s", duration);
     if (state->rank > 0)
-        snprintf(rank, sizeof rank, "  rank %" PRId32 " of %" PRId32 " (%.1f %%)", state->rank, state->of,
-                 100 * state->share);
-    if (state->units > 0 || !state->any) /* on one machine alone there are none */
-        snprintf(units, sizeof units, "  units %" PRIu64, state->units);
-    snprintf(line, LINE_SIZE, "iteration %" PRIu32 "/%" PRId64 "%s%s%s%s", state->iteration, state->target,
-             numbers, units, left, rank);
+        add_field(line, columns, "rank %" PRId32 " of %" PRId32 " (%.1f %%)", state->rank, state->of,
+                  100 * state->share);
 }
 
 /* Returns how many columns a line may have that is to be rewritten: one that wraps could not be. */
@@ -83,29 +96,35 @@ static void cut(char *text, size_t columns) {
 }
 
 void display_progress(const display_state *state, const char *note) {
-    char line[LINE_SIZE], whole[2 * LINE_SIZE];
+    char line[LINE_SIZE] = "";
+    size_t columns = line_columns();
 
     if (!live)
         return;
-    write_state(line, state);
-    snprintf(whole, sizeof whole, "%s  %.*s", line, (int)strcspn(note, "\n"), note);
-    plain_text(whole); /* what the server said may be in it */
-    cut(whole, line_columns());
+    if (columns > LINE_SIZE - 1)
+        columns = LINE_SIZE - 1;
+    /* what moves comes first, so that a narrow terminal shows it, and is padded, so that the rest stays in
+     * place */
+    if (note[0] != '\0')
+        snprintf(line, sizeof line, "%-*.*s", NOTE_COLUMNS, (int)strcspn(note, "\n"), note);
+    write_state(line, columns, state);
+    plain_text(line); /* what the server said may be in it */
+    cut(line, columns);
     pthread_mutex_lock(&lock);
-    printf("\r%s\033[K", whole);
+    printf("\r%s\033[K", line);
     fflush(stdout);
     started = true;
     pthread_mutex_unlock(&lock);
 }
 
 void display_unit(const display_state *state) {
-    char line[LINE_SIZE];
+    char line[LINE_SIZE] = "";
 
     if (live) {
         display_progress(state, "");
         return;
     }
-    write_state(line, state);
+    write_state(line, LINE_SIZE - 1, state);
     display_say("%s", line);
 }
 

@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,14 +31,83 @@ static void copy_plain(char *to, size_t size, const char *from, const char *allo
     to[length] = '\0';
 }
 
-/* Counts the cores this process may use. */
-static int count_cores(void) {
+/* Reads the first number of a file; -1 if there is none. */
+static long read_long(const char *path) {
+    FILE *file = fopen(path, "re");
+    long number = -1;
+
+    if (file == NULL)
+        return -1;
+    if (fscanf(file, "%ld", &number) != 1)
+        number = -1;
+    fclose(file);
+    return number;
+}
+
+/* Returns how many processors' time a container of ours gets (cgroup v2, then v1); CORES_MAX if all of it. */
+static int read_quota(void) {
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+    long quota = -1, period = -1;
+
+    if (file != NULL) {
+        if (fscanf(file, "%ld %ld", &quota, &period) != 2)
+            quota = -1; /* "max" */
+        fclose(file);
+    } else {
+        quota = read_long("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+        period = read_long("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    }
+    return quota > 0 && period > 0 && quota / period < CORES_MAX ? (int)((quota + period - 1) / period)
+                                                                 : CORES_MAX;
+}
+
+/* Puts a count within its limits. */
+static int limit(long count, long most) {
+    return count < 1 ? 1 : count > most ? (int)most : (int)count;
+}
+
+int hardware_cores(void) {
     cpu_set_t set;
     long count = sysconf(_SC_NPROCESSORS_ONLN);
 
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         count = CPU_COUNT(&set);
-    return count < 1 ? 1 : count > CORES_MAX ? CORES_MAX : (int)count;
+    return limit(count, read_quota());
+}
+
+/* Reads which core a processor belongs to: a number of its own for each; -1 if that is not shown. */
+static long read_core(const char *folder, int processor) {
+    char path[300];
+    long package, core;
+
+    snprintf(path, sizeof path, "%.200s/cpu%d/topology/physical_package_id", folder, processor);
+    package = read_long(path);
+    snprintf(path, sizeof path, "%.200s/cpu%d/topology/core_id", folder, processor);
+    core = read_long(path);
+    return core < 0 ? -1 : (package < 0 ? 0 : package) * CORES_MAX + core;
+}
+
+int hardware_physical(const char *folder) {
+    long cores[CPU_SETSIZE];
+    cpu_set_t set;
+    int count = 0;
+
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return hardware_cores();
+    for (int i = 0; i < CPU_SETSIZE; i++) {
+        long core;
+        bool known = false;
+
+        if (!CPU_ISSET(i, &set))
+            continue;
+        if ((core = read_core(folder, i)) < 0)
+            return hardware_cores(); /* no such thing is shown here */
+        for (int k = 0; k < count; k++)
+            known = known || cores[k] == core;
+        if (!known)
+            cores[count++] = core;
+    }
+    return limit(count, hardware_cores());
 }
 
 /* Measures the machine's memory. */
@@ -69,7 +139,7 @@ static void read_cpu(char *cpu, size_t size) {
 }
 
 void hardware_read(hardware *machine) {
-    machine->cores = count_cores();
+    machine->cores = hardware_cores();
     machine->memory_mb = measure_memory();
     read_cpu(machine->cpu, sizeof machine->cpu);
 }

@@ -1,5 +1,5 @@
 /*
- * hardware.h - what gan_join is told of this machine
+ * hardware.h - this machine: what gan_join is told of it, and how many threads it has room for
  */
 #ifndef GANN_HARDWARE_H
 #define GANN_HARDWARE_H
@@ -14,6 +14,13 @@ typedef struct hardware {
 
 /* Looks at the machine; what cannot be found out is left empty. */
 void hardware_read(hardware *machine);
+
+/* Counts the processors that this process may use, as many as its share of their time is worth. */
+int hardware_cores(void);
+
+/* Counts the cores among them: two processors of one core are not twice as fast. folder is like
+ * /sys/devices/system/cpu. */
+int hardware_physical(const char *folder);
 
 /* Turns the host's name into a worker's name: 1 … 32 letters, digits, spaces, dots, dashes, underscores. */
 void hardware_name(char name[33]);

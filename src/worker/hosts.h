@@ -1,21 +1,46 @@
 /*
- * hosts.h - the hosts of a connection string that names several, beginning with another than the first
+ * hosts.h - the addresses behind a connection string: of every host that it names, all that its name stands for
  *
- * libpq asks them in turn, but goes on to the next only when one refuses. One that is silent (the machine is
- * off, or hangs) takes all the time there is, and the next try would begin with it again.
+ * libpq asks the addresses of a name one after the other, but goes on to the next only when one refuses. One
+ * that is silent (the machine is off, or a firewall drops what comes) would take all the time there is. So each
+ * address is an attempt of its own here, with a time limit of its own.
  */
 #ifndef GANN_HOSTS_H
 #define GANN_HOSTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* libpq's lists, or NULL where the connection string is to be taken as it is. */
-typedef struct hosts {
-    char *host, *hostaddr, *port;
-} hosts;
+#define HOSTS_TARGETS_MAX 64
 
-/* Turns the lists of a connection string by so many places; it may be NULL. */
-hosts hosts_turned(const char *conninfo, size_t places);
+typedef struct hosts hosts;
+
+/* Where to connect to: libpq's host, hostaddr and port, of one value each; NULL: libpq's default. */
+typedef struct hosts_target {
+    const char *host, *port;
+    char address[64]; /* "": host is a socket's folder, or libpq's default */
+} hosts_target;
+
+typedef enum hosts_found {
+    HOSTS_FOUND,   /* at least one target */
+    HOSTS_UNKNOWN, /* no such name: a typing mistake, as long as it was never found before */
+    HOSTS_LATER,   /* nobody could be asked what the name stands for */
+    HOSTS_WRONG    /* the lists don't fit together, or a part of a password was taken for a host */
+} hosts_found;
+
+/* Reads a connection string, which may be NULL, and libpq's environment variables. NULL: out of memory. */
+hosts *hosts_new(const char *conninfo);
 void hosts_free(hosts *h);
+
+/* Looks all names up; name: one that was not found. The targets point into h. */
+hosts_found hosts_look_up(hosts *h, hosts_target targets[HOSTS_TARGETS_MAX], size_t *count, const char **name);
+
+/* Returns connect_timeout in seconds; 0 if there is none. */
+double hosts_timeout(const hosts *h);
+
+/* Tells whether the standbys are to be asked first (target_session_attrs=prefer-standby), or the targets in
+ * random order (load_balance_hosts=random). */
+bool hosts_standby_first(const hosts *h);
+bool hosts_at_random(const hosts *h);
 
 #endif

@@ -14,6 +14,7 @@
 #include "picture.h"
 #include "stop.h"
 #include "training.h"
+#include "trouble.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -63,6 +64,14 @@ static uint64_t draw_seed(void) {
     return seed;
 }
 
+/* Says what is wrong, and what to do. */
+static void warn(const char *what, const char *remedy) {
+    trouble t;
+
+    trouble_set(&t, false, "", what, remedy);
+    display_warn("%s", t.text);
+}
+
 /* Makes a training of the options, at its beginning. */
 static int begin_training(local *l) {
     const options *o = l->options;
@@ -70,17 +79,17 @@ static int begin_training(local *l) {
     char error[512];
 
     if (training_allocate(&l->t, &o->local.network, error, sizeof error) != 0) {
-        display_warn("%s", error);
+        warn(error, "Choose smaller networks, or close other programs");
         return -1;
     }
     l->t.seed = o->seed_given ? (uint64_t)o->seed : draw_seed();
-    l->t.batch = o->batch > 0 ? o->batch : 64;
+    l->t.batch = o->batch > 0 ? o->batch : 8;
     l->t.local_steps = (size_t)o->local.local_steps;
     l->t.rules = (dcgan_local_options){adam, adam, 0.1};
     l->t.target = (uint32_t)o->local.iterations;
     if (unit_images(l) > 65536) {
         display_warn(
-            "--local-steps %zu of --batch %zu images are %zu images, more than 65536; use smaller ones",
+            "--local-steps %zu of --batch %zu images are %zu images, more than 65536.\nUse smaller ones.",
             l->t.local_steps, l->t.batch, unit_images(l));
         return -1;
     }
@@ -97,20 +106,20 @@ static int resume_training(local *l) {
     char error[1024];
 
     if (training_load(&l->t, o->local.resume, error, sizeof error) != 0) {
-        display_warn("%s", error);
+        warn(error, "Give a checkpoint of gan_worker local, or one from your instructor");
         return -1;
     }
     if (o->local.iterations_given)
         l->t.target = (uint32_t)o->local.iterations;
     if (l->t.iteration >= l->t.target) {
-        display_warn("the checkpoint is at iteration %" PRIu32 " of %" PRIu32
-                     "; to go on, give a higher --iterations",
+        display_warn("The checkpoint is at iteration %" PRIu32 " of %" PRIu32
+                     ".\nTo go on, give a higher --iterations.",
                      l->t.iteration, l->t.target);
         return -1;
     }
     if (!dataset_match(l->data, l->t.dataset_images, l->t.dataset_digest)) {
         display_warn("%s are not the %" PRIu64
-                     " images that the checkpoint was trained on. Give those with --data.",
+                     " images that the checkpoint was trained on.\nGive those with --data.",
                      dataset_describe(l->data), l->t.dataset_images);
         return -1;
     }
@@ -121,7 +130,7 @@ static int resume_training(local *l) {
 static int checkpoint_path(const local *l, char path[PATH_SIZE]) {
     if (snprintf(path, PATH_SIZE, "%s/checkpoint.safetensors", l->options->out) < PATH_SIZE)
         return 0;
-    display_warn("the name of the folder is too long");
+    display_warn("The name of the folder is too long.\nChoose another --out.");
     return -1;
 }
 
@@ -137,7 +146,7 @@ static int spare_others(const local *l) {
                                     there.st_dev == ours.st_dev && there.st_ino == ours.st_ino))
         return 0;
     display_warn(
-        "%s is there already and would be replaced; go on with it by --resume %s, or choose another --out",
+        "%s is there already and would be replaced.\nGo on with it: --resume %s, or choose another --out.",
         path, path);
     return -1;
 }
@@ -157,7 +166,7 @@ static int save(local *l) {
                           sizeof error) == 0)
             return 0;
     }
-    display_warn("%s", error);
+    warn(error, "Make room there, or choose another --out; this program tries again with the next checkpoint");
     return -1;
 }
 
@@ -241,7 +250,7 @@ static local_outcome iterate(local *l) {
     if (o != LOCAL_GO_ON)
         return o;
     if (compute_start(l->compute, &unit, &t->rules) != 0) {
-        display_warn("no thread can be started to compute in");
+        display_warn("No thread can be started to compute in.\nClose other programs.");
         return LOCAL_FAIL;
     }
     if ((o = watch(l)) != LOCAL_GO_ON)
@@ -250,7 +259,7 @@ static local_outcome iterate(local *l) {
     if (o != LOCAL_GO_ON)
         return o;
     if (status != DCGAN_OK || (status = step(l, result)) != DCGAN_OK) {
-        display_warn("iteration %" PRIu32 " can't be computed: %s; a smaller --learning-rate may help",
+        display_warn("Iteration %" PRIu32 " can't be computed: %s.\nA smaller --learning-rate may help.",
                      t->iteration, dcgan_status_text(status));
         return LOCAL_FAIL;
     }
@@ -302,7 +311,7 @@ static int set_up(local *l) {
     const options *o = l->options;
 
     if (mkdir(o->out, 0777) != 0 && errno != EEXIST) {
-        display_warn("the folder \"%s\" can't be made: %s; choose another --out", o->out, strerror(errno));
+        display_warn("The folder \"%s\" can't be made: %s.\nChoose another --out.", o->out, strerror(errno));
         return -1;
     }
     if (spare_others(l) != 0)
@@ -312,7 +321,7 @@ static int set_up(local *l) {
     l->sums = malloc(l->t.model.statistics_count * sizeof *l->sums);
     if (l->compute == NULL || l->images == NULL || l->sums == NULL ||
         dataset_prepare(l->data, (int)l->t.model.config.image_size, (int)l->t.model.config.channels) != 0) {
-        display_warn("out of memory; use a smaller --batch or fewer --local-steps");
+        display_warn("There is not enough memory.\nUse a smaller --batch or fewer --local-steps.");
         return -1;
     }
     compute_set_max_cpu(l->compute, o->max_cpu);

@@ -14,16 +14,13 @@
 #define RENEWAL_SECONDS_MAX 20.0
 
 outcome loop_retry(loop *l, server_status status) {
-    double seconds;
-
-    if (status == SERVER_FATAL) {
+    if (stop_asked())
+        return END;
+    if (status == SERVER_FATAL || l->wait.ceiling == 0) /* what passes is said once */
         display_warn("%s", server_error(l->server));
+    if (status == SERVER_FATAL)
         return FAIL;
-    }
-    if (l->wait.ceiling == 0)
-        display_warn("%s\ntrying again until the server answers", server_error(l->server));
-    seconds = backoff_next(&l->wait);
-    return stop_wait(-1, 0, seconds) == STOP_ASKED ? END : GO_ON;
+    return stop_wait(-1, 0, backoff_next(&l->wait)) == STOP_ASKED ? END : GO_ON;
 }
 
 void loop_success(loop *l) {
@@ -62,6 +59,12 @@ double loop_renewal_interval(const server_claim *claim) {
     return third < RENEWAL_SECONDS_MAX ? third : RENEWAL_SECONDS_MAX;
 }
 
+void loop_say_lost(const server_claim *claim) {
+    display_warn("The lease on unit %lld is lost: it took too long, or somebody else was first.\n"
+                 "There is nothing to do: this program goes on with another unit.",
+                 (long long)claim->unit);
+}
+
 bool loop_keep_lease(loop *l, const server_claim *claim) {
     bool held = true;
 
@@ -72,7 +75,7 @@ bool loop_keep_lease(loop *l, const server_claim *claim) {
     else
         l->next_renewal = stop_clock() + claim->lease_seconds / 20;
     if (!held)
-        display_warn("the lease on unit %lld is lost; leaving it", (long long)claim->unit);
+        loop_say_lost(claim);
     return held;
 }
 
@@ -109,6 +112,8 @@ static outcome work(loop *l) {
         if (status == SERVER_FATAL && strcmp(server_state(l->server), "42501") == 0 && !rejoined) {
             o = join(l); /* the server does not know us: it was restored from a dump, say */
             rejoined = true;
+            if (o == FAIL && strcmp(server_state(l->server), "42704") == 0)
+                return RUN_OVER; /* the run was deleted */
             standing_end(&l->standing, l->server);
             standing_begin(&l->standing, l->worker);
         } else if (status != SERVER_OK)
@@ -118,7 +123,7 @@ static outcome work(loop *l) {
             rejoined = false;
             if (claim.reason == SERVER_OVER) {
                 display_say("%s", claim.message);
-                return END;
+                return RUN_OVER;
             }
             o = claim.reason == SERVER_WORK ? unit_do(l, &claim)
                                             : wakeup_wait(l, &claim, last_reason, sizeof last_reason);
@@ -146,29 +151,35 @@ static void show_times(const loop *l) {
 
     if (l->display.units > 0)
         display_say(
-            "a unit took, in seconds: %.3f waiting, %.3f weights, %.3f images, %.3f computing, %.3f handing in",
+            "a unit took, in seconds: %.3f waiting, %.3f weights, %.3f images, %.3f computing, %.3f submitting",
             l->times.waiting / units, l->times.weights / units, l->times.images / units,
             l->times.computing / units, l->times.handing_in / units);
 }
 
-/* Shows what was contributed. */
+/* Shows what was contributed, and what of it waits to be averaged. */
 static void summarise(loop *l) {
-    uint64_t units = 0, images = 0;
+    server_credit_row credit;
+    char waiting[60] = "";
     double minutes = (stop_clock() - l->started) / 60;
 
-    display_say("handed in %llu units in %.1f minutes, computed at %.1f images/s",
-                (unsigned long long)l->display.units, minutes,
+    display_say("submitted %llu unit%s in %.1f minutes, computed at %.1f images/s",
+                (unsigned long long)l->display.units, l->display.units == 1 ? "" : "s", minutes,
                 l->computed_seconds > 0 ? (double)l->computed_images / l->computed_seconds : 0.0);
-    if (server_connected(l->server) && server_credit(l->server, l->worker, &units, &images) == SERVER_OK)
-        display_say("averaged into the model so far, over all sessions of \"%s\": %llu units, %llu images",
-                    l->options->name, (unsigned long long)units, (unsigned long long)images);
+    if (!server_connected(l->server) || server_credit(l->server, l->worker, &credit) != SERVER_OK)
+        return;
+    if (credit.waiting > 0)
+        snprintf(waiting, sizeof waiting, "; %llu wait%s for the next step", (unsigned long long)credit.waiting,
+                 credit.waiting == 1 ? "s" : "");
+    display_say("averaged into the model so far, over all sessions of \"%s\": %llu units, %llu images%s",
+                l->options->name, (unsigned long long)credit.units, (unsigned long long)credit.images, waiting);
 }
 
 /* Allocates what depends on the model. */
 static bool set_up(loop *l) {
     l->batch = l->options->batch && !l->run->batch_fixed ? l->options->batch : l->run->batch;
     if (l->options->batch && l->options->batch != l->batch)
-        display_warn("--batch %zu is not heeded: this run's minibatches are of %zu images, for everybody",
+        display_warn("--batch %zu does not count: this run's minibatches have %zu images, for everybody.\n"
+                     "Leave out --batch.",
                      l->options->batch, l->batch);
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
     l->upload = upload_new(&l->model, l->run->upload);
@@ -177,11 +188,12 @@ static bool set_up(loop *l) {
         compute_set_max_cpu(l->compute, l->options->max_cpu);
         return true;
     }
-    display_warn("out of memory for minibatches of %zu images; use a smaller --batch", l->batch);
+    display_warn("There is not enough memory for minibatches of %zu images.\n%s", l->batch,
+                 l->run->batch_fixed ? "Close other programs." : "Use a smaller --batch.");
     return false;
 }
 
-int loop_run(server *s, const options *o, const server_run *run, dataset *data) {
+loop_end loop_run(server *s, const options *o, const server_run *run, dataset *data) {
     loop l = {.server = s,
               .options = o,
               .run = run,
@@ -208,5 +220,5 @@ int loop_run(server *s, const options *o, const server_run *run, dataset *data) 
     free(l.weights);
     free(l.images);
     upload_free(l.upload);
-    return end == FAIL ? 1 : 0;
+    return end == FAIL ? LOOP_FAILED : end == RUN_OVER ? LOOP_RUN_OVER : LOOP_STOPPED;
 }

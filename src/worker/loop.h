@@ -1,5 +1,5 @@
 /*
- * loop.h - claim, compute, upload, submit, until the run is over
+ * loop.h - works for a class
  */
 #ifndef GANN_LOOP_H
 #define GANN_LOOP_H
@@ -8,8 +8,10 @@
 #include "options.h"
 #include "server.h"
 
-/* Works until the run is over or to stop is asked; returns the exit status. The dataset is prepared for the
- * run. */
-int loop_run(server *s, const options *o, const server_run *run, dataset *data);
+typedef enum loop_end { LOOP_STOPPED, LOOP_RUN_OVER, LOOP_FAILED } loop_end;
+
+/* Joins the run and computes its units until it is over, to stop is asked, or something fails for good (which
+ * it says). data must be prepared. */
+loop_end loop_run(server *s, const options *o, const server_run *run, dataset *data);
 
 #endif

@@ -3,12 +3,13 @@
  */
 #define _DEFAULT_SOURCE
 
-#include "backoff.h"
 #include "check.h"
 #include "display.h"
 #include "find_data.h"
 #include "local.h"
+#include "hardware.h"
 #include "loop.h"
+#include "next_run.h"
 #include "sample.h"
 #include "stop.h"
 
@@ -16,43 +17,54 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Asks for the run's configuration until the server answers. */
-static int read_run(server *s, const options *o, server_run *run) {
-    backoff wait = {0};
+#define MISTAKE 2 /* the exit status where trying again would not help */
 
-    for (;;) {
-        server_status status = server_run_config(s, o->run, run);
-        if (status == SERVER_OK)
-            return 0;
-        if (status == SERVER_FATAL || wait.ceiling == 0)
-            display_warn("%s", server_error(s));
-        if (status == SERVER_FATAL)
-            return -1;
-        if (wait.ceiling == 0)
-            display_warn("trying again until the server answers");
-        if (stop_wait(-1, 0, backoff_next(&wait)) == STOP_ASKED)
-            return -1;
-    }
+/* Says how many threads compute, where nobody has said how many shall; warns of more than there are cores. */
+static void say_threads(const options *o) {
+    int cores = hardware_cores();
+
+    if (!o->threads_given)
+        display_say("computing with %d of %d core%s (--threads changes it)", o->threads, cores,
+                    cores == 1 ? "" : "s");
+    else if (o->threads > cores)
+        display_warn("--threads %d is more than the %d core%s of this computer, which makes it slower.\n"
+                     "Use --threads %d.",
+                     o->threads, cores, cores == 1 ? "" : "s", cores);
 }
 
-/* Joins the run with the dataset and works. */
-static int work(server *s, const options *o) {
-    server_run run;
-    int status = 1;
-    dataset *data;
+/* Works in one run. Returns the exit status; over: the run is. */
+static int work_in_run(server *s, const options *o, const server_run *run, bool *over) {
+    dataset *data = find_data(o, run);
+    loop_end end = LOOP_FAILED;
 
-    if (read_run(s, o, &run) != 0)
-        return stop_asked() ? 0 : 1;
-    data = find_data(o, &run);
+    *over = false;
     if (!data)
-        return 1;
+        return MISTAKE;
     display_say("%s", dataset_describe(data));
-    if (dataset_prepare(data, (int)run.network.image_size, (int)run.network.channels) != 0)
-        display_warn("out of memory for the dataset");
+    say_threads(o);
+    if (dataset_prepare(data, (int)run->network.image_size, (int)run->network.channels) != 0)
+        display_warn(
+            "There is not enough memory for the images.\nClose other programs, or use a smaller --cache.");
     else
-        status = loop_run(s, o, &run, data);
+        end = loop_run(s, o, run, data);
     dataset_close(data);
-    return status;
+    *over = end == LOOP_RUN_OVER;
+    return end == LOOP_FAILED ? MISTAKE : 0;
+}
+
+/* Works in one run after the other. */
+static int work(server *s, const options *o) {
+    server_run run = {0};
+    next_run found;
+    bool over = false;
+    int status = 0;
+
+    while ((found = next_run_find(s, o, over, &run)) == NEXT_RUN_FOUND) {
+        status = work_in_run(s, o, &run, &over);
+        if (!over || o->once)
+            return status;
+    }
+    return found == NEXT_RUN_FAILED ? MISTAKE : 0;
 }
 
 /* Works for a class, or checks whether it could. */
@@ -61,7 +73,7 @@ static int work_or_check(const options *o) {
     int status;
 
     if (!s) {
-        fprintf(stderr, "gan_worker: out of memory\n");
+        display_warn("There is not enough memory for a connection.\nClose other programs.");
         return 1;
     }
     status = o->check ? check_run(s, o) : work(s, o);
@@ -78,14 +90,16 @@ int main(int argc, char **argv) {
         return answer == OPTIONS_DONE ? 0 : 2;
     display_open();
     if (stop_install() != 0) {
-        fprintf(stderr, "gan_worker: the signal handlers can't be installed\n");
+        display_warn("The signal handlers can't be installed.\nStart the program again.");
         return 1;
     }
     if (o.nice > 0 && nice(o.nice) == -1)
-        display_warn("the priority can't be lowered by %d", o.nice);
-    if (o.command == OPTIONS_LOCAL)
-        status = local_run(&o);
-    else
+        display_warn("The priority can't be lowered by %d.\nThere is nothing to do: it stays as it is.",
+                     o.nice);
+    if (o.command == OPTIONS_LOCAL) {
+        say_threads(&o);
+        status = local_run(&o) == 0 ? 0 : MISTAKE;
+    } else
         status = o.command == OPTIONS_SAMPLE ? sample_run(&o) : work_or_check(&o);
     options_free(&o);
     return status;

@@ -5,6 +5,7 @@
 
 #include "options.h"
 #include "hardware.h"
+#include "mistyped.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -30,9 +31,10 @@ static const char usage[] =
     "  --data PATH       the images: a zip archive, a folder, or an IDX file. Without it, $GANN_DATA and the\n"
     "                    usual places are searched for the class's dataset\n"
     "  --name N          name of this program in the class (default: the host's name)\n"
-    "  --run NAME        which run to join (default: the only one)\n"
-    "  --threads T       threads to compute with (default: 1)\n"
-    "  --batch B         images computed at once (default: the run's; local: 64)\n"
+    "  --run NAME        which run to join, by its name or number (default: the only one)\n"
+    "  --once            end when the run is over (without it the program waits for the next run)\n"
+    "  --threads T       threads to compute with (default: one fewer than this computer has cores)\n"
+    "  --batch B         images computed at once (default: the run's; local: 8)\n"
     "  --cache MB        memory for prepared images (default: 1024)\n"
     "  --check           try the connection, the run, the dataset and the speed, then end\n"
     "\n"
@@ -46,10 +48,10 @@ static const char usage[] =
     "  --out FOLDER      for checkpoint.safetensors and samples-....png (default: gan-local)\n"
     "  --resume FILE     go on from a checkpoint\n"
     "  --iterations N    train so many iterations (default: 1000; with --resume: the checkpoint's)\n"
-    "  --local-steps H   steps of both networks in an iteration (default: 10)\n"
+    "  --local-steps H   steps of both networks in an iteration (default: 40)\n"
     "  --save-every N    iterations between checkpoints (default: 50)\n"
     "  --image-size S, --channels C, --latent Z, --features F    the networks (64, 3, 100, 64)\n"
-    "  --learning-rate R (default: 0.0002)\n"
+    "  --learning-rate R (default: 0.0003)\n"
     "  --seed N          of weights, noise and order (default: random)\n"
     "\n"
     "of gan_worker sample:\n"
@@ -59,7 +61,7 @@ static const char usage[] =
     "\n"
     "  --help, --version\n"
     "\n"
-    "Ctrl-C hands the unit back and ends; a second Ctrl-C ends at once.\n";
+    "Ctrl-C gives the unit back and ends; a second Ctrl-C ends at once.\n";
 
 /* A field of options that holds a number. */
 typedef enum field_kind { FIELD_INT, FIELD_SIZE, FIELD_UINT32, FIELD_INT64 } field_kind;
@@ -102,6 +104,7 @@ static const struct option others[] = {{"connect", required_argument, NULL, 'c'}
                                        {"learning-rate", required_argument, NULL, LEARNING_RATE},
                                        {"on-battery", no_argument, NULL, 'B'},
                                        {"check", no_argument, NULL, 'k'},
+                                       {"once", no_argument, NULL, 'O'},
                                        {"help", no_argument, NULL, 'h'},
                                        {"version", no_argument, NULL, 'v'}};
 
@@ -143,6 +146,7 @@ static options_answer read_number(options *o, size_t which, const char *text) {
     if (end != text && *end == '\0' && errno == 0 && number >= low && number <= high) {
         set_number(o, which, number);
         o->seed_given = o->seed_given || strcmp(name, "seed") == 0;
+        o->threads_given = o->threads_given || strcmp(name, "threads") == 0;
         o->local.iterations_given = o->local.iterations_given || strcmp(name, "iterations") == 0;
         return OPTIONS_GO;
     }
@@ -186,9 +190,9 @@ static options_answer take_connect(options *o, char *text) {
                   strncmp(text, "postgresql://", 13) == 0;
 
     if (o->connect != NULL)
-        return wrong("more than one connection string", "Give one, in quotes: 'postgresql://...'");
+        return wrong("there is more than one connection string", "Give one, in quotes: 'postgresql://...'");
     if ((o->connect = strdup(text)) == NULL)
-        return wrong("not enough memory", "Close other programs.");
+        return wrong("there is not enough memory", "Close other programs.");
     memset(text, 'x', strlen(text));
     if (string && (parsed = PQconninfoParse(o->connect, NULL)) == NULL)
         return wrong("the connection string cannot be read",
@@ -228,6 +232,9 @@ static options_answer read_option(options *o, int option, char *text) {
     case 'k':
         o->check = true;
         return OPTIONS_GO;
+    case 'O':
+        o->once = true;
+        return OPTIONS_GO;
     case 'h':
         fputs(usage, stdout);
         return OPTIONS_DONE;
@@ -235,11 +242,58 @@ static options_answer read_option(options *o, int option, char *text) {
         puts("gan_worker " GANN_VERSION);
         return OPTIONS_DONE;
     default:
-        if (option >= NUMBER && option < NUMBER + (int)NUMBERS)
-            return read_number(o, (size_t)(option - NUMBER), text);
-        /* getopt's own message would show what follows "=", which may be a password */
-        return wrong("an option is unknown or lacks its value", "gan_worker --help lists the options.");
+        return read_number(o, (size_t)(option - NUMBER), text);
     }
+}
+
+/* Tells whether a value is the next option, because the value itself was forgotten. No value of ours begins
+ * with two dashes. */
+static bool is_option(const char *value) {
+    return value != NULL && strncmp(value, "--", 2) == 0;
+}
+
+/* Reads all options. Messages of getopt's own would show what follows "=", which may be a password. */
+static options_answer read_all(options *o, const struct option *known, int argc, char **argv) {
+    static const char remedy[] = "gan_worker --help lists the options.";
+    options_answer answer = OPTIONS_GO;
+    int option, which = 0;
+    char what[200];
+
+    opterr = 0;
+    optind = 0; /* begins anew: glibc's way */
+    while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, ":", known, &which)) != -1) {
+        if (option == ':' || option == '?') {
+            mistyped_describe(what, sizeof what, option, known, argc, argv);
+            return wrong(what, remedy);
+        }
+        if (is_option(optarg) && argv[optind - 1] == optarg) {
+            snprintf(what, sizeof what, "--%s lacks its value", known[which].name);
+            return wrong(what, remedy);
+        }
+        answer = read_option(o, option, optarg);
+    }
+    return answer;
+}
+
+/* Tells whether libpq's environment variables say where to connect to. */
+static bool environment_says(void) {
+    static const char *const names[] = {"PGHOST", "PGHOSTADDR", "PGUSER", "PGDATABASE", "PGSERVICE"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i]) != NULL)
+            return true;
+    return false;
+}
+
+/* What is said to a command line that doesn't say where to connect to. */
+static options_answer no_connection(int argc) {
+    const char *end = strstr(usage, "\n\n  --connect");
+
+    if (argc == 1)
+        fprintf(stderr, "%.*s\n\n", (int)(end - usage), usage);
+    return wrong("there is no connection string",
+                 "Give the one from your instructor, in quotes: gan_worker 'postgresql://...' "
+                 "(gan_worker --help lists the options).");
 }
 
 /* Tells whether a text is a connection string. */
@@ -253,7 +307,8 @@ static options_answer take_rest(options *o, int argc, char **argv) {
     if (optind == argc)
         return OPTIONS_GO;
     if (argc - optind > 1)
-        return wrong("too many arguments", "gan_worker --help lists the options.");
+        return wrong("there are too many arguments",
+                     "Put what has spaces in it in quotes; gan_worker --help lists the options.");
     if (o->command == OPTIONS_LOCAL)
         return wrong("gan_worker local takes options only",
                      "The dataset is given by --data, a checkpoint to go on from by --resume.");
@@ -279,16 +334,18 @@ static void list_options(struct option known[NUMBERS + OTHERS + 1]) {
 /* Sets what holds unless it is said otherwise. */
 static void set_defaults(options *o) {
     memset(o, 0, sizeof *o);
-    o->threads = 1;
+    o->threads = hardware_physical("/sys/devices/system/cpu") - 1;
+    if (o->threads < 1)
+        o->threads = 1;
     o->cache_mb = CACHE_MB;
     o->max_cpu = 100;
     o->count = 64;
     o->local =
         (options_local){.network = {.channels = 3, .image_size = 64, .latent = 100, .generator_features = 64},
-                        .local_steps = 10,
+                        .local_steps = 40,
                         .iterations = 1000,
                         .save_every = 50,
-                        .learning_rate = 2e-4};
+                        .learning_rate = 3e-4};
     hardware_name(o->name);
 }
 
@@ -307,18 +364,17 @@ static void take_command(options *o, int *argc, char ***argv) {
 
 options_answer options_read(options *o, int argc, char **argv) {
     struct option known[NUMBERS + OTHERS + 1];
-    options_answer answer = OPTIONS_GO;
-    int option;
+    options_answer answer;
 
     set_defaults(o);
     take_command(o, &argc, &argv);
     list_options(known);
-    opterr = 0;
-    optind = 0; /* begins anew: glibc's way */
-    while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, "", known, NULL)) != -1)
-        answer = read_option(o, option, optarg);
+    answer = read_all(o, known, argc, argv);
     if (answer == OPTIONS_GO)
         answer = take_rest(o, argc, argv);
+    if (answer == OPTIONS_GO && o->command != OPTIONS_LOCAL && o->connect == NULL && o->checkpoint == NULL &&
+        !environment_says())
+        answer = no_connection(argc);
     if (o->out == NULL)
         o->out = o->command == OPTIONS_LOCAL ? "gan-local" : "samples.png";
     o->local.network.discriminator_features = o->local.network.generator_features;

@@ -29,9 +29,11 @@ typedef struct options {
     const char *run;  /* NULL: the only one that is not over */
     char name[33];
     int threads;
+    bool threads_given;
     size_t batch; /* 0: the run's */
     size_t cache_mb;
     bool check;
+    bool once;   /* end with the run */
     int max_cpu; /* percent of the time that threads compute */
     int nice;
     rest_rules rest;

@@ -10,7 +10,8 @@
 
 #include <stdlib.h>
 
-#define ASK_AGAIN_SECONDS 600 /* the instructor may have begun anew */
+#define ASK_AGAIN_SECONDS 600 /* the instructor may have begun again */
+#define ASK_FIRST_SECONDS 1   /* only those are asked of whose work something was averaged */
 
 /* Cancels the computation when to stop is asked. */
 static int heed_stop(void *context) {
@@ -51,10 +52,14 @@ static void contribute(loop *l, size_t count) {
     void *workspace = malloc(bytes);
     unsigned char *blob = malloc(blob_size(numbers));
     if (!images || !workspace || !blob)
-        display_warn("out of memory for a summary of %zu images; going on without it", count);
+        display_warn("There is not enough memory for a summary of %zu images.\n"
+                     "There is nothing to do: this program goes on without it.",
+                     count);
     else if (summarise(l, count, images, workspace, bytes, blob)) {
         if (server_reference(l->server, l->worker, count, blob, blob_size(numbers), answer) != SERVER_OK)
-            display_warn("the summary of %zu images was not taken: %s", count, server_error(l->server));
+            display_warn("The summary of %zu images was not taken: %s\n"
+                         "There is nothing to do: this program goes on without it.",
+                         count, server_trouble(l->server)->what);
         else
             display_say("summarised %zu images for the measure of quality: %s", count, answer);
     }
@@ -68,8 +73,13 @@ void reference_offer(loop *l) {
 
     if (l->claimed_ahead || stop_clock() < l->next_reference)
         return;
-    l->next_reference = stop_clock() + ASK_AGAIN_SECONDS;
+    l->reference_wait = l->reference_wait > 0 ? 2 * l->reference_wait : ASK_FIRST_SECONDS;
+    if (l->reference_wait > ASK_AGAIN_SECONDS)
+        l->reference_wait = ASK_AGAIN_SECONDS;
+    l->next_reference = stop_clock() + l->reference_wait;
     if (server_reference_wanted(l->server, l->worker, &wanted) == SERVER_OK && wanted > 0 &&
-        wanted <= dataset_count(l->data))
+        wanted <= dataset_count(l->data)) {
         contribute(l, wanted);
+        l->reference_wait = ASK_AGAIN_SECONDS;
+    }
 }

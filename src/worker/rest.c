@@ -48,47 +48,89 @@ bool rest_in_hours(const rest_rules *rules, int minute) {
     return minute >= rules->from || minute < rules->until;
 }
 
-/* Reads the first word of a power supply's file; "" if there is none. */
-static void read_word(const char *folder, const char *supply, const char *file, char *word, size_t size) {
-    char path[512];
+/* Reads the first line of a power supply's file; "" if there is none. */
+static void read_line(const char *folder, const char *supply, const char *file, char *line, size_t size) {
+    char path[1024];
     FILE *in = NULL;
 
-    word[0] = '\0';
+    line[0] = '\0';
     if (snprintf(path, sizeof path, "%s/%s/%s", folder, supply, file) < (int)sizeof path)
         in = fopen(path, "re");
     if (in == NULL)
         return;
-    if (fgets(word, (int)size, in) != NULL)
-        word[strcspn(word, " \t\r\n")] = '\0';
+    if (fgets(line, (int)size, in) == NULL)
+        line[0] = '\0';
     fclose(in);
 }
 
+/* The same, its first word. */
+static void read_word(const char *folder, const char *supply, const char *file, char *word, size_t size) {
+    read_line(folder, supply, file, word, size);
+    word[strcspn(word, " \t\r\n")] = '\0';
+}
+
+/* Tells whether a USB port gives power rather than takes it: then a telephone hangs on it. A port that says
+ * nothing takes it. */
+static bool gives_power(const char *folder, const char *supply) {
+    char path[512], role[32];
+    bool gives = false, takes = false;
+    const struct dirent *port;
+    DIR *ports = NULL;
+
+    if (snprintf(path, sizeof path, "%s/%s/device/typec", folder, supply) < (int)sizeof path)
+        ports = opendir(path);
+    while (ports != NULL && (port = readdir(ports)) != NULL) {
+        if (port->d_name[0] == '.')
+            continue;
+        read_line(path, port->d_name, "power_role", role, sizeof role);
+        gives = gives || strstr(role, "[source]") != NULL;
+        takes = takes || strstr(role, "[sink]") != NULL;
+    }
+    if (ports != NULL)
+        closedir(ports);
+    return gives && !takes;
+}
+
+/* Tells whether a battery is there and loses charge. What it doesn't say is taken for "no". */
+static bool is_discharging(const char *folder, const char *supply) {
+    char word[32];
+
+    read_word(folder, supply, "present", word, sizeof word);
+    if (strcmp(word, "0") == 0)
+        return false;
+    read_word(folder, supply, "status", word, sizeof word);
+    return strcmp(word, "Discharging") == 0;
+}
+
+/* Tells whether a source of power is connected: 1, or 2 where its voltage can be set. */
+static bool is_online(const char *folder, const char *supply) {
+    char word[32];
+
+    read_word(folder, supply, "online", word, sizeof word);
+    return strcmp(word, "1") == 0 || strcmp(word, "2") == 0;
+}
+
+/* The rule of systemd's on_ac_power(). */
 bool rest_on_battery(const char *folder) {
     DIR *supplies = opendir(folder);
-    bool mains = false, online = false, discharging = false;
+    bool online = false, discharging = false;
     const struct dirent *entry;
 
     while (supplies != NULL && (entry = readdir(supplies)) != NULL) {
-        char type[32], word[32];
+        char type[32], scope[32];
 
-        if (entry->d_name[0] == '.')
-            continue;
-        read_word(folder, entry->d_name, "scope", word, sizeof word);
-        if (strcmp(word, "Device") == 0)
-            continue;
+        read_word(folder, entry->d_name, "scope", scope, sizeof scope);
         read_word(folder, entry->d_name, "type", type, sizeof type);
-        if (strcmp(type, "Mains") == 0 || strcmp(type, "USB") == 0) {
-            read_word(folder, entry->d_name, "online", word, sizeof word);
-            mains = mains || strcmp(type, "Mains") == 0;
-            online = online || strcmp(word, "1") == 0;
-        } else if (strcmp(type, "Battery") == 0) {
-            read_word(folder, entry->d_name, "status", word, sizeof word);
-            discharging = discharging || strcmp(word, "Discharging") == 0;
-        }
+        if (entry->d_name[0] == '.' || strcmp(scope, "Device") == 0) /* a mouse's */
+            continue;
+        if (strcmp(type, "Battery") == 0)
+            discharging = discharging || is_discharging(folder, entry->d_name);
+        else if (strcmp(type, "USB") != 0 || !gives_power(folder, entry->d_name))
+            online = online || is_online(folder, entry->d_name);
     }
     if (supplies != NULL)
         closedir(supplies);
-    return !online && (mains || discharging);
+    return discharging && !online;
 }
 
 /* Looks at the clock and at the power supplies. */

@@ -21,8 +21,8 @@ bool rest_in_hours(const rest_rules *rules, int minute);
 
 /*
  * Tells whether the machine runs on its battery, by what Linux shows in a folder like /sys/class/power_supply:
- * a mains supply is there and none is online, or there is none and a battery is being discharged. A mouse's
- * battery is of no matter.
+ * a battery is being discharged, and no source of power is connected. The batteries of mice and the like don't
+ * count. This is systemd's rule.
  */
 bool rest_on_battery(const char *folder);
 

@@ -61,17 +61,16 @@ static void get_text(const PGresult *row, int column, char *text, size_t size) {
     snprintf(text, size, "%s", PQgetvalue(row, 0, column));
 }
 
-/* Reads a digest written in hex. */
+/* Reads a digest, in whatever form the server writes bytea. */
 static bool get_digest(const PGresult *row, int column, unsigned char digest[SERVER_DIGEST_SIZE]) {
-    const char *text = PQgetvalue(row, 0, column);
+    size_t size = 0;
+    unsigned char *bytes = PQunescapeBytea((const unsigned char *)PQgetvalue(row, 0, column), &size);
+    bool fits = bytes != NULL && size == SERVER_DIGEST_SIZE;
 
-    if (strlen(text) != 2 * SERVER_DIGEST_SIZE || strspn(text, "0123456789abcdef") != 2 * SERVER_DIGEST_SIZE)
-        return false;
-    for (size_t i = 0; i < SERVER_DIGEST_SIZE; i++) {
-        char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
-        digest[i] = (unsigned char)strtoul(pair, NULL, 16);
-    }
-    return true;
+    if (fits)
+        memcpy(digest, bytes, size);
+    PQfreemem(bytes);
+    return fits;
 }
 
 void server_describe(const server *s, char *text, size_t size) {
@@ -126,34 +125,19 @@ void server_tls(const server *s, char *text, size_t size, bool *fine) {
                  version != NULL ? version : "yes");
 }
 
-server_status server_clock(server *s, double *seconds) {
+server_status server_hello(server *s, server_greeting *greeting) {
     PGresult *row;
     server_status status =
-        connection_row(s, "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.float8", NULL, 0,
-                       1, false, &row);
+        connection_row(s, "SELECT login, student, server_time FROM gan_hello()", NULL, 0, 3, false, &row);
 
     if (status != SERVER_OK)
         return status;
-    if (!get_real(row, 0, 0, 1e12, seconds))
+    get_text(row, 0, greeting->login, sizeof greeting->login);
+    greeting->student = strcmp(PQgetvalue(row, 0, 1), "t") == 0;
+    if (!get_real(row, 2, 0, 1e12, &greeting->clock))
         status = connection_nonsense(s, "a time");
     PQclear(row);
     return status;
-}
-
-server_status server_role(server *s, char *role, size_t size, bool *student) {
-    PGresult *row;
-    server_status status =
-        connection_row(s,
-                       "SELECT session_user, CASE WHEN pg_catalog.to_regrole('gan_student') IS NOT NULL"
-                       " THEN pg_catalog.pg_has_role('gan_student', 'member') ELSE false END",
-                       NULL, 0, 2, false, &row);
-
-    if (status != SERVER_OK)
-        return status;
-    get_text(row, 0, role, size);
-    *student = strcmp(PQgetvalue(row, 0, 1), "t") == 0;
-    PQclear(row);
-    return SERVER_OK;
 }
 
 /* Reads the network's shape, and makes sure that it is one and has the announced numbers of parameters, shards.
@@ -243,7 +227,7 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
         "SELECT run, name, state, seed, channels, image_size, latent, "
         "generator_features, discriminator_features,"
         " batch, parameters, shards, dataset_images, "
-        "pg_catalog.encode(dataset_digest, 'hex'), target_iterations,"
+        "dataset_digest, target_iterations,"
         " iteration, channel, upload_element, download_element, local_steps, update_rule, "
         "generator_learning_rate,"
         " discriminator_learning_rate, beta1, beta2, epsilon, norm_momentum,"
@@ -254,6 +238,9 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
         return status;
     if (!get_run(row, run))
         status = connection_nonsense(s, "a configuration");
+    else if (s->dialler.known < SQLSTATE_CLASS)
+        s->dialler.known = SQLSTATE_CLASS;
+    run->over = strcmp(run->state, "finished") == 0 || strcmp(run->state, "stopped") == 0;
     PQclear(row);
     return status;
 }
@@ -333,6 +320,7 @@ server_status server_take_read(server *s, server_reply *reply, server_claim *cla
     memset(claim, 0, sizeof *claim);
     if (status != SERVER_OK)
         return status;
+    s->dialler.known = SQLSTATE_WORK;
     get_text(row, 6, claim->why, sizeof claim->why);
     get_text(row, 7, claim->message, sizeof claim->message);
     claim->reason = read_reason(claim->why);
@@ -372,8 +360,9 @@ server_status server_weights_read(server *s, server_reply *reply, float *values,
         if (checked == BLOB_OK)
             memcpy(values, blob + BLOB_HEADER_SIZE, count * sizeof *values);
         else {
-            s->state[0] = '\0';
-            snprintf(s->error, sizeof s->error, "a shard of the weights %s", blob_status_text(checked));
+            char what[200];
+            snprintf(what, sizeof what, "a shard of the weights %s", blob_status_text(checked));
+            trouble_set(&s->trouble, true, "", what, NULL);
             status = SERVER_RETRY;
         }
     }
@@ -498,20 +487,20 @@ server_status server_release(server *s, const server_claim *claim, bool *release
     return SERVER_OK;
 }
 
-server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images) {
+server_status server_credit(server *s, int32_t worker, server_credit_row *credit) {
     char number[NUMBER_SIZE];
     const server_value value = whole_value(number, worker);
     PGresult *row;
-    int64_t got[2] = {0, 0};
+    int64_t got[3] = {0, 0, 0};
     server_status status =
-        connection_row(s, "SELECT units, images FROM gan_credit($1::int4)", &value, 1, 2, false, &row);
+        connection_row(s, "SELECT units, images, waiting FROM gan_credit($1::int4)", &value, 1, 3, false, &row);
 
     if (status != SERVER_OK)
         return status;
-    if (!get_whole(row, 0, 0, INT64_MAX, &got[0]) || !get_whole(row, 1, 0, INT64_MAX, &got[1]))
+    if (!get_whole(row, 0, 0, INT64_MAX, &got[0]) || !get_whole(row, 1, 0, INT64_MAX, &got[1]) ||
+        !get_whole(row, 2, 0, INT64_MAX, &got[2]))
         status = connection_nonsense(s, "a credit");
-    *units = (uint64_t)got[0];
-    *images = (uint64_t)got[1];
+    *credit = (server_credit_row){(uint64_t)got[0], (uint64_t)got[1], (uint64_t)got[2]};
     PQclear(row);
     return status;
 }

@@ -14,6 +14,7 @@
 
 #include "../dcgan/dcgan.h"
 #include "../wire/blob.h"
+#include "trouble.h"
 
 #define SERVER_DIGEST_SIZE 32
 #define SERVER_NONCES 3 /* versions of the weights that a claim names */
@@ -40,6 +41,7 @@ typedef struct server_reply {
 typedef struct server_run {
     int32_t run;
     char name[64], state[16];
+    bool over;
     uint64_t seed;
     dcgan_config network; /* checked */
     size_t batch, parameters, shards;
@@ -92,9 +94,14 @@ typedef struct server_verdict {
 server *server_new(const char *conninfo);
 void server_free(server *s);
 
-/* Returns message, detail and hint of the last failure, and its SQLSTATE or "". */
+/* Returns what is wrong and what to do after the last failure: as two lines, and taken apart; its SQLSTATE or
+ * "". */
 const char *server_error(const server *s);
+const trouble *server_trouble(const server *s);
 const char *server_state(const server *s);
+
+/* Closes the connection; the next statement connects again. */
+void server_hang_up(server *s);
 
 /* Connects unless connected. */
 server_status server_connect(server *s);
@@ -102,9 +109,18 @@ server_status server_connect(server *s);
 /* Tells whether there is a connection, as far as is known without trying it. */
 bool server_connected(const server *s);
 
-/* Describes the connection: "PostgreSQL 15.4 at host, TLS yes", and the login: whether it is a gan_student. */
+/* Describes the connection: "PostgreSQL 15.4 at host, TLS yes". */
 void server_describe(const server *s, char *text, size_t size);
-server_status server_role(server *s, char *role, size_t size, bool *student);
+
+/* What gan_hello tells: the login, whether it is a student's, and the server's clock in seconds since 1970. The
+ * clock was read after server_hello() was called and before it returned. */
+typedef struct server_greeting {
+    char login[64];
+    bool student;
+    double clock;
+} server_greeting;
+
+server_status server_hello(server *s, server_greeting *greeting);
 
 server_status server_run_config(server *s, const char *name, server_run *run);
 server_status server_join(server *s, const server_member *member, int32_t *worker);
@@ -140,7 +156,13 @@ void server_submit_send(server *s, const server_claim *claim, int64_t nonce, siz
 server_status server_submit_read(server *s, server_reply *reply, server_verdict *verdict);
 
 server_status server_release(server *s, const server_claim *claim, bool *released);
-server_status server_credit(server *s, int32_t worker, uint64_t *units, uint64_t *images);
+
+/* What of the worker's was averaged so far, and how many units wait for the next step. */
+typedef struct server_credit_row {
+    uint64_t units, images, waiting;
+} server_credit_row;
+
+server_status server_credit(server *s, int32_t worker, server_credit_row *credit);
 
 /* Asks how many images should be summarised (0: none), and sends the summary's blob; answer: "kept", "agrees",
  * … */
@@ -159,10 +181,6 @@ typedef struct server_standing_row {
 
 void server_standing_send(server *s, int32_t worker, int64_t after, server_reply *reply);
 server_status server_standing_read(server *s, server_reply *reply, server_standing_row *row);
-
-/* Asks for the server's clock in seconds since 1970; the answer was written after send and before the function
- * returned. */
-server_status server_clock(server *s, double *seconds);
 
 /* Describes the encryption: fine is false where a network could read along. */
 void server_tls(const server *s, char *text, size_t size, bool *fine);

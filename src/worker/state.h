@@ -41,8 +41,9 @@ typedef struct loop {
     server_status ahead_status;
     server_claim ahead;
     backoff wait;
-    double next_renewal;   /* on stop_clock() */
-    double next_reference; /* to ask whether a summary is wanted */
+    double next_renewal; /* on stop_clock() */
+    double next_reference,
+        reference_wait; /* to ask whether a summary is wanted: when, and how long after that */
     double woken_at;
     display_state display;
     standing standing;
@@ -51,14 +52,17 @@ typedef struct loop {
     uint64_t computed_images;
 } loop;
 
-/* What becomes of a step: go on, drop the unit and claim again, end well, end badly. */
-typedef enum outcome { GO_ON, DROP, END, FAIL } outcome;
+/* What becomes of a step: go on, drop the unit and claim again, end well, end badly, end with the run. */
+typedef enum outcome { GO_ON, DROP, END, FAIL, RUN_OVER } outcome;
 
 /* loop.c: waits after a failure that may pass, and says why once; forgets failures after a success */
 outcome loop_retry(loop *l, server_status status);
 void loop_success(loop *l);
 
-/* loop.c: hands back a unit that was claimed ahead and will not be done */
+/* loop.c: says that a lease is lost */
+void loop_say_lost(const server_claim *claim);
+
+/* loop.c: gives back a unit that was claimed ahead and will not be done */
 void loop_give_back_ahead(loop *l);
 
 /*

@@ -16,7 +16,7 @@
 
 #define REST_SECONDS 30.0
 
-/* Hands a unit back, if that goes without connecting anew. */
+/* Gives a unit back, if that goes without connecting anew. */
 static void give_back(loop *l, const server_claim *claim) {
     bool released;
 
@@ -57,7 +57,7 @@ static outcome watch(loop *l, const server_claim *claim) {
         upload_advance(l->upload);
         standing_poll(&l->standing, l->server, &l->display);
         if (upload_stale(l->upload)) {
-            display_warn("the lease on unit %lld is lost; leaving it", (long long)claim->unit);
+            loop_say_lost(claim);
             return DROP;
         }
         if (rest_now(l, claim, start))
@@ -98,7 +98,7 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
     outcome o;
 
     if (compute_start(l->compute, &unit, l->run->local_steps > 0 ? &local : NULL) != 0) {
-        display_warn("no thread can be started to compute in");
+        display_warn("No thread can be started to compute in.\nClose other programs.");
         return FAIL;
     }
     o = watch(l, claim);
@@ -111,7 +111,9 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
         return o;
     l->times.computing += seconds;
     if (status != DCGAN_OK) { /* what was uploaded of it is never submitted */
-        display_warn("unit %lld can't be computed: %s", (long long)claim->unit, dcgan_status_text(status));
+        display_warn("Unit %lld can't be computed: %s.\n"
+                     "There is nothing to do: this program goes on with another unit.",
+                     (long long)claim->unit, dcgan_status_text(status));
         give_back(l, claim);
         return stop_wait(-1, 0, backoff_jitter(5)) == STOP_ASKED ? END : DROP;
     }
@@ -212,7 +214,9 @@ static outcome give_up(loop *l, server_claim *claim) {
 
 /* Says that a unit was not taken, and gives somebody else the chance to do better. */
 static outcome note_refusal(loop *l, server_claim *claim, const server_verdict *verdict) {
-    display_warn("unit %lld was not taken (%s): %s", (long long)claim->unit, verdict->code, verdict->message);
+    display_warn("Unit %lld was not taken (%s): %s.\n"
+                 "There is nothing to do: this program goes on with another unit.",
+                 (long long)claim->unit, verdict->code, verdict->message);
     if (verdict->answer == SERVER_STALE)
         return DROP;
     return give_up(l, claim);
@@ -249,7 +253,9 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
         }
         upload_end(l->upload);
         if (upload_stale(l->upload) && !unanswered) {
-            display_warn("unit %lld came too late", (long long)claim->unit);
+            display_warn("Unit %lld came too late: somebody else does it.\n"
+                         "There is nothing to do: this program goes on with another unit.",
+                         (long long)claim->unit);
             return DROP;
         }
         if (upload_status(l->upload) != SERVER_OK)
@@ -265,7 +271,9 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
             if (!was_in_doubt)
                 upload_again(l->upload, true); /* the server lost some of it */
         } else if (is_bad_value(l, status)) {
-            display_warn("unit %lld: %s", (long long)claim->unit, server_error(l->server));
+            display_warn("Unit %lld was not taken: %s\n"
+                         "There is nothing to do: this program goes on with another unit.",
+                         (long long)claim->unit, server_trouble(l->server)->what);
             return give_up(l, claim);
         } else if ((o = loop_retry(l, status)) != GO_ON) {
             adopt_claim(l, claim);

@@ -12,6 +12,7 @@ use warnings;
 
 use Carp qw(croak);
 use Encode ();
+use File::Path qw(make_path);
 use File::Temp qw(tempdir);
 use HTTP::Tiny;
 use IO::Socket::INET;
@@ -126,6 +127,30 @@ sub screenshot {
 sub complaints {
     my ($self) = @_;
     return map { $_->{message} } grep { $_->{level} eq 'SEVERE' || $_->{level} eq 'WARNING' } @{ $self->_session('POST', '/se/log', { type => 'browser' }) };
+}
+
+# axe-core, by npm into build/npm, where a first run has network; undef where it can't be had.
+sub _axe_core {
+    my ($server) = @_;
+    my $folder = GannTest::root_folder() . '/build/npm';
+    my $file = "$folder/node_modules/axe-core/axe.min.js";
+    if (!-r $file && _program('npm')) {
+        make_path($folder);
+        $server->run('timeout', 60, 'npm', 'install', '--prefix', $folder, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', 'axe-core@4.10');
+    }
+    CORE::open my $in, '<:encoding(UTF-8)', $file or return;
+    local $/;
+    return <$in>;
+}
+
+# What the page as it stands violates of WCAG 2.1 A and AA and of good practice, and how many rules it passes: {violations => […], passes => n};
+# undef where axe-core can't be had.
+sub axe {
+    my ($self) = @_;
+    $self->{axe} //= _axe_core($self->{server}) // '';
+    return if $self->{axe} eq '';
+    return $self->js_async($self->{axe} . '; const done = arguments[arguments.length - 1];'
+          . 'axe.run().then((r) => done({violations: r.violations.map((v) => v.id + ": " + v.nodes.map((n) => n.target + " " + n.failureSummary).join("; ")), passes: r.passes.length}), (e) => done({violations: [String(e)], passes: 0}))');
 }
 
 sub quit {

@@ -12,9 +12,25 @@ use GannTest;
 
 our %small = (
     channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8,
-    images_per_unit => 20, units_per_iteration => 2, batch => 8, seed => 7, lease_seconds => 10,
+    local_steps => 0, images_per_unit => 20, units_per_iteration => 2, batch => 8, learning_rate => 0.0002, seed => 7, lease_seconds => 10,
     audit_minimum => 0,    # spot checks are 027_spot_checks.t's affair
 );
+
+# In most tests the instructor confirms at once what the first worker says its dataset is; dataset => 'by hand' leaves that to the test
+# (034_dataset.t).
+sub new {
+    my ($class, %opt) = @_;
+    my $self = $class->SUPER::new(%opt);
+    $self->confirm_datasets if !$opt{standby_of} && ($opt{extension} // 1) && ($opt{dataset} // '') ne 'by hand';
+    return $self;
+}
+
+sub confirm_datasets {
+    my ($self, %opt) = @_;
+    return $self->psql(q{CREATE FUNCTION public.test_confirm() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN UPDATE public.gan_run SET dataset_images = NEW.dataset_images, dataset_digest = NEW.dataset_digest WHERE run = NEW.run AND dataset_digest IS NULL; RETURN NEW; END';
+        CREATE TRIGGER test_confirm AFTER INSERT ON gan_worker FOR EACH ROW EXECUTE FUNCTION public.test_confirm()}, %opt);
+}
 
 sub create_run {
     my ($self, $name, %options) = @_;
@@ -33,13 +49,13 @@ sub data { return $_[0]{data_file} // GannTest::fashion_file() }
 
 sub worker_program { return GannTest::root_folder() . '/src/worker/gan_worker' }
 
-# Starts a worker of a student's in the background; returns its pid. A hash of options for start_background may come first.
+# Starts a worker of a student's in the background, of one thread and for one run; returns its pid. A hash of options for start_background may come first.
 sub worker {
     my ($self, @arguments) = @_;
     my %opt = ref $arguments[0] ? %{ shift @arguments } : ();
     my $student = shift @arguments;
     return $self->start_background({ name => "worker-$student", %opt },
-        worker_program(), '--connect', $self->student($student), '--data', $self->data, @arguments);
+        worker_program(), '--connect', $self->student($student), '--data', $self->data, '--once', '--threads', 1, @arguments);
 }
 
 # Runs the coordinator in the background for so many seconds (or until all runs are over); returns its pid.

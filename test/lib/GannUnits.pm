@@ -10,7 +10,7 @@ use strict;
 use warnings;
 
 # Two shards; two units, whose uploads differ.
-my %network = (channels => 1, image_size => 32, latent => 16, generator_features => 32, discriminator_features => 32, images_per_unit => 10,
+my %network = (channels => 1, image_size => 32, latent => 16, generator_features => 32, discriminator_features => 32, local_steps => 0, images_per_unit => 10,
     units_per_iteration => 2, batch => 4, lease_seconds => 3600, target_iterations => 100000);
 
 sub new {

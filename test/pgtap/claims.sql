@@ -6,7 +6,7 @@ BEGIN;
 SELECT plan(12);
 
 SELECT gan_create_run('claims', seed => 1, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
-                      images_per_unit => 5, units_per_iteration => 4096, lease_seconds => 10) AS run \gset
+                      local_steps => 0, images_per_unit => 5, units_per_iteration => 4096, lease_seconds => 10) AS run \gset
 SELECT gan_start(:run) \g /dev/null
 ANALYZE gan_work_unit;
 CREATE FUNCTION plan_of(query text) RETURNS text LANGUAGE plpgsql AS

@@ -22,7 +22,7 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c WHERE c.relname LIKE 'g
     AND c.relname NOT IN ('gan_progress', 'gan_learning_curve', 'gan_leaderboard', 'gan_cluster', 'gan_sheet_list')
     AND (has_table_privilege('gan_student', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR has_any_column_privilege('gan_student', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))$$, 'students have no right on any table, nor on a view that is not for everybody');
 SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_student', oid, 'EXECUTE') AND NOT has_function_privilege('gan_viewer', oid, 'EXECUTE')$$,
-    ARRAY['gan_run_config', 'gan_join', 'gan_claim', 'gan_renew', 'gan_release', 'gan_fetch_weights', 'gan_fetch_change', 'gan_upload', 'gan_submit', 'gan_credit', 'gan_reference_wanted', 'gan_contribute_reference', 'gan_set_nickname', 'gan_standing'],
+    ARRAY['gan_hello', 'gan_run_config', 'gan_join', 'gan_claim', 'gan_renew', 'gan_release', 'gan_fetch_weights', 'gan_fetch_change', 'gan_upload', 'gan_submit', 'gan_credit', 'gan_reference_wanted', 'gan_contribute_reference', 'gan_set_nickname', 'gan_standing'],
     'students may call the worker''s functions and what everybody may, nothing else');
 SELECT set_eq($$SELECT proname::text FROM routines WHERE has_function_privilege('gan_viewer', oid, 'EXECUTE')$$, ARRAY['gan_sheet_png', 'gan_iteration_report', 'gan_dashboard_runs', 'gan_dashboard', 'gan_dashboard_curves'],
     'everybody may call these');

@@ -3,7 +3,7 @@
 \pset format unaligned
 \pset tuples_only true
 BEGIN;
-SELECT plan(60);
+SELECT plan(61);
 
 -- Median and MAD
 SELECT is(gan_median('{3,1,2}'), 2::float8, 'the median of three');
@@ -49,7 +49,7 @@ SELECT is((SELECT count(*) FROM generate_series(1, 300) s CROSS JOIN LATERAL (SE
           'divisions by random weights: the total, within the bounds, more for the faster');
 
 -- A run whose units have different sizes
-SELECT throws_ok($$SELECT gan_create_run('no', unit_sizing => 'measured')$$, '22023', NULL, 'gradients have units of one size');
+SELECT throws_ok($$SELECT gan_create_run('no', local_steps => 0, unit_sizing => 'measured')$$, '22023', NULL, 'gradients have units of one size');
 SELECT throws_ok($$SELECT gan_create_run('no', local_steps => 4, unit_sizing => 'sometimes')$$, '22023', NULL, 'there are two ways of sizing');
 SELECT gan_create_run('shares', seed => 1, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
                       local_steps => 8, batch => 10, units_per_iteration => 3, unit_sizing => 'measured', lease_seconds => 100, dataset_images => 1000, dataset_digest => sha256('x')) AS run \gset
@@ -119,6 +119,8 @@ SELECT fail(:unit, :ann, 'too_large') FROM generate_series(1, 9) \g /dev/null
 SELECT is((SELECT times FROM gan_failure WHERE run = :run), 9, 'an attempt fails once, however often it is refused');
 SELECT is(gan_put_aside(:run), 0, 'nine failures at one login set nothing aside');
 SELECT fail(:unit, :bo, 'bad_value') \g /dev/null
+SELECT is(gan_put_aside(:run), 0, 'nor does one more at a login of whose work nothing was accepted');
+UPDATE gan_worker SET units = 1, images = 10 WHERE worker = :bo;
 SELECT is(gan_put_aside(:run), 1, 'ten do');
 SELECT is((SELECT (failures, logins, what)::text FROM gan_set_aside WHERE unit = :unit), '(10,2,"ann: too_large (9), bo: bad_value (1)")', 'and it is reported');
 SELECT is((SELECT gan_units_needed(r) FROM gan_run r WHERE run = :run), 2, 'the iteration ends with what is left');

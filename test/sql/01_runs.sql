@@ -11,9 +11,14 @@ SELECT gan_create_run('x', latent => 1025);
 SELECT gan_create_run('x', generator_features => 513);
 SELECT gan_create_run('x', discriminator_features => NULL);
 SELECT gan_create_run('x', image_size => 128, generator_features => 512, discriminator_features => 512);
-SELECT gan_create_run('x', images_per_unit => 0);
+SELECT gan_create_run('x', images_per_unit => 64);
+SELECT gan_create_run('x', local_steps => 0, images_per_unit => 0);
 SELECT gan_create_run('x', units_per_iteration => 0);
 SELECT gan_create_run('x', quorum => 3);
+SELECT gan_create_run('x', units_per_iteration => 2, quorum => 3);
+SELECT gan_create_run('x', quorum_share => 0);
+SELECT gan_create_run('x', quorum_share => 'NaN');
+SELECT gan_create_run('x', quorum_share => 1e300);
 SELECT gan_create_run('x', target_iterations => 0);
 SELECT gan_create_run('x', batch => 0);
 SELECT gan_create_run('x', lease_seconds => 0.5);
@@ -31,7 +36,7 @@ SELECT gan_start();
 
 -- A small run
 SELECT gan_create_run('tiny', seed => 7, channels => 1, image_size => 32, latent => 8, generator_features => 4, discriminator_features => 4,
-                      images_per_unit => 10, units_per_iteration => 2, target_iterations => 3, batch => 4) AS run \gset
+                      local_steps => 0, images_per_unit => 10, units_per_iteration => 2, target_iterations => 3, batch => 4) AS run \gset
 SELECT gan_create_run('tiny');
 SELECT name, state, parameters, shards, iteration, next_position FROM gan_run;
 SELECT iteration, shard, length(data) FROM gan_weights;

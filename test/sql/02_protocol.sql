@@ -5,7 +5,7 @@ CREATE ROLE ann LOGIN IN ROLE gan_student;
 CREATE ROLE bo LOGIN IN ROLE gan_student;
 CREATE ROLE stranger LOGIN;
 SELECT gan_create_run('protocol', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
-                      images_per_unit => 10, units_per_iteration => 2, target_iterations => 2, batch => 4) AS run \gset
+                      local_steps => 0, images_per_unit => 10, units_per_iteration => 2, target_iterations => 2, batch => 4) AS run \gset
 SELECT parameters, shards FROM gan_run WHERE run = :run \gset
 
 -- A blob of n numbers, as docs/format.md says; only for this test
@@ -38,6 +38,10 @@ SELECT gan_join(:run, 'laptop', 100, '\x00', 4, 8000, 'cpu', '0.1.0');
 SELECT gan_join(:run, 'laptop', 100, sha256('faces'), 4, 8000, '<script>', '0.1.0');
 SELECT gan_join(:run, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS ann \gset
 SELECT gan_join(:run, 'laptop', 100, sha256('faces'), 8, 8000, 'cpu', '0.1.0') = :ann AS same_worker;
+RESET SESSION AUTHORIZATION;
+SELECT note FROM gan_progress WHERE run = :run;
+SELECT gan_set_dataset(:run);
+SET SESSION AUTHORIZATION ann;
 \set VERBOSITY default
 SELECT gan_join(:run, 'desktop', 101, sha256('other'), 4, 8000, 'cpu', '0.1.0');
 \set VERBOSITY terse
@@ -146,7 +150,7 @@ SELECT units, images FROM gan_credit(:bo);
 RESET SESSION AUTHORIZATION;
 SELECT gan_create_run('no', upload_element => 'float8');
 SELECT gan_create_run('half', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
-                      images_per_unit => 10, units_per_iteration => 1, upload_element => 'float16') AS half \gset
+                      local_steps => 0, images_per_unit => 10, units_per_iteration => 1, dataset_images => 100, dataset_digest => sha256('faces'), upload_element => 'float16') AS half \gset
 SELECT gan_start(:half) \g /dev/null
 SET SESSION AUTHORIZATION ann;
 SELECT upload_element FROM gan_run_config('half');
@@ -165,7 +169,7 @@ RESET SESSION AUTHORIZATION;
 SELECT shard, data = CASE shard WHEN 0 THEN :'gradient'::bytea ELSE :'moments' END AS as_if_float32 FROM gan_gradient WHERE run = :half ORDER BY shard;
 -- The same with int8: blocks of 256 with a scale each
 SELECT gan_create_run('bytes', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
-                      images_per_unit => 10, units_per_iteration => 1, upload_element => 'int8') AS bytes \gset
+                      local_steps => 0, images_per_unit => 10, units_per_iteration => 1, dataset_images => 100, dataset_digest => sha256('faces'), upload_element => 'int8') AS bytes \gset
 SELECT gan_start(:bytes) \g /dev/null
 SELECT (:parameters + 255) / 256 AS blocks \gset
 SET SESSION AUTHORIZATION ann;
@@ -186,9 +190,9 @@ SELECT gan_upload(:unit, :'token', 0, blob(floats(:blocks, '\x0000003c') || floa
 SELECT gan_upload(:unit, :'token', 1, :'moments');
 RESET SESSION AUTHORIZATION;
 SELECT shard, data = CASE shard WHEN 0 THEN :'gradient'::bytea ELSE :'moments' END AS as_if_float32 FROM gan_gradient WHERE run = :bytes ORDER BY shard;
--- A unit whose holder is late is copied for whoever is free; the first of the two counts
+-- A unit whose holder is late is copied for the next one who has nothing to do; the first of the two counts
 SELECT gan_create_run('twins', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
-                      images_per_unit => 10, units_per_iteration => 1) AS twins \gset
+                      local_steps => 0, images_per_unit => 10, units_per_iteration => 1, dataset_images => 100, dataset_digest => sha256('faces')) AS twins \gset
 SELECT gan_start(:twins) \g /dev/null
 SET SESSION AUTHORIZATION ann;
 SELECT gan_join(:twins, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS ann \gset
@@ -197,10 +201,11 @@ SET SESSION AUTHORIZATION bo;
 SELECT gan_join(:twins, 'laptop', 100, sha256('faces'), 4, 8000, 'cpu', '0.1.0') AS bo \gset
 SELECT unit, reason FROM gan_claim(:bo);
 RESET SESSION AUTHORIZATION;
-UPDATE gan_work_unit SET claimed_at = now() - interval '100 s' WHERE unit = :unit;
+UPDATE gan_work_unit SET claimed_at = now() - interval '50 s' WHERE unit = :unit;
 SET SESSION AUTHORIZATION bo;
-SELECT unit, reason FROM gan_claim(:bo); -- nobody knows how long ann takes
+SELECT unit, reason FROM gan_claim(:bo); -- nobody knows how long ann takes: she has the run's lease, 60 s
 RESET SESSION AUTHORIZATION;
+UPDATE gan_work_unit SET claimed_at = now() - interval '100 s' WHERE unit = :unit;
 UPDATE gan_worker SET paces = '{20,20}' WHERE worker = :ann;
 SET SESSION AUTHORIZATION bo;
 SELECT unit, reason FROM gan_claim(:bo); -- not late yet

@@ -43,7 +43,7 @@ my %real = map { $_ => 1 } split /\n/, $class->psql("SELECT unnest(proargnames) 
 is join(' ', sort keys %documented), join(' ', sort keys %real), 'docs/instructor.md lists all parameters of gan_create_run';
 
 # The statements of the README and of the instructor's page run. What needs pg_cron is 030_cron.t's.
-for my $document ('README.md', 'docs/instructor.md') {
+for my $document ('README.md', 'docs/instructor.md', 'docs/security.md', 'docs/dashboard.md') {
     $class->psql('DROP EXTENSION gannsfriends');
     $class->psql('CREATE EXTENSION gannsfriends') if $document ne 'README.md'; # which does it itself
     for my $block (slurp($document) =~ /```sql\n(.*?)```/gs) {

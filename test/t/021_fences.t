@@ -6,7 +6,7 @@ use GannClass;
 
 my $class = GannClass->new(conf => ["track_functions = 'all'"]);
 my $run = $class->psql(q{SELECT gan_create_run('fences', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1,
-    discriminator_features => 1, images_per_unit => 10, units_per_iteration => 4, batch => 4, lease_seconds => 3600)});
+    discriminator_features => 1, local_steps => 0, images_per_unit => 10, units_per_iteration => 4, batch => 4, lease_seconds => 3600)});
 $class->psql("SELECT gan_start($run)");
 $class->student($_) for 'ann', 'bo';
 my %worker = map { $_ => $class->psql("SELECT gan_join($run, 'x', 100, sha256('faces'), 1, 1, '', '')", user => $_) } 'ann', 'bo';
@@ -91,7 +91,7 @@ is $class->psql("SELECT weights_nonce, weights_nonce_1, weights_nonce_2 FROM gan
 
 # No function of a student's runs in a transaction block (what lookers-on may call, too, only reads)
 my %call = (
-    gan_run_config => '()', gan_join => "($run, 'x', 100, sha256('faces'), 1, 1, '', '')", gan_claim => "($worker{ann})", gan_renew => "($unit, '$token')",
+    gan_hello => '()', gan_run_config => '()', gan_join => "($run, 'x', 100, sha256('faces'), 1, 1, '', '')", gan_claim => "($worker{ann})", gan_renew => "($unit, '$token')",
     gan_release => "($unit, '$token')", gan_fetch_weights => "($run, 1, 0)", gan_fetch_change => "($run, 1, 0)", gan_upload => "($unit, '$token', 0, '')",
     gan_submit => "($unit, '$token', $nonce, 4, 1, 1, 0, 0)", gan_credit => "($worker{ann})",
     gan_reference_wanted => "($worker{ann})", gan_contribute_reference => "($worker{ann}, 1, '')", gan_set_nickname => "('ann')",

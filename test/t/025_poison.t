@@ -85,7 +85,8 @@ my @table = map {
 note $_ for '| rule | attackers | ' . join(' | ', @attacks) . ' |', @table;
 
 # ---- one student as 24 programs, beside eight honest accounts
-make_run('sybil', 32, target_iterations => 1000);
+my $sybils = make_run('sybil', 32, target_iterations => 1000);
+$class->psql("SELECT gan_trust_login('s40', $sybils)");    # a newcomer would hold one unit
 my $sybil = play('sybil', programs('sybil', (40) x 24, 1 .. 8), map {"$_:flip10:24"} @rules);
 for my $rule (qw(trimmed median multikrum)) {
     cmp_ok $sybil->{"$rule:flip10:24"}{cosine}, '>=', 0.9, "$rule: 24 programs of one login weigh as one account";

@@ -104,10 +104,12 @@ for my $database (qw(train again)) {
     $class->psql("SELECT gan_make_checkpoint($gradients)");
     my $coordinator = $class->coordinate(300);
     $class->psql("SELECT gan_start($idle)");
+    # Nobody has joined it yet: its dataset is the one that the class has.
+    $class->psql("SELECT gan_set_dataset($idle, dataset_images, dataset_digest) FROM gan_run WHERE run = $gradients");
     for my $run ($changes, $gradients, $idle) {
         my $name = $class->psql("SELECT name FROM gan_run WHERE run = $run");
         my $uri = $class->student('ann') =~ s{/\w+$}{/$database}r;
-        my $worker = $class->start_background({ name => "worker-$name" }, GannClass::worker_program(), '--connect', $uri, '--data', $class->data, '--run', $name, '--name', 'laptop');
+        my $worker = $class->start_background({ name => "worker-$name" }, GannClass::worker_program(), '--connect', $uri, '--data', $class->data, '--run', $name, '--name', 'laptop', '--once');
         is $class->wait_for($worker, 120), 0, "$database: a worker of this version trains the run of $name to its end" or diag $class->log_of($worker);
         is $class->psql("SELECT state, iteration, (SELECT count(*) FROM gan_history h WHERE h.run = r.run) FROM gan_run r WHERE run = $run"), $run == $idle ? 'finished|2|2' : 'finished|8|8', 'of all its iterations';
     }

@@ -8,7 +8,7 @@ plan skip_all => 'no archive of faces (GANN_FACES)' unless GannTest::faces_file(
 my $class = GannClass->new;
 $class->{data_file} = GannTest::faces_file();
 my ($iterations, $images) = GannTest::long_run() ? (60, 64) : (20, 32);
-my $run = $class->psql("SELECT gan_create_run('faces', seed => 1, images_per_unit => $images, target_iterations => $iterations, lease_seconds => 60)");
+my $run = $class->psql("SELECT gan_create_run('faces', seed => 1, local_steps => 0, images_per_unit => $images, target_iterations => $iterations, lease_seconds => 60)");
 $class->psql("SELECT gan_start($run)");
 my $coordinator = $class->coordinate;
 my @workers = map { $class->worker($_, '--threads', '1') } 'ann', 'bo';

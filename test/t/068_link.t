@@ -39,7 +39,7 @@ $class->{students}{ann} = $class->student('ann') =~ s/127\.0\.0\.1/198.18.1.1/r;
 
 my $worker = $class->start_background({ name => 'worker-ann' }, 'unshare', '--net', '--', 'sh', '-c',
     'until [ -n "$(ip -o -4 address show up scope global)" ]; do sleep 0.05; done; exec "$@"', 'sh',
-    GannClass::worker_program(), '--connect', $class->student('ann'), '--data', $class->data);
+    GannClass::worker_program(), '--connect', $class->student('ann'), '--data', $class->data, '--once');
 sleep 0.05 until readlink("/proc/$worker/ns/net") ne readlink('/proc/self/ns/net') || !$class->is_running($worker);
 my $moved = system("ip link set far netns $worker && nsenter --target $worker --net sh -c '
     tc qdisc add dev far @{[ tbf('6mbit') ]} && ip address add 198.18.1.2/30 dev far && ip link set far up'");

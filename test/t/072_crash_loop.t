@@ -13,7 +13,7 @@ my $cycles = $long ? 500 : 20;
 my $class = GannClass->new(durable => 1, checksums => 1, conf => ['max_connections = 60', 'checkpoint_timeout = 30s', 'max_wal_size = 128MB', 'autovacuum_naptime = 5s']);
 is system('make -s -f test/unit/Makefile build/test/swarm >build/test/swarm.log 2>&1'), 0, 'the swarm is built';
 my $run = $class->psql(q{SELECT gan_create_run('loop', seed => 7, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
-    images_per_unit => 10, units_per_iteration => 32, batch => 4, lease_seconds => 600, target_iterations => 1000000, download_element => 'int8')});
+    local_steps => 0, images_per_unit => 10, units_per_iteration => 32, batch => 4, lease_seconds => 600, target_iterations => 1000000, download_element => 'int8')});
 my $shards = $class->psql("SELECT shards FROM gan_run WHERE run = $run");
 $class->psql("CREATE TABLE kept AS SELECT shard, data FROM gan_weights UNION ALL SELECT $shards, running FROM gan_batch_norm;
     CREATE TABLE acknowledged (cycle int, accepted boolean, unit bigint, token uuid); SELECT gan_start($run)");

@@ -28,7 +28,7 @@ while (my @some = splice @points, 0, 14) {
         my $n = @cases + 1;
         my $run = $class->create_run("point $n", units_per_iteration => 2, target_iterations => 3, lease_seconds => 3, images_per_unit => 10);
         $class->psql("SELECT gan_start($run)");
-        my $victim = $class->start_background({ name => "victim-$n", env => { GANN_TEST_DIE_AT => $point } }, $program, '--connect', $class->student("v$n"), '--data', $class->data, '--run', "point $n");
+        my $victim = $class->start_background({ name => "victim-$n", env => { GANN_TEST_DIE_AT => $point } }, $program, '--connect', $class->student("v$n"), '--data', $class->data, '--run', "point $n", '--once');
         push @cases, { n => $n, run => $run, point => $point, victim => $victim, new => 1 };
     }
     my @new = grep { delete $_->{new} } @cases;

@@ -73,7 +73,7 @@ is $standby->psql("SELECT sum(images) FROM gan_worker WHERE run = $run"), 16 * $
 
 # A host that is silent, as a machine that hangs, is not the first to be asked again.
 my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 8) or die "$!";
-my ($status, $output) = $standby->run({ timeout => 60 }, GannClass::worker_program(), '--run', 'failover', '--connect',
+my ($status, $output) = $standby->run({ timeout => 60 }, GannClass::worker_program(), '--once', '--run', 'failover', '--connect',
     $primary->student('ann') =~ s/127\.0\.0\.1:$old/'127.0.0.1:' . $silent->sockport/er, '--data', $standby->data);
 like $output, qr/run "failover" was stopped/, 'a silent host keeps nobody from the next one' or diag $output;
 done_testing;

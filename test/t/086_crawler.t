@@ -6,7 +6,7 @@ use Test::More;
 use GannClass;
 use GannTest qw(long_run);
 
-my @allowed = qw(gan_claim gan_contribute_reference gan_credit gan_dashboard gan_dashboard_curves gan_dashboard_runs gan_fetch_change gan_fetch_weights gan_iteration_report gan_join gan_reference_wanted gan_release gan_renew gan_run_config gan_set_nickname
+my @allowed = qw(gan_claim gan_contribute_reference gan_credit gan_dashboard gan_dashboard_curves gan_dashboard_runs gan_fetch_change gan_fetch_weights gan_hello gan_iteration_report gan_join gan_reference_wanted gan_release gan_renew gan_run_config gan_set_nickname
   gan_sheet_png gan_standing gan_submit gan_upload);
 my @visible = qw(gan_cluster gan_leaderboard gan_learning_curve gan_progress gan_sheet_list); # to everybody
 my $extension = q{SELECT objid FROM pg_depend WHERE classid = 'pg_proc'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'gannsfriends')};
@@ -36,7 +36,7 @@ sub attempts {
     my ($class) = @_;
     my $user_schemas = q{n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'};
     my @relations = split /\n/, $class->psql("SELECT format('%I.%I|%s', n.nspname, c.relname, c.relkind) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND $user_schemas ORDER BY 1");
-    my @functions = split /\n/, $class->psql("SELECT format('%s|%s|%s|%s', p.oid::regprocedure, p.prokind, p.proname, (SELECT string_agg(CASE WHEN t IN (20, 21, 23, 700, 701) THEN '1' WHEN t = 16 THEN 'true' WHEN t IN (25, 19) THEN '''eve''' WHEN t = 17 THEN '''bytes''' WHEN t = 1022 THEN '''{1}''' WHEN t IN (1007, 1016) THEN '''{1}''' WHEN t = 2950 THEN '''00000000-0000-0000-0000-000000000000''' ELSE 'NULL' END
+    my @functions = split /\n/, $class->psql("SELECT format('%s|%s|%s|%s', p.oid::regprocedure, p.prokind, p.proname, (SELECT string_agg(CASE WHEN t IN (20, 21, 23, 700, 701) THEN '''1''' WHEN t = 16 THEN 'true' WHEN t IN (25, 19) THEN '''eve''' WHEN t = 17 THEN '''bytes''' WHEN t = 1022 THEN '''{1}''' WHEN t IN (1007, 1016) THEN '''{1}''' WHEN t = 2950 THEN '''00000000-0000-0000-0000-000000000000''' ELSE 'NULL' END
         || '::' || format_type(t, NULL), ', ' ORDER BY i) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, i))) FROM pg_proc p WHERE p.oid IN ($extension) ORDER BY 1");
     my @schemas = split /\n/, $class->psql(q{SELECT quote_ident(nspname) FROM pg_namespace ORDER BY 1});
     my @languages = split /\n/, $class->psql(q{SELECT quote_ident(lanname) FROM pg_language ORDER BY 1});

@@ -27,7 +27,7 @@ my $log = $class->log_of($worker);
 like $log, qr/\?\[2J.*the end/, 'and shows it as text';
 like $log, qr/\?\[2J.*a warning/, 'warnings, too';
 unlike $log, qr/[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80\xae/, 'nothing in it is for the terminal';
-my ($status, $output) = $class->run('script', '-qec', "stty cols 200; src/worker/gan_worker --connect '" . $class->student('ann') . "' --data " . $class->data, '/dev/null');
+my ($status, $output) = $class->run('script', '-qec', "stty cols 200; src/worker/gan_worker --connect '" . $class->student('ann') . "' --once --data " . $class->data, '/dev/null');
 like $output, qr/the end/, 'on a terminal the worker says the same';
 unlike $output =~ s/\r|\n|\e\[K//gr, qr/[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80\xae/, 'and sends it nothing but what is its own';
 done_testing;

@@ -60,16 +60,16 @@ END { kill 'KILL', map { $_->{pid} } grep { !defined status_of($_) } values %ter
 my $run = $class->create_run('first', target_iterations => 1, units_per_iteration => 1);
 $class->psql("SELECT gan_start($run)");
 my $coordinator = $class->coordinate;
-my ($status, $output) = $class->run({ cwd => $home, env => { HOME => $home } }, $program, $ann);
+my ($status, $output) = $class->run({ cwd => $home, env => { HOME => $home } }, $program, $ann, '--once');
 is $status, 0, 'a join string is enough' or diag $output;
 like $output, qr{^found /usr/share/datasets/fashion-mnist/}m, 'the dataset is found, and said so';
 $class->wait_for($coordinator, 30);
 my $other = $class->create_run('other', dataset_images => 3, dataset_digest => "'\\x" . '11' x 32 . "'");
-($status, $output) = $class->run({ cwd => $home, env => { HOME => $home } }, $program, $ann, '--run', 'other');
-isnt $status, 0, 'what has other images than the run is not taken';
+($status, $output) = $class->run({ cwd => $home, env => { HOME => $home } }, $program, $ann, '--once', '--run', 'other');
+is $status, 2, 'what has other images than the run is not taken';
 like $output, qr/You have 60,000 images, the class has 3\..*images \(3 images, digest 1111111111111111…\) were not found\.\nSay where they are: --data PATH, or GANN_DATA/s, 'and the remedy is shown';
 my $file = '/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz';
-($status, $output) = $class->run({ cwd => $home, env => { GANN_DATA => $file } }, $program, $ann, '--run', 'other');
+($status, $output) = $class->run({ cwd => $home, env => { GANN_DATA => $file } }, $program, $ann, '--once', '--run', 'other');
 like $output, qr/10000 images in IDX file t10k/, 'GANN_DATA is heeded';
 $class->psql("SELECT gan_drop_run($other)");
 
@@ -178,7 +178,7 @@ my $compared = $class->create_run('compared', target_iterations => 1, audit_mini
 $class->psql("SELECT gan_start($compared)");
 my $stubborn = $class->worker('ann', '--run', 'compared', '--batch', 4);
 is $class->wait_for($stubborn, 60), 0, 'a run with spot checks is done by who asks for another minibatch';
-like $class->log_of($stubborn), qr/--batch 4 is not heeded: this run's minibatches are of 8 images/, 'and is told that it is not heeded';
+like $class->log_of($stubborn), qr/--batch 4 does not count: this run's minibatches have 8 images, for everybody\.\nLeave out --batch\./, 'and is told that it does not count';
 
 # ---- --check
 my $check = $class->create_run('check', dataset_images => 60000, dataset_digest => "(SELECT dataset_digest FROM gan_run WHERE run = $run)");
@@ -199,14 +199,14 @@ SKIP: {
 }
 $class->psql("CREATE ROLE passer LOGIN PASSWORD 'secret'");
 like checked($class->uri('passer', 'secret')), qr/role:NOT OK run:NOT OK/, 'a login that is no student\'s';
-is $status, 1, 'with status 1';
+is $status, 2, 'with status 2';
 $class->psql('REVOKE EXECUTE ON FUNCTION gan_fetch_weights FROM gan_student');
 like checked($ann), qr/link:NOT OK/, 'weights that do not come';
 $class->psql('GRANT EXECUTE ON FUNCTION gan_fetch_weights TO gan_student');
 {
     local $class->{data_file} = $file;
     like checked($ann), qr/dataset:NOT OK/, 'another dataset';
-    like $output, qr/get the same archive as the others/, 'and its remedy';
+    like $output, qr/Get the same images as the others/, 'and its remedy';
 }
 
 # ---- TLS
@@ -232,10 +232,10 @@ like checked($verify =~ s/127\.0\.0\.1/localhost/r . "$tls/class.crt"), qr/^conn
 like $output, qr/does not match host name "localhost"/, 'with the reason';
 my $secure = $class->create_run('secure', target_iterations => 1, units_per_iteration => 1);
 $class->psql("SELECT gan_start($secure)");
-my $safe = $class->start_background({ name => 'secure' }, $program, "$verify$tls/class.crt", '--data', $class->data, '--run', 'secure');
+my $safe = $class->start_background({ name => 'secure' }, $program, "$verify$tls/class.crt", '--data', $class->data, '--run', 'secure', '--once');
 ok $class->poll_until("SELECT iteration FROM gan_run WHERE run = $secure", '1', 60), 'and a unit is done over it';
 is $class->wait_for($safe, 30), 0, 'to the end of the run';
-my $wrong = $class->start_background({ name => 'wrong-ca' }, $program, "$verify$tls/foreign.crt", '--data', $class->data, '--run', 'secure');
+my $wrong = $class->start_background({ name => 'wrong-ca' }, $program, "$verify$tls/foreign.crt", '--data', $class->data, '--run', 'secure', '--once');
 ok $class->wait_for_log($wrong, qr/certificate verify failed/, 30), 'a worker shows why it does not connect';
 $class->signal($wrong, 'INT');
 $class->wait_for($wrong, 30);
@@ -258,7 +258,7 @@ $class->psql("SELECT gan_start($twin)");
 my $student = $class->worker('ann', '--run', 'twin');
 ok $class->poll_until("SELECT iteration FROM gan_run WHERE run = $twin", '3', 60), 'a run of local steps with one worker';
 spew("$folder/twin.safetensors", pack 'H*', $class->psql("SELECT encode(gan_export($twin), 'hex')"));
-my @local = ('local', '--data', $class->data, qw(--image-size 32 --channels 1 --latent 16 --features 8 --seed 7 --batch 8 --local-steps 3));
+my @local = ('local', '--data', $class->data, qw(--image-size 32 --channels 1 --latent 16 --features 8 --seed 7 --batch 8 --local-steps 3 --learning-rate 0.0002));
 ($status, $output) = $class->run($program, @local, '--iterations', 3, '--save-every', 2, '--out', "$folder/l1");
 is $status, 0, 'the same without a server' or diag $output;
 like $output, qr{^iteration 2/3  D \d+\.\d\d  G \d+\.\d\d  [\d.]+ images/s}m, 'it shows its progress';
@@ -267,8 +267,8 @@ ok numbers($checkpoint) eq numbers("$folder/twin.safetensors"), 'has the same we
 is join(' ', map { s{.*/}{}r } glob "$folder/l1/*"), 'checkpoint.safetensors samples-000002.png samples-000003.png', 'and leaves a checkpoint and sheets';
 my $kept = slurp($checkpoint);
 ($status, $output) = $class->run($program, @local, '--iterations', 3, '--out', "$folder/l1");
-is $status, 1, 'a second training does not begin over the first one';
-like $output, qr{\Q$checkpoint\E is there already .*--resume}, 'and says how to go on';
+is $status, 2, 'a second training does not begin over the first one';
+like $output, qr{\Q$checkpoint\E is there already and would be replaced\.\nGo on with it: --resume}, 'and says how to go on';
 ok slurp($checkpoint) eq $kept, 'which is as it was';
 
 # interrupted and resumed
@@ -287,7 +287,7 @@ is $status, 0, 'which it goes on from' or diag $output;
 $class->run($program, @local, '--iterations', $end, '--out', "$folder/l3");
 ok numbers("$folder/l2/checkpoint.safetensors") eq numbers("$folder/l3/checkpoint.safetensors"), "to the same bits after $end iterations";
 ($status, $output) = $class->run($program, 'local', '--data', $file, '--resume', $checkpoint, '--iterations', 4, '--out', "$folder/l2");
-is $status, 1, 'other images are refused';
+is $status, 2, 'other images are refused';
 like $output, qr/are not the 60000 images that the checkpoint was trained on/, 'and why';
 
 # What is trained survives a folder that can't be written, and a battery: an iteration that would take long is given up, and done later.
@@ -336,6 +336,6 @@ print(abs(a - b).max() if a.shape == b.shape and a.std() > 0 else 'another shape
     like $difference, qr/^[01]$/, 'is the one that gan_generate draws';
 }
 ($status, $output) = $class->run($program, 'sample', "$folder/server.png");
-is $status, 1, 'a picture is no checkpoint';
-like $output, qr/cannot use the checkpoint/, 'which is said';
+is $status, 2, 'a picture is no checkpoint';
+like $output, qr/^Cannot use the checkpoint .*\.\nGive a checkpoint/, 'which is said';
 done_testing;

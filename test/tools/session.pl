@@ -31,7 +31,7 @@ sub show {
 print "# What it answers\n\nEach function and view that people call, with what it answered in a real class: Fashion-MNIST, two workers on two busy cores. `test/tools/session.pl` has written this page.\n",
     "What they are for is in the [README](../README.md), [views.md](views.md) and [instructor.md](instructor.md); a worker's own functions in [protocol.md](protocol.md).\n";
 
-my $options = 'units_per_iteration => 3, images_per_unit => 160, batch => 32, channels => 1, image_size => 32, latent => 32, generator_features => 16, discriminator_features => 16, target_iterations => 500, checkpoint_every => 20, seed => 1';
+my $options = 'local_steps => 0, units_per_iteration => 3, images_per_unit => 160, batch => 32, channels => 1, image_size => 32, latent => 32, generator_features => 16, discriminator_features => 16, target_iterations => 500, checkpoint_every => 20, seed => 1';
 show('A run', 'It is made, given a policy, and filled with students.',
     "SELECT gan_create_run('clothes', $options)", 'SELECT gan_set_policy(sheet_every => 10, quality_every => 10)', q{SELECT * FROM gan_aggregators()}, 'SELECT * FROM gan_network_size(1, 32, 32, 16, 16)');
 show('Students', 'By a file, or one by one. `gan_enroll` again is a new password.', q{SELECT * FROM gan_enroll_csv(E'login,nickname\nalice,Otter\nbo,\ncy,Badger', '127.0.0.1')}, q{SELECT gan_enroll('cy', '127.0.0.1')},
@@ -50,7 +50,7 @@ show('Said to all', 'In the terminals of all who work.', q{SELECT gan_say('coffe
 show('Pictures and quality', 'Each picture is one PNG.', q{SELECT octet_length(gan_generate(16, 7)) AS sheet, octet_length(gan_interpolate(1, 2)) AS strip, octet_length(gan_sheet_png()) AS newest}, 'SELECT iteration, images, swd FROM gan_swd ORDER BY 1', 'SELECT * FROM gan_reference_check');
 $class->psql('SELECT gan_pause()');
 show('Looked after', 'Paused, so that the figures of this section fit each other.', 'SELECT gan_pause()', 'SELECT gan_inspect()', 'SELECT * FROM gan_verify()', 'SELECT round(gan_quality()::numeric, 1) AS swd', 'SELECT * FROM gan_ledger()', 'SELECT gan_image_number(1, 60000, 12345)', 'SELECT gan_make_checkpoint()',
-    'SELECT run, iteration FROM gan_checkpoint ORDER BY iteration', 'SELECT count(*) FROM gan_set_aside', 'SELECT gan_guard()', 'SELECT item FROM gan_doctor() LIMIT 4', 'SELECT gan_forget_reference()');
+    'SELECT run, iteration FROM gan_checkpoint ORDER BY iteration', 'SELECT count(*) FROM gan_set_aside', 'SELECT gan_guard()', 'SELECT item, state FROM gan_doctor() LIMIT 4', 'SELECT gan_forget_reference()');
 show('As a file', 'Bytes of a safetensors file, out and in again.', 'SELECT octet_length(gan_export()) AS networks, octet_length(gan_export(moments => true)) AS with_moments', q{SELECT gan_import('clothes 2', gan_export(moments => true), '{"target_iterations": 600}')});
 show('Back, and another way', 'To an iteration that is kept, and from it with another rule.', 'SELECT gan_rollback(1, 20)', q{SELECT gan_fork(1, 20, '{"aggregator": "median"}')}, 'SELECT gan_drop_run(3)');
 show('Who did what', 'A certificate ends in a digest of its lines.', 'SELECT * FROM gan_gradebook', q{SELECT gan_certificate('alice', 1)});

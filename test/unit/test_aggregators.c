@@ -348,6 +348,32 @@ static void multikrum_equals_plain_loops(void **state) {
     assert_int_equal(dcgan_multikrum_refused(1), 0);
 }
 
+/* The networks' squared distances are each divided by their own median and added (docs/format.md, section 7):
+ * that leaves out account 3. Dividing the distances and squaring the sum would leave out account 0. */
+static void multikrum_adds_squares(void **state) {
+    static const double g[5] = {5, 10, 8, 7, 12}, d[5] = {8, 3, 1, 11, 0}, images[5] = {1, 1, 1, 1, 1};
+    static const size_t account[5] = {0, 1, 2, 3, 4};
+    double distances[2 * 25], scratch[64], weight[5], scale[5];
+    dcgan_round round = {.units = 5,
+                         .accounts = 5,
+                         .account = account,
+                         .images = images,
+                         .distances = distances,
+                         .scratch = scratch,
+                         .weight = weight,
+                         .scale = scale};
+    (void)state;
+
+    for (size_t i = 0; i < 5; i++)
+        for (size_t j = 0; j < 5; j++) {
+            distances[i * 5 + j] = (g[i] - g[j]) * (g[i] - g[j]);
+            distances[25 + i * 5 + j] = (d[i] - d[j]) * (d[i] - d[j]);
+        }
+    dcgan_weigh_multikrum(&round);
+    for (size_t i = 0; i < 5; i++)
+        assert_true(scale[i] == (i == 3 ? 0 : 1));
+}
+
 /* Few accounts, and ones that are all alike, are averaged. */
 static void multikrum_of_few(void **state) {
     double distances[2 * 16] = {0}, scratch[64], images[] = {1, 1, 1, 1}, weight[4], scale[4];
@@ -402,6 +428,7 @@ int main(void) {
         cmocka_unit_test(one_account_or_two_are_not_clipped),
         cmocka_unit_test(more_steps_may_go_further),
         cmocka_unit_test(multikrum_equals_plain_loops),
+        cmocka_unit_test(multikrum_adds_squares),
         cmocka_unit_test(multikrum_of_few),
         cmocka_unit_test(an_update_is_measured_and_shortened),
     };

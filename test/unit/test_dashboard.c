@@ -12,7 +12,9 @@
 #include <stdarg.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,10 +287,51 @@ static void another_sites_name_is_not_ours(void **state) {
 
     (void)state;
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-        assert_true(access_host_fine(ours[i], names, 1));
+        assert_true(access_host_fine(ours[i], NULL, names, 1));
     for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
-        assert_false(access_host_fine(theirs[i], names, 1));
-    assert_false(access_host_fine("faces.example", NULL, 0));
+        assert_false(access_host_fine(theirs[i], NULL, names, 1));
+    assert_false(access_host_fine("faces.example", NULL, NULL, 0));
+}
+
+/* An address that a connection came in at. */
+static const struct sockaddr *came_in_at(const char *text, struct sockaddr_storage *address) {
+    struct sockaddr_in *four = (struct sockaddr_in *)address;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
+
+    memset(address, 0, sizeof *address);
+    if (inet_pton(AF_INET, text, &four->sin_addr) == 1)
+        four->sin_family = AF_INET;
+    else if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1)
+        six->sin6_family = AF_INET6;
+    return (const struct sockaddr *)address;
+}
+
+static void the_address_that_was_reached_is_ours(void **state) {
+    static const char *const ours[][2] = {
+        {"127.0.1.1:8765", "127.0.1.1"},       {"127.0.1.1", "127.0.1.1"},
+        {"192.168.1.20:80", "192.168.1.20"},   {"192.168.1.20:80", "::ffff:192.168.1.20"},
+        {"[fe80::1]:8765", "fe80::1"},         {"[fe80::1%eth0]:8765", "fe80::1"},
+        {"[fe80::1%25eth0]:8765", "fe80::1"},  {"[FD00:0:0::0020]", "fd00::20"},
+        {"[::ffff:127.0.1.1]:1", "127.0.1.1"}, {"localhost:1", "127.0.1.1"},
+        {"[0:0:0:0:0:0:0:1]:8765", "::1"},     {"127.0.0.1:8765", "127.0.1.1"}};
+    static const char *const theirs[][2] = {{"127.0.1.2:8765", "127.0.1.1"},
+                                            {"evil.example", "127.0.1.1"},
+                                            {"127.0.1.1.evil.example", "127.0.1.1"},
+                                            {"[127.0.1.1]", "127.0.1.1"},
+                                            {"127.0.1.1:x", "127.0.1.1"},
+                                            {"[fe80::2]", "fe80::1"},
+                                            {"fe80::1", "fe80::1"},
+                                            {"[%25eth0]", "::"},
+                                            {"2130706689", "127.0.1.1"},
+                                            {"[fe80::1]evil", "fe80::1"},
+                                            {"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]", "::"}};
+    struct sockaddr_storage local;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        assert_true(access_host_fine(ours[i][0], came_in_at(ours[i][1], &local), NULL, 0));
+    for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
+        assert_false(access_host_fine(theirs[i][0], came_in_at(theirs[i][1], &local), NULL, 0));
 }
 
 static void a_sheet_is_asked_for_once(void **state) {
@@ -392,6 +435,7 @@ int main(void) {
         cmocka_unit_test(runs_that_are_not_there_take_no_place),
         cmocka_unit_test(a_page_of_a_run_to_come_or_gone_is_told_the_list),
         cmocka_unit_test(another_sites_name_is_not_ours),
+        cmocka_unit_test(the_address_that_was_reached_is_ours),
         cmocka_unit_test(a_sheet_is_asked_for_once),
         cmocka_unit_test(the_cache_is_bounded),
         cmocka_unit_test(too_many_sheets_are_refused),

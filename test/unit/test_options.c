@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "../../src/worker/display.h"
+#include "../../src/worker/hardware.h"
 #include "../../src/worker/options.h"
 #include "../../src/worker/rest.h"
 
@@ -39,12 +40,17 @@ static void commands_and_their_defaults(void **state) {
     assert_int_equal(o.command, OPTIONS_WORK);
     assert_string_equal(o.connect, "postgresql://ann:secret@host/train");
     assert_null(o.data);
-    assert_int_equal(o.threads, 1);
+    assert_true(o.threads >= 1 && !o.threads_given && !o.once);
     assert_int_equal(o.max_cpu, 100);
     assert_false(o.rest.quiet || o.rest.on_battery || o.check || o.seed_given);
     options_free(&o);
-    assert_int_equal(read_line(&o, ""), OPTIONS_GO);
+    setenv("PGHOST", "host", 1);
+    assert_int_equal(read_line(&o, ""), OPTIONS_GO); /* libpq's environment says where */
     assert_null(o.connect);
+    unsetenv("PGHOST");
+    assert_int_equal(read_line(&o, "host=h --once --threads 3"), OPTIONS_GO);
+    assert_true(o.once && o.threads_given && o.threads == 3);
+    options_free(&o);
     assert_int_equal(
         read_line(&o, "local --image-size 32 --features 8 --seed -5 --learning-rate 1e-3 --batch 7"),
         OPTIONS_GO);
@@ -52,7 +58,7 @@ static void commands_and_their_defaults(void **state) {
     assert_int_equal(o.local.network.image_size, 32);
     assert_int_equal(o.local.network.generator_features, 8);
     assert_int_equal(o.local.network.discriminator_features, 8);
-    assert_int_equal(o.local.local_steps, 10);
+    assert_int_equal(o.local.local_steps, 40);
     assert_true(o.seed_given && o.seed == -5 && o.local.learning_rate == 1e-3 && o.batch == 7);
     assert_false(o.local.iterations_given);
     assert_string_equal(o.out, "gan-local");
@@ -117,8 +123,21 @@ static void mistakes_are_named_with_their_remedy(void **state) {
         {"--quiet-hours 22:00-22:00", "two different times"},
         {"--quiet-hours 25:00-07:00", "two different times"},
         {"--name -x", "1 to 32 letters"},
-        {"--bogus", "unknown or lacks its value"},
-        {"--data", "unknown or lacks its value"},
+        {"", "there is no connection string"},
+        {"", "gan_worker postgresql://... [option ...]"}, /* usage */
+        {"sample --count 4", "there is no connection string"},
+        {"--bogus", "--bogus is no option\n"},
+        {"--bach 3", "--bach is no option; did you mean --batch?"},
+        {"--thread-count=3", "--thread-count is no option\n"},
+        {"--threds=3", "--threds is no option; did you mean --threads?"},
+        {"--conect=postgresql://ann:secret@h/d", "--conect is no option; did you mean --connect?\n"},
+        {"-threads 3", "-threads is no option; did you mean --threads?"},
+        {"-x", "-x is no option\n"},
+        {"--c", "--c is no option\n"},
+        {"--check=yes", "--check takes no value"},
+        {"--data", "--data lacks its value"},
+        {"host=h --threads", "--threads lacks its value"},
+        {"--data --check host=h", "--data lacks its value"},
         {"file.zip", "neither an option nor a connection string"},
         {"host=a host=b", "too many arguments"},
         {"--connect host=a host=b", "more than one connection string"},
@@ -126,9 +145,22 @@ static void mistakes_are_named_with_their_remedy(void **state) {
     };
 
     (void)state;
+    for (size_t i = 0; i < 5; i++)
+        unsetenv((const char *[]){"PGHOST", "PGHOSTADDR", "PGUSER", "PGDATABASE", "PGSERVICE"}[i]);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         if (strstr(mistake(lines[i][0]), lines[i][1]) == NULL)
             fail_msg("%s: %s", lines[i][0], mistake(lines[i][0]));
+}
+
+static void no_mistake_shows_a_password(void **state) {
+    static const char *const lines[] = {"--conect=postgresql://ann:secret@h/d", "--chek=secret", "--c=secret",
+                                        "postgresql://ann:secret@h/d postgresql://ann:secret@h/d",
+                                        "--connect postgresql://ann:secret@h:x:y/d?z"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (strstr(mistake(lines[i]), "secret") != NULL)
+            fail_msg("%s: %s", lines[i], mistake(lines[i]));
 }
 
 static void quiet_hours(void **state) {
@@ -163,46 +195,115 @@ static void quiet_hours(void **state) {
             fail_msg("\"%s\" was taken", wrong[i]);
 }
 
-/* Writes a file of a power supply. */
-static void write_supply(const char *folder, const char *supply, const char *file, const char *text) {
+/* One machine: its supplies, and whether it runs on battery. "supply/file=text"; a new line of the table, a new
+ * machine. */
+static const struct {
+    bool on_battery;
+    const char *files[12];
+} machines[] = {
+    {false, {NULL}},
+    {false, {"mouse/type=Battery", "mouse/scope=Device", "mouse/status=Discharging"}},
+    {false, {"BAT0/type=Battery", "BAT0/status=Full"}},
+    {false, {"BAT0/type=Battery", "BAT0/status=Not charging"}},
+    {false, {"BAT0/type=Battery", "BAT0/status=Unknown"}},
+    {false, {"BAT0/type=Battery"}},
+    {false, {"BAT0/status=Discharging"}}, /* its type can't be read */
+    {true, {"BAT0/type=Battery", "BAT0/status=Discharging"}},
+    {false, {"BAT0/type=Battery", "BAT0/status=Discharging", "BAT0/present=0"}},
+    {true, {"BAT0/type=Battery", "BAT0/status=Full", "BAT1/type=Battery", "BAT1/status=Discharging"}},
+    {false, {"AC/type=Mains", "AC/online=0"}}, /* a desktop */
+    {false,
+     {"AC/type=Mains", "AC/online=0", "BAT0/type=Battery", "BAT0/status=Charging"}}, /* by USB-C, unseen */
+    {false, {"AC/type=Mains", "AC/online=0", "BAT0/type=Battery", "BAT0/status=Full"}},
+    {true, {"AC/type=Mains", "AC/online=0", "BAT0/type=Battery", "BAT0/status=Discharging"}},
+    {false, {"AC/type=Mains", "AC/online=1", "BAT0/type=Battery", "BAT0/status=Discharging"}}, /* a weak one */
+    {true, {"AC/type=Mains", "BAT0/type=Battery", "BAT0/status=Discharging"}}, /* it says nothing */
+    {false,
+     {"c/type=USB", "c/online=1", "AC/type=Mains", "AC/online=0", "BAT0/type=Battery",
+      "BAT0/status=Discharging"}},
+    {false, {"c/type=USB", "c/online=2", "BAT0/type=Battery", "BAT0/status=Discharging"}},
+    {false, {"w/type=Wireless", "w/online=1", "BAT0/type=Battery", "BAT0/status=Discharging"}},
+    {true, {"c/type=USB", "c/online=0", "BAT0/type=Battery", "BAT0/status=Discharging"}},
+    {true,
+     {"c/type=USB", "c/online=1", "c/device/typec/port0/power_role=[source] sink", "BAT0/type=Battery",
+      "BAT0/status=Discharging"}}, /* a telephone hangs on it */
+    {false,
+     {"c/type=USB", "c/online=1", "c/device/typec/port0/power_role=source [sink]", "BAT0/type=Battery",
+      "BAT0/status=Discharging"}},
+    {true,
+     {"pen/type=Mains", "pen/scope=Device", "pen/online=1", "BAT0/type=Battery", "BAT0/status=Discharging"}},
+};
+
+/* Writes "folder/file=text" below a folder. */
+static void write_file(const char *folder, const char *file) {
+    const char *equals = strchr(file, '=');
     char path[512];
     FILE *out;
 
-    snprintf(path, sizeof path, "%s/%s", folder, supply);
-    mkdir(path, 0700);
-    snprintf(path, sizeof path, "%s/%s/%s", folder, supply, file);
+    assert_non_null(equals);
+    snprintf(path, sizeof path, "%s/%.*s", folder, (int)(equals - file), file);
+    for (char *slash = strchr(path + strlen(folder) + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(path, 0700);
+        *slash = '/';
+    }
     out = fopen(path, "w");
     assert_non_null(out);
-    fputs(text, out);
+    fprintf(out, "%s\n", equals + 1);
     fclose(out);
 }
 
-static void batteries(void **state) {
-    char folder[] = "/tmp/gann-power-XXXXXX", command[64];
+static void remove_folder(const char *folder) {
+    char command[64];
 
-    (void)state;
-    assert_non_null(mkdtemp(folder));
-    assert_false(rest_on_battery("/nowhere"));
-    assert_false(rest_on_battery(folder)); /* a machine without any */
-    write_supply(folder, "mouse", "type", "Battery\n");
-    write_supply(folder, "mouse", "scope", "Device\n");
-    write_supply(folder, "mouse", "status", "Discharging\n");
-    assert_false(rest_on_battery(folder));
-    write_supply(folder, "BAT0", "type", "Battery\n");
-    write_supply(folder, "BAT0", "status", "Full\n");
-    assert_false(rest_on_battery(folder));
-    write_supply(folder, "BAT0", "status", "Discharging\n");
-    assert_true(rest_on_battery(folder)); /* no mains shown: the battery tells */
-    write_supply(folder, "AC", "type", "Mains\n");
-    write_supply(folder, "AC", "online", "1\n");
-    assert_false(rest_on_battery(folder)); /* plugged in, even if a weak charger doesn't keep up */
-    write_supply(folder, "AC", "online", "0\n");
-    assert_true(rest_on_battery(folder));
-    write_supply(folder, "usb-c", "type", "USB\n");
-    write_supply(folder, "usb-c", "online", "1\n");
-    assert_false(rest_on_battery(folder));
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
+}
+
+static void batteries(void **state) {
+    (void)state;
+    assert_false(rest_on_battery("/nowhere"));
+    for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
+        char folder[] = "/tmp/gann-power-XXXXXX";
+
+        assert_non_null(mkdtemp(folder));
+        for (size_t k = 0; machines[i].files[k] != NULL; k++)
+            write_file(folder, machines[i].files[k]);
+        if (rest_on_battery(folder) != machines[i].on_battery)
+            fail_msg("machine %zu, %s ...", i, machines[i].files[0]);
+        remove_folder(folder);
+    }
+}
+
+/* Two processors of one core are one core; what shows no cores has as many as processors. */
+static void cores(void **state) {
+    char folder[] = "/tmp/gann-cores-XXXXXX", file[100];
+    int processors = hardware_cores();
+
+    (void)state;
+    assert_true(processors >= 1);
+    assert_int_equal(hardware_physical("/nowhere"), processors);
+    assert_non_null(mkdtemp(folder));
+    for (int i = 0; i < 1024; i++) {
+        snprintf(file, sizeof file, "cpu%d/topology/core_id=%d", i, i / 2048);
+        write_file(folder, file);
+        snprintf(file, sizeof file, "cpu%d/topology/physical_package_id=0", i);
+        write_file(folder, file);
+    }
+    assert_int_equal(hardware_physical(folder), 1);
+    for (int i = 0; i < 1024; i++) {
+        snprintf(file, sizeof file, "cpu%d/topology/core_id=%d", i, i);
+        write_file(folder, file);
+    }
+    assert_int_equal(hardware_physical(folder), processors);
+    for (int i = 0; i < 1024; i++) { /* the same numbers in another package are other cores */
+        snprintf(file, sizeof file, "cpu%d/topology/core_id=0", i);
+        write_file(folder, file);
+        snprintf(file, sizeof file, "cpu%d/topology/physical_package_id=%d", i, i);
+        write_file(folder, file);
+    }
+    assert_int_equal(hardware_physical(folder), processors);
+    remove_folder(folder);
 }
 
 static void durations(void **state) {
@@ -224,8 +325,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(commands_and_their_defaults),
                                        cmocka_unit_test(a_password_does_not_stay_where_others_see_it),
                                        cmocka_unit_test(mistakes_are_named_with_their_remedy),
+                                       cmocka_unit_test(no_mistake_shows_a_password),
                                        cmocka_unit_test(quiet_hours),
                                        cmocka_unit_test(batteries),
+                                       cmocka_unit_test(cores),
                                        cmocka_unit_test(durations)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,25 +1,29 @@
 // The page: takes events and hands them on.
 
-import { byId, make, setText } from './text.js';
+import { byId, make, moment, setText } from './text.js';
 import * as feed from './feed.js';
 import * as film from './film.js';
 import * as tiles from './tiles.js';
 import * as curves from './curves.js';
 import * as group from './class.js';
+import * as me from './me.js';
+import * as status from './status.js';
+import { dressHeadings } from './help.js';
 
 const ANNOUNCE_MS = 30000; // how often a screen reader is told what is happening
 
 let run = feed.namedRun();
 let chosen = run !== null; // by the address or by hand
 let announced = 0;
-let connected = false;
-let trouble = null;
+let lost = null; // why there is no connection to gan_dashboard
+let trouble = null; // what gan_dashboard has to say of the database
+let current = null; // the newest state
+let told = null; // when it came
 
 // What keeps the page from being up to date, if anything.
 function showTrouble() {
-  const text = !connected ? 'The connection is lost. Trying again.' : trouble;
-  byId('trouble').hidden = text === null;
-  setText(byId('trouble'), text ?? '');
+  const text = lost ?? trouble;
+  status.trouble(text === null || told === null ? text : `${text} What you see here is as it was ${moment(told)}.`);
 }
 
 // Running runs first, the newest of them: what a page shows that was not told.
@@ -28,11 +32,33 @@ function choose(runs) {
   return [...runs].sort((a, b) => (rank[b.state] ?? 0) - (rank[a.state] ?? 0) || b.run - a.run)[0]?.run ?? null;
 }
 
-function follow(wanted) {
-  run = wanted;
+// Takes all of a run off the page.
+function clear() {
+  current = told = null;
   film.forget();
   curves.forget();
+  tiles.forget();
+  group.forget();
+}
+
+// Tells whether a page that was left to itself goes on to the best run: its own is gone, or over while that one is running.
+function isLeft(runs, best) {
+  const state = (wanted) => runs.find((one) => one.run === wanted)?.state;
+  return state(run) === undefined || ((state(run) === 'finished' || state(run) === 'stopped') && state(best) === 'running');
+}
+
+function follow(wanted) {
+  run = wanted;
+  clear();
   feed.open(run, handlers);
+}
+
+// Says that the run isn't there, or that there is none at all.
+function showNothing(runs) {
+  clear();
+  document.title = 'GANNs with friends';
+  if (runs.length) status.nothing(`There is no run ${run}`, 'It was removed, or the address is wrong. Choose another run from the list.');
+  else status.nothing('There is no run yet', 'As soon as the instructor has made one, it appears here by itself.');
 }
 
 function updateRuns(runs) {
@@ -43,36 +69,42 @@ function updateRuns(runs) {
     setText(select.options[i], `${one.name} (${one.state})`);
     select.options[i].value = String(one.run);
   });
-  if (run === null || (!chosen && !runs.some((one) => one.run === run))) {
-    const best = choose(runs);
-    if (best !== null && best !== run) follow(best);
-  }
+  const best = choose(runs);
+  if (best !== null && best !== run && (run === null || (!chosen && isLeft(runs, best)))) follow(best);
   if (run !== null) select.value = String(run);
-  if (!runs.length) setText(byId('happening'), 'There is no run yet');
-  else if (!runs.some((one) => one.run === run)) setText(byId('happening'), `There is no run ${run}`);
+  byId('run').disabled = !runs.length;
+  if (!runs.some((one) => one.run === run)) showNothing(runs);
+}
+
+// Hands the newest state to all that shows some of it.
+function show(state) {
+  status.update(state);
+  film.update(state);
+  me.update(state); // before those that mark the visitor
+  tiles.update(state);
+  group.update(state);
+  curves.expect(state);
 }
 
 function updateState(state) {
   if (state.run !== run) return;
-  setText(byId('happening'), state.happening);
-  document.title = `${state.name}: iteration ${state.iteration}`;
+  current = state;
+  told = new Date();
+  document.title = `${state.name}: ${state.state === 'running' ? `iteration ${state.iteration}` : state.state}`;
   if (performance.now() > announced + ANNOUNCE_MS || announced === 0) {
     announced = performance.now();
-    setText(byId('announcement'), state.happening);
+    setText(byId('announcement'), [state.happening, state.notice, state.advice].filter(Boolean).join('. '));
   }
-  film.update(state);
-  tiles.update(state);
-  group.update(state);
+  show(state);
 }
 
 const handlers = {
   open() {
-    connected = true;
-    trouble = null; // a server in trouble says so first
+    lost = trouble = null; // a server in trouble says so first
     showTrouble();
   },
-  lost() {
-    connected = false;
+  lost(why) {
+    lost = why;
     showTrouble();
   },
   runs: updateRuns,
@@ -95,7 +127,12 @@ byId('run').addEventListener('change', (event) => {
   linkProjector();
 });
 
+me.onChange(() => {
+  if (current !== null) show(current);
+});
+
 document.documentElement.classList.toggle('projector', feed.projector);
+dressHeadings();
 linkProjector();
 setText(byId('projector'), feed.projector ? 'Ordinary view' : 'Projector view');
 feed.open(run, handlers);

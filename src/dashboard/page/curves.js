@@ -1,6 +1,7 @@
 // The curves, by Chart.js. Series differ by dash and mark, not by colour alone; a sentence tells each picture to who can't see it.
 
-import { byId, fixed, percent, speed } from './text.js';
+import { byId, fixed, percent, setText, speed } from './text.js';
+import { curveWords, qualityWords } from './expected.js';
 import { projector } from './feed.js';
 
 const shown = new Map();
@@ -97,22 +98,54 @@ function draw(name, x, curves) {
   }
   const told = chart.data.datasets.filter((set) => set.data.length)
     .map((set) => `${set.label} ${write(set.data[0].y)} at first, ${write(set.data[set.data.length - 1].y)} now`);
-  byId(name).setAttribute('aria-label', told.length
-    ? `Curve over ${x[x.length - 1] + 1} iterations: ${told.join('; ')}` : 'No iteration is complete yet');
+  byId(name).setAttribute('aria-label', `Curve over ${x.length ? x[x.length - 1] + 1 : 0} iterations: ${told.join('; ')}`);
   chart.update('none');
 }
 
+// The only point of a curve, in words.
+function values(name, curves) {
+  const { series, write } = pictures[name];
+  return series.map(([key, label]) => (series.length > 1 ? `${label} ${write(curves[key][0])}` : write(curves[key][0]))).join(', ');
+}
+
+// Says what will come in the place of a curve of less than two points: an empty grid tells nothing.
+function explain(name, points, words) {
+  const empty = byId(`${name}-empty`);
+  empty.hidden = points > 1;
+  byId(name).classList.toggle('empty', points <= 1);
+  setText(empty, points > 1 ? '' : words());
+}
+
+let state = null;
+let drawn = null;
+
+function explainAll() {
+  if (state === null || drawn === null) return;
+  const points = drawn.iteration.length, measured = drawn.quality.length;
+  for (const name of ['loss', 'right', 'speed']) explain(name, points, () => curveWords(state, points, points ? values(name, drawn) : ''));
+  byId('quality-section').hidden = measured === 0 && state.quality_expected.state === 'off';
+  explain('quality', measured, () => qualityWords(state, measured ? [drawn.quality_iteration[0], drawn.quality[0]] : null));
+}
+
 export function update(curves) {
+  drawn = curves;
   for (const name of ['loss', 'right', 'speed']) draw(name, curves.iteration, curves);
-  const measured = curves.quality?.length > 0;
-  byId('quality-section').hidden = !measured;
-  if (measured) draw('quality', curves.quality_iteration, curves);
+  draw('quality', curves.quality_iteration, curves);
+  explainAll();
+}
+
+// Takes what the run is doing: what a curve that isn't there yet waits for depends on it.
+export function expect(newest) {
+  state = newest;
+  explainAll();
 }
 
 // Empties all curves: another run is to be shown.
 export function forget() {
-  for (const chart of shown.values()) {
+  state = drawn = null;
+  for (const [name, chart] of shown) {
     for (const set of chart.data.datasets) set.data = [];
+    explain(name, 0, () => '');
     chart.update('none');
   }
 }

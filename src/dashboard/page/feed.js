@@ -31,20 +31,43 @@ export function pageAddress(changes) {
   return `?${all}`.replace(/=(?=&|$)/g, '');
 }
 
+const AWAY = 'The connection to the dashboard is lost. This page tries again by itself.';
+
 let source = null;
 let again = null;
+
+// Asks why a stream was refused: an EventSource doesn't tell.
+async function whyRefused(where) {
+  try {
+    const { status } = await fetch(where, { method: 'HEAD' });
+    if (status === 401) return 'The dashboard asks for another access token. Open the address that your instructor gives you now.';
+    if (status === 403) return 'The dashboard does not answer by this address. Open the one that gan_dashboard printed.';
+    if (status === 503) return 'The dashboard has too many visitors. This page tries again by itself.';
+  } catch {
+    // it is away
+  }
+  return AWAY;
+}
 
 // Opens the stream of a run (null: only the list of runs), and again whenever it ends. handlers: by event; open() and lost() for the stream
 // itself.
 export function open(run, handlers) {
   clearTimeout(again);
   source?.close();
-  source = new EventSource(address('events', run === null ? {} : { run }));
+  const where = address('events', run === null ? {} : { run });
+  const mine = new EventSource(where);
+  source = mine;
   source.onopen = handlers.open;
-  source.onerror = () => {
-    handlers.lost();
+  source.onerror = async () => {
     // A refusal (a proxy's 502, a limit) ends an EventSource for good; a broken connection it mends itself.
-    if (source.readyState === EventSource.CLOSED) again = setTimeout(() => open(run, handlers), 3000 + 4000 * Math.random());
+    if (mine.readyState !== EventSource.CLOSED) {
+      handlers.lost(AWAY);
+      return;
+    }
+    const why = await whyRefused(where);
+    if (source !== mine) return; // another run was chosen meanwhile
+    handlers.lost(why);
+    again = setTimeout(() => open(run, handlers), 3000 + 4000 * Math.random());
   };
   for (const name of ['runs', 'state', 'curves', 'trouble']) {
     source.addEventListener(name, (event) => handlers[name](JSON.parse(event.data)));

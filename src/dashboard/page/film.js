@@ -2,6 +2,7 @@
 
 import { byId, count, setText } from './text.js';
 import { sheetAddress } from './feed.js';
+import { sheetWords } from './expected.js';
 
 const FRAME_MS = 150;
 const slider = byId('film-slider');
@@ -105,7 +106,9 @@ export function forget() {
   image.hidden = true;
   image.removeAttribute('src');
   byId('no-sheet').hidden = false;
+  setText(byId('no-sheet'), '');
   setText(byId('sheet-caption'), '');
+  for (const control of [slider, play, newest]) control.disabled = true;
 }
 
 // Takes which sheets there are now.
@@ -118,6 +121,7 @@ export function update(state) {
   const any = sheets.length > 0;
   for (const control of [slider, play, newest]) control.disabled = !any;
   slider.max = String(Math.max(0, sheets.length - 1));
+  if (!any) setText(byId('no-sheet'), sheetWords(state));
   if (!any) return;
   if (following) {
     if (shown !== sheets[sheets.length - 1] && wanted?.iteration !== sheets[sheets.length - 1]) place(sheets.length - 1);

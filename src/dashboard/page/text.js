@@ -24,6 +24,15 @@ export const fixed = (n, digits) => (n === null || n === undefined ? '–' : n.t
 export const percent = (share, digits = 0) => (share === null || share === undefined ? '–' : `${(100 * share).toFixed(digits)} %`);
 export const speed = (n) => (n === null || n === undefined ? '–' : n < 10 ? n.toFixed(1) : whole.format(n));
 
+const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+const calendar = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long' });
+
+// A moment by the visitor's own clock: "at 14:05", "on 3 May at 14:05".
+export function moment(date) {
+  const today = date.toDateString() === new Date().toDateString();
+  return `${today ? '' : `on ${calendar.format(date)} `}at ${clock.format(date)}`;
+}
+
 // A length of time in its largest unit: "12 s", "4 min", "3 h", "2 days".
 export function duration(seconds) {
   if (seconds < 90) return `${Math.max(0, Math.round(seconds))} s`;

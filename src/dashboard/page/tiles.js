@@ -1,6 +1,7 @@
 // The units of the current iteration, as tiles that fill.
 
 import { byId, count, duration, make, plural, setText } from './text.js';
+import { isMe } from './me.js';
 
 const NAMED_MOST = 48; // beyond that tiles are small and have no names on them
 const TILES_MOST = 1024; // beyond that there is the bar alone
@@ -11,8 +12,8 @@ const signs = { free: '', claimed: '…', done: '✓', aside: '!' };
 // Words and a sign say what the colours say.
 function describe(kind, name, seconds) {
   if (kind === 'free') return ['–', 'free'];
-  if (kind === 'aside') return ['–', '! put aside'];
-  if (kind === 'done') return [name, '✓ in'];
+  if (kind === 'aside') return ['–', '! set aside'];
+  if (kind === 'done') return [name, '✓ done'];
   return [name, seconds < 1 ? 'computing' : `computing, ${duration(seconds)}`];
 }
 
@@ -21,9 +22,10 @@ function filled(seconds, usual) {
   return usual > 0 ? Math.min(0.92, Math.max(0.05, seconds / usual)) : 0.5;
 }
 
-function fill(tile, kind, name, seconds, usual, many) {
-  const [who, what] = describe(kind, name, seconds);
-  const className = `tile ${kind}`;
+function fill(tile, kind, member, seconds, usual, many) {
+  const mine = member !== undefined && isMe(member) && (kind === 'claimed' || kind === 'done');
+  const [who, what] = describe(kind, mine ? `${member.name} (you)` : member?.name ?? 'somebody', seconds);
+  const className = `tile ${kind}${mine ? ' me' : ''}`;
   if (tile.className !== className) {
     tile.className = className;
     tile.replaceChildren(...(kind === 'claimed' ? [make('b')] : []), make('span', 'who'), make('span', 'what'));
@@ -34,7 +36,7 @@ function fill(tile, kind, name, seconds, usual, many) {
   tile.title = `${who}: ${what}`;
 }
 
-function updateTiles(list, units, names) {
+function updateTiles(list, units, members) {
   const { states } = units;
   const many = states.length > NAMED_MOST;
   list.classList.toggle('many', many);
@@ -42,32 +44,57 @@ function updateTiles(list, units, names) {
   while (list.children.length < states.length) list.append(make('li'));
   for (let i = 0; i < states.length; i++) {
     const [seconds, usual] = units.work[i] ?? [0, null];
-    fill(list.children[i], kinds[states[i]], names.get(units.members[i]) ?? 'somebody', seconds, usual, many);
+    fill(list.children[i], kinds[states[i]], members.get(units.members[i]), seconds, usual, many);
   }
 }
 
-// Who has units in work and how many, where tiles have no room for names.
-function whoComputes({ states, members }, names) {
-  const units = new Map();
-  for (let i = 0; i < states.length; i++) {
-    if (kinds[states[i]] === 'claimed') units.set(members[i], (units.get(members[i]) ?? 0) + 1);
-  }
-  if (!units.size) return '';
-  const most = [...units].sort((a, b) => b[1] - a[1]);
-  const named = most.slice(0, NAMED_MOST).map(([member, many]) => `${names.get(member) ?? 'somebody'} (${count(many)})`);
-  return ` In work: ${named.join(', ')}${most.length > NAMED_MOST ? ' and others' : ''}.`;
+// Who computes how many units, where tiles have no room for names.
+function whoComputes(units, members) {
+  const held = new Map();
+  [...units.states].forEach((letter, i) => {
+    if (kinds[letter] === 'claimed') held.set(units.members[i], (held.get(units.members[i]) ?? 0) + 1);
+  });
+  if (!held.size) return '';
+  const most = [...held].sort((a, b) => b[1] - a[1]);
+  const named = most.slice(0, NAMED_MOST).map(([member, many]) => `${members.get(member)?.name ?? 'somebody'} (${count(many)})`);
+  return ` Computing: ${named.join(', ')}${most.length > NAMED_MOST ? ' and others' : ''}.`;
+}
+
+// What stands in the place of units where there are none to be computed.
+const without = {
+  created: 'The units of the first iteration appear when the run starts.',
+  paused: 'No unit is given out while the run is paused.',
+  finished: 'Nothing is being computed: all iterations are done.',
+  stopped: 'Nothing is being computed: the run was stopped.',
+  running: 'No units are open.',
+};
+
+// Of a run that is over, what was left undone is of interest to nobody.
+const unitsOf = (state) => (state.state === 'running' || state.state === 'paused' ? state.units : { ...state.units, states: '', again: 0 });
+
+function note(state, units, total, members) {
+  if (!total) return without[state.state];
+  const again = units.again ? ` ${plural(units.again, 'unit was', 'units were')} given out again.` : '';
+  const size = units.least === units.most ? plural(units.least ?? 0, 'image') : `${count(units.least)} to ${plural(units.most, 'image')}`;
+  return `A unit is ${size}.${again}${units.states.length > NAMED_MOST ? whoComputes(units, members) : ''}`;
 }
 
 export function update(state) {
-  const { units } = state;
+  const units = unitsOf(state);
   const total = [...units.states].filter((letter) => letter !== 'a').length;
   const done = [...units.states].filter((letter) => letter === 'd').length;
-  const names = new Map(state.class.members.map((member) => [member.member, member.name]));
+  const members = new Map(state.class.members.map((member) => [member.member, member]));
+  byId('progress-line').hidden = byId('legend').hidden = !total;
   byId('progress').value = total ? done / total : 0;
-  setText(byId('progress-text'), total ? `${count(done)} of ${plural(total, 'unit')} in` : 'no units are open');
-  if (units.states.length <= TILES_MOST) updateTiles(byId('tiles'), units, names);
+  setText(byId('progress-text'), total ? `${count(done)} of ${plural(total, 'unit')} done` : '');
+  if (units.states.length <= TILES_MOST) updateTiles(byId('tiles'), units, members);
   else byId('tiles').replaceChildren();
-  const again = units.again ? ` ${plural(units.again, 'unit was', 'units were')} given out again.` : '';
-  const size = units.least === units.most ? plural(units.least ?? 0, 'image') : `${count(units.least)} to ${plural(units.most, 'image')}`;
-  setText(byId('tiles-note'), total ? `A unit is ${size}.${again}${units.states.length > NAMED_MOST ? whoComputes(units, names) : ''}` : '');
+  setText(byId('tiles-note'), note(state, units, total, members));
+}
+
+// Another run is to be shown.
+export function forget() {
+  byId('tiles').replaceChildren();
+  byId('progress-line').hidden = byId('legend').hidden = true;
+  setText(byId('tiles-note'), '');
 }

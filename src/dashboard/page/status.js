@@ -1,0 +1,34 @@
+// What the run is doing, in words: what is, since when, and what there is to do.
+
+import { byId, moment, setText } from './text.js';
+
+const since = { created: 'Created', paused: 'Paused', finished: 'Finished', stopped: 'Stopped' };
+
+// Shows a sentence, or takes its place away.
+function say(id, text) {
+  byId(id).hidden = !text;
+  setText(byId(id), text ?? '');
+}
+
+function advice(state) {
+  const when = state.since && since[state.state] ? `${since[state.state]} ${moment(new Date(state.since))}.` : '';
+  return [when, state.advice].filter(Boolean).join(' ');
+}
+
+export function update(state) {
+  setText(byId('happening'), state.happening);
+  say('advice', advice(state));
+  say('notice', state.notice);
+}
+
+// Says that there is nothing to show, and what to do about it.
+export function nothing(happening, todo) {
+  setText(byId('happening'), happening);
+  say('advice', todo);
+  say('notice', null);
+}
+
+// What keeps the page from being up to date, if anything.
+export function trouble(text) {
+  say('trouble', text);
+}

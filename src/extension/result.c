@@ -1,0 +1,90 @@
+/*
+ * result.c - what the result of a unit may be, and a result that was refused
+ *
+ * The same checks meet a shard when it arrives (transfer.c) and when a step has failed because of it (trace.c).
+ *
+ * An upload is refused by an error, and what a statement that fails has written is gone. So the session
+ * remembers the refusal, and the next call of the worker's that commits (its release of the unit, or its next
+ * claim) notes it: gan_note_refusal in SQL.
+ */
+#include "result.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+
+#include <math.h>
+
+/* The last upload of this session that was refused and not noted yet. */
+static struct {
+    bool pending;
+    int64 unit;
+    pg_uuid_t token;
+    char why[256];
+} refusal;
+
+/* Tells whether all variances of a statistics vector are at least 0. */
+bool gan_variances_possible(const dcgan_model *model, const float *statistics) {
+    for (int n = 0; n < 2; n++) {
+        const dcgan_network *network = n ? &model->discriminator : &model->generator;
+        for (size_t i = 0; i < network->layer_count; i++) {
+            const dcgan_layer *layer = &network->layers[i];
+            size_t channels = layer->transposed ? layer->shape.large_channels : layer->shape.small_channels;
+            for (size_t c = 0; layer->normalised && c < channels; c++)
+                if (!(statistics[layer->statistics + channels + c] >= 0))
+                    return false;
+        }
+    }
+    return true;
+}
+
+/* Returns what is wrong with the numbers of a shard, or null; squares becomes the sum of their squares. */
+char *gan_shard_problem(const gan_run *run, int32 shard, const float *values, double limit, double *squares) {
+    size_t count = gan_shard_length(&run->model, shard);
+    bool statistics = shard == run->shards;
+
+    *squares = 0;
+    if (!dcgan_finite(values, count, squares))
+        return psprintf("shard %d holds NaN or infinity", shard);
+    if (statistics && !(sqrt(*squares) <= GAN_STATISTICS_LIMIT))
+        return psprintf("the norm of shard %d, the batch-norm statistics, is %g, the limit of statistics is %g",
+                        shard, sqrt(*squares), GAN_STATISTICS_LIMIT);
+    if (!statistics && !(sqrt(*squares) <= limit))
+        return psprintf("the norm of shard %d is %g, the run's gradient_limit is %g", shard, sqrt(*squares),
+                        limit);
+    if (statistics && !gan_variances_possible(&run->model, values))
+        return psprintf("shard %d, the batch-norm statistics, holds a negative variance", shard);
+    return NULL;
+}
+
+/* Remembers that an upload is about to be refused. */
+void gan_refusal_remember(int64 unit, const pg_uuid_t *token, const char *why) {
+    refusal.pending = true;
+    refusal.unit = unit;
+    refusal.token = *token;
+    strlcpy(refusal.why, why, sizeof refusal.why);
+}
+
+PG_FUNCTION_INFO_V1(gan_refusal_pending);
+
+/* Tells whether this session has had an upload refused that is not noted yet. */
+Datum gan_refusal_pending(PG_FUNCTION_ARGS) {
+    PG_RETURN_BOOL(refusal.pending);
+}
+
+PG_FUNCTION_INFO_V1(gan_take_refusal);
+
+/* Returns that upload's unit, token and what was wrong, and forgets it. */
+Datum gan_take_refusal(PG_FUNCTION_ARGS) {
+    bool none = !refusal.pending, nulls[] = {none, none, none};
+    TupleDesc descriptor;
+    Datum values[3];
+
+    if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "gan_take_refusal must return a row");
+    values[0] = Int64GetDatum(refusal.unit);
+    values[1] = UUIDPGetDatum(&refusal.token);
+    values[2] = CStringGetTextDatum(refusal.why);
+    refusal.pending = false;
+    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
