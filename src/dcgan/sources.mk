@@ -7,7 +7,7 @@ WIRE_SOURCES = blob.c half.c int8.c change.c
 # What generated images are measured by, in src/quality.
 QUALITY_SOURCES = swd.c pyramid.c
 # Checkpoints, in src/safetensors, and sheets of images, in src/sheet.
-SAFETENSORS_SOURCES = safetensors.c read.c checkpoint.c
+SAFETENSORS_SOURCES = safetensors.c numbers.c read.c names.c checkpoint.c
 SHEET_SOURCES = sheet.c
 # Both are optimised for the vectoriser. The two -fno flags are what it needs of -ffast-math and change no result; contraction into
 # fused multiply-add would change results from machine to machine, so it is off.

@@ -5,6 +5,7 @@
  * convolutions and transposed convolutions alike. All else is the same numbers in the same order.
  */
 #include "checkpoint.h"
+#include "names.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -15,8 +16,9 @@
 #define KERNEL ((size_t)16) /* 4x4 */
 
 /* Calls back for every tensor that a checkpoint of the model has, in the order of the file; place is where its
- * offset is to stand. */
-typedef bool (*tensor_function)(void *context, const safetensors_tensor *tensor, size_t *place);
+ * offset is to stand, type where its type is. */
+typedef bool (*tensor_function)(void *context, const safetensors_tensor *tensor, size_t *place,
+                                safetensors_type *type);
 
 /* A walk over the table. */
 typedef struct walk {
@@ -67,19 +69,20 @@ static const dcgan_layer *norm_layer(const dcgan_model *model, size_t norm) {
 static bool walk_parameters(walk *w, const dcgan_layer *layer, size_t number, checkpoint_vector vector,
                             size_t tensor) {
     size_t *place = &w->c->parameters[vector][tensor];
+    safetensors_type *type = &w->c->parameter_types[vector][tensor];
     safetensors_tensor t = named(layer, number, false, vector_names[vector], "weight");
 
     t.dimensions = 4;
     t.shape[0] = layer->shape.small_channels;
     t.shape[1] = layer->shape.large_channels;
     t.shape[2] = t.shape[3] = 4;
-    if (!w->function(w->context, &t, place))
+    if (!w->function(w->context, &t, place, type))
         return false;
     for (int i = 0; layer->normalised && i < 2; i++) {
         t = named(layer, number, true, vector_names[vector], i == 0 ? "weight" : "bias");
         t.dimensions = 1;
         t.shape[0] = norm_channels(layer);
-        if (!w->function(w->context, &t, place + 1 + i))
+        if (!w->function(w->context, &t, place + 1 + i, type + 1 + i))
             return false;
     }
     return true;
@@ -97,7 +100,7 @@ static bool walk_statistics(walk *w, const dcgan_layer *layer, size_t number, bo
         t.type = counters ? SAFETENSORS_I64 : SAFETENSORS_F32;
         t.dimensions = counters ? 0 : 1;
         t.shape[0] = counters ? 0 : norm_channels(layer);
-        if (!w->function(w->context, &t, &w->c->statistics[w->norm][i]))
+        if (!w->function(w->context, &t, &w->c->statistics[w->norm][i], &w->c->statistic_types[w->norm][i]))
             return false;
     }
     w->norm++;
@@ -138,9 +141,10 @@ static bool walk_all(checkpoint *c, tensor_function function, void *context) {
 
 /* ---- laying out ---- */
 
-static bool append(void *context, const safetensors_tensor *tensor, size_t *place) {
+static bool append(void *context, const safetensors_tensor *tensor, size_t *place, safetensors_type *type) {
     safetensors_file *tensors = context;
 
+    *type = tensor->type;
     *place = tensors->tensor_count;
     tensors->tensors[tensors->tensor_count++] = *tensor;
     return true;
@@ -153,10 +157,11 @@ typedef struct layout {
 } layout;
 
 /* Replaces a tensor's number by its offset. */
-static bool locate(void *context, const safetensors_tensor *tensor, size_t *place) {
+static bool locate(void *context, const safetensors_tensor *tensor, size_t *place, safetensors_type *type) {
     const layout *l = context;
 
     (void)tensor;
+    (void)type;
     *place = l->header + l->tensors->tensors[*place].offset;
     return true;
 }
@@ -196,7 +201,7 @@ typedef struct search {
 } search;
 
 /* Finds a tensor and compares its shape. */
-static bool find(void *context, const safetensors_tensor *wanted, size_t *place) {
+static bool find(void *context, const safetensors_tensor *wanted, size_t *place, safetensors_type *type) {
     search *s = context;
     const safetensors_tensor *tensor = safetensors_find(s->file, wanted->name);
     bool counter = wanted->type == SAFETENSORS_I64;
@@ -207,13 +212,14 @@ static bool find(void *context, const safetensors_tensor *wanted, size_t *place)
         snprintf(s->error, s->error_size, "tensor \"%s\" is missing", wanted->name);
         return false;
     }
-    if (tensor->type != wanted->type || tensor->dimensions != wanted->dimensions ||
+    if (counter != (tensor->type == SAFETENSORS_I64) || tensor->dimensions != wanted->dimensions ||
         memcmp(tensor->shape, wanted->shape, wanted->dimensions * sizeof *wanted->shape) != 0) {
         snprintf(s->error, s->error_size,
                  "tensor \"%s\" does not have the shape or type that the others make it have", wanted->name);
         return false;
     }
     *place = s->file->data + tensor->offset;
+    *type = tensor->type;
     s->found++;
     return true;
 }
@@ -241,6 +247,23 @@ static int refuse(char *error, size_t error_size, const char *format, ...) {
     return -1;
 }
 
+/* Says that a file has one network, as those have that PyTorch's tutorial saves, or none. */
+static int refuse_network(const safetensors_file *file, const char *name, char *error, size_t error_size) {
+    char tensor[SAFETENSORS_NAME_SIZE];
+
+    snprintf(tensor, sizeof tensor, "%s.main.0.weight", name);
+    if (safetensors_find(file, tensor) != NULL)
+        return refuse(error, error_size, "tensor \"%s\" has no four dimensions", tensor);
+    if (safetensors_find(file, "main.0.weight") != NULL || find_weight(file, "generator", 0) != NULL ||
+        find_weight(file, "discriminator", 0) != NULL)
+        return refuse(
+            error, error_size,
+            "it holds one network: tensor \"%s\" is missing. Put the state_dicts of both networks into "
+            "one file, their names beginning with \"generator.\" and \"discriminator.\"",
+            tensor);
+    return refuse(error, error_size, "tensor \"%s\" is missing", tensor);
+}
+
 /* Infers the networks' configuration from the shapes of their first and last weights. */
 static int infer_config(const safetensors_file *file, dcgan_config *config, char *error, size_t error_size) {
     const safetensors_tensor *first = find_weight(file, "generator", 0), *last = first, *next;
@@ -249,8 +272,7 @@ static int infer_config(const safetensors_file *file, dcgan_config *config, char
     char problem[128];
 
     if (first == NULL || judge == NULL)
-        return refuse(error, error_size, "tensor \"%s.main.0.weight\" is missing, or has no four dimensions",
-                      first == NULL ? "generator" : "discriminator");
+        return refuse_network(file, first == NULL ? "generator" : "discriminator", error, error_size);
     while (layers < DCGAN_MAX_LAYERS && (next = find_weight(file, "generator", 3 * layers)) != NULL) {
         last = next;
         layers++;
@@ -290,8 +312,9 @@ static int count_moments(const safetensors_file *file) {
 }
 
 /* Names a tensor that belongs to nothing. */
-static bool is_known(void *context, const safetensors_tensor *wanted, size_t *place) {
+static bool is_known(void *context, const safetensors_tensor *wanted, size_t *place, safetensors_type *type) {
     (void)place;
+    (void)type;
     return strcmp(wanted->name, (const char *)context) != 0; /* false ends the walk: it is known */
 }
 
@@ -306,12 +329,12 @@ static int refuse_unknown(checkpoint *c, const safetensors_file *file, char *err
     return refuse(error, error_size, "there are tensors that belong to none of the two networks");
 }
 
-int checkpoint_open(checkpoint *c, const safetensors_file *file, size_t size, char *error, size_t error_size) {
+int checkpoint_open(checkpoint *c, safetensors_file *file, size_t size, char *error, size_t error_size) {
     search s = {file, 0, error, error_size};
     dcgan_config config;
 
     memset(c, 0, sizeof *c);
-    if (infer_config(file, &config, error, error_size) != 0)
+    if (checkpoint_rename(file, error, error_size) != 0 || infer_config(file, &config, error, error_size) != 0)
         return -1;
     if (dcgan_model_init(&c->model, &config) != DCGAN_OK)
         return refuse(error, error_size, "the networks would have more than %zu parameters",
@@ -336,7 +359,7 @@ typedef struct slice {
 } slice;
 
 /* Copies what a slice and a tensor have in common. */
-static void copy_tensor(const slice *s, const dcgan_tensor *tensor, size_t offset) {
+static void copy_tensor(const slice *s, const dcgan_tensor *tensor, size_t offset, safetensors_type type) {
     size_t begin = tensor->offset > s->first ? tensor->offset : s->first;
     size_t end = tensor->offset + tensor->count, large = tensor->kind == DCGAN_WEIGHT ? tensor->shape[3] : 1;
 
@@ -349,13 +372,14 @@ static void copy_tensor(const slice *s, const dcgan_tensor *tensor, size_t offse
         if (s->bytes != NULL)
             memcpy(s->bytes + offset + place * sizeof(float), s->values + (j - s->first), sizeof(float));
         else
-            memcpy(s->to + (j - s->first), s->from + offset + place * sizeof(float), sizeof(float));
+            s->to[j - s->first] =
+                safetensors_number(type, s->from + offset + place * safetensors_element_size(type));
     }
 }
 
 static void copy_slice(const checkpoint *c, checkpoint_vector vector, const slice *s) {
     for (size_t t = 0; t < c->model.tensor_count; t++)
-        copy_tensor(s, &c->model.tensors[t], c->parameters[vector][t]);
+        copy_tensor(s, &c->model.tensors[t], c->parameters[vector][t], c->parameter_types[vector][t]);
 }
 
 void checkpoint_put(const checkpoint *c, unsigned char *bytes, checkpoint_vector vector, size_t first,
@@ -384,10 +408,14 @@ int checkpoint_get_statistics(const checkpoint *c, const unsigned char *bytes, f
         for (size_t i = 0; i < 2; i++) {
             float *values = statistics + layer->statistics + i * norm_channels(layer);
 
-            memcpy(values, bytes + c->statistics[norm][i], norm_channels(layer) * sizeof *values);
-            for (size_t k = 0; k < norm_channels(layer); k++)
+            safetensors_type type = c->statistic_types[norm][i];
+
+            for (size_t k = 0; k < norm_channels(layer); k++) {
+                values[k] = safetensors_number(type, bytes + c->statistics[norm][i] +
+                                                         k * safetensors_element_size(type));
                 if (!isfinite(values[k]) || (i == 1 && values[k] < 0))
                     return -1;
+            }
         }
     return 0;
 }

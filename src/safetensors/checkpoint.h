@@ -39,6 +39,8 @@ typedef struct checkpoint {
         steps; /* of the running statistics: PyTorch's num_batches_tracked, which nothing here depends on */
     size_t parameters[CHECKPOINT_VECTORS][DCGAN_MAX_TENSORS];
     size_t statistics[2 * DCGAN_MAX_LAYERS][3]; /* of each layer with batch norm: mean, variance, counter */
+    safetensors_type parameter_types[CHECKPOINT_VECTORS][DCGAN_MAX_TENSORS]; /* of a file that is read */
+    safetensors_type statistic_types[2 * DCGAN_MAX_LAYERS][3];
 } checkpoint;
 
 /* Lays a file out, with so many vectors of moments. tensors is scratch memory. */
@@ -56,11 +58,11 @@ void checkpoint_put(const checkpoint *c, unsigned char *bytes, checkpoint_vector
 void checkpoint_put_statistics(const checkpoint *c, unsigned char *bytes, const float *statistics);
 
 /*
- * Finds everything in a file that safetensors_read() has read. The networks' configuration follows from the
- * shapes. Tensors that are missing, that don't fit each other, or that belong to nothing are errors. Returns 0,
- * or -1 with what is wrong in error.
+ * Finds everything in a file that safetensors_read() has read. Tensors that other programs call otherwise get
+ * our names (names.h). The networks' configuration follows from the shapes. Tensors that are missing, that
+ * don't fit each other, or that belong to nothing are errors. Returns 0, or -1 with what is wrong in error.
  */
-int checkpoint_open(checkpoint *c, const safetensors_file *file, size_t size, char *error, size_t error_size);
+int checkpoint_open(checkpoint *c, safetensors_file *file, size_t size, char *error, size_t error_size);
 
 /* Reads what checkpoint_put() writes. The numbers are whatever the file holds: look for NaN and infinity. */
 void checkpoint_get(const checkpoint *c, const unsigned char *bytes, checkpoint_vector vector, size_t first,

@@ -216,11 +216,10 @@ static bool read_type(parser *p, safetensors_tensor *tensor) {
 
     if (!read_name(p, type, sizeof type))
         return false;
-    if (strcmp(type, "F32") != 0 && strcmp(type, "I64") != 0)
-        return fail(p, "tensor \"%s\" has the type %s, but must be F32 (in PyTorch: tensor.float())",
-                    tensor->name, type);
-    tensor->type = type[0] == 'F' ? SAFETENSORS_F32 : SAFETENSORS_I64;
-    return true;
+    return safetensors_type_of(type, &tensor->type) == 0 ||
+           fail(p,
+                "tensor \"%s\" has the type %s, but must be F32, F16, BF16 or F64 (in PyTorch: tensor.float())",
+                tensor->name, type);
 }
 
 /* Compares a tensor's shape with the bytes that it is given. */
@@ -365,6 +364,13 @@ int safetensors_read(safetensors_file *file, const unsigned char *bytes, size_t 
     memset(file, 0, sizeof *file);
     for (size_t i = 8; i-- > 0 && size >= 8;)
         length = length << 8 | bytes[i];
+    if (size >= 4 && (memcmp(bytes, "PK\3\4", 4) == 0 || memcmp(bytes, "\x80\2", 2) == 0)) {
+        fail(&p, "it is a file of torch.save, not a safetensors file. In Python: "
+                 "safetensors.torch.save_file(state, \"checkpoint.safetensors\") writes one, with the "
+                 "state_dicts of both "
+                 "networks in state, their names beginning with \"generator.\" and \"discriminator.\"");
+        return -1;
+    }
     if (size < 8 || length > size - 8) {
         fail(&p, "the file is %zu bytes long, too short for a safetensors file with the header it announces",
              size);

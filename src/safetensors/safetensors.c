@@ -7,10 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-size_t safetensors_element_size(safetensors_type type) {
-    return type == SAFETENSORS_F32 ? 4 : 8;
-}
-
 const safetensors_tensor *safetensors_find(const safetensors_file *file, const char *name) {
     for (size_t i = 0; i < file->tensor_count; i++)
         if (strcmp(file->tensors[i].name, name) == 0)
@@ -78,8 +74,9 @@ static void put_string(sink *to, const char *text) {
 
 static void put_tensor(sink *to, const safetensors_tensor *tensor) {
     put_string(to, tensor->name);
-    put_text(to, tensor->type == SAFETENSORS_F32 ? ":{\"dtype\":\"F32\",\"shape\":["
-                                                 : ":{\"dtype\":\"I64\",\"shape\":[");
+    put_text(to, ":{\"dtype\":\"");
+    put_text(to, safetensors_type_name(tensor->type));
+    put_text(to, "\",\"shape\":[");
     for (size_t d = 0; d < tensor->dimensions; d++) {
         put_text(to, d > 0 ? "," : "");
         put_number(to, tensor->shape[d]);

@@ -22,8 +22,14 @@
 #define SAFETENSORS_NAME_SIZE 96
 #define SAFETENSORS_KEY_SIZE 64
 
-/* The types that a DCGAN's checkpoint has; files with others are refused. */
-typedef enum safetensors_type { SAFETENSORS_F32, SAFETENSORS_I64 } safetensors_type;
+/* The types that are read: our checkpoints have the first two; files with others are refused. */
+typedef enum safetensors_type {
+    SAFETENSORS_F32,
+    SAFETENSORS_I64,
+    SAFETENSORS_F16,
+    SAFETENSORS_BF16,
+    SAFETENSORS_F64
+} safetensors_type;
 
 typedef struct safetensors_tensor {
     char name[SAFETENSORS_NAME_SIZE]; /* printable ASCII */
@@ -47,8 +53,13 @@ typedef struct safetensors_file {
     safetensors_pair pairs[SAFETENSORS_MAX_PAIRS];
 } safetensors_file;
 
-/* Computes the bytes of one number, and of a tensor. */
+/* numbers.c: the bytes of one number; a type's name, and the type of a name (-1: there is none such) */
 size_t safetensors_element_size(safetensors_type type);
+const char *safetensors_type_name(safetensors_type type);
+int safetensors_type_of(const char *name, safetensors_type *type);
+
+/* numbers.c: reads a floating-point number. F16 and BF16 become float32 exactly, F64 is rounded once. */
+float safetensors_number(safetensors_type type, const unsigned char *at);
 
 /* Reads and checks the header of bytes[size], the whole file. Returns 0, or -1 with what is wrong in error. */
 int safetensors_read(safetensors_file *file, const unsigned char *bytes, size_t size, char *error,

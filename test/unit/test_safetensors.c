@@ -9,6 +9,7 @@
 #include "../../src/safetensors/checkpoint.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,8 @@ static const struct {
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16],\"dtype\":\"F32\"}}", "twice"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16],\"device\":\"cpu\"}}",
      "should not have it"},
-    {"{\"x\":{\"dtype\":\"BF16\",\"shape\":[8],\"data_offsets\":[0,16]}}", "type BF16, but must be F32"},
+    {"{\"x\":{\"dtype\":\"I32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
+     "type I32, but must be F32, F16, BF16 or F64"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4.0],\"data_offsets\":[0,16]}}", "should be \"]\""},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[-4],\"data_offsets\":[0,16]}}", "a whole number"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[04],\"data_offsets\":[0,16]}}", "a whole number"},
@@ -356,13 +358,13 @@ static void nothing(safetensors_file *file) {
     (void)file;
 }
 static void lose_first(safetensors_file *file) {
-    tensor_of(file, "generator.main.0.weight")->name[0] = 'G';
+    tensor_of(file, "generator.main.0.weight")->name[0] = 'x';
 }
 static void lose_norm(safetensors_file *file) {
-    tensor_of(file, "discriminator.main.3.bias")->name[0] = 'D';
+    tensor_of(file, "discriminator.main.3.bias")->name[0] = 'x';
 }
 static void lose_moment(safetensors_file *file) {
-    tensor_of(file, "optimizer.exp_avg.discriminator.main.3.bias")->name[0] = 'O';
+    tensor_of(file, "optimizer.exp_avg.discriminator.main.3.bias")->name[0] = 'x';
 }
 static void lose_all_counters(safetensors_file *file) {
     size_t kept = 0;
@@ -415,6 +417,96 @@ static void networks_that_do_not_fit_are_refused(void **state) {
     assert_non_null(strstr(refusal(recount), "num_batches_tracked\" does not have the shape or type"));
 }
 
+/* Puts a prefix before each name, or between the network and the rest of it. */
+static void prefix_all(safetensors_file *file, const char *before, const char *between, bool short_names) {
+    for (size_t i = 0; i < file->tensor_count; i++) {
+        char *name = file->tensors[i].name, old[SAFETENSORS_NAME_SIZE];
+        const char *network, *rest;
+
+        memcpy(old, name, sizeof old);
+        network = strstr(old, "generator") != NULL ? strstr(old, "generator") : strstr(old, "discriminator");
+        rest = strchr(network, '.') + 1;
+        snprintf(name, SAFETENSORS_NAME_SIZE, "%.*s%s%.*s.%s%s", (int)(network - old), old, before,
+                 short_names ? 4 : (int)strcspn(network, "."),
+                 short_names ? (*network == 'g' ? "netG" : "netD") : network, between,
+                 short_names ? rest + strlen("main.") : rest);
+    }
+}
+static void data_parallel(safetensors_file *file) {
+    prefix_all(file, "module.", "", false);
+}
+static void data_parallel_each(safetensors_file *file) {
+    prefix_all(file, "", "module.", false);
+}
+static void compiled(safetensors_file *file) {
+    prefix_all(file, "_orig_mod.module.", "_orig_mod.", false);
+}
+static void in_a_model(safetensors_file *file) {
+    prefix_all(file, "model.gan.", "", false);
+}
+static void short_names(safetensors_file *file) {
+    prefix_all(file, "", "", true);
+}
+static void one_elsewhere(safetensors_file *file) {
+    snprintf(file->tensors[4].name, SAFETENSORS_NAME_SIZE, "ema.generator.main.3.weight");
+}
+static void one_twice(safetensors_file *file) {
+    safetensors_tensor *tensor = &file->tensors[file->tensor_count++];
+
+    *tensor = *tensor_of(file, "generator.main.3.weight");
+    snprintf(tensor->name, sizeof tensor->name, "generator.module.main.3.weight");
+}
+static void only_one(safetensors_file *file) {
+    size_t kept = 0;
+
+    for (size_t i = 0; i < file->tensor_count; i++)
+        if (strncmp(file->tensors[i].name, "generator.", 10) == 0) {
+            safetensors_tensor t = file->tensors[i];
+
+            memmove(t.name, t.name + 10, sizeof t.name - 10);
+            file->tensors[kept++] = t;
+        }
+    file->tensor_count = kept;
+}
+
+static void other_names_are_understood(void **state) {
+    (void)state;
+    assert_string_equal(refusal(data_parallel), "");
+    assert_string_equal(refusal(data_parallel_each), "");
+    assert_string_equal(refusal(compiled), "");
+    assert_string_equal(refusal(in_a_model), "");
+    assert_string_equal(refusal(short_names), "");
+    assert_true(refusal(one_elsewhere)[0] != '\0');
+    assert_non_null(strstr(refusal(one_twice), "would have the name of another one"));
+    assert_non_null(
+        strstr(refusal(only_one), "holds one network: tensor \"generator.main.0.weight\" is missing"));
+}
+
+/* Numbers of other types become float32: exactly, but for float64, which is rounded once. */
+static void other_types_are_converted(void **state) {
+    static const struct {
+        safetensors_type type;
+        unsigned char bytes[8];
+        float value;
+    } cases[] = {{SAFETENSORS_F16, {0x00, 0x3c}, 1},
+                 {SAFETENSORS_F16, {0x55, 0xb5}, -0.333251953125f},
+                 {SAFETENSORS_F16, {0xff, 0x7b}, 65504},
+                 {SAFETENSORS_F16, {0x01, 0x00}, 0x1p-24f},
+                 {SAFETENSORS_F16, {0xff, 0x83}, -1023 * 0x1p-24f},
+                 {SAFETENSORS_F16, {0x00, 0x7c}, INFINITY},
+                 {SAFETENSORS_BF16, {0x80, 0x3f}, 1},
+                 {SAFETENSORS_BF16, {0xab, 0xbe}, -0.333984375f},
+                 {SAFETENSORS_BF16, {0x01, 0x00}, 0x1p-133f},
+                 {SAFETENSORS_F64, {0x9a, 0x99, 0x99, 0x99, 0x99, 0x99, 0xb9, 0x3f}, 0.1f},
+                 {SAFETENSORS_F64, {0, 0, 0, 0, 0, 0, 0xf0, 0x47}, INFINITY}, /* 2^128 */
+                 {SAFETENSORS_F32, {0xcd, 0xcc, 0xcc, 0x3d}, 0.1f}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_true(safetensors_number(cases[i].type, cases[i].bytes) == cases[i].value);
+    assert_true(isnan(safetensors_number(SAFETENSORS_F16, (const unsigned char[]){0x01, 0x7e})));
+}
+
 static void statistics_that_cannot_be_are_refused(void **state) {
     static const float bad[] = {-1e-9f, NAN, INFINITY};
     static checkpoint c;
@@ -439,6 +531,8 @@ int main(void) {
                                        cmocka_unit_test(a_checkpoint_comes_back),
                                        cmocka_unit_test(the_names_and_places_are_pytorchs),
                                        cmocka_unit_test(networks_that_do_not_fit_are_refused),
+                                       cmocka_unit_test(other_names_are_understood),
+                                       cmocka_unit_test(other_types_are_converted),
                                        cmocka_unit_test(statistics_that_cannot_be_are_refused)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
