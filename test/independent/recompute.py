@@ -76,49 +76,77 @@ def permute(seed, epoch, n, x):
 
 # ---- section 3: the dataset ------------------------------------------------------------------------------------------
 
+STRAY_FOLDERS = {b"__macosx", b"@eadir", b"@__thumb", b"@recycle", b"#recycle", b"$recycle.bin"}
+
+
 def is_image_name(name):
     return name.lower().endswith((b".jpg", b".jpeg", b".png"))
+
+
+def parts(path):
+    return path.replace(b"\\", b"/").split(b"/")
+
+
+def is_stray(path, dotted_folders):
+    *folders, own = parts(path)
+    hidden = [own] + ([] if dotted_folders else [f for f in folders if f not in (b".", b"..")])
+    return any(p.startswith(b".") for p in hidden) or any(f.lower() in STRAY_FOLDERS for f in folders)
+
+
+def images_of(files):
+    """Of [(path, anything)] those that are images, in their order."""
+    files = [f for f in files if is_image_name(f[0])]
+    chosen = [f for f in files if not is_stray(f[0], False)] or [f for f in files if not is_stray(f[0], True)]
+    return sorted(chosen, key=lambda f: f[0].replace(b"\\", b"/"))
 
 
 class ZipFile:
     def __init__(self, path):
         self.archive = zipfile.ZipFile(path)
-        entries = []
-        for info in self.archive.infolist():
-            # Python decodes names; the order is that of the bytes in the archive (bit 11: they are UTF-8).
-            name = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
-            if is_image_name(name) and b"__MACOSX" not in name.split(b"/")[:-1]:
-                entries.append((name, info))
-        self.entries = sorted(entries, key=lambda entry: entry[0])
+        # Python decodes names; the order is that of the bytes in the archive (bit 11: they are UTF-8).
+        self.entries = images_of([(info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437"), info)
+                                  for info in self.archive.infolist()])
 
     def __len__(self):
         return len(self.entries)
 
     def name(self, i):
-        return self.entries[i][0].split(b"/")[-1]
+        return parts(self.entries[i][0])[-1]
 
-    def data(self, i):
-        return self.archive.read(self.entries[i][1])
+    def sums(self, i):
+        return self.entries[i][1].file_size, self.entries[i][1].CRC
 
     def open(self, i):
-        return decode(self.data(i))
+        return decode(self.archive.read(self.entries[i][1]))  # which compares the CRC
 
 
 class Folder:
     def __init__(self, path):
         self.path = os.fsencode(path)
-        self.names = sorted(name for name in os.listdir(self.path)
-                            if is_image_name(name) and os.path.isfile(os.path.join(self.path, name)))
+        files = [(os.path.relpath(file, self.path), None) for file in self.walk(self.path, ())]
+        self.names = [path for path, _ in images_of([f for f in files if b"/" not in f[0]]) or images_of(files)]
+
+    def walk(self, folder, above):
+        """All files, without the folders that a link has in themselves."""
+        above += (os.path.realpath(folder),)
+        for entry in os.scandir(folder):
+            if entry.is_file():
+                yield entry.path
+            elif entry.is_dir() and os.path.realpath(entry.path) not in above:
+                yield from self.walk(entry.path, above)
 
     def __len__(self):
         return len(self.names)
 
     def name(self, i):
-        return self.names[i]
+        return parts(self.names[i])[-1]
 
     def data(self, i):
         with open(os.path.join(self.path, self.names[i]), "rb") as file:
             return file.read()
+
+    def sums(self, i):
+        return len(self.data(i)), zlib.crc32(self.data(i))
 
     def open(self, i):
         return decode(self.data(i))
@@ -141,6 +169,9 @@ class Idx:
         size = self.height * self.width
         return self.pixels[i * size:(i + 1) * size]
 
+    def sums(self, i):
+        return len(self.data(i)), zlib.crc32(self.data(i))
+
     def open(self, i):
         return Image.frombytes("L", (self.width, self.height), self.data(i))
 
@@ -158,8 +189,7 @@ def open_dataset(path):
 def digest(dataset):
     sha = hashlib.sha256()
     for i in range(len(dataset)):
-        data = dataset.data(i)
-        sha.update(dataset.name(i) + b"\0" + struct.pack("<QI", len(data), zlib.crc32(data)))
+        sha.update(dataset.name(i) + b"\0" + struct.pack("<QI", *dataset.sums(i)))
     return sha.hexdigest()
 
 
