@@ -13,14 +13,11 @@ EXTENSION = gannsfriends
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gannsfriends.control)
 MODULE_big = gannsfriends
 
-include src/dcgan/sources.mk
-DCGAN_OBJS = $(addprefix src/dcgan/,$(DCGAN_SOURCES:.c=.o))
-WIRE_OBJS = $(addprefix src/wire/,$(WIRE_SOURCES:.c=.o))
-FILE_OBJS = $(addprefix src/safetensors/,$(SAFETENSORS_SOURCES:.c=.o)) $(addprefix src/sheet/,$(SHEET_SOURCES:.c=.o))
-OBJS = $(DCGAN_OBJS) $(WIRE_OBJS) $(FILE_OBJS) $(addprefix src/extension/,gannsfriends.o login.o names.o spi.o fault.o run.o shard.o pieces.o room.o reuse.o memory.o claim.o clock.o shares.o transfer.o rules.o combine.o judge.o audit.o aggregate.o verify.o inspect.o generate.o checkpoint.o guard.o shapes.o session.o reading.o watchdog.o result.o trace.o)
-QUALITY_OBJS = $(addprefix src/quality/,$(QUALITY_SOURCES:.c=.o))
-# Pictures and figures.
-OBJS += $(QUALITY_OBJS) $(addprefix src/extension/,generator.o quality.o)
+SRC = src
+include src/sources.mk
+objects = $(patsubst %.c,src/%.o,$(1))
+VECTORISED_OBJS = $(call objects,$(VECTORISED_SOURCES))
+OBJS = $(VECTORISED_OBJS) $(call objects,$(SAFETENSORS_SOURCES) $(SHEET_SOURCES) $(call sources,extension/*))
 
 INSTALL_SQL = sql/gannsfriends--$(EXTVERSION).sql
 # The update to this version is put together from what it does to the tables and from sql/install; those between older versions are kept as they were.
@@ -51,31 +48,35 @@ endif
 
 # C11 as the library is written; PostgreSQL's own flags warn of declarations after statements, which C has had since 1999.
 $(OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11
-$(DCGAN_OBJS) $(WIRE_OBJS) $(FILE_OBJS) $(QUALITY_OBJS): override CFLAGS += $(DCGAN_CFLAGS)
+$(VECTORISED_OBJS): override CFLAGS += $(DCGAN_CFLAGS)
 # make SANITIZE=address,undefined: for the test suite; the server needs LD_PRELOAD of the sanitizer's library then.
 ifdef SANITIZE
 $(OBJS): override CFLAGS += -fsanitize=$(SANITIZE)
 SHLIB_LINK += -fsanitize=$(SANITIZE)
 endif
-$(OBJS): $(wildcard src/*/*.h src/dcgan/cpu/*.h)
+HEADERS = $(wildcard src/*/*.h src/*/*/*.h)
+$(OBJS): $(HEADERS)
 
 # make module MODULE=build/NAME: the library once more, for a test (test/lib/GannModule.pm). Sources in $(MODULE)/src take the place of
-# those in src/extension; with MODULE_FLAGS=-DGANN_FAULTS it has fault points (src/extension/fault.h).
+# those in src/extension; with MODULE_FLAGS=-DGANN_FAULTS it has fault points (src/extension/module/fault.h).
 ifdef MODULE
 FAULT_WRAP = $(addprefix -Wl$(comma)--wrap=,palloc palloc0 palloc_extended MemoryContextAlloc heap_form_tuple)
 comma = ,
 EXTENSION_OBJS = $(filter src/extension/%,$(OBJS))
 MODULE_NAMES = $(if $(MODULE_FLAGS),$(notdir $(EXTENSION_OBJS)),$(notdir $(patsubst %.c,%.o,$(wildcard $(MODULE)/src/*.c))))
 MODULE_OBJS = $(addprefix $(MODULE)/,$(MODULE_NAMES))
-$(MODULE_OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11 $(MODULE_FLAGS) -iquote src/extension
-$(MODULE_OBJS): $(wildcard src/*/*.h)
+$(MODULE_OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11 $(MODULE_FLAGS) $(addprefix -iquote ,$(wildcard src/extension/*))
+$(MODULE_OBJS): $(HEADERS)
 $(MODULE)/%.o: $(MODULE)/src/%.c
 	$(COMPILE.c) -o $@ $<
-$(MODULE)/%.o: src/extension/%.c
+define module_object
+$(MODULE)/$(notdir $(1:.c=.o)): src/$(1)
 	mkdir -p $(MODULE)
-	$(COMPILE.c) -o $@ $<
+	$$(COMPILE.c) -o $$@ $$<
+endef
+$(foreach source,$(call sources,extension/*),$(eval $(call module_object,$(source))))
 $(MODULE)/gannsfriends.so: $(OBJS) $(MODULE_OBJS)
-	$(CC) $(CFLAGS) -shared -o $@ $(if $(MODULE_FLAGS),$(FAULT_WRAP)) $(filter-out $(addprefix src/extension/,$(MODULE_NAMES)),$(OBJS)) $(MODULE_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK)
+	$(CC) $(CFLAGS) -shared -o $@ $(if $(MODULE_FLAGS),$(FAULT_WRAP)) $(filter-out $(addprefix src/extension/%/,$(MODULE_NAMES)),$(OBJS)) $(MODULE_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK)
 .PHONY: module
 module: $(MODULE)/gannsfriends.so
 endif

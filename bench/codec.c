@@ -11,7 +11,7 @@
 #include "client.h"
 #include "samples.h"
 #include "../src/dcgan/dcgan.h"
-#include "../src/wire/change.h"
+#include "../src/formats/wire/change.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -21,7 +21,7 @@
  */
 #include "client.h"
 #include "samples.h"
-#include "../src/wire/blob.h"
+#include "../src/formats/wire/blob.h"
 
 #include <stdio.h>
 #include <stdlib.h>

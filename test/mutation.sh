@@ -34,47 +34,47 @@ mutant() {
 	files+=("$1") firsts+=("$2") descriptions+=("$3") froms+=("$4") tos+=("$5")
 }
 
-mutant adam.c training 'beta1 and beta2 swapped' \
+mutant optimise/adam.c training 'beta1 and beta2 swapped' \
 	'.beta1 = (real)options->beta1,
         .beta2 = (real)options->beta2,' '.beta1 = (real)options->beta2,
         .beta2 = (real)options->beta1,'
-mutant adam.c training 'no bias correction of the first moment' \
+mutant optimise/adam.c training 'no bias correction of the first moment' \
 	'options->learning_rate / (1.0 - pow(options->beta1, (double)t))' 'options->learning_rate'
-mutant adam.c training 'no bias correction of the second moment' \
+mutant optimise/adam.c training 'no bias correction of the second moment' \
 	'(real)sqrt(1.0 - pow(options->beta2, (double)t))' '1'
-mutant adam.c training 'epsilon inside the bias correction' \
+mutant optimise/adam.c training 'epsilon inside the bias correction' \
 	'((real)sqrt(v) / f.root + f.epsilon)' '(((real)sqrt(v) + f.epsilon) / f.root)'
-mutant adam.c training 'the step goes uphill' 'weights[j] -= f.rate' 'weights[j] += f.rate'
-mutant adam.c training 'second moment of g, not g squared' 'rest2 * g * g' 'rest2 * g'
-mutant adam.c training 'the mean forgets its weight' 'sum[j] += weight * (double)x[j]' 'sum[j] += (double)x[j]'
-mutant adam.c training 'the mean keeps only the last part' 'sum[j] += weight' 'sum[j] = weight'
-mutant adam.c training 'NaN accepted' '!isfinite(sum)' '0'
-mutant adam.c training 'the last numbers are not looked at' 'for (; j < count; j++)
+mutant optimise/adam.c training 'the step goes uphill' 'weights[j] -= f.rate' 'weights[j] += f.rate'
+mutant optimise/adam.c training 'second moment of g, not g squared' 'rest2 * g * g' 'rest2 * g'
+mutant optimise/adam.c training 'the mean forgets its weight' 'sum[j] += weight * (double)x[j]' 'sum[j] += (double)x[j]'
+mutant optimise/adam.c training 'the mean keeps only the last part' 'sum[j] += weight' 'sum[j] = weight'
+mutant optimise/adam.c training 'NaN accepted' '!isfinite(sum)' '0'
+mutant optimise/adam.c training 'the last numbers are not looked at' 'for (; j < count; j++)
         lanes' 'for (; j + 1 < count; j++)
         lanes'
-mutant adam.c training 'only the first lane counts' 'l < LANES; l++)
+mutant optimise/adam.c training 'only the first lane counts' 'l < LANES; l++)
         sum' 'l < 1; l++)
         sum'
 
-mutant outer.c outer 'the average goes the other way' 'weights[j] += rate * change[j]' 'weights[j] -= rate * change[j]'
-mutant outer.c outer 'momentum without a look ahead' 'rate * (gradient + momentum * v)' 'rate * v'
-mutant outer.c outer 'the velocity is forgotten' 'momentum * velocity[j] + gradient' 'gradient'
-mutant outer.c outer 'the change taken for a gradient' 'real gradient = -change[j]' 'real gradient = change[j]'
-mutant outer.c outer 'Adam takes the change for a gradient' 'negate(change, count);' ''
-mutant schedule.c outer 'the first iteration of a warm-up stands still' '((double)iteration + 1) /' '((double)iteration) /'
-mutant schedule.c outer 'the fall begins before the warm-up ends' '(schedule->target - schedule->warmup)' '(schedule->target)'
-mutant schedule.c outer 'G begins' 'iteration % 2 == 0 ?' 'iteration % 2 != 0 ?'
-mutant schedule.c outer 'steps of the other network counted' 'iteration : iteration / 2' 'iteration : iteration'
-mutant passes.c unit 'D learns from real images where G alone is wanted' 'if (p->unit->networks != DCGAN_GENERATOR_ONLY)
+mutant optimise/outer.c outer 'the average goes the other way' 'weights[j] += rate * change[j]' 'weights[j] -= rate * change[j]'
+mutant optimise/outer.c outer 'momentum without a look ahead' 'rate * (gradient + momentum * v)' 'rate * v'
+mutant optimise/outer.c outer 'the velocity is forgotten' 'momentum * velocity[j] + gradient' 'gradient'
+mutant optimise/outer.c outer 'the change taken for a gradient' 'real gradient = -change[j]' 'real gradient = change[j]'
+mutant optimise/outer.c outer 'Adam takes the change for a gradient' 'negate(change, count);' ''
+mutant optimise/schedule.c outer 'the first iteration of a warm-up stands still' '((double)iteration + 1) /' '((double)iteration) /'
+mutant optimise/schedule.c outer 'the fall begins before the warm-up ends' '(schedule->target - schedule->warmup)' '(schedule->target)'
+mutant optimise/schedule.c outer 'G begins' 'iteration % 2 == 0 ?' 'iteration % 2 != 0 ?'
+mutant optimise/schedule.c outer 'steps of the other network counted' 'iteration : iteration / 2' 'iteration : iteration'
+mutant net/passes.c unit 'D learns from real images where G alone is wanted' 'if (p->unit->networks != DCGAN_GENERATOR_ONLY)
         judge_backward(p, logits, count, 1.0, 1, NULL)' 'judge_backward(p, logits, count, 1.0, 1, NULL)'
-mutant passes.c unit 'G learns where D alone is wanted' 'if (p->unit->networks == DCGAN_DISCRIMINATOR_ONLY)
+mutant net/passes.c unit 'G learns where D alone is wanted' 'if (p->unit->networks == DCGAN_DISCRIMINATOR_ONLY)
         return;' ''
 
-mutant loss.c training 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
-mutant loss.c training 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'
-mutant loss.c training 'log in place of log1p' 'log1p(exp(-fabs(x)))' 'log(1 + exp(-fabs(x)))'
-mutant loss.c training 'derivative plus target' '(sigmoid - target)' '(sigmoid + target)'
-mutant loss.c training 'derivative for negative logits' 'e / (1 + e)' '1 / (1 + e)'
+mutant net/loss.c training 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
+mutant net/loss.c training 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'
+mutant net/loss.c training 'log in place of log1p' 'log1p(exp(-fabs(x)))' 'log(1 + exp(-fabs(x)))'
+mutant net/loss.c training 'derivative plus target' '(sigmoid - target)' '(sigmoid + target)'
+mutant net/loss.c training 'derivative for negative logits' 'e / (1 + e)' '1 / (1 + e)'
 
 mutant random.c random 'nine rounds of Philox' 'round < 10' 'round < 9'
 mutant random.c random 'key schedule' 'k1 += 0xBB67AE85u' 'k1 += 0x9E3779B9u'
@@ -99,53 +99,53 @@ mutant model.c model 'variances not counted' 'model->statistics_count += 2 * cha
 mutant model.c model 'two channels accepted' 'c->channels != 1 && c->channels != 3' 'c->channels < 1 || c->channels > 3'
 mutant model.c model 'latent limit off by one' 'c->latent > DCGAN_MAX_LATENT' 'c->latent >= DCGAN_MAX_LATENT'
 
-mutant network.c 'gradients unit' 'statistics of a minibatch forget the mean' \
+mutant net/network.c 'gradients unit' 'statistics of a minibatch forget the mean' \
 	'((double)tape->variance[i][c] + mean * mean)' '((double)tape->variance[i][c])'
-mutant network.c 'gradients unit' 'the wrong input for the weight gradient' \
+mutant net/network.c 'gradients unit' 'the wrong input for the weight gradient' \
 	'i ? tape->output[i - 1] : tape->input' 'i > 1 ? tape->output[i - 1] : tape->input'
-mutant network.c 'gradients unit' 'backward without the derivative of tanh' \
+mutant net/network.c 'gradients unit' 'backward without the derivative of tanh' \
 	'backend->hyperbolic_tangent_backward(dy, tape->output[i], count, work)' '(void)count'
-mutant network.c 'gradients unit' 'backward without the rectifier' \
+mutant net/network.c 'gradients unit' 'backward without the rectifier' \
 	'backend->rectify_backward(dy, tape->output[i], count, layer->slope, work)' '(void)count'
-mutant network.c unit 'evaluation by the statistics of the first layer' \
+mutant net/network.c unit 'evaluation by the statistics of the first layer' \
 	'running ? running + layer->statistics :' 'running ? running :'
 
-mutant statistics.c training 'biased running variance' '* values / (values - 1)' '* 1.0'
-mutant statistics.c training 'discriminator counts its images once' '(discriminator ? 2 : 1)' '1'
-mutant statistics.c training 'variance of the means forgotten' 'second[c] - first[c] * first[c]' 'second[c]'
-mutant statistics.c training 'weight of a part forgotten' 'first[c] += a->weight *' 'first[c] += 1.0 *'
-mutant statistics.c training 'momentum the other way round' \
+mutant optimise/statistics.c training 'biased running variance' '* values / (values - 1)' '* 1.0'
+mutant optimise/statistics.c training 'discriminator counts its images once' '(discriminator ? 2 : 1)' '1'
+mutant optimise/statistics.c training 'variance of the means forgotten' 'second[c] - first[c] * first[c]' 'second[c]'
+mutant optimise/statistics.c training 'weight of a part forgotten' 'first[c] += a->weight *' 'first[c] += 1.0 *'
+mutant optimise/statistics.c training 'momentum the other way round' \
 	'r->momentum * ((double)new_mean[c]' '(1 - r->momentum) * ((double)new_mean[c]'
-mutant statistics.c training 'negative variance' '(v > 0 ? v : 0)' '(v > 0 ? v : -1)'
+mutant optimise/statistics.c training 'negative variance' '(v > 0 ? v : 0)' '(v > 0 ? v : -1)'
 
-mutant passes.c unit 'statistics of the real images without their half' '1);
+mutant net/passes.c unit 'statistics of the real images without their half' '1);
     tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share)' '1);
     tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, share)'
-mutant passes.c unit 'statistics of the fake images without their half' '0);
+mutant net/passes.c unit 'statistics of the fake images without their half' '0);
     tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share)' '0);
     tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, share)'
-mutant passes.c 'gradients unit' "the generator's backward pass added to the discriminator's gradient" \
+mutant net/passes.c 'gradients unit' "the generator's backward pass added to the discriminator's gradient" \
 	'own_loss ? p->result->gradient : NULL' 'p->result->gradient'
-mutant passes.c 'gradients unit' 'minibatches instead of images weighed' \
+mutant net/passes.c 'gradients unit' 'minibatches instead of images weighed' \
 	'target, 1.0 / (double)p->mean_over)' 'target, 1.0 / (double)count)'
-mutant passes.c 'gradients unit' 'the saturating loss of the generator' \
+mutant net/passes.c 'gradients unit' 'the saturating loss of the generator' \
 	'judge_backward(p, logits, count, 1.0, 0, NULL)' 'judge_backward(p, logits, count, 0.0, 0, NULL)'
-mutant passes.c 'gradients unit' 'fake images learned as real' \
+mutant net/passes.c 'gradients unit' 'fake images learned as real' \
 	'judge_backward(p, logits, count, 0.0, 1, listener)' 'judge_backward(p, logits, count, 1.0, 1, listener)'
-mutant passes.c 'gradients unit' 'gradient not cleared' \
+mutant net/passes.c 'gradients unit' 'gradient not cleared' \
 	'memset(r->gradient, 0, p->model->parameter_count * sizeof(real));' ''
-mutant passes.c unit 'every minibatch draws the same noise' 'unit->position + first + i' 'unit->position + i'
-mutant passes.c unit 'every minibatch sees the same images' 'p->unit->images + first *' 'p->unit->images + 0 *'
-mutant passes.c unit 'samples in [0, 1]' '/ 127.5f - 1.0f' '/ 255.0f'
-mutant passes.c unit 'accuracy of the fake images' 'count_right(logits, count, 0)' 'count_right(logits, count, 1)'
-mutant passes.c unit 'NaN in the gradient accepted' \
+mutant net/passes.c unit 'every minibatch draws the same noise' 'unit->position + first + i' 'unit->position + i'
+mutant net/passes.c unit 'every minibatch sees the same images' 'p->unit->images + first *' 'p->unit->images + 0 *'
+mutant net/passes.c unit 'samples in [0, 1]' '/ 127.5f - 1.0f' '/ 255.0f'
+mutant net/passes.c unit 'accuracy of the fake images' 'count_right(logits, count, 0)' 'count_right(logits, count, 1)'
+mutant net/passes.c unit 'NaN in the gradient accepted' \
 	'!isfinite(r->loss_d) || !isfinite(r->loss_g) ||
         !dcgan_finite(r->gradient, p->model->parameter_count, NULL) ||
         !dcgan_finite(r->statistics, p->model->statistics_count, NULL)' '0'
 mutant unit.c unit 'workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
 
 mutant unit.c unit 'every minibatch is told to be final' 'unit->ready && first + count == unit->count' 'unit->ready'
-mutant network.c unit 'batch norm forgotten in what is told to be final' 'layer->weight_count + norm' 'layer->weight_count'
+mutant net/network.c unit 'batch norm forgotten in what is told to be final' 'layer->weight_count + norm' 'layer->weight_count'
 
 mutant local.c unit 'G learns from the old D' \
 	'passes_generator(p, passes_judge(p, fake, count), count, NULL);
@@ -218,7 +218,7 @@ mutant cpu/kernels_body.h winograd 'the border of the image is the pixel before'
 mutant cpu/kernels_body.h winograd 'overlapping tiles overwritten' 'store(to, load(to) + d[p])' 'store(to, d[p])'
 mutant cpu/kernels_body.h winograd 'weight gradient overwritten' 'store(to + 2 * a + c, load(to + 2 * a + c) + u[1])' 'store(to + 2 * a + c, u[1])'
 mutant cpu/kernels_body.h winograd 'rows of the last block of sums forgotten' 'rows / blocks + (block < rows % blocks)' 'rows / blocks'
-mutant pool.c winograd 'the first task is never done' '*task = (uint32_t)ticket - 1' '*task = (uint32_t)ticket'
+mutant cpu/pool.c winograd 'the first task is never done' '*task = (uint32_t)ticket - 1' '*task = (uint32_t)ticket'
 
 mutant cpu/layers.c layers 'unbiased variance' '(double)rows, square = total(&n, 1, c) / (double)rows' '(double)rows, square = total(&n, 1, c) / (double)(rows - 1)'
 mutant cpu/layers.c layers 'the second block of channels has the moments of the first' 'n->x + first * n->channels + c, n->x + c' 'n->x + first * n->channels, n->x'
@@ -347,7 +347,7 @@ mkdir -p "$work/objects/float" "$work/objects/double" "$work/src" "$work/test" "
 cp -r "$root/src/dcgan" "$work/src/dcgan"
 cp -r "$root/test/unit" "$work/test/unit"
 
-for source in "$work"/src/dcgan/*.c "$work"/src/dcgan/cpu/*.c; do
+for source in "$work"/src/dcgan/*.c "$work"/src/dcgan/*/*.c; do
 	for kind in float double; do
 		in_background compile "$work" "${source#"$work/src/dcgan/"}" "$kind" "$work/objects"
 	done

@@ -192,7 +192,7 @@ CREATE TABLE gan_history (
 -- table. A step reads one slot and fills the other, which it empties first by TRUNCATE: nothing waits for vacuum, and the size of
 -- a run is bounded. gan_create_run makes the partitions and their primary keys (pg_dump could not restore keys that came from here).
 -- A shard's blob is cut into pieces that fill a page; the views gan_weights, gan_moments, gan_batch_norm and gan_gradient put them
--- together again. The server's C functions read and write both tables by these columns, in this order (src/extension/pieces.c).
+-- together again. The server's C functions read and write both tables by these columns, in this order (src/extension/store/pieces.c).
 
 CREATE TABLE gan_state_piece (
     run       int NOT NULL,

@@ -29,7 +29,7 @@ BEGIN ATOMIC
         OR EXISTS (SELECT FROM gan_work_unit u WHERE u.worker = w.worker AND u.state = 'claimed' AND u.lease_until > clock_timestamp()));
 END;
 
--- Deals units to workers of these speeds, and divides a total by weights into whole numbers between two bounds (src/extension/shares.c).
+-- Deals units to workers of these speeds, and divides a total by weights into whole numbers between two bounds (src/extension/claim/shares.c).
 CREATE FUNCTION gan_deal(speeds float8[], units int) RETURNS int[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION gan_divide(weights float8[], total bigint, low int, high int) RETURNS int[]

@@ -2,7 +2,7 @@
 -- A step that fails, and results that are refused: what is to blame is put back and named, or the run pauses itself and says why
 -- ---------------------------------------------------------------------------------------------------------------------
 
--- What is wrong with a unit's result by itself (NULL: nothing), and whether it was damaged after it arrived (src/extension/trace.c).
+-- What is wrong with a unit's result by itself (NULL: nothing), and whether it was damaged after it arrived (src/extension/step/trace.c).
 CREATE FUNCTION gan_check_result(run int, unit bigint, gradient_limit float8, OUT damaged boolean, OUT what text)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 

@@ -43,7 +43,7 @@ CREATE INDEX gan_work_unit_audits ON gan_work_unit (audits) WHERE audits IS NOT 
 SELECT pg_catalog.pg_extension_config_dump('gan_trust', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_audit', '');
 
--- Compares the results of two units of the same images, iteration and weights (src/extension/audit.c).
+-- Compares the results of two units of the same images, iteration and weights (src/extension/extras/audit.c).
 CREATE FUNCTION gan_compare_results(run int, iteration int, one bigint, other bigint, OUT error float8, OUT cosine float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 

@@ -2,8 +2,8 @@
  * feed.c - from the database to the pages
  */
 #include "feed.h"
-#include "../worker/backoff.h"
-#include "../worker/stop.h"
+#include "../common/backoff.h"
+#include "../common/stop.h"
 #include "link.h"
 
 #include <math.h>

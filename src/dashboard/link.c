@@ -2,7 +2,7 @@
  * link.c - the connection to the database
  */
 #include "link.h"
-#include "../worker/stop.h"
+#include "../common/stop.h"
 
 #include <poll.h>
 #include <stdio.h>

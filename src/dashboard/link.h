@@ -7,7 +7,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 
-#include "../worker/dial.h"
+#include "../common/dial.h"
 
 typedef struct db_link {
     dialler dialler;

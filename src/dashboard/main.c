@@ -1,7 +1,7 @@
 /*
  * main.c - gan_dashboard, what the class sees in the browser
  */
-#include "../worker/stop.h"
+#include "../common/stop.h"
 #include "feed.h"
 #include "http.h"
 #include "options.h"

@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 
 #include "options.h"
-#include "../worker/mistyped.h"
+#include "../common/mistyped.h"
 #include "access.h"
 #include "route.h"
 

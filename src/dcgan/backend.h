@@ -9,7 +9,7 @@
 #define DCGAN_BACKEND_H
 
 #include "dcgan.h"
-#include "pool.h"
+#include "cpu/pool.h"
 
 /* What every function works with. */
 typedef struct dcgan_work {

@@ -1,7 +1,7 @@
 /*
  * generate.c - images from a seed, with batch norm in evaluation mode
  */
-#include "network.h"
+#include "net/network.h"
 
 #include <cblas.h>
 #include <math.h>

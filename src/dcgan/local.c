@@ -4,7 +4,7 @@
  * The alternating way of Goodfellow et al. 2014 and Radford et al. 2016, for as many minibatches as the unit
  * has. Moments begin at zero, so that the unit can be recomputed from the weights it began with.
  */
-#include "passes.h"
+#include "net/passes.h"
 
 #include <math.h>
 #include <string.h>

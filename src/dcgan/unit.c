@@ -1,7 +1,7 @@
 /*
  * unit.c - both gradients of a work unit at the same weights (docs/format.md section 6)
  */
-#include "passes.h"
+#include "net/passes.h"
 
 /* Computes the bytes of workspace that units with minibatches of up to batch images need. */
 dcgan_status dcgan_unit_workspace(const dcgan_model *model, size_t batch, size_t *bytes) {

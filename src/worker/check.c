@@ -4,9 +4,9 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "check.h"
-#include "display.h"
-#include "find_data.h"
-#include "stop.h"
+#include "term/display.h"
+#include "session/find_data.h"
+#include "../common/stop.h"
 
 #include <math.h>
 #include <stdarg.h>

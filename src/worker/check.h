@@ -4,8 +4,8 @@
 #ifndef GANN_CHECK_H
 #define GANN_CHECK_H
 
-#include "options.h"
-#include "server.h"
+#include "term/options.h"
+#include "net/protocol.h"
 
 /* Prints a table of what is fine and what is not, with the remedy: connection, TLS, role, clock, run, link,
  * dataset, speed, and the credit to be expected. Returns the exit status. */

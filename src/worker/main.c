@@ -4,14 +4,14 @@
 #define _DEFAULT_SOURCE
 
 #include "check.h"
-#include "display.h"
-#include "find_data.h"
-#include "local.h"
-#include "hardware.h"
-#include "loop.h"
+#include "term/display.h"
+#include "session/find_data.h"
+#include "../local/local.h"
+#include "term/hardware.h"
+#include "session/loop.h"
 #include "next_run.h"
-#include "sample.h"
-#include "stop.h"
+#include "../local/sample.h"
+#include "../common/stop.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,9 +5,9 @@
  * and then.
  */
 #include "next_run.h"
-#include "backoff.h"
-#include "display.h"
-#include "stop.h"
+#include "../common/backoff.h"
+#include "term/display.h"
+#include "../common/stop.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #include "fuzz.h"
 
 #include "../../src/dcgan/dcgan.h"
-#include "../../src/wire/change.h"
+#include "../../src/formats/wire/change.h"
 
 #include <math.h>
 

@@ -7,7 +7,7 @@
  */
 #include "fuzz.h"
 
-#include "../../src/wire/change.h"
+#include "../../src/formats/wire/change.h"
 
 #include <math.h>
 

@@ -3,7 +3,7 @@
  */
 #include "fuzz.h"
 
-#include "../../src/wire/blob.h"
+#include "../../src/formats/wire/blob.h"
 
 /* CRC-32C as RFC 3720 defines it. */
 static uint32_t by_definition(const uint8_t *p, size_t size) {

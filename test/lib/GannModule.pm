@@ -12,7 +12,7 @@ use File::Path qw(make_path remove_tree);
 use GannTest;
 
 # build($name, %options): the library's path. A text to be changed must be in its file exactly once.
-#   flags   => for the compiler            changes => [[file of src/extension, text, other text], …]
+#   flags   => for the compiler            changes => [[name of a file in src/extension, text, other text], …]
 sub build {
     my ($name, %opt) = @_;
     my $root = GannTest::root_folder();
@@ -25,7 +25,8 @@ sub build {
     my %text;
     for my $change (@{ $opt{changes} // [] }) {
         my ($file, $from, $to) = @{$change};
-        $text{$file} //= _read("$root/src/extension/$file");
+        my ($source) = glob "$root/src/extension/*/$file";
+        $text{$file} //= _read($source // croak "src/extension has no $file");
         my $times = () = $text{$file} =~ /\Q$from\E/g;
         $times == 1 or croak "$file has this text $times times, not once: $from";
         $text{$file} =~ s/\Q$from\E/$to/;

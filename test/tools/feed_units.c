@@ -13,7 +13,7 @@
  * in pipeline mode, each in a transaction of its own. Exit status 1: an answer that was not to be expected.
  */
 #include "../../src/dcgan/dcgan.h"
-#include "../../src/wire/blob.h"
+#include "../../src/formats/wire/blob.h"
 
 #include <arpa/inet.h>
 #include <endian.h>

@@ -13,8 +13,8 @@
  * statistics: the reference for the whole distributed system.
  */
 #include "../../src/dcgan/dcgan.h"
-#include "../../src/wire/blob.h"
-#include "../../src/worker/dataset.h"
+#include "../../src/formats/wire/blob.h"
+#include "../../src/dataset/dataset.h"
 
 #include <math.h>
 #include <stdio.h>

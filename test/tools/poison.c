@@ -21,8 +21,8 @@
  * uploads that the server refused.
  */
 #include "../../src/dcgan/dcgan.h"
-#include "../../src/wire/blob.h"
-#include "../../src/worker/dataset.h"
+#include "../../src/formats/wire/blob.h"
+#include "../../src/dataset/dataset.h"
 
 #include <libpq-fe.h>
 #include <math.h>

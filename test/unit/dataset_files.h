@@ -19,8 +19,8 @@
 #include <cmocka.h>
 #include <zlib.h>
 
-#include "../../src/worker/dataset.h"
-#include "../../src/worker/image.h"
+#include "../../src/dataset/dataset.h"
+#include "../../src/dataset/image.h"
 
 #define PATH_SIZE 1024
 #define IMAGES "images"

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/dcgan/aggregators.h"
+#include "../../src/dcgan/rules/aggregators.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/wire/blob.h"
+#include "../../src/formats/wire/blob.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/wire/change.h"
+#include "../../src/formats/wire/change.h"
 
 #include <float.h>
 #include <math.h>

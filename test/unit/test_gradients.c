@@ -22,7 +22,7 @@
 #include <cmocka.h>
 
 #include "../../src/dcgan/backend.h"
-#include "../../src/dcgan/loss.h"
+#include "../../src/dcgan/net/loss.h"
 
 #include <float.h>
 #include <inttypes.h>

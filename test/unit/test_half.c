@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/wire/blob.h"
-#include "../../src/wire/half.h"
+#include "../../src/formats/wire/blob.h"
+#include "../../src/formats/wire/half.h"
 
 #include <float.h>
 #include <math.h>

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/wire/blob.h"
-#include "../../src/wire/int8.h"
+#include "../../src/formats/wire/blob.h"
+#include "../../src/formats/wire/int8.h"
 
 #include <float.h>
 #include <math.h>

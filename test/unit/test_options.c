@@ -8,10 +8,10 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/worker/display.h"
-#include "../../src/worker/hardware.h"
-#include "../../src/worker/options.h"
-#include "../../src/worker/rest.h"
+#include "../../src/worker/term/display.h"
+#include "../../src/worker/term/hardware.h"
+#include "../../src/worker/term/options.h"
+#include "../../src/worker/term/rest.h"
 
 #include <stdio.h>
 #include <stdlib.h>

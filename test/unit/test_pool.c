@@ -1,7 +1,7 @@
 /*
  * test_pool.c - every task once, and all done on return
  */
-#include "../../src/dcgan/pool.h"
+#include "../../src/dcgan/cpu/pool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/worker/trouble.h"
+#include "../../src/common/trouble.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  */
 #include "numbers.h"
 
-#include "../../src/dcgan/loss.h"
+#include "../../src/dcgan/net/loss.h"
 
 static float norm_scratch[1 << 16];
 static const dcgan_work work = {.scratch = norm_scratch};

@@ -1,0 +1,340 @@
+/*
+ * transfer.c - shards to and from workers
+ *
+ * Every byte that arrives is hostile until it has been checked here, before it is stored.
+ */
+#include "../module/gannsfriends.h"
+#include "../module/result.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "storage/lmgr.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+
+#include <math.h>
+
+/* Reads the run that a function's first argument names; its shard, the third, must be there. */
+static void read_run_of_shard(gan_run *run, FunctionCallInfo fcinfo) {
+    int32 iteration = PG_GETARG_INT32(1), shard = PG_GETARG_INT32(2);
+
+    gan_run_read(run, PG_GETARG_INT32(0), false);
+    if (iteration < 0 || gan_shard_length(&run->model, shard) == 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("there is no shard %d of iteration %d", shard, iteration),
+                        errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.", run->run,
+                                run->shards, run->shards)));
+}
+
+/* Returns a part of one shard of an iteration; null if it is not held, or no longer. */
+static bytea *fetch_part(const gan_run *run, int32 iteration, gan_part part, int32 shard,
+                         MemoryContext caller) {
+    size_t size = gan_part_size(run, part, shard);
+    gan_pieces state;
+    bytea *data;
+    bool held;
+
+    data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
+    SET_VARSIZE(data, VARHDRSZ + size);
+    gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
+    state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
+    held = gan_pieces_read(&state, part, shard, (unsigned char *)VARDATA(data), size);
+    gan_pieces_release(&state);
+    return held ? data : NULL;
+}
+
+PG_FUNCTION_INFO_V1(gan_fetch_weights);
+
+/* Returns one shard of the weights that an iteration's units are computed at, or the running statistics; null
+ * if they are no longer held. */
+Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
+    int32 shard = PG_GETARG_INT32(2);
+    MemoryContext caller = CurrentMemoryContext;
+    bytea *data;
+    gan_run run;
+
+    gan_refuse_block("gan_fetch_weights");
+    gan_keep_memory();
+    SPI_connect();
+    read_run_of_shard(&run, fcinfo);
+    data =
+        fetch_part(&run, PG_GETARG_INT32(1),
+                   gan_run_has(&run, GAN_COPY) && shard < run.shards ? GAN_COPY : GAN_WEIGHTS, shard, caller);
+    SPI_finish();
+    if (!data)
+        PG_RETURN_NULL();
+    PG_RETURN_BYTEA_P(data);
+}
+
+PG_FUNCTION_INFO_V1(gan_fetch_change);
+
+/* Returns what leads a worker from its copy of the iteration before to that of this one, one shard of it; null
+ * if that is not held. */
+Datum gan_fetch_change(PG_FUNCTION_ARGS) {
+    int32 shard = PG_GETARG_INT32(2);
+    MemoryContext caller = CurrentMemoryContext;
+    bytea *data = NULL;
+    gan_run run;
+
+    gan_refuse_block("gan_fetch_change");
+    gan_keep_memory();
+    SPI_connect();
+    read_run_of_shard(&run, fcinfo);
+    if (gan_run_has(&run, GAN_CHANGE) && shard < run.shards)
+        data = fetch_part(&run, PG_GETARG_INT32(1), GAN_CHANGE, shard, caller);
+    SPI_finish();
+    if (!data)
+        PG_RETURN_NULL();
+    PG_RETURN_BYTEA_P(data);
+}
+
+/* What an upload needs to know of the unit it belongs to. */
+typedef struct claimed_unit {
+    int32 run, iteration;
+    bool valid; /* the caller holds it, under this token, and its lease is running */
+} claimed_unit;
+
+/* Looks up the unit and whether the caller may upload to it now. */
+static claimed_unit find_claim(Datum unit, Datum token) {
+    static SPIPlanPtr plan;
+    claimed_unit claim = {0};
+
+    if (gan_execute_saved(
+            &plan,
+            "SELECT u.run, u.iteration FROM gan_work_unit u JOIN gan_run r ON r.run = u.run JOIN gan_worker w "
+            "ON w.worker = u.worker "
+            "WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND u.lease_until > "
+            "statement_timestamp() "
+            "AND u.iteration = r.iteration AND u.weights_nonce = r.weights_nonce AND r.state IN ('running', "
+            "'paused') AND w.login = session_user "
+            "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)",
+            2, (Oid[]){INT8OID, UUIDOID}, (Datum[]){unit, token}, false) != 1)
+        return claim;
+    claim.run = DatumGetInt32(gan_value(0, 1, NULL));
+    claim.iteration = DatumGetInt32(gan_value(0, 2, NULL));
+    claim.valid = true;
+    return claim;
+}
+
+/* An upload that is being checked: whoever sends what is refused has failed at the unit. */
+typedef struct upload {
+    const gan_run *run;
+    int64 unit;
+    const pg_uuid_t *token;
+    int32 shard;
+    size_t count;
+} upload;
+
+/* Checks the form of an uploaded shard: header, size, checksum. */
+static void check_form(const upload *u, bytea *data, blob_element element) {
+    size_t size = VARSIZE_ANY_EXHDR(data);
+    const unsigned char *bytes = (const unsigned char *)VARDATA_ANY(data);
+    blob_status status = blob_check_element(bytes, size, u->count, element);
+
+    if (status == BLOB_OK)
+        return;
+    gan_refusal_remember(u->unit, u->token, psprintf("shard %d %s", u->shard, blob_status_text(status)));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+             errmsg("the uploaded shard %s", blob_status_text(status)),
+             errdetail("Shard %d has %zu elements of %s, %zu bytes with the header; %zu bytes came.", u->shard,
+                       u->count, blob_element_name(element), blob_size_of(u->count, element), size),
+             status == BLOB_CRC ? errhint("Send it again.")
+                                : errhint("The format is in docs/format.md, section 8.")));
+}
+
+/* Makes a float32 blob of a checked one of fewer bytes: from here on nothing knows how it travelled. */
+static bytea *widen(bytea *data, size_t count, blob_element element) {
+    bytea *wide = palloc(VARHDRSZ + blob_size(count));
+    float *values = (float *)(VARDATA(wide) + BLOB_HEADER_SIZE);
+
+    SET_VARSIZE(wide, VARHDRSZ + blob_size(count));
+    blob_decode(values, (const unsigned char *)VARDATA_ANY(data), count, element);
+    blob_write((unsigned char *)VARDATA(wide), values, count);
+    return wide;
+}
+
+/* Checks the numbers of an uploaded shard: finiteness, norm. Returns the sum of squares; raises an error on
+ * anything wrong. */
+static double check_numbers(const upload *u, bytea *data, double limit) {
+    double squares;
+    char *what =
+        gan_shard_problem(u->run, u->shard, (const float *)(VARDATA(data) + BLOB_HEADER_SIZE), limit, &squares);
+
+    if (what) {
+        gan_refusal_remember(u->unit, u->token, what);
+        ereport(ERROR,
+                (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the upload is refused: %s", what),
+                 errhint("Release the unit and claim again; if it happens again, tell the instructor.")));
+    }
+    return squares;
+}
+
+/* What a run asks of uploads. */
+typedef struct upload_rules {
+    double limit; /* of a gradient's norm */
+    blob_element element;
+} upload_rules;
+
+/* Reads what the run asks of a shard. Statistics are always float32: they are few, and variances must not be
+ * rounded to 0. */
+static upload_rules read_rules(const gan_run *run, int32 shard) {
+    static SPIPlanPtr plan;
+    upload_rules rules;
+
+    gan_execute_saved(&plan, "SELECT gradient_limit, upload_element FROM gan_run WHERE run = $1", 1,
+                      (Oid[]){INT4OID}, (Datum[]){Int32GetDatum(run->run)}, false);
+    rules.limit = DatumGetFloat8(gan_value(0, 1, NULL));
+    if (!blob_element_read(&rules.element, TextDatumGetCString(gan_value(0, 2, NULL))))
+        elog(ERROR, "run %d has an unknown upload_element", run->run);
+    if (shard == run->shards)
+        rules.element = BLOB_FLOAT32;
+    return rules;
+}
+
+/* Deletes what an earlier claim left of a shard. */
+static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard, Snapshot snapshot) {
+    gan_pieces pieces;
+
+    gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
+    gan_pieces_delete(&pieces, unit, shard, snapshot);
+    gan_pieces_release(&pieces);
+    CommandCounterIncrement(); /* so that the same keys can be written */
+}
+
+/* Tells whether a shard was stored under this token before; what an earlier claim left is deleted. */
+static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard) {
+    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    gan_pieces pieces;
+    pg_uuid_t stored;
+    double square_sum;
+    bool same;
+
+    gan_pieces_open(&pieces, GAN_GRADIENT, claim->run, claim->iteration, snapshot);
+    same = gan_pieces_receipt(&pieces, unit, shard, &stored, &square_sum) &&
+           memcmp(&stored, token, sizeof stored) == 0;
+    gan_pieces_release(&pieces);
+    if (pieces.found && !same)
+        delete_shard(claim, unit, shard, snapshot);
+    UnregisterSnapshot(snapshot);
+    return same;
+}
+
+/*
+ * Stores a shard under the claim's token; returns the answer. Two uploads of one shard at a time (an answer was
+ * lost, or a lease ended) come one after the other: the lock is one that a student can't take. Who waited for
+ * it may hold the unit no longer, and must not replace what a later claim has stored.
+ */
+static const char *store_shard(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard,
+                               double squares, bytea *data) {
+    gan_pieces pieces;
+
+    GANN_FAULT("upload_to_store");
+    LockDatabaseObject(RelationRelationId, (Oid)unit, (uint16)shard, ExclusiveLock);
+    if (!find_claim(Int64GetDatum(unit), UUIDPGetDatum(token)).valid)
+        return "stale";
+    if (is_stored(claim, unit, token, shard))
+        return "already";
+    GANN_FAULT("upload_checked");
+    gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
+    gan_pieces_write(&pieces, unit, shard, (unsigned char *)VARDATA(data), VARSIZE(data) - VARHDRSZ, token,
+                     squares);
+    gan_pieces_release(&pieces);
+    GANN_FAULT("upload_stored");
+    return "accepted";
+}
+
+PG_FUNCTION_INFO_V1(gan_upload);
+
+/* Checks and stores one shard of a unit's result: accepted, already or stale. */
+Datum gan_upload(PG_FUNCTION_ARGS) {
+    Datum unit = PG_GETARG_DATUM(0), token = PG_GETARG_DATUM(1);
+    int32 shard = PG_GETARG_INT32(2);
+    const char *answer = "stale";
+    claimed_unit claim;
+
+    gan_refuse_block("gan_upload");
+    /* Its commit waits for no disk: the submission's does, and what is durable then includes all that came
+     * before. */
+    (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+                            false);
+    gan_keep_memory();
+    SPI_connect();
+    claim = find_claim(unit, token);
+    if (claim.valid) {
+        bytea *data = PG_GETARG_BYTEA_P(3);
+        upload_rules rules;
+        size_t count;
+        gan_run run;
+        upload u;
+        gan_run_read(&run, claim.run, false);
+        count = gan_shard_length(&run.model, shard);
+        if (count == 0)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no shard %d", shard),
+                            errhint("A result has shards 0 to %d; shard %d holds the statistics.", run.shards,
+                                    run.shards)));
+        if (!gan_shard_needed(&run, claim.iteration, shard))
+            ereport(ERROR,
+                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                     errmsg("shard %d holds nothing of the network that iteration %d steps", shard,
+                            claim.iteration),
+                     errhint("Even iterations step the discriminator, odd ones the generator: upload the "
+                             "shards that hold something of it.")));
+        u = (upload){&run, DatumGetInt64(unit), DatumGetUUIDP(token), shard, count};
+        rules = read_rules(&run, shard);
+        check_form(&u, data, rules.element);
+        if (rules.element != BLOB_FLOAT32)
+            data = widen(data, count, rules.element);
+        answer = store_shard(&claim, DatumGetInt64(unit), DatumGetUUIDP(token), shard,
+                             check_numbers(&u, data, rules.limit), data);
+    }
+    SPI_finish();
+    PG_RETURN_TEXT_P(cstring_to_text(answer));
+}
+
+PG_FUNCTION_INFO_V1(gan_uploaded);
+
+/* Adds up what was uploaded under a claim: number of shards there and missing, and the square of the gradient's
+ * norm. */
+Datum gan_uploaded(PG_FUNCTION_ARGS) {
+    int64 unit = PG_GETARG_INT64(0);
+    pg_uuid_t *token = PG_GETARG_UUID_P(1), stored;
+    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    int32 number, iteration, parts = 0, missing = 0;
+    double square_sum, sum = 0;
+    static SPIPlanPtr plan;
+    gan_pieces pieces;
+    TupleDesc descriptor;
+    gan_run run;
+
+    if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "gan_uploaded must return a row");
+    BlessTupleDesc(descriptor);
+    SPI_connect();
+    if (gan_execute_saved(&plan, "SELECT u.run, u.iteration FROM gan_work_unit u WHERE u.unit = $1", 1,
+                          (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
+        elog(ERROR, "the unit is gone");
+    number = DatumGetInt32(gan_value(0, 1, NULL));
+    iteration = DatumGetInt32(gan_value(0, 2, NULL));
+    gan_run_read(&run, number, false);
+    gan_pieces_open(&pieces, GAN_GRADIENT, number, iteration, snapshot);
+    for (int32 shard = 0; shard <= run.shards; shard++) {
+        if (!gan_shard_needed(&run, iteration, shard))
+            continue;
+        if (gan_pieces_receipt(&pieces, unit, shard, &stored, &square_sum) &&
+            memcmp(&stored, token, sizeof stored) == 0) {
+            parts++;
+            sum += shard < run.shards ? square_sum : 0;
+        } else
+            missing++;
+    }
+    gan_pieces_release(&pieces);
+    SPI_finish();
+    UnregisterSnapshot(snapshot);
+    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(
+        descriptor, (Datum[]){Int32GetDatum(parts), Int32GetDatum(missing), Float8GetDatum(sum)},
+        (bool[]){false, false, false})));
+}

@@ -1,0 +1,196 @@
+/*
+ * run.c - reading a run's configuration, and its first weights
+ */
+#include "../module/gannsfriends.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+PG_FUNCTION_INFO_V1(gan_nonce);
+
+/* Draws a number that names a version of the weights. */
+Datum gan_nonce(PG_FUNCTION_ARGS) {
+    int64 nonce;
+
+    if (!pg_strong_random(&nonce, sizeof nonce))
+        elog(ERROR, "could not draw a random number");
+    PG_RETURN_INT64(nonce);
+}
+
+/* Makes of a run what it is at an iteration: its number, and the learning rates of its schedule. */
+void gan_run_at(gan_run *run, int32 iteration) {
+    double factor = dcgan_schedule_factor(&run->schedule, (uint32)iteration);
+
+    run->iteration = iteration;
+    run->generator.learning_rate = factor * run->generator_rate;
+    run->discriminator.learning_rate = factor * run->discriminator_rate;
+}
+
+/* Reads how a run's weights move from the row that gan_run_read has found. */
+static void read_optimisers(gan_run *run) {
+    const dcgan_adam_options adam = {.beta1 = DatumGetFloat8(gan_value(0, 13, NULL)),
+                                     .beta2 = DatumGetFloat8(gan_value(0, 14, NULL)),
+                                     .epsilon = DatumGetFloat8(gan_value(0, 15, NULL))};
+
+    run->schedule = (dcgan_schedule){.linear = DatumGetBool(gan_value(0, 18, NULL)),
+                                     .warmup = DatumGetUInt32(gan_value(0, 19, NULL)),
+                                     .target = DatumGetUInt32(gan_value(0, 20, NULL))};
+    run->generator = run->discriminator = adam;
+    run->generator_rate = DatumGetFloat8(gan_value(0, 11, NULL));
+    run->discriminator_rate = DatumGetFloat8(gan_value(0, 12, NULL));
+    gan_run_at(run, run->iteration);
+    run->local_steps = DatumGetInt32(gan_value(0, 16, NULL));
+    run->alternating = DatumGetBool(gan_value(0, 17, NULL));
+    run->optimiser_parts = GAN_OPTIMISER_PARTS;
+    if (run->local_steps > 0) {
+        const char *name = TextDatumGetCString(gan_value(0, 21, NULL));
+        run->outer = (dcgan_outer_options){
+            .optimizer = strcmp(name, "average") == 0    ? DCGAN_OUTER_AVERAGE
+                         : strcmp(name, "nesterov") == 0 ? DCGAN_OUTER_NESTEROV
+                                                         : DCGAN_OUTER_ADAM,
+            .learning_rate = DatumGetFloat8(gan_value(0, 22, NULL)),
+            .momentum = DatumGetFloat8(gan_value(0, 23, NULL)),
+            .beta2 = adam.beta2,
+            .epsilon = adam.epsilon,
+        };
+        run->optimiser_parts = GAN_FIRST_MOMENT + dcgan_outer_moments(run->outer.optimizer);
+    }
+}
+
+/* Reads by which rule results become one. */
+static void read_rule(gan_run *run) {
+    const char *name = TextDatumGetCString(gan_value(0, 25, NULL));
+
+    run->aggregator = dcgan_aggregator_find(name);
+    if (!run->aggregator)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no aggregator \"%s\"", name),
+                        errhint("SELECT gan_aggregators() lists them.")));
+    run->update_limit = DatumGetFloat8(gan_value(0, 26, NULL));
+    run->batch = DatumGetInt32(gan_value(0, 27, NULL));
+}
+
+/* Reads a run from gan_run; with lock, so that nobody else changes it until the end of the transaction. */
+void gan_run_read(gan_run *run, int32 number, bool lock) {
+    const char *query =
+        "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
+        "discriminator_features, norm_momentum, generator_learning_rate, discriminator_learning_rate, beta1, "
+        "beta2, epsilon, local_steps, update_rule = 'alternating', learning_rate_schedule = 'linear', "
+        "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, outer_momentum, "
+        "download_element, aggregator, update_limit, batch, average_decay "
+        "FROM gan_run WHERE run = $1";
+    static SPIPlanPtr plan, locking_plan;
+    dcgan_config config;
+    Datum key[] = {Int32GetDatum(number)};
+
+    if (gan_execute_saved(lock ? &locking_plan : &plan,
+                          lock ? psprintf("%s FOR NO KEY UPDATE SKIP LOCKED", query) : query, 1,
+                          (Oid[]){INT4OID}, key, !lock) != 1) {
+        if (lock && gan_execute("SELECT FROM gan_run WHERE run = $1", 1, (Oid[]){INT4OID},
+                                (Datum[]){Int32GetDatum(number)}, true) == 1)
+            ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                            errmsg("another session is working on run %d", number),
+                            errhint("Wait a moment and look at gan_progress.")));
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no run %d", number)));
+    }
+    memset(run, 0, sizeof *run);
+    run->run = number;
+    run->iteration = DatumGetInt32(gan_value(0, 1, NULL));
+    run->quorum = DatumGetInt32(gan_value(0, 2, NULL));
+    run->state = TextDatumGetCString(gan_value(0, 3, NULL));
+    run->seed = DatumGetInt64(gan_value(0, 4, NULL));
+    config = (dcgan_config){.channels = DatumGetUInt32(gan_value(0, 5, NULL)),
+                            .image_size = DatumGetUInt32(gan_value(0, 6, NULL)),
+                            .latent = DatumGetUInt32(gan_value(0, 7, NULL)),
+                            .generator_features = DatumGetUInt32(gan_value(0, 8, NULL)),
+                            .discriminator_features = DatumGetUInt32(gan_value(0, 9, NULL))};
+    run->norm_momentum = DatumGetFloat8(gan_value(0, 10, NULL));
+    read_optimisers(run);
+    if (!blob_element_read(&run->download, TextDatumGetCString(gan_value(0, 24, NULL))))
+        elog(ERROR, "run %d has an unknown download_element", number);
+    read_rule(run);
+    run->average_decay =
+        DatumGetFloat8(gan_value(0, SPI_fnumber(SPI_tuptable->tupdesc, "average_decay"), NULL));
+    gan_check_status(dcgan_model_init(&run->model, &config));
+    run->shards = (int32)shard_total(run->model.parameter_count);
+}
+
+/* Returns the run an argument names, or the one that is meant where it is null. */
+int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
+    bool null = PG_ARGISNULL(argument);
+
+    if (SPI_execute_with_args("SELECT gan_the_run($1)", 1, (Oid[]){INT4OID},
+                              (Datum[]){null ? (Datum)0 : PG_GETARG_DATUM(argument)}, null ? "n" : " ", true,
+                              1) != SPI_OK_SELECT)
+        elog(ERROR, "gan_the_run failed");
+    return DatumGetInt32(gan_value(0, 1, NULL));
+}
+
+/* Names the networks that an iteration's units learn and its step moves. */
+dcgan_networks gan_networks_stepped(const gan_run *run, int32 iteration) {
+    return dcgan_networks_stepped(run->alternating, (uint32)iteration);
+}
+
+/* Tells whether an iteration's units upload this shard: one that holds something of a network that is stepped,
+ * or the statistics. */
+bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard) {
+    size_t first, count, begin = (size_t)shard * SHARD_COUNT;
+
+    dcgan_networks_range(&run->model, gan_networks_stepped(run, iteration), &first, &count);
+    return shard == run->shards ||
+           (begin < first + count && begin + gan_shard_length(&run->model, shard) > first);
+}
+
+/* Stores one shard of initial weights, which workers hold as they are, and moments of zero as far as there are
+ * any. */
+static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 shard) {
+    size_t count = gan_shard_length(&run->model, shard), size = blob_size(count);
+    unsigned char *blob = gan_blob_new(count);
+
+    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count, gan_blob_values(blob));
+    gan_blob_seal(blob, count);
+    gan_pieces_write(state, GAN_WEIGHTS, shard, blob, size, NULL, 0);
+    if (gan_run_has(run, GAN_COPY))
+        gan_pieces_write(state, GAN_COPY, shard, blob, size, NULL, 0);
+    if (gan_shard_has(run, GAN_AVERAGE, shard))
+        gan_pieces_write(state, GAN_AVERAGE, shard, blob, size, NULL, 0);
+    memset(gan_blob_values(blob), 0, count * sizeof(float));
+    gan_blob_seal(blob, count);
+    for (int part = GAN_FIRST_MOMENT; part < run->optimiser_parts; part++)
+        gan_pieces_write(state, part, shard, blob, size, NULL, 0);
+}
+
+/* Stores running statistics of mean 0 and variance 1: they are the shard after the last of the weights. */
+static void store_initial_statistics(const gan_run *run, gan_pieces *state) {
+    size_t count = run->model.statistics_count;
+    unsigned char *running = gan_blob_new(count);
+
+    dcgan_initialise_statistics(&run->model, gan_blob_values(running));
+    gan_blob_seal(running, count);
+    gan_pieces_write(state, GAN_WEIGHTS, run->shards, running, blob_size(count), NULL, 0);
+}
+
+PG_FUNCTION_INFO_V1(gan_initialise);
+
+/* Writes the weights, moments and statistics of iteration 0. */
+Datum gan_initialise(PG_FUNCTION_ARGS) {
+    MemoryContext outer = CurrentMemoryContext, one;
+    gan_pieces state;
+    gan_run run;
+
+    SPI_connect();
+    gan_run_read(&run, PG_GETARG_INT32(0), false);
+    gan_pieces_open_to_write(&state, GAN_STATE, run.run, 0);
+    one = AllocSetContextCreate(CurrentMemoryContext, "gan_initialise shard", ALLOCSET_DEFAULT_SIZES);
+    for (int32 shard = 0; shard < run.shards; shard++) {
+        CHECK_FOR_INTERRUPTS();
+        MemoryContextSwitchTo(one);
+        store_initial_shard(&run, &state, shard);
+        MemoryContextReset(one);
+    }
+    MemoryContextSwitchTo(outer);
+    store_initial_statistics(&run, &state);
+    gan_pieces_close(&state);
+    SPI_finish();
+    PG_RETURN_VOID();
+}

@@ -1,0 +1,78 @@
+/*
+ * combine.h - from the results of an iteration's units to the one that moves the weights
+ *
+ * A combiner reads what units have uploaded, shard by shard and tile by tile, and puts it together by the run's
+ * rule (src/dcgan/rules/aggregators.h). It writes nothing: what becomes of a tile is the caller's affair.
+ *
+ *     gan_combiner combiner;
+ *     gan_combiner_open(&combiner, &run, iteration, units, snapshot);  // its first pass, where the rule needs
+ * one for (gan_tile t = gan_first_tile(&combiner, shard); gan_tile_is_in(&t); gan_next_tile(&combiner, &t))
+ *         gan_combine_tile(&combiner, &t);                             // combiner.mean, t.last - t.first
+ * numbers gan_combine_done(&combiner, shard);                              // the checksums fit
+ *     gan_combine_statistics(&combiner, merged);
+ */
+#ifndef GAN_COMBINE_H
+#define GAN_COMBINE_H
+
+#include "../module/gannsfriends.h"
+
+#include "../../dcgan/rules/aggregators.h"
+
+/* The units whose results are put together, in the order of their first positions. */
+typedef struct gan_unit_list {
+    int count;
+    int64 *units;
+    double *images;
+    size_t *accounts; /* numbered from 0 as they first appear */
+    size_t account_count;
+    int64 total_images;
+} gan_unit_list;
+
+/* A run of a shard's pieces: which, and which of the shard's numbers they hold. */
+typedef struct gan_tile {
+    int32 shard, piece, end;
+    size_t count;       /* numbers of the shard */
+    size_t first, last; /* numbers of the tile: first … last - 1 */
+} gan_tile;
+
+/* A part of a tile: of one network. */
+typedef struct gan_slice {
+    size_t at, count; /* from the tile's first number on */
+} gan_slice;
+
+typedef struct gan_combiner {
+    const gan_run *run;
+    dcgan_networks networks; /* that are stepped */
+    const gan_unit_list *list;
+    const dcgan_aggregator *rule;
+    dcgan_round round;
+    dcgan_sorter sorter;   /* of a rule that sorts */
+    gan_pieces *gradients; /* open for reading, of the iteration that the run is at */
+    int32 tile_pieces;
+    uint32 *announced, *computed;            /* checksums of the units' results of this shard */
+    int *first_unit, *next_unit;             /* of each account, of the same account; -1: none */
+    double *sum;                             /* [a tile] */
+    float *mean;                             /* [a tile]: the outcome */
+    float *rows;                             /* [accounts][a tile], of a rule that compares accounts */
+    double square_sums[DCGAN_NETWORK_COUNT]; /* of the outcome so far, by network */
+} gan_combiner;
+
+extern void gan_unit_list_read(gan_unit_list *list, int rows);
+extern void gan_combiner_open(gan_combiner *c, const gan_run *run, const gan_unit_list *list,
+                              gan_pieces *gradients);
+extern gan_tile gan_first_tile(const gan_combiner *c, int32 shard);
+extern void gan_next_tile(const gan_combiner *c, gan_tile *t);
+extern bool gan_tile_is_in(const gan_tile *t);
+extern gan_slice gan_tile_slice(const gan_combiner *c, const gan_tile *t, dcgan_networks network);
+extern void gan_combine_tile(gan_combiner *c, const gan_tile *t);
+extern void gan_combine_done(const gan_combiner *c, int32 shard);
+extern void gan_combine_statistics(gan_combiner *c, float *merged);
+
+extern void gan_gather_tile(gan_combiner *c, const gan_tile *t);
+extern void gan_result_missing(const gan_combiner *c, int i, int32 shard) pg_attribute_noreturn();
+
+/* judge.c: what a rule must know of whole vectors before the first tile, and the weights that follow */
+extern void gan_judge(gan_combiner *c);
+extern const double *gan_judge_statistics(gan_combiner *c);
+
+#endif

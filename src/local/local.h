@@ -1,0 +1,12 @@
+/*
+ * local.h - gan_worker local: training on this machine alone
+ */
+#ifndef GANN_LOCAL_H
+#define GANN_LOCAL_H
+
+#include "../worker/term/options.h"
+
+/* Trains to the end, or until to stop is asked, and leaves a checkpoint; returns the exit status. */
+int local_run(const options *o);
+
+#endif

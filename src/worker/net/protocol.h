@@ -1,0 +1,217 @@
+/*
+ * server.h - the server: one C function for each SQL function of docs/protocol.md
+ *
+ * Every function connects first if there is no connection, and may be called again after SERVER_RETRY. What
+ * comes from the server is checked before it is returned. One thread at a time. Where a function is split into
+ * …_send and …_read, many statements may be under way; each is a transaction of its own.
+ */
+#ifndef GANN_SERVER_H
+#define GANN_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../dcgan/dcgan.h"
+#include "../../formats/wire/blob.h"
+#include "../../common/trouble.h"
+
+#define SERVER_DIGEST_SIZE 32
+#define SERVER_NONCES 3 /* versions of the weights that a claim names */
+
+typedef enum server_status {
+    SERVER_OK,
+    SERVER_RETRY, /* no connection, or the server is short of something: later it may go */
+    SERVER_FATAL  /* trying again can't mend it */
+} server_status;
+
+typedef struct server server;
+
+/*
+ * A statement under way. Whoever sends it keeps the reply where it is until awaited is false; then the function
+ * that reads the answer says what it was. A reply that nobody reads any more is given to server_drop().
+ */
+typedef struct server_reply {
+    bool awaited;
+    server_status status; /* from here on: private */
+    int columns;
+    void *row;
+} server_reply;
+
+typedef struct server_run {
+    int32_t run;
+    char name[64], state[16];
+    bool over;
+    uint64_t seed;
+    dcgan_config network; /* checked */
+    size_t batch, parameters, shards;
+    bool dataset_known;
+    uint64_t dataset_images;
+    unsigned char dataset_digest[SERVER_DIGEST_SIZE];
+    int32_t target, iteration;
+    char channel[64];      /* where the run's workers are woken */
+    blob_element upload;   /* in which results travel */
+    blob_element download; /* in which changes of the weights travel; float32: there are none */
+    size_t local_steps;    /* 0: units give gradients */
+    bool alternating;      /* iterations step D and G in turn */
+    dcgan_local_options local;
+    dcgan_schedule schedule; /* of its learning rates */
+    bool batch_fixed;        /* everybody's minibatches have the run's size */
+} server_run;
+
+typedef struct server_member {
+    int32_t run;
+    const char *name, *cpu, *version;
+    uint64_t dataset_images;
+    const unsigned char *dataset_digest;
+    int cores, memory_mb;
+} server_member;
+
+typedef enum server_reason { SERVER_WORK, SERVER_WAIT, SERVER_OVER } server_reason;
+
+typedef struct server_claim {
+    server_reason reason;
+    char why[16], message[256]; /* the reason as the server calls it, and in words */
+    double retry_seconds;
+    int64_t unit; /* from here on: for SERVER_WORK only */
+    char token[37];
+    uint32_t iteration;
+    uint64_t position;
+    size_t images;
+    double lease_seconds;
+    int64_t nonces[SERVER_NONCES]; /* of the weights of this iteration, of the one before, … */
+    size_t nonce_count;
+} server_claim;
+
+typedef enum server_answer { SERVER_ACCEPTED, SERVER_ALREADY, SERVER_STALE, SERVER_REFUSED } server_answer;
+
+typedef struct server_verdict {
+    server_answer answer;
+    char code[32], message[256];
+} server_verdict;
+
+/* Prepares connections with a connection string, which may be NULL. Returns NULL when memory is short. */
+server *server_new(const char *conninfo);
+void server_free(server *s);
+
+/* Returns what is wrong and what to do after the last failure: as two lines, and taken apart; its SQLSTATE or
+ * "". */
+const char *server_error(const server *s);
+const trouble *server_trouble(const server *s);
+const char *server_state(const server *s);
+
+/* Closes the connection; the next statement connects again. */
+void server_hang_up(server *s);
+
+/* Connects unless connected. */
+server_status server_connect(server *s);
+
+/* Tells whether there is a connection, as far as is known without trying it. */
+bool server_connected(const server *s);
+
+/* Describes the connection: "PostgreSQL 15.4 at host, TLS yes". */
+void server_describe(const server *s, char *text, size_t size);
+
+/* What gan_hello tells: the login, whether it is a student's, and the server's clock in seconds since 1970. The
+ * clock was read after server_hello() was called and before it returned. */
+typedef struct server_greeting {
+    char login[64];
+    bool student;
+    double clock;
+} server_greeting;
+
+server_status server_hello(server *s, server_greeting *greeting);
+
+server_status server_run_config(server *s, const char *name, server_run *run);
+server_status server_join(server *s, const server_member *member, int32_t *worker);
+
+/* gan_claim */
+void server_take_send(server *s, int32_t worker, server_reply *reply);
+server_status server_take_read(server *s, server_reply *reply, server_claim *claim);
+
+/* Downloads a shard into values[count]; held is false if the iteration is no longer there. */
+void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply);
+server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count, bool *held);
+
+/*
+ * Downloads what leads one shard of the weights from the iteration before to this one, and applies it to
+ * values[count]. held is false if it can't be had, or if values were not those it was made for; then they are
+ * undefined.
+ */
+void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply);
+server_status server_change_read(server *s, server_reply *reply, float *values, size_t count,
+                                 blob_element element, bool *held);
+
+/* Extends the lease; held is false if it is lost. */
+server_status server_renew(server *s, const server_claim *claim, bool *held);
+
+/* Uploads a shard's blob, which is copied. */
+void server_upload_send(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
+                        size_t size, server_reply *reply);
+server_status server_upload_read(server *s, server_reply *reply, server_answer *answer);
+
+/* nonce: of the weights that the result was computed at */
+void server_submit_send(server *s, const server_claim *claim, int64_t nonce, size_t batch,
+                        const dcgan_unit_result *result, server_reply *reply);
+server_status server_submit_read(server *s, server_reply *reply, server_verdict *verdict);
+
+server_status server_release(server *s, const server_claim *claim, bool *released);
+
+/* What of the worker's was averaged so far, and how many units wait for the next step. */
+typedef struct server_credit_row {
+    uint64_t units, images, waiting;
+} server_credit_row;
+
+server_status server_credit(server *s, int32_t worker, server_credit_row *credit);
+
+/* Asks how many images should be summarised (0: none), and sends the summary's blob; answer: "kept", "agrees",
+ * … */
+server_status server_reference_wanted(server *s, int32_t worker, size_t *images);
+server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob, size_t size,
+                               char answer[16]);
+
+/* What gan_standing tells. */
+typedef struct server_standing_row {
+    int32_t rank, of;    /* of this login, among so many; 0: nothing was averaged yet */
+    double share;        /* of the images that were averaged, 0 to 1 */
+    double seconds_left; /* of the run, about; 0: unknown */
+    int64_t message;     /* number of the last message */
+    char messages[8100]; /* those after the number that was asked with, one a line */
+} server_standing_row;
+
+void server_standing_send(server *s, int32_t worker, int64_t after, server_reply *reply);
+server_status server_standing_read(server *s, server_reply *reply, server_standing_row *row);
+
+/* Describes the encryption: fine is false where a network could read along. */
+void server_tls(const server *s, char *text, size_t size, bool *fine);
+
+/* ---- waiting: all functions above that have no reply wait by themselves ---- */
+
+/* Writes and reads as much as goes without waiting; answers come to their replies, in the order of sending. */
+void server_receive(server *s);
+
+/* Returns what to wait for before the next server_receive(): poll's descriptor, -1 without a connection, and
+ * its events. */
+int server_descriptor(const server *s);
+short server_events(const server *s);
+
+/* Waits for one answer, or for all that were sent. */
+void server_await(server *s, const server_reply *reply);
+void server_settle(server *s);
+
+/* Waits so long for the server to say or take something, and heeds it; not ended by Ctrl-C. */
+void server_wait(server *s, double seconds);
+
+/* Gives up an answer that has come. */
+void server_drop(server_reply *reply);
+
+/* Listens on a channel, on this and all later connections. */
+void server_listen(server *s, const char *channel);
+
+/* Tells whether something came on it since the last call or the last gan_claim. */
+bool server_woken(server *s);
+
+/* Tells whether something came on it since the last gan_standing was sent. */
+bool server_noted(const server *s);
+
+#endif

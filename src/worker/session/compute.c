@@ -1,0 +1,211 @@
+/*
+ * compute.c - one work unit in a thread of its own
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include "compute.h"
+#include "../../common/stop.h"
+#include "../../formats/wire/blob.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct compute {
+    const dcgan_model *model;
+    size_t batch, workspace_bytes;
+    void *workspace;
+    dcgan_unit unit;
+    bool local;
+    dcgan_local_options options;
+    dcgan_unit_result result;
+    dcgan_status status;
+    double seconds;
+    int max_cpu;          /* percent of the time that the thread works */
+    double worked_before; /* seconds, up to its last sleep */
+    pthread_t thread;
+    int news[2]; /* the thread writes a byte into it when there is something to look at */
+    atomic_size_t images_done;
+    atomic_bool cancelled, finished;
+    size_t shards;
+    atomic_size_t *changing; /* [shards] numbers of the gradient that are not final yet */
+};
+
+compute *compute_new(const dcgan_model *model, size_t batch, bool local) {
+    compute *c = calloc(1, sizeof *c);
+    dcgan_status status;
+
+    if (!c)
+        return NULL;
+    c->model = model;
+    c->batch = batch;
+    c->max_cpu = 100;
+    c->news[0] = c->news[1] = -1;
+    status = local ? dcgan_unit_local_workspace(model, batch, &c->workspace_bytes)
+                   : dcgan_unit_workspace(model, batch, &c->workspace_bytes);
+    if (status == DCGAN_OK)
+        c->workspace = malloc(c->workspace_bytes);
+    c->result.gradient = malloc(model->parameter_count * sizeof(real));
+    c->result.statistics = malloc(model->statistics_count * sizeof(real));
+    c->shards = shard_total(model->parameter_count);
+    c->changing = calloc(c->shards, sizeof *c->changing);
+    if (!c->workspace || !c->result.gradient || !c->result.statistics || !c->changing || pipe(c->news) != 0 ||
+        fcntl(c->news[0], F_SETFL, O_NONBLOCK) != 0 || fcntl(c->news[1], F_SETFL, O_NONBLOCK) != 0) {
+        compute_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void compute_free(compute *c) {
+    if (!c)
+        return;
+    if (c->news[0] >= 0) {
+        close(c->news[0]);
+        close(c->news[1]);
+    }
+    free(c->workspace);
+    free(c->result.gradient);
+    free(c->result.statistics);
+    free(c->changing);
+    free(c);
+}
+
+void compute_set_max_cpu(compute *c, int percent) {
+    c->max_cpu = percent;
+}
+
+/* Returns the seconds that this thread has worked: what it waited for on a busy machine is no work. */
+static double worked_seconds(void) {
+    struct timespec worked;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &worked);
+    return (double)worked.tv_sec + (double)worked.tv_nsec * 1e-9;
+}
+
+/* Sleeps between passes for so long that the work since the last sleep is the thread's share of both. */
+static void keep_share(compute *c) {
+    double worked = worked_seconds() - c->worked_before, now = stop_clock();
+    double end = now + worked * (100 - c->max_cpu) / c->max_cpu;
+
+    while ((now = stop_clock()) < end && !atomic_load(&c->cancelled)) {
+        double left = end - now < 0.05 ? end - now : 0.05; /* a cancellation is to be heeded soon */
+        nanosleep(&(struct timespec){.tv_nsec = (long)(left * 1e9)}, NULL);
+    }
+    c->worked_before = worked_seconds();
+}
+
+/* Called by the library between passes. */
+static int progress(void *context, size_t images_done) {
+    compute *c = context;
+    atomic_store(&c->images_done, images_done);
+    if (c->max_cpu < 100)
+        keep_share(c);
+    return atomic_load(&c->cancelled);
+}
+
+/* Wakes the main thread. If the pipe is full it has enough to wake up from. */
+static void tell_news(compute *c) {
+    ssize_t written;
+
+    do
+        written = write(c->news[1], "", 1);
+    while (written < 0 && errno == EINTR);
+}
+
+/* Called by the library when a part of the gradient is final. The order of the parts is of no matter, but each
+ * comes once. */
+static void ready(void *context, size_t first, size_t count) {
+    compute *c = context;
+    bool news = false;
+
+    while (count > 0) {
+        size_t shard = first / SHARD_COUNT, left = (shard + 1) * SHARD_COUNT - first,
+               part = count < left ? count : left;
+
+        news = atomic_fetch_sub(&c->changing[shard], part) == part || news;
+        first += part;
+        count -= part;
+    }
+    if (news)
+        tell_news(c);
+}
+
+static void *run(void *context) {
+    compute *c = context;
+    double start = stop_clock();
+
+    c->worked_before = worked_seconds();
+    c->status =
+        c->local
+            ? dcgan_unit_local(c->model, &c->unit, &c->options, &c->result, c->workspace, c->workspace_bytes)
+            : dcgan_unit_gradients(c->model, &c->unit, &c->result, c->workspace, c->workspace_bytes);
+    c->seconds = stop_clock() - start;
+    atomic_store(&c->finished, true);
+    tell_news(c);
+    return NULL;
+}
+
+int compute_start(compute *c, const dcgan_unit *unit, const dcgan_local_options *local) {
+    sigset_t all, before;
+    int failed;
+
+    c->unit = *unit;
+    c->local = local != NULL;
+    if (local)
+        c->options = *local;
+    c->unit.progress = progress;
+    c->unit.ready = ready;
+    c->unit.context = c;
+    atomic_store(&c->images_done, 0);
+    atomic_store(&c->cancelled, false);
+    atomic_store(&c->finished, false);
+    for (size_t shard = 0; shard < c->shards; shard++)
+        atomic_store(&c->changing[shard], shard_length(c->model->parameter_count, shard));
+    sigfillset(&all); /* signals are the main thread's */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&c->thread, NULL, run, c);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed ? -1 : 0;
+}
+
+int compute_descriptor(const compute *c) {
+    return c->news[0];
+}
+
+bool compute_finished(compute *c) {
+    char bytes[64];
+
+    while (read(c->news[0], bytes, sizeof bytes) > 0)
+        ;
+    return atomic_load(&c->finished);
+}
+
+bool compute_shard_final(const compute *c, size_t shard) {
+    return atomic_load(&c->changing[shard]) == 0;
+}
+
+const real *compute_gradient(const compute *c) {
+    return c->result.gradient;
+}
+
+size_t compute_progress(const compute *c) {
+    return atomic_load(&c->images_done);
+}
+
+void compute_cancel(compute *c) {
+    atomic_store(&c->cancelled, true);
+}
+
+dcgan_status compute_finish(compute *c, const dcgan_unit_result **result, double *seconds) {
+    pthread_join(c->thread, NULL);
+    (void)compute_finished(c); /* empties the pipe */
+    *result = &c->result;
+    *seconds = c->seconds;
+    return c->status;
+}

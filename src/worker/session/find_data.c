@@ -1,0 +1,216 @@
+/*
+ * find_data.c - the dataset, where nobody has said where it is
+ *
+ * What is found and can't be used is named, with the reason. Other images never take its place unless the class
+ * is known to train on them.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include "find_data.h"
+#include "../term/display.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PATH_SIZE 4096
+#define COUNT_SIZE 32
+#define DIGITS_SHOWN 8 /* bytes of a digest: who compares more than 16 digits */
+#define REPORTS_MAX 20
+
+/* The usual places, whose images they have, and in what colours (0: one can't know). "~" is the home folder. */
+static const struct {
+    const char *path, *images;
+    unsigned channels;
+} places[] = {
+    {"img_align_celeba.zip", "CelebA", 3},
+    {"img_align_celeba", "CelebA", 3},
+    {"~/img_align_celeba.zip", "CelebA", 3},
+    {"~/Downloads/img_align_celeba.zip", "CelebA", 3},
+    {"~/Downloads/img_align_celeba (1).zip", "CelebA", 3}, /* the second try of a browser */
+    {"train-images-idx3-ubyte.gz", "MNIST", 1},
+    {"/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz", "Fashion-MNIST", 1},
+};
+
+#define PLACES (sizeof places / sizeof *places)
+
+/* A search, and what it has come upon. */
+typedef struct search {
+    const options *options;
+    const server_run *run;
+    const char *unusable; /* whose images were found but can't be used; NULL: none */
+    bool other;           /* images were found that are not the class's */
+} search;
+
+/* Shows what dataset.c reports; of a whole dataset of broken images not every line. */
+static void report(void *context, const char *message) {
+    static unsigned reports;
+
+    (void)context;
+    if (reports < REPORTS_MAX)
+        display_warn("%s", message);
+    else if (reports == REPORTS_MAX)
+        display_warn("There are more images like that. They are not listed.");
+    reports++;
+}
+
+/* Opens a dataset and shows why that fails. */
+static dataset *open_shown(const options *o, const char *path) {
+    char error[1024];
+    dataset *data = dataset_open(path, o->cache_mb << 20, report, NULL, error, sizeof error);
+
+    if (data == NULL)
+        display_warn("%s", error);
+    return data;
+}
+
+/* Writes a number as people do: 60,000. */
+static void count_text(uint64_t number, char text[COUNT_SIZE]) {
+    char digits[COUNT_SIZE];
+    size_t length = (size_t)snprintf(digits, sizeof digits, "%" PRIu64, number), used = 0;
+
+    for (size_t i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            text[used++] = ',';
+        text[used++] = digits[i];
+    }
+    text[used] = '\0';
+}
+
+/* Writes the beginning of a digest. */
+static void digest_text(const unsigned char *digest, char text[2 * DIGITS_SHOWN + 1]) {
+    for (size_t i = 0; i < DIGITS_SHOWN; i++)
+        snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
+bool find_data_differs(const dataset *data, const server_run *run, char *text, size_t text_size) {
+    unsigned char digest[DATASET_DIGEST_SIZE];
+    char mine[COUNT_SIZE], theirs[COUNT_SIZE], my_digits[2 * DIGITS_SHOWN + 1],
+        their_digits[2 * DIGITS_SHOWN + 1];
+
+    dataset_digest(data, digest);
+    count_text(dataset_count(data), mine);
+    count_text(run->dataset_images, theirs);
+    digest_text(digest, my_digits);
+    digest_text(run->dataset_digest, their_digits);
+    if (dataset_count(data) != run->dataset_images)
+        snprintf(text, text_size, "You have %s images, the class has %s", mine, theirs);
+    else if (memcmp(digest, run->dataset_digest, sizeof digest) != 0)
+        snprintf(text, text_size,
+                 "You have %s images, as the class has, but not the same (digest %s…, the class's %s…)", mine,
+                 my_digits, their_digits);
+    else
+        return false;
+    return true;
+}
+
+/* Opens what somebody has named. Whether it is what the class has, others say. */
+static dataset *open_named(const options *o, const server_run *run, const char *path) {
+    dataset *data = open_shown(o, path);
+
+    if (data != NULL && run != NULL && run->dataset_known)
+        (void)dataset_match(data, run->dataset_images, run->dataset_digest);
+    return data;
+}
+
+/* Writes a place's path; returns false if it doesn't fit. */
+static bool expand(const char *place, char path[PATH_SIZE]) {
+    const char *home = place[0] == '~' ? getenv("HOME") : "";
+
+    return home != NULL && snprintf(path, PATH_SIZE, "%s%s", home, place + (place[0] == '~')) < PATH_SIZE;
+}
+
+/* Tells whether there is something at a path, if only a link to nothing, or the beginning of a download. */
+static bool is_there(const char *path) {
+    static const char *const endings[] = {"", ".crdownload", ".part", ".partial"};
+    char name[PATH_SIZE + 16];
+    struct stat status;
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        (void)snprintf(name, sizeof name, "%s%s", path, endings[i]);
+        if (lstat(name, &status) == 0 || (errno != ENOENT && errno != ENOTDIR))
+            return true;
+    }
+    return false;
+}
+
+/* Tells whether what was found is what the class trains on, as far as that is known; else says why it isn't
+ * taken. */
+static bool is_wanted(search *s, dataset *data, const char *path, const char *images) {
+    char difference[256];
+
+    if (s->run != NULL && s->run->dataset_known) {
+        if (dataset_match(data, s->run->dataset_images, s->run->dataset_digest))
+            return true;
+        s->other = true;
+        find_data_differs(data, s->run, difference, sizeof difference);
+        display_warn("Found %s, but these are not the class's images: %s.", path, difference);
+        return false;
+    }
+    if (s->unusable == NULL || strcmp(s->unusable, images) == 0)
+        return true;
+    s->other = true;
+    display_warn("Found %s (%s), too. These are other images, so they are not taken.\n"
+                 "If you mean them: --data %s",
+                 path, images, path);
+    return false;
+}
+
+/* Looks at one place. Returns the dataset if it is to be taken. */
+static dataset *look(search *s, size_t place) {
+    char path[PATH_SIZE];
+    dataset *data;
+
+    if ((s->run != NULL && !s->run->dataset_known && s->run->network.channels != places[place].channels) ||
+        !expand(places[place].path, path) || !is_there(path))
+        return NULL;
+    data = open_shown(s->options, path);
+    if (data == NULL) {
+        if (s->unusable == NULL)
+            s->unusable = places[place].images;
+        return NULL;
+    }
+    if (is_wanted(s, data, path, places[place].images)) {
+        display_say("found %s", path);
+        return data;
+    }
+    dataset_close(data);
+    return NULL;
+}
+
+/* Says that nothing was found, and what to do. */
+static void not_found(const search *s) {
+    char which[128] = "", images[COUNT_SIZE], digits[2 * DIGITS_SHOWN + 1];
+
+    if (s->run != NULL && s->run->dataset_known) {
+        count_text(s->run->dataset_images, images);
+        digest_text(s->run->dataset_digest, digits);
+        (void)snprintf(which, sizeof which, " (%s images, digest %s…)", images, digits);
+    }
+    display_warn("%s%s %s found.\nSay where they are: --data PATH, or GANN_DATA in the environment.%s",
+                 s->run != NULL ? "The class's images" : "Images to train on", which,
+                 s->unusable != NULL || s->other ? "were not" : "were nowhere",
+                 s->unusable != NULL || s->other
+                     ? ""
+                     : "\nLooked for: img_align_celeba.zip here, in your home and in Downloads, and Debian's "
+                       "dataset-fashion-mnist.");
+}
+
+dataset *find_data(const options *o, const server_run *run) {
+    const char *named = o->data != NULL ? o->data : getenv("GANN_DATA");
+    search s = {.options = o, .run = run};
+
+    if (named != NULL && named[0] != '\0')
+        return open_named(o, run, named);
+    for (size_t i = 0; i < PLACES; i++) {
+        dataset *data = look(&s, i);
+
+        if (data != NULL)
+            return data;
+    }
+    not_found(&s);
+    return NULL;
+}

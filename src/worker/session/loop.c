@@ -1,0 +1,224 @@
+/*
+ * loop.c - claim, compute, upload, submit, until the run is over
+ */
+#include "loop.h"
+#include "../term/hardware.h"
+#include "point.h"
+#include "state.h"
+#include "../../common/stop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RENEWAL_SECONDS_MAX 20.0
+
+outcome loop_retry(loop *l, server_status status) {
+    if (stop_asked())
+        return END;
+    if (status == SERVER_FATAL || l->wait.ceiling == 0) /* what passes is said once */
+        display_warn("%s", server_error(l->server));
+    if (status == SERVER_FATAL)
+        return FAIL;
+    return stop_wait(-1, 0, backoff_next(&l->wait)) == STOP_ASKED ? END : GO_ON;
+}
+
+void loop_success(loop *l) {
+    if (backoff_reset(&l->wait))
+        display_say("the server answers again");
+}
+
+/* Registers this program. */
+static outcome join(loop *l) {
+    unsigned char digest[DATASET_DIGEST_SIZE];
+    hardware machine;
+    server_status status;
+
+    dataset_digest(l->data, digest);
+    hardware_read(&machine);
+    const server_member member = {.run = l->run->run,
+                                  .name = l->options->name,
+                                  .cpu = machine.cpu,
+                                  .version = GANN_VERSION,
+                                  .dataset_images = dataset_count(l->data),
+                                  .dataset_digest = digest,
+                                  .cores = machine.cores,
+                                  .memory_mb = machine.memory_mb};
+    while ((status = server_join(l->server, &member, &l->worker)) != SERVER_OK) {
+        outcome o = loop_retry(l, status);
+        if (o != GO_ON)
+            return o;
+    }
+    loop_success(l);
+    return GO_ON;
+}
+
+double loop_renewal_interval(const server_claim *claim) {
+    double third = claim->lease_seconds / 3;
+
+    return third < RENEWAL_SECONDS_MAX ? third : RENEWAL_SECONDS_MAX;
+}
+
+void loop_say_lost(const server_claim *claim) {
+    display_warn("The lease on unit %lld is lost: it took too long, or somebody else was first.\n"
+                 "There is nothing to do: this program goes on with another unit.",
+                 (long long)claim->unit);
+}
+
+bool loop_keep_lease(loop *l, const server_claim *claim) {
+    bool held = true;
+
+    if (stop_clock() < l->next_renewal)
+        return true;
+    if (server_renew(l->server, claim, &held) == SERVER_OK)
+        l->next_renewal = stop_clock() + loop_renewal_interval(claim);
+    else
+        l->next_renewal = stop_clock() + claim->lease_seconds / 20;
+    if (!held)
+        loop_say_lost(claim);
+    return held;
+}
+
+/* Claims a unit, unless that was done together with the last submission. */
+static server_status take(loop *l, server_claim *claim) {
+    server_reply reply;
+
+    if (l->claimed_ahead) {
+        l->claimed_ahead = false;
+        *claim = l->ahead;
+        return l->ahead_status;
+    }
+    WORKER_POINT("before_claim");
+    server_take_send(l->server, l->worker, &reply);
+    WORKER_POINT("claim_sent");
+    return server_take_read(l->server, &reply, claim);
+}
+
+/* Claims and does units until something ends it. */
+static outcome work(loop *l) {
+    char last_reason[16] = "";
+    bool rejoined = false;
+
+    while (!stop_asked()) {
+        server_claim claim;
+        server_status status;
+        outcome o = wakeup_rest(l);
+
+        if (o == END)
+            return o;
+        reference_offer(l);
+        status = take(l, &claim);
+
+        if (status == SERVER_FATAL && strcmp(server_state(l->server), "42501") == 0 && !rejoined) {
+            o = join(l); /* the server does not know us: it was restored from a dump, say */
+            rejoined = true;
+            if (o == FAIL && strcmp(server_state(l->server), "42704") == 0)
+                return RUN_OVER; /* the run was deleted */
+            standing_end(&l->standing, l->server);
+            standing_begin(&l->standing, l->worker);
+        } else if (status != SERVER_OK)
+            o = loop_retry(l, status);
+        else {
+            loop_success(l);
+            rejoined = false;
+            if (claim.reason == SERVER_OVER) {
+                display_say("%s", claim.message);
+                return RUN_OVER;
+            }
+            o = claim.reason == SERVER_WORK ? unit_do(l, &claim)
+                                            : wakeup_wait(l, &claim, last_reason, sizeof last_reason);
+            if (claim.reason == SERVER_WORK)
+                last_reason[0] = 0;
+        }
+        if (o == END || o == FAIL)
+            return o;
+    }
+    return END;
+}
+
+void loop_give_back_ahead(loop *l) {
+    bool released;
+
+    if (l->claimed_ahead && l->ahead_status == SERVER_OK && l->ahead.reason == SERVER_WORK &&
+        server_connected(l->server))
+        (void)server_release(l->server, &l->ahead, &released);
+    l->claimed_ahead = false;
+}
+
+/* Shows where the time of a unit went. */
+static void show_times(const loop *l) {
+    double units = (double)l->display.units;
+
+    if (l->display.units > 0)
+        display_say(
+            "a unit took, in seconds: %.3f waiting, %.3f weights, %.3f images, %.3f computing, %.3f submitting",
+            l->times.waiting / units, l->times.weights / units, l->times.images / units,
+            l->times.computing / units, l->times.handing_in / units);
+}
+
+/* Shows what was contributed, and what of it waits to be averaged. */
+static void summarise(loop *l) {
+    server_credit_row credit;
+    char waiting[60] = "";
+    double minutes = (stop_clock() - l->started) / 60;
+
+    display_say("submitted %llu unit%s in %.1f minutes, computed at %.1f images/s",
+                (unsigned long long)l->display.units, l->display.units == 1 ? "" : "s", minutes,
+                l->computed_seconds > 0 ? (double)l->computed_images / l->computed_seconds : 0.0);
+    if (!server_connected(l->server) || server_credit(l->server, l->worker, &credit) != SERVER_OK)
+        return;
+    if (credit.waiting > 0)
+        snprintf(waiting, sizeof waiting, "; %llu wait%s for the next step", (unsigned long long)credit.waiting,
+                 credit.waiting == 1 ? "s" : "");
+    display_say("averaged into the model so far, over all sessions of \"%s\": %llu units, %llu images%s",
+                l->options->name, (unsigned long long)credit.units, (unsigned long long)credit.images, waiting);
+}
+
+/* Allocates what depends on the model. */
+static bool set_up(loop *l) {
+    l->batch = l->options->batch && !l->run->batch_fixed ? l->options->batch : l->run->batch;
+    if (l->options->batch && l->options->batch != l->batch)
+        display_warn("--batch %zu does not count: this run's minibatches have %zu images, for everybody.\n"
+                     "Leave out --batch.",
+                     l->options->batch, l->batch);
+    l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
+    l->upload = upload_new(&l->model, l->run->upload);
+    l->compute = compute_new(&l->model, l->batch, l->run->local_steps > 0);
+    if (l->weights && l->upload && l->compute) {
+        compute_set_max_cpu(l->compute, l->options->max_cpu);
+        return true;
+    }
+    display_warn("There is not enough memory for minibatches of %zu images.\n%s", l->batch,
+                 l->run->batch_fixed ? "Close other programs." : "Use a smaller --batch.");
+    return false;
+}
+
+loop_end loop_run(server *s, const options *o, const server_run *run, dataset *data) {
+    loop l = {.server = s,
+              .options = o,
+              .run = run,
+              .data = data,
+              .started = stop_clock(),
+              .display = {.target = run->target}};
+    outcome end = FAIL;
+
+    if (dcgan_model_init(&l.model, &run->network) == DCGAN_OK && set_up(&l)) {
+        server_listen(s, run->channel);
+        end = join(&l);
+        if (end == GO_ON) {
+            display_say("joined run \"%s\" as \"%s\", worker %d", run->name, o->name, l.worker);
+            standing_begin(&l.standing, l.worker);
+            end = work(&l);
+            loop_give_back_ahead(&l);
+            standing_end(&l.standing, s);
+        }
+        if (end != FAIL || l.display.units > 0)
+            summarise(&l);
+        show_times(&l);
+    }
+    compute_free(l.compute);
+    free(l.weights);
+    free(l.images);
+    upload_free(l.upload);
+    return end == FAIL ? LOOP_FAILED : end == RUN_OVER ? LOOP_RUN_OVER : LOOP_STOPPED;
+}

@@ -1,0 +1,17 @@
+/*
+ * loop.h - works for a class
+ */
+#ifndef GANN_LOOP_H
+#define GANN_LOOP_H
+
+#include "../../dataset/dataset.h"
+#include "../term/options.h"
+#include "../net/protocol.h"
+
+typedef enum loop_end { LOOP_STOPPED, LOOP_RUN_OVER, LOOP_FAILED } loop_end;
+
+/* Joins the run and computes its units until it is over, to stop is asked, or something fails for good (which
+ * it says). data must be prepared. */
+loop_end loop_run(server *s, const options *o, const server_run *run, dataset *data);
+
+#endif
