@@ -1,6 +1,6 @@
 /*
  * dataset.c - what all kinds of datasets have in common: the cache of prepared images, and the image that
- * stands in for a broken one. dataset_open.c finds the kind, dataset_list.c lists the images.
+ * stands in for a broken one. open.c finds the kind, list.c lists the images.
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -1,5 +1,5 @@
 /*
- * image_decode.c - JPEG and PNG from memory to 8-bit grey or colour. Both libraries report errors by a long
+ * decode.c - JPEG and PNG from memory to 8-bit grey or colour. Both libraries report errors by a long
  * jump; it never leaves this file.
  */
 #include "image.h"

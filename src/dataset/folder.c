@@ -1,5 +1,5 @@
 /*
- * dataset_folder.c - the image files of a folder, or, where it holds none itself, of the folders in it. Opening
+ * folder.c - the image files of a folder, or, where it holds none itself, of the folders in it. Opening
  * reads every file once, for its CRC.
  */
 #define _POSIX_C_SOURCE 200809L

@@ -1,5 +1,5 @@
 /*
- * dataset_idx.c - images of an idx3-ubyte file, the format of MNIST and Fashion-MNIST, gzipped or not: a magic
+ * idx.c - images of an idx3-ubyte file, the format of MNIST and Fashion-MNIST, gzipped or not: a magic
  * number and the numbers of images, rows and columns, big-endian, then the grey pixels. It is held in memory.
  */
 #include "source.h"

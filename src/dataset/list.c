@@ -1,5 +1,5 @@
 /*
- * dataset_list.c - which files of a source are its images, in which order, and their digest
+ * list.c - which files of a source are its images, in which order, and their digest
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -1,5 +1,5 @@
 /*
- * dataset_list.h - which files of a source are its images, in which order, and their digest (docs/format.md,
+ * list.h - which files of a source are its images, in which order, and their digest (docs/format.md,
  * section 3)
  */
 #ifndef GANN_DATASET_LIST_H

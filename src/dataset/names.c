@@ -1,5 +1,5 @@
 /*
- * dataset_names.c - names of files in datasets: which are images, which are leftovers of programs
+ * names.c - names of files in datasets: which are images, which are leftovers of programs
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -1,5 +1,5 @@
 /*
- * dataset_open.c - finding out what a path is, and saying what is wrong with it
+ * open.c - finding out what a path is, and saying what is wrong with it
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -1,5 +1,5 @@
 /*
- * dataset_open.h - finding out what a path is, and saying what is wrong with it
+ * open.h - finding out what a path is, and saying what is wrong with it
  */
 #ifndef GANN_DATASET_OPEN_H
 #define GANN_DATASET_OPEN_H

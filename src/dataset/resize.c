@@ -1,5 +1,5 @@
 /*
- * image_resize.c - from a decoded image to the pixels of a run: grey or colour, resize, cut out the middle. The
+ * resize.c - from a decoded image to the pixels of a run: grey or colour, resize, cut out the middle. The
  * arithmetic is that of Pillow's BILINEAR (weights in fixed point with 22 bits behind the point), so that
  * results are equal; only the pixels that are cut out are computed.
  */

@@ -1,9 +1,9 @@
 /*
- * dataset_source.h - what a kind of dataset (zip archive, folder, IDX file) offers to dataset.c. A new kind is
+ * source.h - what a kind of dataset (zip archive, folder, IDX file) offers to dataset.c. A new kind is
  * one new file with one dataset_kind, and its line in the table at the top of dataset.c.
  *
  * A source lists every file that has an image's name, also those that file managers and packers leave behind;
- * dataset_list.c decides which of them count.
+ * list.c decides which of them count.
  */
 #ifndef GANN_DATASET_SOURCE_H
 #define GANN_DATASET_SOURCE_H
@@ -61,7 +61,7 @@ extern const dataset_kind dataset_zip_kind;
 extern const dataset_kind dataset_folder_kind;
 extern const dataset_kind dataset_idx_kind;
 
-/* dataset_zip_extent.c: where in a file a zip archive lies, which bytes may precede and follow */
+/* zip_extent.c: where in a file a zip archive lies, which bytes may precede and follow */
 typedef enum zip_extent_outcome { ZIP_WHOLE, ZIP_NO_DIRECTORY, ZIP_SPLIT } zip_extent_outcome;
 zip_extent_outcome dataset_zip_extent(const char *path, uint64_t *start, uint64_t *length);
 

@@ -1,5 +1,5 @@
 /*
- * dataset_zip.c - images inside a zip archive, read in place by libzip. Names, lengths and CRCs come from the
+ * zip.c - images inside a zip archive, read in place by libzip. Names, lengths and CRCs come from the
  * central directory, so that opening reads none of the images.
  */
 #define _POSIX_C_SOURCE 200809L

@@ -1,5 +1,5 @@
 /*
- * dataset_zip_extent.c - where in a file a zip archive lies
+ * zip_extent.c - where in a file a zip archive lies
  *
  * unzip reads archives that follow other bytes (a program that unpacks them) or precede some; libzip reads them
  * if it is given the part of the file that is the archive. It is found by the record at its end.

@@ -1,5 +1,5 @@
 /*
- * dataset_files.h - fixtures, files and reports for tests of the worker's datasets
+ * dataset_files.h - fixtures, files and reports for tests of the datasets
  *
  * Environment: GANN_FIXTURES, the folder of images/, by default test/fixture.
  */

@@ -1,5 +1,5 @@
 /*
- * test_dataset_damage.c - the worker's datasets against files that are damaged, or are none
+ * test_dataset_damage.c - datasets against files that are damaged, or are none
  *
  * Environment: GANN_SEED, the seed of the random damage, by default 1.
  */

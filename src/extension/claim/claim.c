@@ -5,7 +5,7 @@
  * over the index entries of all that were claimed before. So each session remembers where it found its last one
  * and begins behind it. It is a hint: whoever finds nothing there begins again at the front.
  */
-#include "../module/gannsfriends.h"
+#include "../module/module.h"
 
 static int32 mark_run = -1, mark_iteration;
 static int64 mark_position;

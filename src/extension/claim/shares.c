@@ -4,7 +4,7 @@
  * Everybody is meant to finish together: what a worker gets is in proportion to its speed. Both functions are
  * pure; ties go to whoever comes first, so that the same speeds give the same shares.
  */
-#include "../module/gannsfriends.h"
+#include "../module/module.h"
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"

@@ -3,8 +3,8 @@
  *
  * Every byte that arrives is hostile until it has been checked here, before it is stored.
  */
-#include "../module/gannsfriends.h"
-#include "../module/result.h"
+#include "../store/store.h"
+#include "result.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"

@@ -5,7 +5,7 @@
  * the batch-norm statistics are compared apart, and the worst of the three counts: who spoils only the smaller
  * network must not hide behind the larger one. Memory is that of two shards.
  */
-#include "../module/gannsfriends.h"
+#include "../store/store.h"
 
 #include "access/htup_details.h"
 #include "funcapi.h"

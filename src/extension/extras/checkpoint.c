@@ -4,7 +4,7 @@
  * The file is a value like any other, so all of it is in memory once; beside it there is never more than a
  * shard.
  */
-#include "../module/gannsfriends.h"
+#include "../store/store.h"
 #include "../../formats/safetensors/checkpoint.h"
 
 #include "catalog/pg_type.h"

@@ -4,7 +4,7 @@
 #ifndef GANN_GENERATOR_H
 #define GANN_GENERATOR_H
 
-#include "../module/gannsfriends.h"
+#include "../store/store.h"
 
 typedef struct gan_generator {
     const gan_run *run;

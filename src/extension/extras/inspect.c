@@ -2,21 +2,12 @@
  * inspect.c - whether the state of a run's current iteration is whole: every blob there and undamaged, every
  * number finite, what are means of squares or variances not negative, and the digest the one in gan_history
  */
-#include "../module/gannsfriends.h"
-#include "../module/result.h"
+#include "../store/store.h"
+#include "../claim/result.h"
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
-
-/* Returns where the first negative number is, count if there is none: Adam takes the root of second moments. */
-size_t gan_first_negative(const float *values, size_t count) {
-    size_t i = 0;
-
-    while (i < count && !(values[i] < 0))
-        i++;
-    return i;
-}
 
 /* Looks at one part of a shard; returns what is wrong, or null. */
 static char *inspect_blob(const gan_run *run, gan_part part, int32 shard, const unsigned char *blob,

@@ -7,7 +7,7 @@
  * let a student's session do what gan_worker does and nothing else: call the protocol's functions, listen on a
  * run's channel (shapes.c has the list). Other sessions, and what those functions do inside, are not looked at.
  */
-#include "../module/gannsfriends.h"
+#include "../module/module.h"
 #include "guard.h"
 
 #include "access/xact.h"
@@ -29,13 +29,6 @@ static post_parse_analyze_hook_type next_analyze;
 static ProcessUtility_hook_type next_utility;
 static object_access_hook_type next_access;
 static ExecutorStart_hook_type next_start;
-
-bool gan_is_student(Oid role) {
-    Oid students = get_role_oid("gan_student", true), owner = get_role_oid("gan_owner", true);
-
-    return OidIsValid(students) && is_member_of_role_nosuper(role, students) && !superuser_arg(role) &&
-           !(OidIsValid(owner) && is_member_of_role_nosuper(role, owner));
-}
 
 /* Tells whether what runs now is a student's own statement, not the inside of a function that runs as its
  * owner. */

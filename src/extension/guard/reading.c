@@ -11,7 +11,7 @@
  * interrupted code holds nothing: it is PostgreSQL's own (neither malloc nor another library), no lock is held,
  * no critical section entered. Else the next signal decides.
  */
-#include "../module/gannsfriends.h"
+#include "../module/module.h"
 #include "guard.h"
 
 #include "access/xact.h"

@@ -6,7 +6,7 @@
  * what the process may take: the allocation that goes over it is an error of that session, "out of memory". The
  * time that it takes is reading.c's affair.
  */
-#include "../module/gannsfriends.h"
+#include "../module/module.h"
 #include "guard.h"
 
 /* Else libpq-be.h asks for Kerberos' headers. struct Port has the same layout without (its comments promise

@@ -10,7 +10,7 @@
  * can say is not on the list: nobody has to think of everything that could burn time, take memory or tell a
  * secret.
  */
-#include "../module/gannsfriends.h"
+#include "../run/run.h"
 #include "guard.h"
 
 #include "access/htup_details.h"

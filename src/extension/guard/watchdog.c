@@ -7,7 +7,7 @@
  * state. A message that comes by drops counts as waiting: the statement has not begun. A backend heeds SIGTERM
  * in the midst of reading or writing a message.
  */
-#include "../module/gannsfriends.h"
+#include "../module/module.h"
 #include "guard.h"
 
 #include "access/xact.h"

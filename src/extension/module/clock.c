@@ -4,7 +4,7 @@
  * The time of day may be set by hours while a class computes, and the machine may be suspended. What passes is
  * told by CLOCK_MONOTONIC; the difference of the two tells when something else has happened than time passing.
  */
-#include "gannsfriends.h"
+#include "module.h"
 
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"

@@ -10,7 +10,7 @@
  * begins anew whenever a setting is another one than before. The linker leads the extension's allocations here
  * (--wrap in the Makefile).
  */
-#include "gannsfriends.h"
+#include "module.h"
 
 #ifdef GANN_FAULTS
 

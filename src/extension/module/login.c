@@ -1,7 +1,7 @@
 /*
  * login.c - what a student's login may be called, and its password as the server keeps it
  */
-#include "gannsfriends.h"
+#include "module.h"
 
 #include "mb/pg_wchar.h"
 

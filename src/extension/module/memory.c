@@ -5,7 +5,7 @@
  * pieces back to the system at once, and the system hands them out again page by page, cleared: that took
  * longer than all the rest of a download. A few of them are kept instead.
  */
-#include "gannsfriends.h"
+#include "module.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>

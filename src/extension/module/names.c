@@ -5,7 +5,7 @@
  * row that one database accepts can't be restored in another. CHECKs therefore ask the functions here. They
  * look at Unicode's characters, whatever the encoding and the locale of the database.
  */
-#include "gannsfriends.h"
+#include "module.h"
 
 #include "common/unicode_norm.h"
 #include "mb/pg_wchar.h"

@@ -1,7 +1,7 @@
 /*
  * spi.c - the few lines that every query would repeat
  */
-#include "gannsfriends.h"
+#include "module.h"
 
 /* Runs a query with parameters; returns the number of rows. Anything but success is an error. */
 int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only) {
@@ -40,4 +40,13 @@ Datum gan_value(int row, int column, bool *is_null) {
     else if (null)
         elog(ERROR, "unexpected null in column %d", column);
     return value;
+}
+
+/* Makes a bytea of bytes. */
+bytea *gan_bytea(const void *bytes, size_t size) {
+    bytea *data = palloc(VARHDRSZ + size);
+
+    SET_VARSIZE(data, VARHDRSZ + size);
+    memcpy(VARDATA(data), bytes, size);
+    return data;
 }

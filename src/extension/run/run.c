@@ -1,7 +1,7 @@
 /*
- * run.c - reading a run's configuration, and its first weights
+ * run.c - reading a run's configuration
  */
-#include "../module/gannsfriends.h"
+#include "run.h"
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -124,73 +124,4 @@ int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
                               1) != SPI_OK_SELECT)
         elog(ERROR, "gan_the_run failed");
     return DatumGetInt32(gan_value(0, 1, NULL));
-}
-
-/* Names the networks that an iteration's units learn and its step moves. */
-dcgan_networks gan_networks_stepped(const gan_run *run, int32 iteration) {
-    return dcgan_networks_stepped(run->alternating, (uint32)iteration);
-}
-
-/* Tells whether an iteration's units upload this shard: one that holds something of a network that is stepped,
- * or the statistics. */
-bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard) {
-    size_t first, count, begin = (size_t)shard * SHARD_COUNT;
-
-    dcgan_networks_range(&run->model, gan_networks_stepped(run, iteration), &first, &count);
-    return shard == run->shards ||
-           (begin < first + count && begin + gan_shard_length(&run->model, shard) > first);
-}
-
-/* Stores one shard of initial weights, which workers hold as they are, and moments of zero as far as there are
- * any. */
-static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 shard) {
-    size_t count = gan_shard_length(&run->model, shard), size = blob_size(count);
-    unsigned char *blob = gan_blob_new(count);
-
-    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count, gan_blob_values(blob));
-    gan_blob_seal(blob, count);
-    gan_pieces_write(state, GAN_WEIGHTS, shard, blob, size, NULL, 0);
-    if (gan_run_has(run, GAN_COPY))
-        gan_pieces_write(state, GAN_COPY, shard, blob, size, NULL, 0);
-    if (gan_shard_has(run, GAN_AVERAGE, shard))
-        gan_pieces_write(state, GAN_AVERAGE, shard, blob, size, NULL, 0);
-    memset(gan_blob_values(blob), 0, count * sizeof(float));
-    gan_blob_seal(blob, count);
-    for (int part = GAN_FIRST_MOMENT; part < run->optimiser_parts; part++)
-        gan_pieces_write(state, part, shard, blob, size, NULL, 0);
-}
-
-/* Stores running statistics of mean 0 and variance 1: they are the shard after the last of the weights. */
-static void store_initial_statistics(const gan_run *run, gan_pieces *state) {
-    size_t count = run->model.statistics_count;
-    unsigned char *running = gan_blob_new(count);
-
-    dcgan_initialise_statistics(&run->model, gan_blob_values(running));
-    gan_blob_seal(running, count);
-    gan_pieces_write(state, GAN_WEIGHTS, run->shards, running, blob_size(count), NULL, 0);
-}
-
-PG_FUNCTION_INFO_V1(gan_initialise);
-
-/* Writes the weights, moments and statistics of iteration 0. */
-Datum gan_initialise(PG_FUNCTION_ARGS) {
-    MemoryContext outer = CurrentMemoryContext, one;
-    gan_pieces state;
-    gan_run run;
-
-    SPI_connect();
-    gan_run_read(&run, PG_GETARG_INT32(0), false);
-    gan_pieces_open_to_write(&state, GAN_STATE, run.run, 0);
-    one = AllocSetContextCreate(CurrentMemoryContext, "gan_initialise shard", ALLOCSET_DEFAULT_SIZES);
-    for (int32 shard = 0; shard < run.shards; shard++) {
-        CHECK_FOR_INTERRUPTS();
-        MemoryContextSwitchTo(one);
-        store_initial_shard(&run, &state, shard);
-        MemoryContextReset(one);
-    }
-    MemoryContextSwitchTo(outer);
-    store_initial_statistics(&run, &state);
-    gan_pieces_close(&state);
-    SPI_finish();
-    PG_RETURN_VOID();
 }

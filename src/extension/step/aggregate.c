@@ -7,6 +7,8 @@
  */
 #include "aggregate.h"
 
+#include "../../formats/wire/change.h"
+
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"

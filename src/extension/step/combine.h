@@ -14,7 +14,7 @@
 #ifndef GAN_COMBINE_H
 #define GAN_COMBINE_H
 
-#include "../module/gannsfriends.h"
+#include "../store/store.h"
 
 #include "../../dcgan/rules/aggregators.h"
 

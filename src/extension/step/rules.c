@@ -1,7 +1,7 @@
 /*
  * rules.c - the names of the rules, for SQL
  */
-#include "../module/gannsfriends.h"
+#include "../run/run.h"
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"

@@ -6,7 +6,7 @@
  * chooses which).
  */
 #include "aggregate.h"
-#include "../module/result.h"
+#include "../claim/result.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"

@@ -9,7 +9,7 @@
  * piece, data, and for gradients token and square_sum, in the first piece of a shard only. The primary key is
  * (owner, shard, piece).
  */
-#include "../module/gannsfriends.h"
+#include "store.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -154,6 +154,14 @@ bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blo
                 (errcode(ERRCODE_DATA_CORRUPTED), errmsg("%s: shard %d has another length than its %zu bytes",
                                                          RelationGetRelationName(p->relation), shard, size)));
     return at != 0;
+}
+
+/* Reads a stored shard of the state into a blob and checks it; false if it isn't held. */
+bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob, size_t count) {
+    if (!gan_pieces_read(state, part, shard, blob, blob_size(count)))
+        return false;
+    gan_blob_require(blob_check(blob, blob_size(count), count), "gan_state_piece", shard);
+    return true;
 }
 
 /* Deletes what a snapshot sees of a shard, from a partition that is open for writing. The caller sees to it

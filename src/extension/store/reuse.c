@@ -11,7 +11,7 @@
  * reader marks the rows of a step that failed), no page in the visibility map (a manual VACUUM). Otherwise
  * TRUNCATE makes it so.
  */
-#include "../module/gannsfriends.h"
+#include "store.h"
 
 #include "access/genam.h"
 #include "access/heapam_xlog.h"

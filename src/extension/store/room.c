@@ -8,7 +8,7 @@
  * (pg_dump, the instructor) is not: then the step deletes the rows, appends the new ones, and gives the space
  * back later.
  */
-#include "../module/gannsfriends.h"
+#include "store.h"
 #include "../guard/guard.h"
 
 #include "miscadmin.h"

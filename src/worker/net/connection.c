@@ -7,7 +7,7 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
-#include "connection.h"
+#include "statement.h"
 #include "../term/display.h"
 #include "../../common/stop.h"
 
@@ -280,6 +280,11 @@ bool server_woken(server *s) {
 
 bool server_noted(const server *s) {
     return s->noted;
+}
+
+void server_drop(server_reply *reply) {
+    PQclear(reply->row);
+    reply->row = NULL;
 }
 
 void server_listen(server *s, const char *channel) {

@@ -1,52 +1,83 @@
 /*
- * connection.h - a connection that is made when it is needed, a queue of statements on it, and the sorting of
- * errors (used by server.c only)
+ * connection.h - the connection to the server: made when it is needed, and made again
+ *
+ * Every function connects first if there is no connection, and may be called again after SERVER_RETRY. One thread at a
+ * time. What is sent and read on it is in protocol.h.
  */
 #ifndef GANN_CONNECTION_H
 #define GANN_CONNECTION_H
 
-#include "../../common/dial.h"
-#include "protocol.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include <libpq-fe.h>
+#include "../../common/trouble.h"
 
-#define REPLIES_MAX 32 /* statements under way at once */
+typedef enum server_status {
+    SERVER_OK,
+    SERVER_RETRY, /* no connection, or the server is short of something: later it may go */
+    SERVER_FATAL  /* trying again can't mend it */
+} server_status;
 
-struct server {
-    dialler dialler;
-    PGconn *link;                     /* NULL: not connected; otherwise in pipeline mode and non-blocking */
-    server_reply *queue[REPLIES_MAX]; /* whose answers are to come, the oldest first; NULL: nobody's */
-    size_t first, waiting;            /* of the queue, which is a ring */
-    bool gap;                         /* the oldest one's row has come, its end has not */
-    bool unsent;                      /* libpq holds bytes that the socket did not take */
-    char channel[64];                 /* to listen on, or "" */
-    bool woken;                       /* something came on it */
-    bool noted;                       /* the same, for those who ask for messages */
-    trouble trouble;                  /* the last failure */
-};
-
-/* A parameter of a statement: a text, or bytes if size is not 0. NULL is SQL's NULL. */
-typedef struct server_value {
-    const void *data;
-    size_t size;
-} server_value;
+typedef struct server server;
 
 /*
- * Sends one statement that is to return one row of the given number of columns; it is a transaction of its own,
- * whatever becomes of those before it. Connects first if there is no connection. The answer comes to the reply:
- * see server.h.
+ * A statement under way. Whoever sends it keeps the reply where it is until awaited is false; then the function
+ * that reads the answer says what it was. A reply that nobody reads any more is given to server_drop().
  */
-void connection_send(server *s, const char *sql, const server_value *values, int count, int columns,
-                     bool binary_result, server_reply *reply);
+typedef struct server_reply {
+    bool awaited;
+    server_status status; /* from here on: private */
+    int columns;
+    void *row;
+} server_reply;
 
-/* Waits for a reply; on SERVER_OK the caller clears the row. */
-server_status connection_read(server *s, server_reply *reply, PGresult **row);
+/* Prepares connections with a connection string, which may be NULL. Returns NULL when memory is short. */
+server *server_new(const char *conninfo);
+void server_free(server *s);
 
-/* Sends one statement and waits for its row. */
-server_status connection_row(server *s, const char *sql, const server_value *values, int count, int columns,
-                             bool binary_result, PGresult **row);
+/* Returns what is wrong and what to do after the last failure: as two lines, and taken apart; its SQLSTATE or
+ * "". */
+const char *server_error(const server *s);
+const trouble *server_trouble(const server *s);
+const char *server_state(const server *s);
 
-/* Fails because the server sent what it should not: column names the thing. Returns SERVER_FATAL. */
-server_status connection_nonsense(server *s, const char *thing);
+/* Closes the connection; the next statement connects again. */
+void server_hang_up(server *s);
+
+/* Connects unless connected. */
+server_status server_connect(server *s);
+
+/* Tells whether there is a connection, as far as is known without trying it. */
+bool server_connected(const server *s);
+
+/* ---- waiting: all functions above that have no reply wait by themselves ---- */
+
+/* Writes and reads as much as goes without waiting; answers come to their replies, in the order of sending. */
+void server_receive(server *s);
+
+/* Returns what to wait for before the next server_receive(): poll's descriptor, -1 without a connection, and
+ * its events. */
+int server_descriptor(const server *s);
+short server_events(const server *s);
+
+/* Waits for one answer, or for all that were sent. */
+void server_await(server *s, const server_reply *reply);
+void server_settle(server *s);
+
+/* Waits so long for the server to say or take something, and heeds it; not ended by Ctrl-C. */
+void server_wait(server *s, double seconds);
+
+/* Gives up an answer that has come. */
+void server_drop(server_reply *reply);
+
+/* Listens on a channel, on this and all later connections. */
+void server_listen(server *s, const char *channel);
+
+/* Tells whether something came on it since the last call or the last gan_claim. */
+bool server_woken(server *s);
+
+/* Tells whether something came on it since the last gan_standing was sent. */
+bool server_noted(const server *s);
 
 #endif

@@ -1,9 +1,10 @@
 /*
- * server.c - the SQL functions of docs/protocol.md, with what they return checked
+ * protocol.c - the SQL functions of docs/protocol.md, with what they return checked
  */
 #define _POSIX_C_SOURCE 200809L
 
-#include "connection.h"
+#include "protocol.h"
+#include "statement.h"
 #include "../../quality/swd.h"
 #include "../../formats/wire/change.h"
 
@@ -466,11 +467,6 @@ server_status server_submit_read(server *s, server_reply *reply, server_verdict 
     get_text(row, 2, verdict->message, sizeof verdict->message);
     PQclear(row);
     return status;
-}
-
-void server_drop(server_reply *reply) {
-    PQclear(reply->row);
-    reply->row = NULL;
 }
 
 server_status server_release(server *s, const server_claim *claim, bool *released) {

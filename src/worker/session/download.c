@@ -7,9 +7,12 @@
  * another version than the server's iteration of that number: it was restored, or is a standby that lacked the
  * last steps. While the link is at work, the unit's images are prepared.
  */
-#include "../../formats/wire/blob.h"
-#include "state.h"
+#include "download.h"
+#include "images.h"
+#include "lease.h"
+#include "retry.h"
 #include "../../common/stop.h"
+#include "../../formats/wire/blob.h"
 
 #define WINDOW                                                                                                 \
     ((size_t)3) /* shards that are asked for ahead: enough that the link is never idle; a renewal has to wait  \
@@ -66,13 +69,13 @@ static outcome take_shard(download *d) {
 
     if (status != SERVER_OK) {
         give_up(d);
-        return loop_retry(l, status);
+        return retry_wait(l, status);
     }
     if (!held) {
         d->missing = true;
         return DROP;
     }
-    loop_success(l);
+    retry_success(l);
     d->got++;
     return GO_ON;
 }
@@ -89,7 +92,7 @@ static outcome fetch(download *d) {
             o = take_shard(d);
         if (o == GO_ON && stop_asked())
             o = END;
-        else if (o == GO_ON && !loop_keep_lease(l, d->claim))
+        else if (o == GO_ON && !lease_keep(l, d->claim))
             o = DROP;
     }
     give_up(d);

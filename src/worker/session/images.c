@@ -3,7 +3,8 @@
  *
  * One at a time, so that they can be prepared while the weights are on their way.
  */
-#include "state.h"
+#include "images.h"
+#include "lease.h"
 #include "../../common/stop.h"
 
 #include <stdlib.h>
@@ -38,7 +39,7 @@ outcome images_prepare_one(loop *l, const server_claim *claim) {
     l->times.images += stop_clock() - start;
     if (stop_asked())
         return END;
-    return loop_keep_lease(l, claim) ? GO_ON : DROP;
+    return lease_keep(l, claim) ? GO_ON : DROP;
 }
 
 outcome images_prepare_rest(loop *l, const server_claim *claim) {

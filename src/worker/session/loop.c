@@ -2,31 +2,19 @@
  * loop.c - claim, compute, upload, submit, until the run is over
  */
 #include "loop.h"
+#include "lease.h"
+#include "reference.h"
+#include "retry.h"
+#include "session.h"
+#include "unit.h"
+#include "wakeup.h"
 #include "../term/hardware.h"
-#include "point.h"
-#include "state.h"
+#include "../../common/point.h"
 #include "../../common/stop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define RENEWAL_SECONDS_MAX 20.0
-
-outcome loop_retry(loop *l, server_status status) {
-    if (stop_asked())
-        return END;
-    if (status == SERVER_FATAL || l->wait.ceiling == 0) /* what passes is said once */
-        display_warn("%s", server_error(l->server));
-    if (status == SERVER_FATAL)
-        return FAIL;
-    return stop_wait(-1, 0, backoff_next(&l->wait)) == STOP_ASKED ? END : GO_ON;
-}
-
-void loop_success(loop *l) {
-    if (backoff_reset(&l->wait))
-        display_say("the server answers again");
-}
 
 /* Registers this program. */
 static outcome join(loop *l) {
@@ -45,38 +33,12 @@ static outcome join(loop *l) {
                                   .cores = machine.cores,
                                   .memory_mb = machine.memory_mb};
     while ((status = server_join(l->server, &member, &l->worker)) != SERVER_OK) {
-        outcome o = loop_retry(l, status);
+        outcome o = retry_wait(l, status);
         if (o != GO_ON)
             return o;
     }
-    loop_success(l);
+    retry_success(l);
     return GO_ON;
-}
-
-double loop_renewal_interval(const server_claim *claim) {
-    double third = claim->lease_seconds / 3;
-
-    return third < RENEWAL_SECONDS_MAX ? third : RENEWAL_SECONDS_MAX;
-}
-
-void loop_say_lost(const server_claim *claim) {
-    display_warn("The lease on unit %lld is lost: it took too long, or somebody else was first.\n"
-                 "There is nothing to do: this program goes on with another unit.",
-                 (long long)claim->unit);
-}
-
-bool loop_keep_lease(loop *l, const server_claim *claim) {
-    bool held = true;
-
-    if (stop_clock() < l->next_renewal)
-        return true;
-    if (server_renew(l->server, claim, &held) == SERVER_OK)
-        l->next_renewal = stop_clock() + loop_renewal_interval(claim);
-    else
-        l->next_renewal = stop_clock() + claim->lease_seconds / 20;
-    if (!held)
-        loop_say_lost(claim);
-    return held;
 }
 
 /* Claims a unit, unless that was done together with the last submission. */
@@ -117,9 +79,9 @@ static outcome work(loop *l) {
             standing_end(&l->standing, l->server);
             standing_begin(&l->standing, l->worker);
         } else if (status != SERVER_OK)
-            o = loop_retry(l, status);
+            o = retry_wait(l, status);
         else {
-            loop_success(l);
+            retry_success(l);
             rejoined = false;
             if (claim.reason == SERVER_OVER) {
                 display_say("%s", claim.message);
@@ -134,15 +96,6 @@ static outcome work(loop *l) {
             return o;
     }
     return END;
-}
-
-void loop_give_back_ahead(loop *l) {
-    bool released;
-
-    if (l->claimed_ahead && l->ahead_status == SERVER_OK && l->ahead.reason == SERVER_WORK &&
-        server_connected(l->server))
-        (void)server_release(l->server, &l->ahead, &released);
-    l->claimed_ahead = false;
 }
 
 /* Shows where the time of a unit went. */
@@ -209,7 +162,7 @@ loop_end loop_run(server *s, const options *o, const server_run *run, dataset *d
             display_say("joined run \"%s\" as \"%s\", worker %d", run->name, o->name, l.worker);
             standing_begin(&l.standing, l.worker);
             end = work(&l);
-            loop_give_back_ahead(&l);
+            lease_give_back_ahead(&l);
             standing_end(&l.standing, s);
         }
         if (end != FAIL || l.display.units > 0)

@@ -4,9 +4,9 @@
  * A fixed sample of the dataset, chosen by the run's seed, is reduced to quantiles of random projections of its
  * patches (src/quality): no image leaves this machine.
  */
-#include "../../quality/swd.h"
-#include "state.h"
+#include "reference.h"
 #include "../../common/stop.h"
+#include "../../quality/swd.h"
 
 #include <stdlib.h>
 

@@ -4,9 +4,13 @@
  * The shards of the result go out while the thread computes the rest of it, and the claim of the next unit goes
  * out together with the submission.
  */
-#include "point.h"
+#include "unit.h"
+#include "download.h"
+#include "images.h"
+#include "lease.h"
+#include "retry.h"
 #include "../term/rest.h"
-#include "state.h"
+#include "../../common/point.h"
 #include "../../common/stop.h"
 
 #include <poll.h>
@@ -57,7 +61,7 @@ static outcome watch(loop *l, const server_claim *claim) {
         upload_advance(l->upload);
         standing_poll(&l->standing, l->server, &l->display);
         if (upload_stale(l->upload)) {
-            loop_say_lost(claim);
+            lease_say_lost(claim);
             return DROP;
         }
         if (rest_now(l, claim, start))
@@ -66,7 +70,7 @@ static outcome watch(loop *l, const server_claim *claim) {
             snprintf(note, sizeof note, "%zu/%zu images", compute_progress(l->compute), claim->images);
             display_progress(&l->display, note);
         }
-        if (!loop_keep_lease(l, claim))
+        if (!lease_keep(l, claim))
             return DROP;
     }
 }
@@ -141,7 +145,7 @@ static outcome pause_for_test(loop *l, const server_claim *claim) {
             give_back(l, claim);
             return END;
         }
-        if (!loop_keep_lease(l, claim))
+        if (!lease_keep(l, claim))
             return DROP;
     }
     return GO_ON;
@@ -153,7 +157,7 @@ static outcome upload_rest(loop *l, const server_claim *claim) {
         upload_advance(l->upload);
         if (upload_sent(l->upload) || upload_status(l->upload) != SERVER_OK || upload_stale(l->upload))
             return GO_ON;
-        if (!loop_keep_lease(l, claim))
+        if (!lease_keep(l, claim))
             return DROP;
         server_wait(l->server, 0.2);
     }
@@ -261,7 +265,7 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
         if (upload_status(l->upload) != SERVER_OK)
             status = upload_status(l->upload);
         if (status == SERVER_OK) {
-            loop_success(l);
+            retry_success(l);
             if (verdict.answer == SERVER_ACCEPTED || verdict.answer == SERVER_ALREADY) {
                 upload_accepted(l->upload);
                 return note_unit(l, claim, result);
@@ -275,7 +279,7 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
                          "There is nothing to do: this program goes on with another unit.",
                          (long long)claim->unit, server_trouble(l->server)->what);
             return give_up(l, claim);
-        } else if ((o = loop_retry(l, status)) != GO_ON) {
+        } else if ((o = retry_wait(l, status)) != GO_ON) {
             adopt_claim(l, claim);
             give_back(l, claim);
             return o;
@@ -290,7 +294,7 @@ outcome unit_do(loop *l, server_claim *claim) {
     double start;
     outcome o;
 
-    l->next_renewal = stop_clock() + loop_renewal_interval(claim);
+    l->next_renewal = stop_clock() + lease_renewal_interval(claim);
     WORKER_POINT("claimed");
     o = images_begin(l, claim);
     if (o == GO_ON)

@@ -7,7 +7,7 @@
  * still there, so that one vector is enough.
  */
 #include "upload.h"
-#include "point.h"
+#include "../../common/point.h"
 #include "../../formats/wire/blob.h"
 
 #include <stdlib.h>

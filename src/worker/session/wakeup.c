@@ -5,8 +5,10 @@
  * Anybody who can log in can send such a word, so it only makes the worker ask, and no more often than every 50
  * ms.
  */
+#include "wakeup.h"
+#include "lease.h"
+#include "retry.h"
 #include "../term/rest.h"
-#include "state.h"
 #include "../../common/stop.h"
 
 #include <poll.h>
@@ -32,7 +34,7 @@ outcome wakeup_rest(loop *l) {
     char why[120], last[120] = "";
 
     while (rest_due(&l->options->rest, why, sizeof why)) {
-        loop_give_back_ahead(l);
+        lease_give_back_ahead(l);
         if (strcmp(why, last) != 0)
             display_say("%s", why);
         memcpy(last, why, sizeof last);

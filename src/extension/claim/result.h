@@ -4,7 +4,9 @@
 #ifndef GANN_RESULT_H
 #define GANN_RESULT_H
 
-#include "gannsfriends.h"
+#include "../run/run.h"
+
+#include "utils/uuid.h"
 
 /* The largest norm of a unit's batch-norm statistics. */
 #define GAN_STATISTICS_LIMIT 1e6

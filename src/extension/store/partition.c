@@ -1,15 +1,14 @@
 /*
- * shard.c - a run's shards: where they are, and the blobs they are
+ * partition.c - the partitions of the large tables
  *
  * A run has two partitions of each large table, for even and for odd iterations. A step reads one and fills the
  * other.
  */
-#include "../module/gannsfriends.h"
+#include "store.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
-#include "common/cryptohash.h"
 #include "replication/message.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
@@ -141,86 +140,4 @@ Datum gan_empty_results(PG_FUNCTION_ARGS) {
         gan_partition_empty(GAN_GRADIENT, run, slot);
     SPI_finish();
     PG_RETURN_VOID();
-}
-
-/* Allocates a blob for count numbers, which begin at a cache line; to be filled in and sealed. */
-unsigned char *gan_blob_new(size_t count) {
-    char *memory = palloc(blob_size(count) + 2 * PG_CACHE_LINE_SIZE);
-    return (unsigned char *)TYPEALIGN(PG_CACHE_LINE_SIZE, memory + BLOB_HEADER_SIZE) - BLOB_HEADER_SIZE;
-}
-
-/* Returns the numbers of a blob. */
-float *gan_blob_values(unsigned char *blob) {
-    return (float *)(blob + BLOB_HEADER_SIZE);
-}
-
-/* Writes the header, checksum included, when the numbers are in place. */
-void gan_blob_seal(unsigned char *blob, size_t count) {
-    blob_write(blob, gan_blob_values(blob), count);
-}
-
-/* Raises an error unless a stored blob is fine (it may have been restored, or damaged on disk). */
-void gan_blob_require(blob_status status, const char *what, int32 shard) {
-    if (status != BLOB_OK)
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("%s: the stored shard %d %s", what, shard, blob_status_text(status))));
-}
-
-/* Reads a stored shard of the state into a blob and checks it; false if it isn't held. */
-bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob, size_t count) {
-    if (!gan_pieces_read(state, part, shard, blob, blob_size(count)))
-        return false;
-    gan_blob_require(blob_check(blob, blob_size(count), count), table_names[GAN_STATE], shard);
-    return true;
-}
-
-/* Computes the digest of a state: SHA-256 of the checksums of its weights' shards, statistics last. */
-void gan_digest(const uint32 *checksums, int count, uint8 digest[32]) {
-    pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
-
-    if (!hash || pg_cryptohash_init(hash) < 0 ||
-        pg_cryptohash_update(hash, (const uint8 *)checksums, count * sizeof *checksums) < 0 ||
-        pg_cryptohash_final(hash, digest, 32) < 0)
-        elog(ERROR, "could not compute a SHA-256");
-    pg_cryptohash_free(hash);
-}
-
-/* Makes a bytea of bytes. */
-bytea *gan_bytea(const void *bytes, size_t size) {
-    bytea *data = palloc(VARHDRSZ + size);
-
-    SET_VARSIZE(data, VARHDRSZ + size);
-    memcpy(VARDATA(data), bytes, size);
-    return data;
-}
-
-/* Tells whether a part of the state is stored in a run. */
-bool gan_run_has(const gan_run *run, gan_part part) {
-    if (part == GAN_AVERAGE)
-        return run->average_decay > 0;
-    return part < GAN_OPTIMISER_PARTS ? (int)part < run->optimiser_parts : run->download != BLOB_FLOAT32;
-}
-
-/* Tells whether a part of a shard of the state is stored in a run; the shard after the last is the statistics.
- */
-bool gan_shard_has(const gan_run *run, gan_part part, int32 shard) {
-    if (shard >= run->shards)
-        return shard == run->shards && part == GAN_WEIGHTS;
-    return gan_run_has(run, part) &&
-           (part != GAN_AVERAGE || shard < (int32)shard_total(run->model.generator.count));
-}
-
-/* Computes the bytes that are stored of a part of a shard. */
-size_t gan_part_size(const gan_run *run, gan_part part, int32 shard) {
-    size_t count = gan_shard_length(&run->model, shard);
-    return part == GAN_CHANGE ? change_size(count, run->download) : blob_size(count);
-}
-
-/* Counts the numbers of a shard; the shard after the last is the statistics. Zero: there is no such shard. */
-size_t gan_shard_length(const dcgan_model *model, int32 shard) {
-    if (shard < 0)
-        return 0;
-    if ((size_t)shard == shard_total(model->parameter_count))
-        return model->statistics_count;
-    return shard_length(model->parameter_count, (size_t)shard);
 }

@@ -1,0 +1,20 @@
+/*
+ * retry.c - what fails and may pass
+ */
+#include "retry.h"
+#include "../../common/stop.h"
+
+outcome retry_wait(loop *l, server_status status) {
+    if (stop_asked())
+        return END;
+    if (status == SERVER_FATAL || l->wait.ceiling == 0) /* what passes is said once */
+        display_warn("%s", server_error(l->server));
+    if (status == SERVER_FATAL)
+        return FAIL;
+    return stop_wait(-1, 0, backoff_next(&l->wait)) == STOP_ASKED ? END : GO_ON;
+}
+
+void retry_success(loop *l) {
+    if (backoff_reset(&l->wait))
+        display_say("the server answers again");
+}

@@ -1,0 +1,63 @@
+/*
+ * session.h - the work for a class, from joining a run to its end: what its parts share
+ *
+ * loop.c joins, claims and hands each unit to unit.c, until the run is over; wakeup.c waits where there is no work.
+ * A unit needs its weights (download.c) and images (images.c), is computed in threads (compute.c), and its result is
+ * uploaded (upload.c) while the last of it is still being computed. Meanwhile its lease is kept (lease.c), and what
+ * fails and may pass is tried again (retry.c). Between two units the server may want a summary of the real images
+ * (reference.c), and has messages and a rank for the student (standing.c). find_data.c finds the images.
+ */
+#ifndef GANN_SESSION_H
+#define GANN_SESSION_H
+
+#include "../../common/backoff.h"
+#include "compute.h"
+#include "../../dataset/dataset.h"
+#include "../term/display.h"
+#include "../term/options.h"
+#include "../net/protocol.h"
+#include "standing.h"
+#include "upload.h"
+
+/* Where the seconds of a session went. */
+typedef struct times {
+    double waiting, weights, images, computing, handing_in;
+} times;
+
+/* Everything the steps of a unit share. */
+typedef struct loop {
+    server *server;
+    const options *options;
+    const server_run *run;
+    dataset *data;
+    dcgan_model model;
+    compute *compute;
+    upload *upload;
+    size_t batch;
+    int32_t worker;
+    real *weights;
+    uint8_t *images;
+    size_t images_room;  /* images that fit into images */
+    size_t images_ready; /* of the claim's, that are prepared */
+    bool holds_weights;
+    uint32_t weights_iteration;
+    int64_t weights_nonce; /* names their version: an iteration may be taken again, with another outcome */
+    bool claimed_ahead;    /* the next claim was sent together with the last submission */
+    server_status ahead_status;
+    server_claim ahead;
+    backoff wait;
+    double next_renewal; /* on stop_clock() */
+    double next_reference,
+        reference_wait; /* to ask whether a summary is wanted: when, and how long after that */
+    double woken_at;
+    display_state display;
+    standing standing;
+    times times;
+    double started, computed_seconds;
+    uint64_t computed_images;
+} loop;
+
+/* What becomes of a step: go on, drop the unit and claim again, end well, end badly, end with the run. */
+typedef enum outcome { GO_ON, DROP, END, FAIL, RUN_OVER } outcome;
+
+#endif

@@ -1,0 +1,15 @@
+/*
+ * wakeup.h - waiting for work
+ */
+#ifndef GANN_WAKEUP_H
+#define GANN_WAKEUP_H
+
+#include "session.h"
+
+/* Rests while the machine is to be left alone: on battery, in quiet hours; holds no unit then. */
+outcome wakeup_rest(loop *l);
+
+/* Waits where there is no work, and says why when the reason changes. */
+outcome wakeup_wait(loop *l, const server_claim *claim, char *last_reason, size_t size);
+
+#endif
