@@ -19,8 +19,17 @@ objects = $(patsubst %.c,src/%.o,$(1))
 VECTORISED_OBJS = $(call objects,$(VECTORISED_SOURCES))
 OBJS = $(VECTORISED_OBJS) $(call objects,$(SAFETENSORS_SOURCES) $(SHEET_SOURCES) $(call sources,extension/*))
 
+# What CREATE EXTENSION runs, in this order: a function in SQL needs those that it calls.
+SQL_PARTS = core/guard core/columns core/tables core/failures core/runs core/units core/standing core/workers core/dataset \
+	core/claim core/step core/failed-step extras/verify extras/checkpoints extras/spot-checks core/follow \
+	extras/enrol extras/expel extras/limits extras/doctor-words extras/doctor-class extras/doctor-machine \
+	extras/doctor-network extras/doctor-rights extras/doctor-runs extras/doctor-server extras/doctor extras/messages \
+	extras/notice core/views extras/sheets extras/quality extras/class extras/expected extras/report \
+	extras/dashboard extras/instructor extras/safetensors extras/enrol-class core/rights extras/viewers
+SQL_FILES = $(patsubst %,sql/%.sql,$(SQL_PARTS))
+
 INSTALL_SQL = sql/gannsfriends--$(EXTVERSION).sql
-# The update to this version is put together from what it does to the tables and from sql/install; those between older versions are kept as they were.
+# The update to this version is put together from what it does to the tables and from the same parts; those between older versions are kept as they were.
 UPGRADE_SQL = $(patsubst sql/upgrade/%-tables.sql,sql/%.sql,$(wildcard sql/upgrade/gannsfriends--*--$(EXTVERSION)-tables.sql))
 DATA = $(filter-out %-tables.sql,$(wildcard sql/upgrade/gannsfriends--*.sql))
 DATA_built = $(INSTALL_SQL) $(UPGRADE_SQL)
@@ -81,10 +90,10 @@ $(MODULE)/gannsfriends.so: $(OBJS) $(MODULE_OBJS)
 module: $(MODULE)/gannsfriends.so
 endif
 
-$(INSTALL_SQL): $(sort $(wildcard sql/install/*.sql)) gannsfriends.control
-	cat $(filter %.sql,$^) > $@
-$(UPGRADE_SQL): sql/%.sql: sql/upgrade/%-tables.sql $(sort $(wildcard sql/install/*.sql)) sql/upgrade/assemble.sh sql/upgrade/drop.sql gannsfriends.control
-	sql/upgrade/assemble.sh $< $(filter sql/install/%,$^) > $@.new
+$(INSTALL_SQL): $(SQL_FILES) Makefile gannsfriends.control
+	cat $(SQL_FILES) > $@
+$(UPGRADE_SQL): sql/%.sql: sql/upgrade/%-tables.sql $(SQL_FILES) sql/upgrade/assemble.sh sql/upgrade/drop.sql gannsfriends.control
+	sql/upgrade/assemble.sh $< $(SQL_FILES) > $@.new
 	mv $@.new $@
 
 .PHONY: worker dashboard unit

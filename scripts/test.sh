@@ -220,7 +220,7 @@ suite_pgtap() {
 }
 
 suite_e2e() {
-	local files=(test/t/*.t)
+	local files=(test/tap/*/*.t)
 	[ ${#files[@]} -gt 0 ] || return 1
 	# Two files that build the same tool at a time would write over each other: all are built first.
 	run_step "$1" "${make[@]}" -f test/unit/Makefile tools || return

@@ -55,7 +55,7 @@ c('run.c', '024_step_guards', 'the lock of the step', 'FOR NO KEY UPDATE SKIP LO
 c('aggregate.c', '024_step_guards', 'the iteration of the step', 's.run.iteration != PG_GETARG_INT32(0)', 's.run.iteration < 0');
 c('aggregate.c', '024_step_guards', 'the quorum', 's->done.count < needed)', 's->done.count < 1)');
 c('combine.c', '024_step_guards', 'the checksum of an upload', 'c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC', 'BLOB_OK');
-c('shard.c', '024_step_guards', 'the checksum of the state', 'gan_blob_require(blob_check(blob, blob_size(count), count), table_names[GAN_STATE], shard);', '');
+c('pieces.c', '024_step_guards', 'the checksum of the state', 'gan_blob_require(blob_check(blob, blob_size(count), count), "gan_state_piece", shard);', '');
 c('verify.c', '017_verify', 'the comparison of a step that is verified', 'there && memcmp(c->stored, blob, size) == 0', 'there');
 
 # Libraries are built one after the other, tests run at two at a time.
@@ -82,7 +82,7 @@ for my $k (0 .. $#guards) {
         chdir $root;
         open STDOUT, '>', $guard->{log};
         open STDERR, '>&', \*STDOUT;
-        exec 'prove', '--verbose', '--merge', '--norc', '-Itest/lib', "test/t/$guard->{test}.t";
+        exec 'prove', '--verbose', '--merge', '--norc', '-Itest/lib', glob "test/tap/*/$guard->{test}.t";
     }
     $running{$pid} = $guard;
 }

@@ -4,8 +4,8 @@
 #   sql/upgrade/assemble.sh TABLES.sql INSTALL.sql...
 #
 # TABLES.sql is sql/upgrade/gannsfriends--OLD--NEW-tables.sql, written by hand: it makes of OLD's tables NEW's. Each of its lines
-# "-- In place of FILE.sql" names a file of sql/install that holds what OLD has already; there TABLES.sql stands instead of the first, and the
-# others are left out. All the rest of sql/install is as for a new installation, after OLD's views and functions were dropped.
+# "-- In place of FILE.sql" names one of the parts that holds what OLD has already; there TABLES.sql stands instead of the first, and the
+# others are left out. All the rest is as for a new installation, after OLD's views and functions were dropped.
 set -euo pipefail
 
 tables=$1
@@ -20,7 +20,7 @@ printf '%s\n' "\\echo Use \"ALTER EXTENSION gannsfriends UPDATE TO '${version%-t
 
 dropped='' stands=0
 for file; do
-	name=${file##*/}
+	name=${file#sql/}
 	if [[ " ${replaced[*]} " != *" $name "* ]]; then
 		grep -v '^\\echo ' "$file"
 	elif [ $((stands++)) -eq 0 ]; then
@@ -30,6 +30,6 @@ for file; do
 	dropped=1
 done
 [ "$stands" -eq ${#replaced[@]} ] || {
-	echo "assemble.sh: $tables stands in place of files that sql/install doesn't have: ${replaced[*]}" >&2
+	echo "assemble.sh: $tables stands in place of parts that there are none of: ${replaced[*]}" >&2
 	exit 1
 }

@@ -1,7 +1,7 @@
 -- ---------------------------------------------------------------------------------------------------------------------
 -- From 0.1.0 to 0.2.0: what becomes of the tables
 -- ---------------------------------------------------------------------------------------------------------------------
--- In place of 10-tables.sql
+-- In place of core/tables.sql
 -- (read by assemble.sh). Runs that are there train on as they did: mean, no limit, no average. Constraints get the names that a new
 -- installation gives them, for updates to come.
 

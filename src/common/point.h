@@ -1,5 +1,5 @@
 /*
- * point.h - points at which a test lets the worker be killed (test/t/074_worker_points.t)
+ * point.h - points at which a test lets the worker be killed (test/tap/faults/074_worker_points.t)
  *
  * In the program that students run there are none: WORKER_POINT is empty unless it is compiled with
  * WORKER_POINTS (make points).

@@ -8,7 +8,7 @@
 #   $server->signal($worker, 'KILL');
 #   is($server->wait_for($worker, 10), 137);
 #
-# Run by `prove -Itest/lib test/t/…` from the repository's root, as root (the server then runs as the
+# Run by `prove -Itest/lib test/tap/…` from the repository's root, as root (the server then runs as the
 # user postgres) or not. Whatever way the test ends, its server and the processes started here are
 # stopped and the folder is removed; logs stay in build/test/.
 package GannTest;

@@ -1,21 +1,16 @@
 /*
- * aggregate.c - the step, in one transaction (docs/format.md sections 7 and 9)
+ * aggregate.c - takes the step, in one transaction (docs/format.md sections 7 and 9)
  *
- * Shard by shard, and in a shard by tiles that stay in the cache: all units' gradients, or changes of the
- * weights, are put together (combine.c); then Adam, or the outer optimiser. Memory is that of a few shards,
- * whatever the size of the class. All is committed together or nothing is.
+ * It locks the run and its units, computes the step (step.c), and closes the iteration: history, credit, the next units.
+ * All is committed together or nothing is.
  */
-#include "aggregate.h"
-
-#include "../../formats/wire/change.h"
+#include "step.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/snapmgr.h"
-
-#include <math.h>
 
 /* Returns units as an SQL array. */
 static Datum unit_array(const int64 *units, int count) {
@@ -89,155 +84,6 @@ static void lock_units(step *s) {
                         errhint("Let workers finish; gan_progress shows what is missing.")));
 }
 
-/* Returns a part of the shard's state from a number on; null if the optimiser keeps no such moment. */
-static float *state_from(const step *s, gan_part part, size_t at) {
-    return part < s->run.optimiser_parts ? gan_blob_values(s->state[part]) + at : NULL;
-}
-
-/* Moves one network's part of a tile, by Adam or by the outer optimiser, and measures by how much. */
-static void move_slice(step *s, const gan_tile *t, int network) {
-    gan_slice part = gan_tile_slice(
-        &s->combiner, t, network == DCGAN_OF_GENERATOR ? DCGAN_GENERATOR_ONLY : DCGAN_DISCRIMINATOR_ONLY);
-    size_t at = t->first + part.at;
-    float *weights = state_from(s, GAN_WEIGHTS, at), *moment1 = state_from(s, GAN_FIRST_MOMENT, at),
-          *moment2 = state_from(s, GAN_SECOND_MOMENT, at), *mean = s->combiner.mean + part.at;
-    uint64 number = dcgan_step_number(s->networks, (uint32)s->run.iteration);
-
-    if (part.count == 0)
-        return;
-    memcpy(s->before, weights, part.count * sizeof *weights);
-    if (s->run.local_steps > 0)
-        dcgan_outer(weights, moment1, moment2, mean, part.count, number, &s->run.outer);
-    else
-        dcgan_adam(weights, moment1, moment2, mean, part.count, number,
-                   network == DCGAN_OF_GENERATOR ? &s->run.generator : &s->run.discriminator);
-    dcgan_update_size(weights, s->before, part.count, &s->update[network], &s->size[network]);
-    if (s->shortened[network] < 1)
-        dcgan_update_scale(weights, s->before, part.count, s->shortened[network]);
-}
-
-/* Reads a shard's weights and moments. */
-static void read_state(step *s, int32 shard, size_t count) {
-    for (gan_part part = 0; part < GAN_PARTS; part++)
-        if (gan_shard_has(&s->run, part, shard) && part != GAN_CHANGE &&
-            !gan_state_read(&s->old, part, shard, s->state[part], count))
-            ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                            errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
-}
-
-/* Makes the change that leads what workers hold to the new weights, as far as it goes. */
-static void make_change(step *s, int32 shard, size_t count) {
-    float *copy = gan_blob_values(s->state[GAN_COPY]);
-
-    if (!change_make(s->state[GAN_CHANGE], copy, gan_blob_values(s->state[GAN_WEIGHTS]), s->difference, count,
-                     s->run.download) ||
-        !dcgan_finite(copy, count, NULL))
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the change of the weights of shard %d is not finite", shard),
-                        errhint("Use a smaller learning_rate.")));
-}
-
-/* Moves the average of the generator's weights towards the new ones. */
-static void move_average(step *s, int32 shard, size_t count) {
-    float *average = gan_blob_values(s->state[GAN_AVERAGE]);
-
-    dcgan_average(average, gan_blob_values(s->state[GAN_WEIGHTS]), count,
-                  dcgan_average_decay(s->run.average_decay, (uint32)s->run.iteration));
-    if (!dcgan_finite(average, count, NULL))
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the average of the weights of shard %d is not finite", shard),
-                        errhint("Use a smaller learning_rate.")));
-}
-
-/* Puts out a shard's weights and moments of the next iteration, and what workers will hold of it. */
-static void put_state(step *s, int32 shard, size_t count) {
-    for (gan_part part = 0; part < GAN_PARTS; part++) {
-        if (!gan_shard_has(&s->run, part, shard))
-            continue;
-        CHECK_FOR_INTERRUPTS();
-        if (part == GAN_COPY)
-            make_change(s, shard, count);
-        if (part == GAN_AVERAGE)
-            move_average(s, shard, count);
-        if (part != GAN_CHANGE)
-            gan_blob_seal(s->state[part], count);
-        s->put(s, part, shard, s->state[part], gan_part_size(&s->run, part, shard));
-        GANN_FAULT("part_stored");
-    }
-    s->checksums[shard] = blob_stored_crc(s->state[GAN_WEIGHTS]);
-}
-
-/* Raises an error unless what a shard's weights or moments have become is finite. */
-static void require_finite(const step *s, gan_part part, int32 shard, size_t count) {
-    if (!dcgan_finite(gan_blob_values(s->state[part]), count, NULL))
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the new %s of shard %d are not finite",
-                               part == GAN_WEIGHTS ? "weights" : "moments", shard),
-                        errhint("Use a smaller learning_rate.")));
-}
-
-/* Averages and moves one shard, tile by tile. */
-static void move_shard(step *s, int32 shard, size_t count) {
-    for (gan_tile t = gan_first_tile(&s->combiner, shard); gan_tile_is_in(&t);
-         gan_next_tile(&s->combiner, &t)) {
-        gan_combine_tile(&s->combiner, &t);
-        move_slice(s, &t, DCGAN_OF_GENERATOR);
-        move_slice(s, &t, DCGAN_OF_DISCRIMINATOR);
-    }
-    gan_combine_done(&s->combiner, shard);
-    require_finite(s, GAN_WEIGHTS, shard, count);
-    for (gan_part part = GAN_FIRST_MOMENT; (int)part < s->run.optimiser_parts; part++)
-        require_finite(s, part, shard, count);
-}
-
-/* Steps one shard: reads weights and moments of this iteration, writes those of the next. */
-static void step_shard(step *s, int32 shard) {
-    size_t count = gan_shard_length(&s->run.model, shard);
-
-    read_state(s, shard, count);
-    if (gan_shard_needed(&s->run, s->run.iteration, shard))
-        move_shard(s, shard, count);
-    put_state(s, shard, count);
-}
-
-/* Returns the momentum of an iteration's statistics: local units stand for as many updates as they have steps.
- */
-static double statistics_momentum(const gan_run *run) {
-    return run->local_steps > 0 ? 1.0 - pow(1.0 - run->norm_momentum, run->local_steps) : run->norm_momentum;
-}
-
-/* Merges the units' batch-norm statistics into the running ones. */
-static void step_statistics(step *s) {
-    const dcgan_model *model = &s->run.model;
-    size_t count = model->statistics_count;
-    float *merged = palloc(count * sizeof *merged);
-    unsigned char *blob = gan_blob_new(count);
-
-    gan_combine_statistics(&s->combiner, merged);
-    if (!gan_state_read(&s->old, GAN_WEIGHTS, s->run.shards, blob, count))
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("the running statistics of iteration %d are missing", s->run.iteration)));
-    dcgan_statistics_run(model, gan_blob_values(blob), merged, statistics_momentum(&s->run),
-                         (uint64)s->done.total_images);
-    gan_blob_seal(blob, count);
-    s->checksums[s->run.shards] = blob_stored_crc(blob);
-    s->put(s, GAN_WEIGHTS, s->run.shards, blob, blob_size(count));
-}
-
-/* Computes the digest of the new state. */
-bytea *gan_step_digest(const step *s) {
-    uint8 digest[32];
-
-    gan_digest(s->checksums, s->run.shards + 1, digest);
-    return gan_bytea(digest, sizeof digest);
-}
-
-/* Returns how long the step was before it was shortened, beside the weights' length; 0 of a network that wasn't
- * stepped. */
-static double relative_update(const step *s, int network) {
-    return s->size[network] > 0 ? sqrt(s->update[network] / s->size[network]) : 0;
-}
-
 /* Writes what is to be known of the step and opens the next iteration. */
 static void close_iteration(const step *s) {
     int count = s->done.count;
@@ -255,65 +101,9 @@ static void close_iteration(const step *s) {
             Float8GetDatum(gan_step_norm(s, DCGAN_OF_DISCRIMINATOR)), PointerGetDatum(gan_step_digest(s)),
             Int32GetDatum((int32)s->done.account_count),
             PointerGetDatum(construct_array(scales, count, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-            Float8GetDatum(relative_update(s, DCGAN_OF_GENERATOR)),
-            Float8GetDatum(relative_update(s, DCGAN_OF_DISCRIMINATOR))},
+            Float8GetDatum(gan_step_update(s, DCGAN_OF_GENERATOR)),
+            Float8GetDatum(gan_step_update(s, DCGAN_OF_DISCRIMINATOR))},
         false);
-}
-
-/* Returns the norm of what the rule made of a network's gradients. */
-double gan_step_norm(const step *s, int network) {
-    return sqrt(s->combiner.square_sums[network]);
-}
-
-/* Allocates what is for a shard and used for all of them. */
-static void take_memory(step *s) {
-    for (gan_part part = 0; part < GAN_PARTS; part++)
-        s->state[part] = gan_blob_new(SHARD_COUNT);
-    if (gan_run_has(&s->run, GAN_COPY))
-        s->difference = palloc(SHARD_COUNT * sizeof *s->difference);
-    s->before = palloc(SHARD_COUNT * sizeof *s->before);
-    s->checksums = palloc0((s->run.shards + 1) * sizeof *s->checksums);
-}
-
-/* Computes the whole of the new state, updates multiplied by s->shortened. */
-static void compute_all(step *s) {
-    for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
-        s->update[n] = s->size[n] = s->combiner.square_sums[n] = 0;
-    for (int32 shard = 0; shard < s->run.shards; shard++) {
-        step_shard(s, shard);
-        GANN_FAULT("shard_stored");
-    }
-    step_statistics(s);
-    GANN_FAULT("statistics_stored");
-}
-
-/* Finds by what the updates must be multiplied to keep to the run's limit; false if they do. */
-static bool exceeds_limit(step *s) {
-    bool exceeds = false;
-
-    for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
-        if (relative_update(s, n) > s->run.update_limit) {
-            s->shortened[n] = s->run.update_limit / relative_update(s, n);
-            exceeds = true;
-        }
-    return exceeds;
-}
-
-/*
- * Computes the step from what gradients and old hold, and puts out all shards and the statistics. How long an
- * update is shows only at its end; one that is too long, which is a rare thing, is made a second time, shorter.
- * (Its length is measured before it is shortened, so the second time it has the same one.)
- */
-void gan_step_compute(step *s) {
-    s->networks = gan_networks_stepped(&s->run, s->run.iteration);
-    take_memory(s);
-    gan_combiner_open(&s->combiner, &s->run, &s->done, &s->gradients);
-    s->shortened[DCGAN_OF_GENERATOR] = s->shortened[DCGAN_OF_DISCRIMINATOR] = 1;
-    compute_all(s);
-    if (exceeds_limit(s)) {
-        s->restart(s);
-        compute_all(s);
-    }
 }
 
 /* The sink of a step that is taken. */
@@ -354,7 +144,7 @@ static void take_step(step *s) {
     GANN_FAULT("opened_to_fill");
     s->put = store;
     s->restart = store_again;
-    gan_step_compute(s);
+    gan_step(s);
     gan_pieces_close(&s->gradients);
     gan_pieces_close(&s->old);
     gan_pieces_close(&s->new);

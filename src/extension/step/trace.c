@@ -5,7 +5,7 @@
  * fine alone, the step is tried with fewer of them, and what comes out is thrown away (gan_find_guilty in SQL
  * chooses which).
  */
-#include "aggregate.h"
+#include "step.h"
 #include "../claim/result.h"
 
 #include "access/htup_details.h"
@@ -124,7 +124,7 @@ Datum gan_try_step(PG_FUNCTION_ARGS) {
         gan_pieces_open(&s.old, GAN_STATE, s.run.run, s.run.iteration, snapshot);
         s.put = discard;
         s.restart = discard_again;
-        gan_step_compute(&s);
+        gan_step(&s);
         gan_pieces_close(&s.gradients);
         gan_pieces_close(&s.old);
         UnregisterSnapshot(snapshot);

@@ -6,7 +6,7 @@
  * the new state to a sink that compares it with what is stored. Nothing is written; it runs in a read-only
  * transaction.
  */
-#include "aggregate.h"
+#include "step.h"
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
@@ -248,7 +248,7 @@ static void recompute(step *s, finding *f) {
         check_upload(s, s->done.units[i], f);
     if (f->message)
         return;
-    gan_step_compute(s);
+    gan_step(s);
     if (c->others > 0)
         c->first.message = psprintf("%s; %d other blobs differ", c->first.message, c->others);
     *f = c->first;

@@ -2,10 +2,9 @@
  * reuse.c - the next iteration's weights and moments over those of the iteration before, page by page
  *
  * What TRUNCATE and INSERT do, without giving 76 MB of file back to the system and asking for them again: every
- * page is made anew with the one row it had, under this transaction's number, and logged as the insertion into
- * a fresh page that it is. The row keeps its place and its key, so that the index stays as it is. It takes the
- * same lock as TRUNCATE, and the outcome is the same: the rows are there if the transaction commits; if it
- * doesn't, the partition is empty.
+ * page is made anew with the one row it had, under this transaction's number (page.c). The row keeps its place
+ * and its key, so that the index stays as it is. It takes the same lock as TRUNCATE, and the outcome is the
+ * same: the rows are there if the transaction commits; if it doesn't, the partition is empty.
  *
  * Only if everything is as a step leaves it: one row a page, each in the index once and not marked as dead (a
  * reader marks the rows of a step that failed), no page in the visibility map (a manual VACUUM). Otherwise
@@ -14,12 +13,7 @@
 #include "store.h"
 
 #include "access/genam.h"
-#include "access/heapam_xlog.h"
-#include "access/htup_details.h"
-#include "access/tableam.h"
 #include "access/visibilitymap.h"
-#include "access/xact.h"
-#include "access/xloginsert.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
@@ -98,58 +92,4 @@ void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration) 
     }
     gan_partition_empty(GAN_STATE, run->run, iteration);
     gan_pieces_open_to_write(p, GAN_STATE, run->run, iteration);
-}
-
-/* Logs a page with one row as heap_insert does. */
-static void log_page(Buffer buffer, HeapTuple row) {
-    xl_heap_insert insertion = {.offnum = FirstOffsetNumber, .flags = 0};
-    xl_heap_header header = {.t_infomask2 = row->t_data->t_infomask2,
-                             .t_infomask = row->t_data->t_infomask,
-                             .t_hoff = row->t_data->t_hoff};
-    XLogRecPtr end;
-
-    XLogBeginInsert();
-    XLogRegisterData((char *)&insertion, SizeOfHeapInsert);
-    XLogRegisterBuffer(0, buffer, REGBUF_STANDARD | REGBUF_WILL_INIT);
-    XLogRegisterBufData(0, (char *)&header, SizeOfHeapHeader);
-    XLogRegisterBufData(0, (char *)row->t_data + SizeofHeapTupleHeader, row->t_len - SizeofHeapTupleHeader);
-    XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
-    end = XLogInsert(RM_HEAP_ID, XLOG_HEAP_INSERT | XLOG_HEAP_INIT_PAGE);
-    PageSetLSN(BufferGetPage(buffer), end);
-}
-
-/* Gives a row the header of one that this transaction inserts there. */
-static void set_header(HeapTuple row, BlockNumber block) {
-    HeapTupleHeader header = row->t_data;
-
-    header->t_infomask &= ~HEAP_XACT_MASK;
-    header->t_infomask2 &= ~HEAP2_XACT_MASK;
-    header->t_infomask |= HEAP_XMAX_INVALID;
-    HeapTupleHeaderSetXmin(header, GetCurrentTransactionId());
-    HeapTupleHeaderSetCmin(header, GetCurrentCommandId(true));
-    HeapTupleHeaderSetXmax(header, InvalidTransactionId);
-    ItemPointerSet(&header->t_ctid, block, FirstOffsetNumber);
-}
-
-/* Puts a row in the place of the one that had its key. */
-void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, HeapTuple row) {
-    BlockNumber block = p->blocks[p->starts[owner][shard] + piece];
-    Buffer buffer;
-    Page page;
-
-    GANN_FAULT("before_page");
-    set_header(row, block);
-    buffer = ReadBufferExtended(p->relation, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK, NULL);
-    page = BufferGetPage(buffer);
-    START_CRIT_SECTION();
-    PageInit(page, BufferGetPageSize(buffer), 0);
-    if (PageAddItem(page, (Item)row->t_data, row->t_len, FirstOffsetNumber, false, true) != FirstOffsetNumber)
-        elog(PANIC, "a piece does not fit on an empty page");
-    MarkBufferDirty(buffer);
-    GANN_FAULT("page_not_logged");
-    if (RelationNeedsWAL(p->relation))
-        log_page(buffer, row);
-    END_CRIT_SECTION();
-    UnlockReleaseBuffer(buffer);
-    GANN_FAULT("page_written");
 }

@@ -94,8 +94,10 @@ extern void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot 
 extern void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob, size_t size,
                              const pg_uuid_t *token, double square_sum);
 
-/* reuse.c: opens the partition that a step will fill */
-extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
+/* page.c: puts a row in the place of the one that had its key, in a partition that was opened to be filled */
 extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, HeapTuple row);
+
+/* reuse.c: opens the partition that a step will fill: over the old rows where that can be done, else emptied */
+extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
 
 #endif

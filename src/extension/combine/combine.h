@@ -1,22 +1,21 @@
 /*
  * combine.h - from the results of an iteration's units to the one that moves the weights
  *
- * A combiner reads what units have uploaded, shard by shard and tile by tile, and puts it together by the run's
- * rule (src/dcgan/rules/aggregators.h). It writes nothing: what becomes of a tile is the caller's affair.
+ * results.c reads what units have uploaded, shard by shard and tile by tile; weigh.c asks the run's rule
+ * (src/dcgan/rules/aggregators.h) how much each counts; combine.c puts them together. Nothing is written: what becomes
+ * of a tile is the caller's affair.
  *
- *     gan_combiner combiner;
- *     gan_combiner_open(&combiner, &run, iteration, units, snapshot);  // its first pass, where the rule needs
- * one for (gan_tile t = gan_first_tile(&combiner, shard); gan_tile_is_in(&t); gan_next_tile(&combiner, &t))
- *         gan_combine_tile(&combiner, &t);                             // combiner.mean, t.last - t.first
- * numbers gan_combine_done(&combiner, shard);                              // the checksums fit
- *     gan_combine_statistics(&combiner, merged);
+ *     gan_combiner c;
+ *     gan_combiner_open(&c, &run, &list, &gradients);    // reads all once where the rule must know norms or distances
+ *     for (gan_tile t = gan_first_tile(&c, shard); gan_tile_is_in(&t); gan_next_tile(&c, &t))
+ *         gan_combine_tile(&c, &t);                      // c.mean holds the t.last - t.first numbers of the tile
+ *     gan_combine_done(&c, shard);                       // raises an error unless the checksums fit
+ *     gan_combine_statistics(&c, merged);
  */
 #ifndef GAN_COMBINE_H
 #define GAN_COMBINE_H
 
 #include "../store/store.h"
-
-#include "../../dcgan/rules/aggregators.h"
 
 /* The units whose results are put together, in the order of their first positions. */
 typedef struct gan_unit_list {
@@ -71,8 +70,11 @@ extern void gan_combine_statistics(gan_combiner *c, float *merged);
 extern void gan_gather_tile(gan_combiner *c, const gan_tile *t);
 extern void gan_result_missing(const gan_combiner *c, int i, int32 shard) pg_attribute_noreturn();
 
-/* judge.c: what a rule must know of whole vectors before the first tile, and the weights that follow */
-extern void gan_judge(gan_combiner *c);
-extern const double *gan_judge_statistics(gan_combiner *c);
+extern void gan_add_unit(gan_combiner *c, int i, const gan_tile *t);
+extern void gan_chain_units(gan_combiner *c);
+
+/* weigh.c: what a rule must know of whole vectors before the first tile, and the weights that follow */
+extern void gan_weigh(gan_combiner *c);
+extern const double *gan_weigh_statistics(gan_combiner *c);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * judge.c - what a rule knows of the results before it adds the first number: norms, distances, and the weights
+ * weigh.c - what a rule knows of the results before it adds the first number: norms, distances, and the weights
  * that follow
  */
 #include "combine.h"
@@ -96,7 +96,8 @@ static double *efforts(const gan_combiner *c) {
     return effort;
 }
 
-void gan_judge(gan_combiner *c) {
+/* Gives each unit its weight in the sum, by what the rule must know of whole vectors. */
+void gan_weigh(gan_combiner *c) {
     size_t units = c->list->count;
 
     c->round = (dcgan_round){
@@ -121,7 +122,7 @@ void gan_judge(gan_combiner *c) {
  * Returns the units' weights in the mean of the statistics; they sum to 1. A rule that bounds norms bounds
  * those of the statistics as well, as if they were one more network, and what was clipped counts for less.
  */
-const double *gan_judge_statistics(gan_combiner *c) {
+const double *gan_weigh_statistics(gan_combiner *c) {
     dcgan_round round = c->round;
     double *norms, *weight = palloc(round.units * sizeof *weight), *effort, sum = 0;
 

@@ -1,10 +1,14 @@
 /*
- * aggregate.h - the step's arithmetic, for whoever takes it (aggregate.c) and whoever checks it (verify.c)
+ * step.h - the step: aggregate.c takes it, in one transaction; step.c is its arithmetic, which verify.c does again to
+ * compare, and trace.c to find out which unit makes it fail
+ *
+ * Whoever computes a step fills in run, done (the units) and the partitions gradients and old, says where the new state
+ * goes (put), and calls gan_step.
  */
-#ifndef GANN_AGGREGATE_H
-#define GANN_AGGREGATE_H
+#ifndef GAN_STEP_H
+#define GAN_STEP_H
 
-#include "combine.h"
+#include "../combine/combine.h"
 
 typedef struct step step;
 
@@ -31,9 +35,19 @@ struct step {
     double shortened[DCGAN_NETWORK_COUNT]; /* by what updates are multiplied; 1 at first */
 };
 
+/* aggregate.c: lists the units whose results entered a step that was taken before, by the same order and weights */
 extern void gan_step_units(step *s);
-extern void gan_step_compute(step *s);
+
+/* step.c: computes the step from what gradients and old hold, and puts out all shards and the statistics */
+extern void gan_step(step *s);
+
+/* Returns the norm of what the rule made of a network's gradients. */
 extern double gan_step_norm(const step *s, int network);
+
+/* Returns how long a network's update was before it was shortened, beside its weights' length; 0 if it wasn't stepped. */
+extern double gan_step_update(const step *s, int network);
+
+/* Computes the digest of the new state. */
 extern bytea *gan_step_digest(const step *s);
 
 #endif

@@ -1,0 +1,121 @@
+/*
+ * combine.c - the results of units put together, tile by tile
+ *
+ * Memory is that of a tile, or of a tile for each account where the rule compares accounts: tiles are shorter then,
+ * so that it stays within a few megabytes.
+ */
+#include "combine.h"
+
+#include "miscadmin.h"
+
+/* Pieces of a shard that are summed at a time: their sums, 200 kB, stay in the second level cache. */
+#define TILE_PIECES 13
+/* What the rows of a rule that compares accounts may take, if there are no more than 512 accounts. */
+#define ROWS_BYTES ((size_t)4 << 20)
+
+/* Makes the network by which a rule sorts. */
+static void make_sorter(gan_combiner *c) {
+    size_t accounts = c->list->account_count;
+    dcgan_comparator *network =
+        palloc((dcgan_sorting_network(accounts, 0, accounts, NULL) + 1) * sizeof *network);
+
+    c->sorter = (dcgan_sorter){.network = network, .inputs = accounts};
+    c->rule->ranks(accounts, &c->sorter.first, &c->sorter.last);
+    c->sorter.comparators = dcgan_sorting_network(accounts, c->sorter.first, c->sorter.last, network);
+    c->sorter.scratch = palloc_extended(accounts * DCGAN_SORT_LANES * sizeof(float), MCXT_ALLOC_HUGE);
+}
+
+/* Begins with the units' results, and weighs them, as far as the rule does that beforehand. A list of no unit
+ * is an error. */
+void gan_combiner_open(gan_combiner *c, const gan_run *run, const gan_unit_list *list, gan_pieces *gradients) {
+    size_t tile_count, accounts = list->account_count;
+
+    memset(c, 0, sizeof *c);
+    c->run = run;
+    c->networks = gan_networks_stepped(run, run->iteration);
+    c->list = list;
+    c->gradients = gradients;
+    c->rule = run->aggregator;
+    c->tile_pieces = TILE_PIECES;
+    if (c->rule->ranks || c->rule->needs == DCGAN_NEEDS_DISTANCES)
+        c->tile_pieces = (int32)Max(1, Min(TILE_PIECES, ROWS_BYTES / (accounts * PIECE_BYTES)));
+    tile_count = c->tile_pieces * PIECE_BYTES / sizeof(float);
+    if (c->rule->ranks || c->rule->needs == DCGAN_NEEDS_DISTANCES)
+        c->rows = palloc_extended(accounts * tile_count * sizeof *c->rows, MCXT_ALLOC_HUGE);
+    c->sum = palloc(tile_count * sizeof *c->sum);
+    c->mean = palloc(tile_count * sizeof *c->mean);
+    c->announced = palloc(list->count * sizeof *c->announced);
+    c->computed = palloc(list->count * sizeof *c->computed);
+    gan_chain_units(c);
+    if (c->rule->ranks)
+        make_sorter(c);
+    gan_weigh(c);
+}
+
+/* Puts a tile together, and adds to the norms of the networks that are stepped. */
+void gan_combine_tile(gan_combiner *c, const gan_tile *t) {
+    size_t count = t->last - t->first;
+    gan_slice g = gan_tile_slice(c, t, DCGAN_GENERATOR_ONLY),
+              d = gan_tile_slice(c, t, DCGAN_DISCRIMINATOR_ONLY);
+
+    if (c->rule->ranks) {
+        gan_gather_tile(c, t);
+        dcgan_ranked_mean(c->mean, c->rows, count, count, &c->sorter);
+    } else {
+        memset(c->sum, 0, count * sizeof *c->sum);
+        for (int i = 0; i < c->list->count; i++)
+            gan_add_unit(c, i, t);
+        dcgan_mean_finish(c->mean, c->sum, count);
+    }
+    GANN_FAULT("tile_added");
+    if (!dcgan_finite(c->mean + g.at, g.count, &c->square_sums[DCGAN_OF_GENERATOR]) ||
+        !dcgan_finite(c->mean + d.at, d.count, &c->square_sums[DCGAN_OF_DISCRIMINATOR]))
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the mean %s of shard %d is not finite",
+                               c->run->local_steps > 0 ? "change" : "gradient", t->shard)));
+}
+
+/* Raises an error unless what was read of a shard has the checksums that it announces. */
+void gan_combine_done(const gan_combiner *c, int32 shard) {
+    for (int i = 0; i < c->list->count; i++)
+        gan_blob_require(c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC, "gan_gradient", shard);
+}
+
+/* Adds a unit's statistics to sums. */
+static void add_statistics(gan_combiner *c, int i, double weight, double *sums, unsigned char *blob) {
+    size_t count = c->run->model.statistics_count;
+
+    CHECK_FOR_INTERRUPTS();
+    if (!gan_pieces_read(c->gradients, c->list->units[i], c->run->shards, blob, blob_size(count)))
+        gan_result_missing(c, i, c->run->shards);
+    gan_blob_require(blob_check(blob, blob_size(count), count), "gan_gradient", c->run->shards);
+    dcgan_statistics_add(&c->run->model, sums, gan_blob_values(blob), weight);
+}
+
+/* Sorts accounts' statistics, number by number, as the rule does with their results. */
+static void rank_statistics(gan_combiner *c, double *sums, unsigned char *blob) {
+    size_t count = c->run->model.statistics_count, accounts = c->list->account_count;
+    double *rows = palloc_extended(accounts * count * sizeof *rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+    double *column = palloc(accounts * sizeof *column);
+
+    for (int i = 0; i < c->list->count; i++)
+        add_statistics(c, i, c->round.weight[i], rows + c->list->accounts[i] * count, blob);
+    dcgan_ranked_sums(sums, rows, accounts, count, c->sorter.first, c->sorter.last, column);
+    pfree(rows);
+}
+
+/* Puts the units' batch-norm statistics together: merged is [statistics_count], means and biased variances. */
+void gan_combine_statistics(gan_combiner *c, float *merged) {
+    size_t count = c->run->model.statistics_count;
+    double *sums = palloc0(count * sizeof *sums);
+    unsigned char *blob = gan_blob_new(count);
+
+    if (c->rule->ranks)
+        rank_statistics(c, sums, blob);
+    else {
+        const double *weight = gan_weigh_statistics(c);
+        for (int i = 0; i < c->list->count; i++)
+            add_statistics(c, i, weight[i], sums, blob);
+    }
+    dcgan_statistics_finish(&c->run->model, merged, sums);
+}

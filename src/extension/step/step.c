@@ -1,0 +1,201 @@
+/*
+ * step.c - one step's arithmetic: read, combine, move, write (docs/format.md sections 7 and 9)
+ *
+ * gan_step, at the end, goes through the shards. Of each it reads weights and moments; then, by tiles that stay in the
+ * cache, it combines the units' gradients, or changes of the weights, and moves the weights by Adam, or by the outer
+ * optimiser; then it writes the shard of the next iteration. Memory is that of a few shards, whatever the size of the
+ * class. src/dcgan/optimise/step.c is the same on plain arrays.
+ */
+#include "step.h"
+
+#include "../../formats/wire/change.h"
+
+#include "miscadmin.h"
+
+#include <math.h>
+
+/* ---- read ---- */
+
+/* Reads a shard's weights and moments, and what else the run keeps of it. */
+static void read_shard(step *s, int32 shard, size_t count) {
+    for (gan_part part = 0; part < GAN_PARTS; part++)
+        if (gan_shard_has(&s->run, part, shard) && part != GAN_CHANGE &&
+            !gan_state_read(&s->old, part, shard, s->state[part], count))
+            ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                            errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
+}
+
+/* ---- combine: gan_combine_tile (../combine/combine.h), then move ---- */
+
+/* Returns a part of the shard's state from a number on; null if the optimiser keeps no such moment. */
+static float *state_from(const step *s, gan_part part, size_t at) {
+    return part < s->run.optimiser_parts ? gan_blob_values(s->state[part]) + at : NULL;
+}
+
+/* Moves one network's part of a tile, by Adam or by the outer optimiser, and measures by how much. */
+static void move_tile(step *s, const gan_tile *t, int network) {
+    gan_slice part = gan_tile_slice(
+        &s->combiner, t, network == DCGAN_OF_GENERATOR ? DCGAN_GENERATOR_ONLY : DCGAN_DISCRIMINATOR_ONLY);
+    size_t at = t->first + part.at;
+    float *weights = state_from(s, GAN_WEIGHTS, at), *moment1 = state_from(s, GAN_FIRST_MOMENT, at),
+          *moment2 = state_from(s, GAN_SECOND_MOMENT, at), *mean = s->combiner.mean + part.at;
+    uint64 number = dcgan_step_number(s->networks, (uint32)s->run.iteration);
+
+    if (part.count == 0)
+        return;
+    memcpy(s->before, weights, part.count * sizeof *weights);
+    if (s->run.local_steps > 0)
+        dcgan_outer(weights, moment1, moment2, mean, part.count, number, &s->run.outer);
+    else
+        dcgan_adam(weights, moment1, moment2, mean, part.count, number,
+                   network == DCGAN_OF_GENERATOR ? &s->run.generator : &s->run.discriminator);
+    dcgan_update_size(weights, s->before, part.count, &s->update[network], &s->size[network]);
+    if (s->shortened[network] < 1)
+        dcgan_update_scale(weights, s->before, part.count, s->shortened[network]);
+}
+
+/* Raises an error unless what a part of a shard has become is finite. */
+static void require_finite(const step *s, gan_part part, int32 shard, size_t count) {
+    static const char *const what[GAN_PARTS] = {
+        [GAN_WEIGHTS] = "new weights", [GAN_FIRST_MOMENT] = "new moments", [GAN_SECOND_MOMENT] = "new moments",
+        [GAN_COPY] = "changes of the weights", [GAN_AVERAGE] = "averages of the weights"};
+
+    if (!dcgan_finite(gan_blob_values(s->state[part]), count, NULL))
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the %s of shard %d are not finite", what[part], shard),
+                        errhint("Use a smaller learning_rate.")));
+}
+
+/* ---- write ---- */
+
+/* Makes the change that leads what workers hold to the new weights, as far as it goes. */
+static void make_change(step *s, int32 shard, size_t count) {
+    if (!change_make(s->state[GAN_CHANGE], gan_blob_values(s->state[GAN_COPY]),
+                     gan_blob_values(s->state[GAN_WEIGHTS]), s->difference, count, s->run.download))
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the changes of the weights of shard %d are not finite", shard),
+                        errhint("Use a smaller learning_rate.")));
+}
+
+/* Puts out a shard's weights and moments of the next iteration, what workers will hold of it, and the average. */
+static void write_shard(step *s, int32 shard, size_t count) {
+    for (gan_part part = 0; part < GAN_PARTS; part++) {
+        if (!gan_shard_has(&s->run, part, shard))
+            continue;
+        CHECK_FOR_INTERRUPTS();
+        if (part == GAN_COPY)
+            make_change(s, shard, count);
+        if (part == GAN_AVERAGE)
+            dcgan_average(gan_blob_values(s->state[GAN_AVERAGE]), gan_blob_values(s->state[GAN_WEIGHTS]), count,
+                          dcgan_average_decay(s->run.average_decay, (uint32)s->run.iteration));
+        if (part == GAN_COPY || part == GAN_AVERAGE)
+            require_finite(s, part, shard, count);
+        if (part != GAN_CHANGE)
+            gan_blob_seal(s->state[part], count);
+        s->put(s, part, shard, s->state[part], gan_part_size(&s->run, part, shard));
+        GANN_FAULT("part_stored");
+    }
+    s->checksums[shard] = blob_stored_crc(s->state[GAN_WEIGHTS]);
+    GANN_FAULT("shard_stored");
+}
+
+/* Merges the units' batch-norm statistics into the running ones: they are the shard after the last of the weights. Local
+ * units stand for as many updates as they have steps. */
+static void step_statistics(step *s) {
+    const dcgan_model *model = &s->run.model;
+    size_t count = model->statistics_count;
+    float *merged = palloc(count * sizeof *merged);
+    unsigned char *blob = gan_blob_new(count);
+    double momentum = s->run.norm_momentum;
+
+    if (s->run.local_steps > 0)
+        momentum = 1.0 - pow(1.0 - momentum, s->run.local_steps);
+    gan_combine_statistics(&s->combiner, merged);
+    if (!gan_state_read(&s->old, GAN_WEIGHTS, s->run.shards, blob, count))
+        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                        errmsg("the running statistics of iteration %d are missing", s->run.iteration)));
+    dcgan_statistics_run(model, gan_blob_values(blob), merged, momentum, (uint64)s->done.total_images);
+    gan_blob_seal(blob, count);
+    s->checksums[s->run.shards] = blob_stored_crc(blob);
+    s->put(s, GAN_WEIGHTS, s->run.shards, blob, blob_size(count));
+    GANN_FAULT("statistics_stored");
+}
+
+/* ---- what is known afterwards ---- */
+
+double gan_step_norm(const step *s, int network) {
+    return sqrt(s->combiner.square_sums[network]);
+}
+
+double gan_step_update(const step *s, int network) {
+    return s->size[network] > 0 ? sqrt(s->update[network] / s->size[network]) : 0;
+}
+
+bytea *gan_step_digest(const step *s) {
+    uint8 digest[32];
+
+    gan_digest(s->checksums, s->run.shards + 1, digest);
+    return gan_bytea(digest, sizeof digest);
+}
+
+/* ---- all of it ---- */
+
+/* Allocates what is for a shard and used for all of them, and asks the rule how much each unit counts. */
+static void begin(step *s) {
+    s->networks = gan_networks_stepped(&s->run, s->run.iteration);
+    for (gan_part part = 0; part < GAN_PARTS; part++)
+        s->state[part] = gan_blob_new(SHARD_COUNT);
+    if (gan_run_has(&s->run, GAN_COPY))
+        s->difference = palloc(SHARD_COUNT * sizeof *s->difference);
+    s->before = palloc(SHARD_COUNT * sizeof *s->before);
+    s->checksums = palloc0((s->run.shards + 1) * sizeof *s->checksums);
+    s->shortened[DCGAN_OF_GENERATOR] = s->shortened[DCGAN_OF_DISCRIMINATOR] = 1;
+    gan_combiner_open(&s->combiner, &s->run, &s->done, &s->gradients);
+}
+
+/*
+ * Tells whether a network's update is longer than the run allows, and by what it is multiplied then. That shows only
+ * when all of it is known; an update that is too long, which is a rare thing, is made a second time, shorter. (Its
+ * length is measured before it is shortened, so the second time it has the same one.)
+ */
+static bool is_too_long(step *s) {
+    bool too_long = false;
+
+    for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
+        if (s->shortened[n] == 1 && gan_step_update(s, n) > s->run.update_limit) {
+            s->shortened[n] = s->run.update_limit / gan_step_update(s, n);
+            too_long = true;
+        }
+    return too_long;
+}
+
+void gan_step(step *s) {
+    bool again = false;
+
+    begin(s);
+    do {
+        if (again)
+            s->restart(s);
+        for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
+            s->update[n] = s->size[n] = s->combiner.square_sums[n] = 0;
+        for (int32 shard = 0; shard < s->run.shards; shard++) {
+            size_t count = gan_shard_length(&s->run.model, shard);
+
+            read_shard(s, shard, count);
+            if (gan_shard_needed(&s->run, s->run.iteration, shard)) {
+                for (gan_tile t = gan_first_tile(&s->combiner, shard); gan_tile_is_in(&t);
+                     gan_next_tile(&s->combiner, &t)) {
+                    gan_combine_tile(&s->combiner, &t);
+                    move_tile(s, &t, DCGAN_OF_GENERATOR);
+                    move_tile(s, &t, DCGAN_OF_DISCRIMINATOR);
+                }
+                gan_combine_done(&s->combiner, shard);
+                for (gan_part part = GAN_WEIGHTS; (int)part < s->run.optimiser_parts; part++)
+                    require_finite(s, part, shard, count);
+            }
+            write_shard(s, shard, count);
+        }
+        step_statistics(s);
+        again = !again && is_too_long(s);
+    } while (again);
+}
