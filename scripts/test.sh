@@ -21,7 +21,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=scripts/server.sh
 . scripts/server.sh
 
-all_suites=(unit fuzz mutation regress pgtap e2e guards)
+all_suites=(unit house fuzz mutation regress pgtap e2e guards)
 suites=()
 asan=
 unset GANN_LONG
@@ -191,6 +191,9 @@ judge() {
 }
 
 suite_unit() { run_step "$1" "${make[@]}" unit ${asan:+SANITIZE=1}; }
+
+# What the house's plan promises: rooms, circles, the length of the step (test/house/house.t).
+suite_house() { run_step "$1" test/house.sh; }
 
 suite_fuzz() { run_step "$1" test/fuzz/run.sh; }
 

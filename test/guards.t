@@ -52,7 +52,7 @@ c('transfer.c', '021_fences', 'the account', 'w.login = session_user "', 'true "
 c('result.c', '024_step_guards', 'NaN in an upload', '!dcgan_finite(values, count, squares)', '!dcgan_finite(values, count, squares) && count == 0');
 c('result.c', '024_step_guards', 'the norm of an upload', '!(sqrt(*squares) <= limit)', 'limit < 0');
 c('run.c', '024_step_guards', 'the lock of the step', 'FOR NO KEY UPDATE SKIP LOCKED', 'FOR NO KEY UPDATE');
-c('aggregate.c', '024_step_guards', 'the iteration of the step', 's.run.iteration != PG_GETARG_INT32(0)', 's.run.iteration < 0');
+c('aggregate.c', '024_step_guards', 'the iteration of the step', 'run->iteration != iteration', 'run->iteration < 0');
 c('aggregate.c', '024_step_guards', 'the quorum', 's->done.count < needed)', 's->done.count < 1)');
 c('combine.c', '024_step_guards', 'the checksum of an upload', 'c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC', 'BLOB_OK');
 c('pieces.c', '024_step_guards', 'the checksum of the state', 'gan_blob_require(blob_check(blob, blob_size(count), count), "gan_state_piece", shard);', '');

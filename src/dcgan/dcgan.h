@@ -324,6 +324,36 @@ void dcgan_statistics_finish(const dcgan_model *model, real *statistics, const d
 void dcgan_statistics_run(const dcgan_model *model, real *running, const real *merged, double momentum,
                           uint64_t images);
 
+/* How a step moves the weights; the learning rates are the iteration's. */
+typedef struct dcgan_step_options {
+    int alternating;
+    size_t local_steps; /* 0: results are gradients, which Adam takes; else changes of the weights */
+    dcgan_adam_options generator, discriminator;
+    dcgan_outer_options outer; /* of changes */
+    double norm_momentum;      /* of the running statistics, in one update */
+} dcgan_step_options;
+
+/* What one unit brings to a step. */
+typedef struct dcgan_part {
+    const real *result;     /* [parameter_count] */
+    const real *statistics; /* [statistics_count] */
+    uint64_t images;
+} dcgan_part;
+
+/* What a step moves: [parameter_count] each, running is [statistics_count]. Moments that the optimiser doesn't keep may
+ * be null. */
+typedef struct dcgan_state {
+    real *weights, *moment1, *moment2, *running;
+} dcgan_state;
+
+/*
+ * The whole step of an iteration, by the rule 'mean': weighted mean, Adam or the outer optimiser, batch norm. sum and mean
+ * are scratch, [parameter_count]. The server takes the same step shard by shard (src/extension/step/step.c); both give the
+ * same bits.
+ */
+void dcgan_step(const dcgan_model *model, const dcgan_step_options *options, uint32_t iteration,
+                const dcgan_part *parts, size_t count, const dcgan_state *state, double *sum, real *mean);
+
 /* Looks for NaN and infinity; returns 1 and adds up the squares if there are none, 0 otherwise. */
 int dcgan_finite(const real *x, size_t count, double *square_sum);
 

@@ -26,14 +26,13 @@ sub house {
     for my $program ([ 'src', qr{^src/(extension|dcgan|formats|quality)/} ], [ 'build/worker', qr{^src/(?!extension|dashboard)} ], [ 'build/dashboard', qr{^src/(dashboard|common)/} ]) {
         my ($build, $sources) = @{$program};
         my (%defined, %wanted);
-        for my $file (grep { $_ =~ $sources } @{ $house{files} }) {
-            my $object = $file =~ s{^src/}{$build/}r =~ s/c$/o/r;
-            -f $object or die "$object is missing: make\n";
-            for (split /\n/, `nm $object`) {
-                my ($kind, $symbol) = /(\S) (\S+)$/ or next;
-                $defined{$symbol} = $file if $kind =~ /[TDBRVWC]/;
-                $wanted{$file}{$symbol} = 1 if $kind eq 'U';
-            }
+        my %source = map { s{^src/}{$build/}r =~ s/c$/o/r => $_ } grep { $_ =~ $sources } @{ $house{files} };
+        -f $_ or die "$_ is missing: make\n" for keys %source;
+        for (split /\n/, `nm -A @{[sort keys %source]}`) {
+            my ($object, $kind, $symbol) = /^([^:]+):.*(\S) (\S+)$/ or next;
+            my $file = $source{$object};
+            $defined{$symbol} = $file if $kind =~ /[TDBRVWC]/;
+            $wanted{$file}{$symbol} = 1 if $kind eq 'U';
         }
         for my $file (keys %wanted) {
             note_use(\%house, $file, $defined{$_}) for grep { $defined{$_} } keys %{ $wanted{$file} };
@@ -112,5 +111,39 @@ sub longest_chain {
     my @chain = $longest;
     push @chain, $next{ $chain[-1] } while $next{ $chain[-1] };
     return @chain;
+}
+
+sub lines {
+    my $lines = 0;
+    $lines += () = read_file($_) =~ /\n/g for @_;
+    return $lines;
+}
+
+# The functions that files define, as clang-format writes them: { name => { file, lines, calls => { name => 1 } } }, of calls those
+# among themselves.
+sub functions {
+    my %functions;
+    for my $file (@_) {
+        my $text = read_file($file) =~ s{/\*.*?\*/}{ "\n" x ($& =~ tr/\n//) }gser =~ s/"(?:\\.|[^"\\])*"/""/gr;
+        while ($text =~ /^(?:static )?[A-Za-z][\w *]*?\b(\w+)\([^;{}]*\) \{\n(.*?)^\}/gms) {
+            $functions{$1} = { file => $file, lines => 2 + ($2 =~ tr/\n//), body => $2 };
+        }
+    }
+    for my $f (values %functions) {
+        $f->{calls} = { map { $_ => 1 } grep { $functions{$_} && $functions{$_} != $f } $f->{body} =~ /\b(\w+)\b/g };
+        delete $f->{body};
+    }
+    return \%functions;
+}
+
+# The longest way down from a function: the names on it.
+sub deepest {
+    my ($functions, $name) = @_;
+    my @longest;
+    for my $next (sort keys %{ $functions->{$name}{calls} }) {
+        my @way = deepest($functions, $next);
+        @longest = @way if @way > @longest;
+    }
+    return ($name, @longest);
 }
 1;

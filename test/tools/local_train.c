@@ -61,62 +61,45 @@ static void compare(const char *what, const float *got, const float *expected, s
     printf("%s %.3g\n", what, sqrt(difference / norm));
 }
 
-/* How the weights move. */
+/* How a run learns: its step, its units' steps, and the schedule of the learning rates. */
 typedef struct rules {
-    int local, alternating;
+    dcgan_step_options step;
     dcgan_local_options rates;
-    dcgan_outer_options outer;
     dcgan_schedule schedule;
 } rules;
 
 /* Reads the mode. */
-static rules rules_of(const char *mode, uint32_t iterations) {
+static rules rules_of(const char *mode, uint32_t iterations, size_t local_steps) {
     const dcgan_adam_options adam = {2e-4, 0.5, 0.999, 1e-8};
-    rules r = {.rates = {adam, adam, 0.1}, .schedule = {.target = iterations}};
+    rules r = {.rates = {adam, adam, 0.1}, .schedule = {.target = iterations}, .step = {.norm_momentum = 0.1}};
 
     if (strcmp(mode, "gradient") == 0)
         return r;
     r.rates.generator.learning_rate = 3e-4;
     r.rates.discriminator.learning_rate = 1e-4;
     r.schedule = (dcgan_schedule){.linear = 1, .warmup = 1, .target = iterations};
-    r.alternating = strcmp(mode, "alternating") == 0;
-    r.local = !r.alternating;
+    r.step.alternating = strcmp(mode, "alternating") == 0;
+    r.step.local_steps = r.step.alternating ? 0 : local_steps;
     if (strcmp(mode, "average") == 0)
-        r.outer = (dcgan_outer_options){DCGAN_OUTER_AVERAGE, 1, 0, 0.999, 1e-8};
+        r.step.outer = (dcgan_outer_options){DCGAN_OUTER_AVERAGE, 1, 0, 0.999, 1e-8};
     else if (strcmp(mode, "nesterov") == 0)
-        r.outer = (dcgan_outer_options){DCGAN_OUTER_NESTEROV, 0.7, 0.9, 0.999, 1e-8};
+        r.step.outer = (dcgan_outer_options){DCGAN_OUTER_NESTEROV, 0.7, 0.9, 0.999, 1e-8};
     else if (strcmp(mode, "adam") == 0)
-        r.outer = (dcgan_outer_options){DCGAN_OUTER_ADAM, 0.001, 0.9, 0.999, 1e-8};
-    else if (!r.alternating)
+        r.step.outer = (dcgan_outer_options){DCGAN_OUTER_ADAM, 0.001, 0.9, 0.999, 1e-8};
+    else if (!r.step.alternating)
         die("there is no such mode");
     return r;
 }
 
-/* Returns an iteration's learning rates. */
-static dcgan_local_options rates_of(const rules *r, uint32_t iteration) {
-    dcgan_local_options rates = r->rates;
+/* Makes of the rules what they are at an iteration: the schedule's factor in the learning rates. */
+static rules rules_at(rules r, uint32_t iteration) {
+    double factor = dcgan_schedule_factor(&r.schedule, iteration);
 
-    rates.generator.learning_rate *= dcgan_schedule_factor(&r->schedule, iteration);
-    rates.discriminator.learning_rate *= dcgan_schedule_factor(&r->schedule, iteration);
-    return rates;
-}
-
-/* Moves the weights by the mean of an iteration's gradients or changes. */
-static void move(const rules *r, const dcgan_model *model, uint32_t iteration, float *weights, float *m,
-                 float *v, float *mean) {
-    dcgan_networks networks = dcgan_networks_stepped(r->alternating, iteration);
-    const dcgan_local_options rates = rates_of(r, iteration);
-    size_t g = model->generator.count, d = model->discriminator.count;
-
-    if (r->local) {
-        dcgan_outer(weights, m, v, mean, g + d, iteration + 1, &r->outer);
-        return;
-    }
-    if (networks != DCGAN_DISCRIMINATOR_ONLY)
-        dcgan_adam(weights, m, v, mean, g, dcgan_step_number(networks, iteration), &rates.generator);
-    if (networks != DCGAN_GENERATOR_ONLY)
-        dcgan_adam(weights + g, m + g, v + g, mean + g, d, dcgan_step_number(networks, iteration),
-                   &rates.discriminator);
+    r.rates.generator.learning_rate *= factor;
+    r.rates.discriminator.learning_rate *= factor;
+    r.step.generator = r.rates.generator;
+    r.step.discriminator = r.rates.discriminator;
+    return r;
 }
 
 int main(int argc, char **argv) {
@@ -128,7 +111,7 @@ int main(int argc, char **argv) {
     size_t batch = (size_t)atoi(argv[8]), unit_images = (size_t)atoi(argv[9]), units = (size_t)atoi(argv[10]),
            workspace_bytes;
     uint32_t iterations = (uint32_t)atoi(argv[11]);
-    const rules r = rules_of(argc == 13 ? argv[12] : "gradient", iterations);
+    const rules always = rules_of(argc == 13 ? argv[12] : "gradient", iterations, (unit_images + batch - 1) / batch);
     char error[512];
     dcgan_model model;
     dataset *data = dataset_open(argv[1], (size_t)1 << 30, report_broken, NULL, error, sizeof error);
@@ -141,17 +124,19 @@ int main(int argc, char **argv) {
         die("the configuration is impossible");
     size_t p = model.parameter_count, s = model.statistics_count;
     float *weights = need(p, sizeof *weights), *m = need(p, sizeof *m), *v = need(p, sizeof *v),
-          *gradient = need(p, sizeof *gradient);
-    float *running = need(s, sizeof *running), *statistics = need(s, sizeof *statistics);
-    double *sum = need(p, sizeof *sum), *statistics_sums = need(s, sizeof *statistics_sums);
+          *mean = need(p, sizeof *mean), *running = need(s, sizeof *running);
+    float *results = need(units * p, sizeof *results), *statistics = need(units * s, sizeof *statistics);
+    double *sum = need(p, sizeof *sum);
+    dcgan_part *parts = need(units, sizeof *parts);
+    const dcgan_state state = {weights, m, v, running};
     uint8_t *images = need(unit_images, model.image_count);
     void *workspace = need(workspace_bytes, 1);
 
     dcgan_initialise(&model, seed, 0, p, weights);
     dcgan_initialise_statistics(&model, running);
     for (uint32_t iteration = 0; iteration < iterations; iteration++) {
-        memset(sum, 0, p * sizeof *sum);
-        memset(statistics_sums, 0, s * sizeof *statistics_sums);
+        const rules r = rules_at(always, iteration);
+
         for (size_t u = 0; u < units; u++) {
             uint64_t position = ((uint64_t)iteration * units + u) * unit_images, n = dataset_count(data);
             for (size_t i = 0; i < unit_images; i++)
@@ -165,22 +150,16 @@ int main(int argc, char **argv) {
                                .seed = seed,
                                .iteration = iteration,
                                .position = position,
-                               .networks = dcgan_networks_stepped(r.alternating, iteration),
+                               .networks = dcgan_networks_stepped(r.step.alternating, iteration),
                                .threads = 1};
-            const dcgan_local_options rates = rates_of(&r, iteration);
-            dcgan_unit_result result = {.gradient = gradient, .statistics = statistics};
-            if ((r.local
-                     ? dcgan_unit_local(&model, &unit, &rates, &result, workspace, workspace_bytes)
+            dcgan_unit_result result = {.gradient = results + u * p, .statistics = statistics + u * s};
+            if ((r.step.local_steps > 0
+                     ? dcgan_unit_local(&model, &unit, &r.rates, &result, workspace, workspace_bytes)
                      : dcgan_unit_gradients(&model, &unit, &result, workspace, workspace_bytes)) != DCGAN_OK)
                 die("a unit failed");
-            dcgan_mean_add(sum, gradient, 1.0 / (double)units, p);
-            dcgan_statistics_add(&model, statistics_sums, statistics, 1.0 / (double)units);
+            parts[u] = (dcgan_part){result.gradient, result.statistics, unit_images};
         }
-        dcgan_mean_finish(gradient, sum, p);
-        move(&r, &model, iteration, weights, m, v, gradient);
-        dcgan_statistics_finish(&model, statistics, statistics_sums);
-        size_t steps = r.local ? (unit_images + batch - 1) / batch : 1; /* each moves them by a tenth */
-        dcgan_statistics_run(&model, running, statistics, 1 - pow(0.9, (double)steps), units * unit_images);
+        dcgan_step(&model, &r.step, iteration, parts, units, &state, sum, mean);
     }
     float *stored = need(p, sizeof *stored), *stored_running = need(s, sizeof *stored_running);
     read_blobs(stored, p);

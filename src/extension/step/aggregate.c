@@ -39,8 +39,25 @@ void gan_step_units(step *s) {
 }
 
 /*
+ * Locks the iteration's units and lists those that are done. One that somebody else has locked is not waited
+ * for: if it may still be on its way in, the step is put off; if its lease is long over, gan_tick has replaced
+ * it already. Returns those that are locked.
+ */
+static Datum lock_units(step *s) {
+    int rows = gan_execute(UNITS_OF_ITERATION " FOR UPDATE OF u SKIP LOCKED", 2, (Oid[]){INT4OID, INT4OID},
+                           (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false);
+    int64 *locked = palloc0(Max(rows, 1) * sizeof *locked);
+
+    for (int i = 0; i < rows; i++)
+        locked[i] = DatumGetInt64(gan_value(i, 1, NULL));
+    gan_unit_list_read(&s->done, rows);
+    GANN_FAULT("units_locked");
+    return unit_array(locked, rows);
+}
+
+/*
  * Makes sure that no unit is left out that may be on its way in: one that somebody else has locked. Where
- * another unit of the same positions is done, it's of no matter.
+ * another unit of the same positions is done, that does not matter.
  */
 static void require_all_locked(const step *s, Datum locked) {
     Datum done = unit_array(s->done.units, s->done.count);
@@ -59,21 +76,10 @@ static void require_all_locked(const step *s, Datum locked) {
                         errhint("Try again.")));
 }
 
-/*
- * Locks the iteration's units and lists those that are done. One that somebody else has locked is not waited
- * for: if it may still be on its way in, the step is put off; if its lease is long over, gan_tick has replaced
- * it already.
- */
-static void lock_units(step *s) {
-    int rows = gan_execute(UNITS_OF_ITERATION " FOR UPDATE OF u SKIP LOCKED", 2, (Oid[]){INT4OID, INT4OID},
-                           (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false);
-    int64 *locked = palloc0(Max(rows, 1) * sizeof *locked);
+/* Refuses to step with fewer units than the quorum. */
+static void require_quorum(const step *s) {
     int32 needed;
 
-    for (int i = 0; i < rows; i++)
-        locked[i] = DatumGetInt64(gan_value(i, 1, NULL));
-    gan_unit_list_read(&s->done, rows);
-    require_all_locked(s, unit_array(locked, rows));
     gan_execute("SELECT gan_units_needed(r) FROM gan_run r WHERE r.run = $1", 1, (Oid[]){INT4OID},
                 (Datum[]){Int32GetDatum(s->run.run)}, false);
     needed = DatumGetInt32(gan_value(0, 1, NULL));
@@ -101,8 +107,8 @@ static void close_iteration(const step *s) {
             Float8GetDatum(gan_step_norm(s, DCGAN_OF_DISCRIMINATOR)), PointerGetDatum(gan_step_digest(s)),
             Int32GetDatum((int32)s->done.account_count),
             PointerGetDatum(construct_array(scales, count, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-            Float8GetDatum(gan_step_update(s, DCGAN_OF_GENERATOR)),
-            Float8GetDatum(gan_step_update(s, DCGAN_OF_DISCRIMINATOR))},
+            Float8GetDatum(s->relative[DCGAN_OF_GENERATOR]),
+            Float8GetDatum(s->relative[DCGAN_OF_DISCRIMINATOR])},
         false);
 }
 
@@ -131,55 +137,61 @@ static void store_again(step *s) {
     gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
 }
 
-/* Computes the step and stores the next iteration's state. */
-static void take_step(step *s) {
-    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
-
+/* Opens what the step reads and what it fills. */
+static void open_partitions(step *s, Snapshot snapshot) {
     gan_make_room(&s->run);
     GANN_FAULT("room_made");
     gan_pieces_open(&s->gradients, GAN_GRADIENT, s->run.run, s->run.iteration, snapshot);
     gan_pieces_open(&s->old, GAN_STATE, s->run.run, s->run.iteration, snapshot);
     gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
-    require_still_due(s);
-    GANN_FAULT("opened_to_fill");
-    s->put = store;
-    s->restart = store_again;
-    gan_step(s);
+}
+
+static void close_partitions(step *s) {
     gan_pieces_close(&s->gradients);
     gan_pieces_close(&s->old);
     gan_pieces_close(&s->new);
-    UnregisterSnapshot(snapshot);
+}
+
+/* Raises an error unless the run is at this iteration and has a step to take. */
+static void require_due(const gan_run *run, int32 iteration) {
+    if (run->iteration != iteration)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("run %d is at iteration %d, not %d", run->run, run->iteration, iteration)));
+    if (strcmp(run->state, "running") != 0 && strcmp(run->state, "paused") != 0)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("run %d is %s", run->run, run->state)));
 }
 
 PG_FUNCTION_INFO_V1(gan_aggregate);
 
 /* Takes the step of an iteration. */
 Datum gan_aggregate(PG_FUNCTION_ARGS) {
-    step s = {0};
+    step s = {.put = store, .restart = store_again};
     MemoryContext caller = CurrentMemoryContext, inner;
+    Snapshot snapshot;
     char *answer;
 
     if (PG_ARGISNULL(0))
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("iteration must not be null")));
     SPI_connect();
     gan_run_read(&s.run, gan_run_find(fcinfo, 1), true);
-    if (s.run.iteration != PG_GETARG_INT32(0))
-        ereport(ERROR,
-                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                 errmsg("run %d is at iteration %d, not %d", s.run.run, s.run.iteration, PG_GETARG_INT32(0))));
-    if (strcmp(s.run.state, "running") != 0 && strcmp(s.run.state, "paused") != 0)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("run %d is %s", s.run.run, s.run.state)));
-    lock_units(&s);
-    GANN_FAULT("units_locked");
-    take_step(&s);
+    require_due(&s.run, PG_GETARG_INT32(0));
+    require_all_locked(&s, lock_units(&s));
+    require_quorum(&s);
+    snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
+    open_partitions(&s, snapshot);
+    require_still_due(&s);
+    GANN_FAULT("opened_to_fill");
+    gan_step(&s);
+    close_partitions(&s);
+    UnregisterSnapshot(snapshot);
     GANN_FAULT("before_close");
     close_iteration(&s);
     GANN_FAULT("closed");
 
     inner = MemoryContextSwitchTo(caller); /* what is returned must outlive SPI */
-    answer = psprintf("step: run %d is at iteration %d, %d units of " INT64_FORMAT " images averaged",
-                      s.run.run, s.run.iteration + 1, s.done.count, s.done.total_images);
+    answer = psprintf("step: run %d is at iteration %d, %d units of " INT64_FORMAT " images averaged", s.run.run,
+                      s.run.iteration + 1, s.done.count, s.done.total_images);
     MemoryContextSwitchTo(inner);
     SPI_finish();
     PG_RETURN_TEXT_P(cstring_to_text(answer));

@@ -27,18 +27,14 @@ static void read_shard(step *s, int32 shard, size_t count) {
 
 /* ---- combine: gan_combine_tile (../combine/combine.h), then move ---- */
 
-/* Returns a part of the shard's state from a number on; null if the optimiser keeps no such moment. */
-static float *state_from(const step *s, gan_part part, size_t at) {
-    return part < s->run.optimiser_parts ? gan_blob_values(s->state[part]) + at : NULL;
-}
-
 /* Moves one network's part of a tile, by Adam or by the outer optimiser, and measures by how much. */
 static void move_tile(step *s, const gan_tile *t, int network) {
     gan_slice part = gan_tile_slice(
         &s->combiner, t, network == DCGAN_OF_GENERATOR ? DCGAN_GENERATOR_ONLY : DCGAN_DISCRIMINATOR_ONLY);
     size_t at = t->first + part.at;
-    float *weights = state_from(s, GAN_WEIGHTS, at), *moment1 = state_from(s, GAN_FIRST_MOMENT, at),
-          *moment2 = state_from(s, GAN_SECOND_MOMENT, at), *mean = s->combiner.mean + part.at;
+    float *weights = s->values[GAN_WEIGHTS] + at, *mean = s->combiner.mean + part.at;
+    float *moment1 = s->run.optimiser_parts > GAN_FIRST_MOMENT ? s->values[GAN_FIRST_MOMENT] + at : NULL;
+    float *moment2 = s->run.optimiser_parts > GAN_SECOND_MOMENT ? s->values[GAN_SECOND_MOMENT] + at : NULL;
     uint64 number = dcgan_step_number(s->networks, (uint32)s->run.iteration);
 
     if (part.count == 0)
@@ -54,42 +50,35 @@ static void move_tile(step *s, const gan_tile *t, int network) {
         dcgan_update_scale(weights, s->before, part.count, s->shortened[network]);
 }
 
+/* Makes the change that leads what workers hold to the new weights, as far as it goes. */
+static void make_change(step *s, int32 shard, size_t count) {
+    if (!change_make(s->state[GAN_CHANGE], s->values[GAN_COPY], s->values[GAN_WEIGHTS], s->difference, count,
+                     s->run.download))
+        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                        errmsg("the changes of the weights of shard %d are not finite", shard),
+                        errhint("Use a smaller learning_rate.")));
+}
+
+/* ---- write ---- */
+
 /* Raises an error unless what a part of a shard has become is finite. */
 static void require_finite(const step *s, gan_part part, int32 shard, size_t count) {
     static const char *const what[GAN_PARTS] = {
         [GAN_WEIGHTS] = "new weights", [GAN_FIRST_MOMENT] = "new moments", [GAN_SECOND_MOMENT] = "new moments",
         [GAN_COPY] = "changes of the weights", [GAN_AVERAGE] = "averages of the weights"};
 
-    if (!dcgan_finite(gan_blob_values(s->state[part]), count, NULL))
+    if (!dcgan_finite(s->values[part], count, NULL))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                         errmsg("the %s of shard %d are not finite", what[part], shard),
                         errhint("Use a smaller learning_rate.")));
 }
 
-/* ---- write ---- */
-
-/* Makes the change that leads what workers hold to the new weights, as far as it goes. */
-static void make_change(step *s, int32 shard, size_t count) {
-    if (!change_make(s->state[GAN_CHANGE], gan_blob_values(s->state[GAN_COPY]),
-                     gan_blob_values(s->state[GAN_WEIGHTS]), s->difference, count, s->run.download))
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the changes of the weights of shard %d are not finite", shard),
-                        errhint("Use a smaller learning_rate.")));
-}
-
-/* Puts out a shard's weights and moments of the next iteration, what workers will hold of it, and the average. */
+/* Puts out a shard of the next iteration: weights, moments, what workers will hold of it, and the average. */
 static void write_shard(step *s, int32 shard, size_t count) {
     for (gan_part part = 0; part < GAN_PARTS; part++) {
         if (!gan_shard_has(&s->run, part, shard))
             continue;
         CHECK_FOR_INTERRUPTS();
-        if (part == GAN_COPY)
-            make_change(s, shard, count);
-        if (part == GAN_AVERAGE)
-            dcgan_average(gan_blob_values(s->state[GAN_AVERAGE]), gan_blob_values(s->state[GAN_WEIGHTS]), count,
-                          dcgan_average_decay(s->run.average_decay, (uint32)s->run.iteration));
-        if (part == GAN_COPY || part == GAN_AVERAGE)
-            require_finite(s, part, shard, count);
         if (part != GAN_CHANGE)
             gan_blob_seal(s->state[part], count);
         s->put(s, part, shard, s->state[part], gan_part_size(&s->run, part, shard));
@@ -127,10 +116,6 @@ double gan_step_norm(const step *s, int network) {
     return sqrt(s->combiner.square_sums[network]);
 }
 
-double gan_step_update(const step *s, int network) {
-    return s->size[network] > 0 ? sqrt(s->update[network] / s->size[network]) : 0;
-}
-
 bytea *gan_step_digest(const step *s) {
     uint8 digest[32];
 
@@ -143,8 +128,10 @@ bytea *gan_step_digest(const step *s) {
 /* Allocates what is for a shard and used for all of them, and asks the rule how much each unit counts. */
 static void begin(step *s) {
     s->networks = gan_networks_stepped(&s->run, s->run.iteration);
-    for (gan_part part = 0; part < GAN_PARTS; part++)
+    for (gan_part part = 0; part < GAN_PARTS; part++) {
         s->state[part] = gan_blob_new(SHARD_COUNT);
+        s->values[part] = gan_blob_values(s->state[part]);
+    }
     if (gan_run_has(&s->run, GAN_COPY))
         s->difference = palloc(SHARD_COUNT * sizeof *s->difference);
     s->before = palloc(SHARD_COUNT * sizeof *s->before);
@@ -161,20 +148,22 @@ static void begin(step *s) {
 static bool is_too_long(step *s) {
     bool too_long = false;
 
-    for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
-        if (s->shortened[n] == 1 && gan_step_update(s, n) > s->run.update_limit) {
-            s->shortened[n] = s->run.update_limit / gan_step_update(s, n);
+    for (int n = 0; n < DCGAN_NETWORK_COUNT; n++) {
+        s->relative[n] = s->size[n] > 0 ? sqrt(s->update[n] / s->size[n]) : 0;
+        if (s->relative[n] > s->run.update_limit) {
+            s->shortened[n] = s->run.update_limit / s->relative[n];
             too_long = true;
         }
+    }
     return too_long;
 }
 
 void gan_step(step *s) {
-    bool again = false;
+    double decay = dcgan_average_decay(s->run.average_decay, (uint32)s->run.iteration);
 
     begin(s);
-    do {
-        if (again)
+    for (int pass = 0; pass == 0 || (pass == 1 && is_too_long(s)); pass++) {
+        if (pass > 0)
             s->restart(s);
         for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
             s->update[n] = s->size[n] = s->combiner.square_sums[n] = 0;
@@ -190,12 +179,16 @@ void gan_step(step *s) {
                     move_tile(s, &t, DCGAN_OF_DISCRIMINATOR);
                 }
                 gan_combine_done(&s->combiner, shard);
-                for (gan_part part = GAN_WEIGHTS; (int)part < s->run.optimiser_parts; part++)
-                    require_finite(s, part, shard, count);
             }
+            if (gan_shard_has(&s->run, GAN_COPY, shard))
+                make_change(s, shard, count);
+            if (gan_shard_has(&s->run, GAN_AVERAGE, shard))
+                dcgan_average(s->values[GAN_AVERAGE], s->values[GAN_WEIGHTS], count, decay);
+            for (gan_part part = 0; part < GAN_PARTS; part++)
+                if (part != GAN_CHANGE && gan_shard_has(&s->run, part, shard))
+                    require_finite(s, part, shard, count);
             write_shard(s, shard, count);
         }
         step_statistics(s);
-        again = !again && is_too_long(s);
-    } while (again);
+    }
 }

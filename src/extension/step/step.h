@@ -29,9 +29,11 @@ struct step {
     gan_combiner combiner;           /* of gradients */
     uint32 *checksums;               /* of the new shards, statistics last */
     unsigned char *state[GAN_PARTS]; /* blobs of this shard's weights and moments, and the change */
+    float *values[GAN_PARTS];        /* their numbers */
     float *difference;               /* [SHARD_COUNT] where there are changes */
     float *before;                   /* [a tile] weights before they move */
     double update[DCGAN_NETWORK_COUNT], size[DCGAN_NETWORK_COUNT]; /* squares: of the update, of the weights */
+    double relative[DCGAN_NETWORK_COUNT];  /* how long an update was, beside the weights; 0 if there was none */
     double shortened[DCGAN_NETWORK_COUNT]; /* by what updates are multiplied; 1 at first */
 };
 
@@ -43,9 +45,6 @@ extern void gan_step(step *s);
 
 /* Returns the norm of what the rule made of a network's gradients. */
 extern double gan_step_norm(const step *s, int network);
-
-/* Returns how long a network's update was before it was shortened, beside its weights' length; 0 if it wasn't stepped. */
-extern double gan_step_update(const step *s, int network);
 
 /* Computes the digest of the new state. */
 extern bytea *gan_step_digest(const step *s);

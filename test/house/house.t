@@ -1,0 +1,30 @@
+# The house: what its plan promises, counted anew at each run, so that a file in the wrong room turns the suite red.
+#
+#   make && prove test/house/house.t
+use strict;
+use warnings;
+use Test::More;
+require './test/house/graph.pl';
+
+my $house = house();
+
+# ---- rooms
+my @circles = circles($house->{uses});
+is join("\n", @circles), '', 'circles of files that use each other: ' . scalar @circles;
+my %in_folder;
+$in_folder{$_}++ for map { m{^(.*)/} } @{ $house->{files} };
+my ($fullest) = sort { $in_folder{$b} <=> $in_folder{$a} || $a cmp $b } keys %in_folder;
+cmp_ok $in_folder{$fullest}, '<=', 12, "the most .c files in one folder: $in_folder{$fullest}, in $fullest";
+my @chain = longest_chain($house->{includes});
+cmp_ok scalar @chain, '<=', 6, 'the longest chain of includes within a folder: ' . @chain . ', ' . join ' > ', map { m{([^/]*)$} } @chain;
+
+# ---- the step: from the SQL function down, within its folder
+my $step = functions(grep { m{^src/extension/step/} } @{ $house->{files} });
+cmp_ok $step->{$_}{lines}, '<=', 60, "lines of $_: $step->{$_}{lines}" for qw(gan_aggregate gan_step);
+my @way = deepest($step, 'gan_aggregate');
+cmp_ok scalar @way, '<=', 3, 'calls below each other in the step\'s folder: ' . @way . ', ' . join ' > ', @way;
+
+# ---- what is thin
+my $worker = lines(grep { m{^src/worker/} } @{ $house->{files} });
+cmp_ok $worker, '<=', 4000, "lines of the worker proper: $worker";
+done_testing;
