@@ -25,6 +25,7 @@ my $iterations = 4;
 my (%run, %worker);
 for my $mode (sort keys %modes) {
     $run{$mode} = $class->create_run($mode, target_iterations => $iterations, %{ $modes{$mode} });
+    like [ $class->psql_fails("SELECT gan_verify(NULL, $run{$mode})") ]->[1], qr/has not taken a step yet/, "$mode: before the first step there is nothing to verify";
     $class->psql("SELECT gan_start($run{$mode})");
     $worker{$mode} = $class->worker($mode, '--run', $mode);
 }
