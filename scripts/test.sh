@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds gannsfriends, installs it and runs its tests.
 #
-#   scripts/test.sh [--long] [--asan] [unit|fuzz|mutation|regress|pgtap|e2e|guards …]     (none named: all)
+#   scripts/test.sh [--long] [--asan] [unit|house|fuzz|mutation|regress|pgtap|e2e|guards …]     (none named: all)
 #
 #   --long   also the tests that take minutes (GANN_LONG=1)
 #   --asan   the unit tests under the address and undefined behaviour sanitizers
@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--long) export GANN_LONG=1 ;;
 	--asan) asan=asan ;;
-	unit | fuzz | mutation | regress | pgtap | e2e | guards) suites+=("$1") ;;
+	unit | house | fuzz | mutation | regress | pgtap | e2e | guards) suites+=("$1") ;;
 	*)
 		sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
 		exit 2
