@@ -119,7 +119,7 @@ static void store(step *s, gan_part part, int32 shard, const unsigned char *blob
 
 /*
  * Makes sure, where the next iteration's partition is locked, that the step was not taken meanwhile. The lock
- * on the run sees to that; but reuse.c goes over pages for good, and what it destroyed the key of gan_history,
+ * on the run sees to that; but page.c goes over pages for good, and what it destroyed the key of gan_history,
  * which would refuse a second step, could not bring back. So nothing here relies on one lock alone.
  */
 static void require_still_due(const step *s) {
