@@ -9,7 +9,7 @@ iterations=200 seconds=150
 bench_server fast # the size does not depend on fsync, and 20 GB are to be uploaded
 create_run growth 'local_steps => 0, units_per_iteration => 4, images_per_unit => 64, lease_seconds => 600' >/dev/null
 uri=$(sql "SELECT gan_enroll('feeder', '127.0.0.1')")
-sizes=$("$programs/feed" grow "$uri" growth 4 "$iterations" "$seconds")
+sizes=$("$programs/hand_in" grow "$uri" growth 4 "$iterations" "$seconds")
 read -r _ finished last < <(tail -n 1 <<<"$sizes")
 most=$(awk '{ print $3 }' <<<"$sizes" | summary 1 | cut -d' ' -f3)
 at() { awk -v n="$1" 'NR == n { print $3 }' <<<"$sizes"; }

@@ -15,7 +15,7 @@ declare -A samples
 for round in $(seq $rounds); do
 	for rule in $rules; do
 		create_run "$rule $round" "local_steps => 0, units_per_iteration => 8, images_per_unit => 64, lease_seconds => 600, aggregator => '$rule'" >/dev/null
-		fed=$("$programs/feed" step "${uris[0]}" "$rule $round" 8 "$iterations" "${uris[@]:1}")
+		fed=$("$programs/hand_in" step "${uris[0]}" "$rule $round" 8 "$iterations" "${uris[@]:1}")
 		samples[$rule]+=$(sed -n 's/^step //p' <<<"$fed")$'\n'
 		sql "SELECT gan_drop_run(run) FROM gan_run WHERE name = '$rule $round'" >/dev/null
 	done

@@ -27,7 +27,7 @@ transfer() {
 
 if wants aggregate_seconds_8_units upload_seconds_per_unit weights_download_seconds; then
 	create_run step 'local_steps => 0, units_per_iteration => 8, images_per_unit => 64, lease_seconds => 600' >/dev/null
-	fed=$("$programs/feed" step "$uri" step 8 "$iterations")
+	fed=$("$programs/hand_in" step "$uri" step 8 "$iterations")
 	sql "SELECT gan_stop()" >/dev/null
 	report aggregate_seconds_8_units "$(samples step "$fed")" s 1 '8 units, 6342272 parameters, one backend'
 	transfer upload_seconds_per_unit upload
@@ -35,7 +35,7 @@ if wants aggregate_seconds_8_units upload_seconds_per_unit weights_download_seco
 fi
 
 # step_of RUN: one iteration of 8 units; the seconds of its step.
-step_of() { "$programs/feed" step "$uri" "$1" 8 1 | sed -n 's/^step //p'; }
+step_of() { "$programs/hand_in" step "$uri" "$1" 8 1 | sed -n 's/^step //p'; }
 
 # The same step with the moving average of the generator's weights and without, in turns; the first two of each run
 # fill slots that were empty.
@@ -58,10 +58,10 @@ if wants submit_to_next_iteration_ms; then
 	in_background psql -Xq -c 'CALL gan_coordinate(80)'
 	tiny='channels => 1, image_size => 32, latent => 1, generator_features => 1, discriminator_features => 1'
 	create_run tiny "local_steps => 0, units_per_iteration => 2, images_per_unit => 64, $tiny" >/dev/null
-	small=$("$programs/feed" react "$uri" tiny 2 "$reactions")
+	small=$("$programs/hand_in" react "$uri" tiny 2 "$reactions")
 	sql 'SELECT gan_stop()' >/dev/null
 	create_run react 'local_steps => 0, units_per_iteration => 2, images_per_unit => 64' >/dev/null
-	large=$("$programs/feed" react "$uri" react 2 "$reactions")
+	large=$("$programs/hand_in" react "$uri" react 2 "$reactions")
 	sql 'SELECT gan_stop()' >/dev/null
 	read -r median least most < <(samples react "$small" | summary 1000)
 	report submit_to_next_iteration_ms "$(samples react "$large")" ms 1000 \

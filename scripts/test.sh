@@ -162,8 +162,8 @@ show_regress() {
 	fi
 }
 
-# judge SUITE KIND STATUS START: prints the suite's line and adds it to the tally.
-judge() {
+# report SUITE KIND STATUS START: prints the suite's line and adds it to the tally.
+report() {
 	local suite=$1 kind=$2 status=$3 start=$4 log=$logs/$1.log why='' p f s planned
 	read -r p f s planned < <("tally_$kind" "$log")
 	if [ $((p + f)) -eq 0 ]; then
@@ -276,7 +276,7 @@ for suite in "${all_suites[@]}"; do
 	status=$?
 	kind=tap
 	[ "$suite" != regress ] || kind=regress
-	judge "$suite" $kind $status "$start"
+	report "$suite" $kind $status "$start"
 done
 
 [ -z "$server" ] || cp "$server/server.log" "$logs/server.log"

@@ -46,13 +46,13 @@ mutant optimise/adam.c training 'epsilon inside the bias correction' \
 	'((real)sqrt(v) / f.root + f.epsilon)' '(((real)sqrt(v) + f.epsilon) / f.root)'
 mutant optimise/adam.c training 'the step goes uphill' 'weights[j] -= f.rate' 'weights[j] += f.rate'
 mutant optimise/adam.c training 'second moment of g, not g squared' 'rest2 * g * g' 'rest2 * g'
-mutant optimise/adam.c training 'the mean forgets its weight' 'sum[j] += weight * (double)x[j]' 'sum[j] += (double)x[j]'
-mutant optimise/adam.c training 'the mean keeps only the last part' 'sum[j] += weight' 'sum[j] = weight'
-mutant optimise/adam.c training 'NaN accepted' '!isfinite(sum)' '0'
-mutant optimise/adam.c training 'the last numbers are not looked at' 'for (; j < count; j++)
+mutant optimise/mean.c training 'the mean forgets its weight' 'sum[j] += weight * (double)x[j]' 'sum[j] += (double)x[j]'
+mutant optimise/mean.c training 'the mean keeps only the last part' 'sum[j] += weight' 'sum[j] = weight'
+mutant finite.c training 'NaN accepted' '!isfinite(sum)' '0'
+mutant finite.c training 'the last numbers are not looked at' 'for (; j < count; j++)
         lanes' 'for (; j + 1 < count; j++)
         lanes'
-mutant optimise/adam.c training 'only the first lane counts' 'l < LANES; l++)
+mutant finite.c training 'only the first lane counts' 'l < LANES; l++)
         sum' 'l < 1; l++)
         sum'
 
@@ -142,28 +142,28 @@ mutant net/passes.c unit 'NaN in the gradient accepted' \
 	'!isfinite(r->loss_d) || !isfinite(r->loss_g) ||
         !dcgan_finite(r->gradient, p->model->parameter_count, NULL) ||
         !dcgan_finite(r->statistics, p->model->statistics_count, NULL)' '0'
-mutant unit.c unit 'workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
+mutant gradients.c unit 'workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
 
-mutant unit.c unit 'every minibatch is told to be final' 'unit->ready && first + count == unit->count' 'unit->ready'
+mutant gradients.c unit 'every minibatch is told to be final' 'unit->ready && first + count == unit->count' 'unit->ready'
 mutant net/network.c unit 'batch norm forgotten in what is told to be final' 'layer->weight_count + norm' 'layer->weight_count'
 
-mutant local.c unit 'G learns from the old D' \
+mutant local_steps.c unit 'G learns from the old D' \
 	'passes_generator(p, passes_judge(p, fake, count), count, NULL);
     step_network(s, &p->model->generator' 'passes_generator(p, s->passes.discriminator.output[p->model->discriminator.layer_count - 1], count, NULL);
     step_network(s, &p->model->generator'
-mutant local.c unit 'D steps at the learning rate of G' '&s->options->discriminator, t)' '&s->options->generator, t)'
-mutant local.c unit 'every step is the first' 'left : unit->batch, j + 1' 'left : unit->batch, 1'
-mutant local.c unit 'gradients of all minibatches add up' 'memset(gradient, 0, count * sizeof(real));' ''
-mutant local.c unit 'all minibatches count alike in the statistics' \
+mutant local_steps.c unit 'D steps at the learning rate of G' '&s->options->discriminator, t)' '&s->options->generator, t)'
+mutant local_steps.c unit 'every step is the first' 'left : unit->batch, j + 1' 'left : unit->batch, 1'
+mutant local_steps.c unit 'gradients of all minibatches add up' 'memset(gradient, 0, count * sizeof(real));' ''
+mutant local_steps.c unit 'all minibatches count alike in the statistics' \
 	'return momentum * pow(1.0 - momentum, (double)(minibatches - 1 - j)) / all' 'return all * 0 + 1.0 / (double)(minibatches + j * 0)'
-mutant local.c unit 'the first minibatch counts most' '(double)(minibatches - 1 - j)' '(double)j'
-mutant local.c unit 'the last short minibatch is a mean over a whole one' 'p->mean_over = count' 'p->mean_over = p->unit->batch'
-mutant local.c unit 'the last short minibatch is forgotten' ' + (unit->count % unit->batch > 0)' ''
-mutant local.c unit 'moments not cleared' 'memset(state.moment1, 0, bytes);' ''
-mutant local.c unit 'the change the other way round' 's->weights[i] - p->unit->weights[i]' 'p->unit->weights[i] - s->weights[i]'
-mutant local.c unit 'every minibatch tells that it is final' 'first + count == p->unit->count' '1'
-mutant local.c unit 'local workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
-mutant local.c unit 'a momentum of zero accepted' 'options->norm_momentum > 0 &&' ''
+mutant local_steps.c unit 'the first minibatch counts most' '(double)(minibatches - 1 - j)' '(double)j'
+mutant local_steps.c unit 'the last short minibatch is a mean over a whole one' 'p->mean_over = count' 'p->mean_over = p->unit->batch'
+mutant local_steps.c unit 'the last short minibatch is forgotten' ' + (unit->count % unit->batch > 0)' ''
+mutant local_steps.c unit 'moments not cleared' 'memset(state.moment1, 0, bytes);' ''
+mutant local_steps.c unit 'the change the other way round' 's->weights[i] - p->unit->weights[i]' 'p->unit->weights[i] - s->weights[i]'
+mutant local_steps.c unit 'every minibatch tells that it is final' 'first + count == p->unit->count' '1'
+mutant local_steps.c unit 'local workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
+mutant local_steps.c unit 'a momentum of zero accepted' 'options->norm_momentum > 0 &&' ''
 
 mutant generate.c training 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
 mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, state' 'first, state'
@@ -292,7 +292,7 @@ mutate() {
 }
 
 # Runs the tests on mutant number $1, whose source is in folder $2, until one kills it; prints the verdict.
-judge() {
+verdict_of() {
 	local n=$1 folder=$2 file=${files[$1]} test kind
 
 	# shellcheck disable=SC2086 # the first tests are words
@@ -325,7 +325,7 @@ try_mutant() {
 	mkdir -p "$folder/float" "$folder/double"
 	cp -r "$work/src" "$folder/src"
 	if mutate "$folder/src/dcgan/${files[n]}" "${froms[n]}" "${tos[n]}"; then
-		judge "$n" "$folder" >"$folder/verdict"
+		verdict_of "$n" "$folder" >"$folder/verdict"
 	else
 		echo "stale: its text is not in the file exactly once" >"$folder/verdict"
 	fi

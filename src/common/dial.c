@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 
 #include "dial.h"
+#include "clock.h"
 #include "stop.h"
 
 #include <poll.h>
@@ -175,13 +176,13 @@ static attempt explain(const dialler *d, const hosts_target *target, const PGcon
 /* Goes on with a connection until it stands, fails, or is silent for too long. */
 static attempt finish(const dialler *d, const hosts_target *target, PGconn *link, double seconds, trouble *t) {
     PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
-    double until = stop_clock() + seconds;
+    double until = clock_now() + seconds;
     char name[320], text[500];
 
     PQsetErrorVerbosity(link, PQERRORS_VERBOSE);
     while (polled != PGRES_POLLING_OK && polled != PGRES_POLLING_FAILED) {
         short events = polled == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        stop_event event = stop_wait(PQsocket(link), events, until - stop_clock());
+        stop_event event = stop_wait(PQsocket(link), events, until - clock_now());
 
         if (event != STOP_READY) {
             name_target(target, name, sizeof name);

@@ -32,7 +32,8 @@ static size_t distance(const char *a, const char *b) {
     return rows[n % 3][m];
 }
 
-const char *mistyped_nearest(const struct option *known, const char *word) {
+/* Finds the option that a word comes nearest to; NULL if none is near. */
+static const char *mistyped_nearest(const struct option *known, const char *word) {
     size_t best = strlen(word) < 5 ? 2 : 3; /* so many letters are too many */
     const char *nearest = NULL;
 

@@ -14,7 +14,4 @@
  */
 void mistyped_describe(char *what, size_t size, int answer, const struct option *known, int argc, char **argv);
 
-/* Finds the option that a word comes nearest to; NULL if none is near. */
-const char *mistyped_nearest(const struct option *known, const char *word);
-
 #endif

@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "stop.h"
+#include "clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,16 +79,9 @@ bool stop_asked(void) {
     return asked != 0;
 }
 
-double stop_clock(void) {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* Computes poll's timeout until a moment, rounded up so that no wait spins. */
 static int milliseconds_until(double moment) {
-    double left = ceil((moment - stop_clock()) * 1000.0);
+    double left = ceil((moment - clock_now()) * 1000.0);
 
     return left <= 0 ? 0 : left < INT_MAX ? (int)left : INT_MAX;
 }
@@ -97,7 +91,7 @@ stop_event stop_wait(int fd, short events, double seconds) {
 }
 
 stop_event stop_wait_two(int fd, short events, int other, short other_events, double seconds) {
-    double until = stop_clock() + seconds;
+    double until = clock_now() + seconds;
 
     for (;;) {
         struct pollfd fds[3] = {{.fd = wake[0], .events = POLLIN},
@@ -114,7 +108,7 @@ stop_event stop_wait_two(int fd, short events, int other, short other_events, do
             return STOP_FAILED;
         if (ready > 0 && (fds[1].revents != 0 || fds[2].revents != 0))
             return STOP_READY;
-        if (stop_clock() >= until)
+        if (clock_now() >= until)
             return STOP_TIMEOUT;
     }
 }

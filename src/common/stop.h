@@ -21,7 +21,4 @@ stop_event stop_wait(int fd, short events, double seconds);
 /* The same with two descriptors, either of which may be -1. */
 stop_event stop_wait_two(int fd, short events, int other, short other_events, double seconds);
 
-/* Returns the seconds of a clock that only goes forward. */
-double stop_clock(void);
-
 #endif

@@ -16,7 +16,8 @@ static bool begins_with_word(const char *text) {
     return length > 0 && (text[length] == ' ' || text[length] == ',' || text[length] == '\0');
 }
 
-void trouble_sentence(char *to, unsigned long size, const char *text) {
+/* Makes a sentence of a text's first line, as a capital letter and a full stop do. */
+static void trouble_sentence(char *to, unsigned long size, const char *text) {
     size_t length = strcspn(text, "\r\n");
 
     if (length + 2 > size)

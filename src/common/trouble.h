@@ -23,7 +23,4 @@ void trouble_set(trouble *t, bool passes, const char *state, const char *what, c
 void trouble_of_server(trouble *t, const char *state, const char *message, const char *hint,
                        sqlstate_known known);
 
-/* Makes a sentence of a text's first line, as a capital letter and a full stop do. */
-void trouble_sentence(char *to, unsigned long size, const char *text);
-
 #endif

@@ -3,6 +3,7 @@
  */
 #include "feed.h"
 #include "../common/backoff.h"
+#include "../common/clock.h"
 #include "../common/stop.h"
 #include "link.h"
 
@@ -159,7 +160,7 @@ static bool ask(feed *f) {
     char all[ARRAY_SIZE(HUB_RUNS_MAX)], curves[ARRAY_SIZE(HUB_RUNS_MAX)];
     const char *values[] = {all, curves};
     size_t pages, count = hub_watched(f->pages, watched, false, &pages);
-    double now = stop_clock();
+    double now = clock_now();
     bool all_curves = now >= f->curves_at + CURVES_SECONDS;
     size_t fresh_count = hub_watched(f->pages, fresh, !all_curves, &pages);
     PGresult *rows;
@@ -200,14 +201,14 @@ static bool fetch_sheets(feed *f, const sheet_name *names, size_t count) {
 
     write_array(runs, &names[0].run, count, 2);
     write_array(iterations, &names[0].iteration, count, 2);
-    f->fetch_at = stop_clock() + SHEETS_SECONDS;
+    f->fetch_at = clock_now() + SHEETS_SECONDS;
     rows = link_ask(&f->link, fetch, 2, values);
     if (rows == NULL)
         return false;
     for (int i = 0; i < PQntuples(rows); i++) {
         sheet_name name = {atoi(PQgetvalue(rows, i, 0)), atoi(PQgetvalue(rows, i, 1))};
         if (PQgetisnull(rows, i, 2))
-            f->fetch_at = stop_clock() + ABSENT_SECONDS;
+            f->fetch_at = clock_now() + ABSENT_SECONDS;
         sheets_put(f->pictures, name,
                    PQgetisnull(rows, i, 2) ? NULL
                                            : from_hex(PQgetvalue(rows, i, 2), (size_t)PQgetlength(rows, i, 2)));
@@ -269,7 +270,7 @@ static bool do_round(feed *f, double *next) {
     int fresh[HUB_RUNS_MAX];
     size_t pages, wanted = sheets_wanted(f->pictures, names),
                   fresh_count = hub_watched(f->pages, fresh, true, &pages);
-    double now = stop_clock();
+    double now = clock_now();
 
     *next = f->beat_at + BEAT_SECONDS;
     if (pages == 0 && wanted == 0)
@@ -296,7 +297,7 @@ static void pause_until(feed *f, double moment) {
     uint64_t rung;
 
     stop_wait_two(f->link.to != NULL ? PQsocket(f->link.to) : -1, POLLIN, f->bell, POLLIN,
-                  moment - stop_clock());
+                  moment - clock_now());
     if (read(f->bell, &rung, sizeof rung) < 0)
         rung = 0; /* nobody rang */
     if (link_notified(&f->link))
@@ -309,7 +310,7 @@ int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(
 
     f.asked_at = -LEAST_SECONDS;
     f.curves_at = -CURVES_SECONDS;
-    f.beat_at = stop_clock();
+    f.beat_at = clock_now();
     f.runs_print = UINT64_C(14695981039346656037);
     if (link_open(&f.link, conninfo) != 0) {
         fprintf(stderr, "gan_dashboard: There is not enough memory.\nClose other programs.\n");
@@ -327,8 +328,8 @@ int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(
             pause_until(&f, next);
         else
             stand_back(&f);
-        if (stop_clock() >= f.beat_at + BEAT_SECONDS) {
-            f.beat_at = stop_clock();
+        if (clock_now() >= f.beat_at + BEAT_SECONDS) {
+            f.beat_at = clock_now();
             hub_publish(h, HUB_BEAT, 0, bytes_new(": beat\n\n", 8));
         }
     }

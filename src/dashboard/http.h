@@ -5,7 +5,7 @@
 #define GANN_HTTP_H
 
 #include "hub.h"
-#include "options.h"
+#include "command_line.h"
 #include "sheets.h"
 
 typedef struct http http;

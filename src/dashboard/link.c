@@ -2,6 +2,7 @@
  * link.c - the connection to the database
  */
 #include "link.h"
+#include "../common/clock.h"
 #include "../common/stop.h"
 
 #include <poll.h>
@@ -11,7 +12,7 @@
 
 #define ANSWER_SECONDS 20.0 /* beyond the server's own limit: then the network is at fault */
 
-void link_close(db_link *l) {
+static void link_close(db_link *l) {
     PQfinish(l->to);
     l->to = NULL;
 }
@@ -125,7 +126,7 @@ static bool wait_answer(db_link *l, double until) {
             return false;
         if (unsent == 0 && !PQisBusy(l->to))
             return true;
-        event = stop_wait(PQsocket(l->to), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), until - stop_clock());
+        event = stop_wait(PQsocket(l->to), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), until - clock_now());
         if (event != STOP_READY || !PQconsumeInput(l->to))
             return false;
     }
@@ -133,7 +134,7 @@ static bool wait_answer(db_link *l, double until) {
 
 /* Takes the answer to what was sent: the last result, or the one that failed. */
 static PGresult *take_answer(db_link *l) {
-    double until = stop_clock() + ANSWER_SECONDS;
+    double until = clock_now() + ANSWER_SECONDS;
     PGresult *answer = NULL;
 
     for (;;) {

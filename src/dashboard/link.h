@@ -36,9 +36,6 @@ bool link_listen(db_link *l, const char *const *channels, size_t count);
 /* Takes notifications that came; returns whether there were any. Closes a connection that is lost. */
 bool link_notified(db_link *l);
 
-/* Closes the connection; the next link_connect() makes another. */
-void link_close(db_link *l);
-
 /* Frees what link_open() made, too. */
 void link_free(db_link *l);
 

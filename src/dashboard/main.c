@@ -4,7 +4,7 @@
 #include "../common/stop.h"
 #include "feed.h"
 #include "http.h"
-#include "options.h"
+#include "command_line.h"
 
 #include <stdio.h>
 #include <sys/eventfd.h>

@@ -12,6 +12,7 @@
 #include "../worker/term/display.h"
 #include "../worker/session/find_data.h"
 #include "picture.h"
+#include "../common/clock.h"
 #include "../common/stop.h"
 #include "training.h"
 #include "../common/trouble.h"
@@ -220,7 +221,7 @@ static dcgan_status step(local *l, const dcgan_unit_result *result) {
 
 /* Shows an iteration that is done. */
 static void show(local *l, const dcgan_unit_result *result) {
-    double elapsed = stop_clock() - l->started, done = l->t.iteration - l->first_iteration;
+    double elapsed = clock_now() - l->started, done = l->t.iteration - l->first_iteration;
 
     l->display.iteration = l->t.iteration;
     l->display.any = true;
@@ -272,7 +273,7 @@ static local_outcome iterate(local *l) {
 /* Rests while the machine is to be left alone. */
 static local_outcome rest(local *l) {
     char why[120], last[120] = "";
-    double begun = stop_clock();
+    double begun = clock_now();
 
     while (rest_due(&l->options->rest, why, sizeof why)) {
         if (strcmp(why, last) != 0)
@@ -281,7 +282,7 @@ static local_outcome rest(local *l) {
         if (stop_wait(-1, 0, 1) == STOP_ASKED)
             return LOCAL_STOP;
     }
-    l->started += stop_clock() - begun;
+    l->started += clock_now() - begun;
     return LOCAL_GO_ON;
 }
 
@@ -325,7 +326,7 @@ static int set_up(local *l) {
         return -1;
     }
     compute_set_max_cpu(l->compute, o->max_cpu);
-    l->started = stop_clock();
+    l->started = clock_now();
     l->first_iteration = l->t.iteration;
     l->saved_iteration = UINT32_MAX;
     l->display = (display_state){.target = l->t.target, .iteration = l->t.iteration};

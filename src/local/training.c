@@ -6,7 +6,7 @@
 #include "training.h"
 #include "../dataset/source.h"
 #include "files.h"
-#include "../formats/safetensors/checkpoint.h"
+#include "../formats/safetensors/networks.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "term/display.h"
 #include "session/find_data.h"
+#include "../common/clock.h"
 #include "../common/stop.h"
 
 #include <math.h>
@@ -150,9 +151,9 @@ static finding check_speed(const options *o, const server_run *run, dataset *dat
         for (int pass = 0; pass < 2 && status == DCGAN_OK; pass++) {
             const dcgan_unit unit = {
                 .weights = weights, .images = images, .count = batch, .batch = batch, .threads = o->threads};
-            double start = stop_clock();
+            double start = clock_now();
             status = dcgan_unit_gradients(&model, &unit, &result, workspace, bytes);
-            seconds = stop_clock() - start;
+            seconds = clock_now() - start;
         }
         *speed = (double)batch / seconds * o->max_cpu / 100;
         snprintf(text, sizeof text, "%.1f images/s with %d thread%s, minibatches of %zu", *speed, o->threads,
@@ -173,7 +174,7 @@ static finding check_link(server *s, const server_run *run, double *seconds) {
     size_t count = shard_length(run->parameters, 0);
     float *values = malloc(count * sizeof *values);
     server_reply reply;
-    double start = stop_clock();
+    double start = clock_now();
     char text[160];
     bool held = false;
     server_status status = SERVER_OK;
@@ -188,7 +189,7 @@ static finding check_link(server *s, const server_run *run, double *seconds) {
         return failed(s, "link");
     if (!held)
         return line(FINE, "link", "not measured: the run went on meanwhile", NULL);
-    *seconds = (stop_clock() - start) * (double)run->parameters / (double)count;
+    *seconds = (clock_now() - start) * (double)run->parameters / (double)count;
     snprintf(text, sizeof text, "%.1f MB of weights in about %.1f s", 4e-6 * (double)run->parameters, *seconds);
     return line(
         *seconds <= LINK_SECONDS ? FINE : PASSES, "link", text,

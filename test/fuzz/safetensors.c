@@ -5,7 +5,7 @@
  */
 #include "fuzz.h"
 
-#include "../../src/formats/safetensors/checkpoint.h"
+#include "../../src/formats/safetensors/networks.h"
 
 #define PARAMETERS_MAX 100000 /* of what is read whole: larger networks only cost time */
 

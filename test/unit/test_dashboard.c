@@ -4,7 +4,7 @@
 #include "../../src/dashboard/access.h"
 #include "../../src/dashboard/bytes.h"
 #include "../../src/dashboard/hub.h"
-#include "../../src/dashboard/options.h"
+#include "../../src/dashboard/command_line.h"
 #include "../../src/dashboard/route.h"
 #include "../../src/dashboard/sheets.h"
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/formats/safetensors/checkpoint.h"
+#include "../../src/formats/safetensors/networks.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -12,15 +12,17 @@ static size_t small_count(const dcgan_convolution *s) {
     return s->small_height * s->small_width * s->small_channels;
 }
 
-size_t layer_input_count(const dcgan_layer *layer) {
+/* Count the floats of a layer's input and output for one image, and its channels. */
+static size_t layer_input_count(const dcgan_layer *layer) {
     return layer->transposed ? small_count(&layer->shape) : large_count(&layer->shape);
 }
 
-size_t layer_output_count(const dcgan_layer *layer) {
+/* Counts the floats of a layer's input and output for one image. */
+static size_t layer_output_count(const dcgan_layer *layer) {
     return layer->transposed ? large_count(&layer->shape) : small_count(&layer->shape);
 }
 
-size_t layer_channels(const dcgan_layer *layer) {
+static size_t layer_channels(const dcgan_layer *layer) {
     return layer->transposed ? layer->shape.large_channels : layer->shape.small_channels;
 }
 

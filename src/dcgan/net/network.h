@@ -18,11 +18,6 @@ typedef struct dcgan_tape {
     real *variance[DCGAN_MAX_LAYERS];
 } dcgan_tape;
 
-/* Counts the floats of a layer's input and output for one image. */
-size_t layer_input_count(const dcgan_layer *layer);
-size_t layer_output_count(const dcgan_layer *layer);
-size_t layer_channels(const dcgan_layer *layer);
-
 /* Lays out a tape for up to batch images. */
 void tape_take(dcgan_tape *tape, dcgan_arena *arena, const dcgan_network *network, size_t batch);
 

@@ -1,5 +1,5 @@
 /*
- * adam.c - the mean of gradients and the optimiser, on any slice of the parameter vector
+ * adam.c - Adam, on any slice of the parameter vector
  *
  * Elementwise, so shards never talk to each other. Compiled without contraction of a*b+c into fused
  * multiply-add, so that the same gradients give the same bits on every machine.
@@ -8,20 +8,6 @@
 #include "../vectorised.h"
 
 #include <math.h>
-
-#define LANES 32 /* partial sums of dcgan_finite: fixed, so that every width of vector gives the same bits */
-
-/* Adds weight * x to a sum in double precision. */
-VECTORISED void dcgan_mean_add(double *restrict sum, const real *restrict x, double weight, size_t count) {
-    for (size_t j = 0; j < count; j++)
-        sum[j] += weight * (double)x[j];
-}
-
-/* Rounds the sum, once. */
-VECTORISED void dcgan_mean_finish(real *restrict mean, const double *restrict sum, size_t count) {
-    for (size_t j = 0; j < count; j++)
-        mean[j] = (real)sum[j];
-}
 
 /* The numbers of a step that all parameters share. */
 typedef struct adam_factors {
@@ -57,34 +43,4 @@ void dcgan_adam(real *restrict weights, real *restrict moment1, real *restrict m
     };
 
     adam_slice(weights, moment1, moment2, gradient, count, &factors);
-}
-
-/* Adds up squares in double precision, in lanes. */
-VECTORISED static double sum_of_squares(const real *x, size_t count) {
-    double lanes[LANES] = {0}, sum = 0;
-    size_t j = 0;
-
-    for (; j + LANES <= count; j += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lanes[l] += (double)x[j + l] * (double)x[j + l];
-    for (; j < count; j++)
-        lanes[j % LANES] += (double)x[j] * (double)x[j];
-    for (size_t l = 0; l < LANES; l++)
-        sum += lanes[l];
-    return sum;
-}
-
-/*
- * Looks for NaN and infinity; returns 1 and adds up the squares if there are none, 0 otherwise. A sum of
- * squares is NaN or infinite if one of them is: no square of a float overflows a double, and what can't be
- * negative doesn't cancel.
- */
-int dcgan_finite(const real *x, size_t count, double *square_sum) {
-    double sum = sum_of_squares(x, count);
-
-    if (!isfinite(sum))
-        return 0;
-    if (square_sum)
-        *square_sum += sum;
-    return 1;
 }

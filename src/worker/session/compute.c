@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "compute.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 #include "../../formats/wire/blob.h"
 
@@ -90,10 +91,10 @@ static double worked_seconds(void) {
 
 /* Sleeps between passes for so long that the work since the last sleep is the thread's share of both. */
 static void keep_share(compute *c) {
-    double worked = worked_seconds() - c->worked_before, now = stop_clock();
+    double worked = worked_seconds() - c->worked_before, now = clock_now();
     double end = now + worked * (100 - c->max_cpu) / c->max_cpu;
 
-    while ((now = stop_clock()) < end && !atomic_load(&c->cancelled)) {
+    while ((now = clock_now()) < end && !atomic_load(&c->cancelled)) {
         double left = end - now < 0.05 ? end - now : 0.05; /* a cancellation is to be heeded soon */
         nanosleep(&(struct timespec){.tv_nsec = (long)(left * 1e9)}, NULL);
     }
@@ -138,14 +139,14 @@ static void ready(void *context, size_t first, size_t count) {
 
 static void *run(void *context) {
     compute *c = context;
-    double start = stop_clock();
+    double start = clock_now();
 
     c->worked_before = worked_seconds();
     c->status =
         c->local
             ? dcgan_unit_local(c->model, &c->unit, &c->options, &c->result, c->workspace, c->workspace_bytes)
             : dcgan_unit_gradients(c->model, &c->unit, &c->result, c->workspace, c->workspace_bytes);
-    c->seconds = stop_clock() - start;
+    c->seconds = clock_now() - start;
     atomic_store(&c->finished, true);
     tell_news(c);
     return NULL;

@@ -11,6 +11,7 @@
 #include "images.h"
 #include "lease.h"
 #include "retry.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 #include "../../formats/wire/blob.h"
 
@@ -123,7 +124,7 @@ static outcome follow(loop *l, const server_claim *claim, bool *reached) {
 
 outcome download_weights(loop *l, const server_claim *claim) {
     download d = {.l = l, .claim = claim, .iteration = claim->iteration};
-    double start = stop_clock(), images = l->times.images;
+    double start = clock_now(), images = l->times.images;
     outcome o = GO_ON;
     bool reached = false;
 
@@ -139,6 +140,6 @@ outcome download_weights(loop *l, const server_claim *claim) {
     l->holds_weights = o == GO_ON;
     l->weights_iteration = claim->iteration;
     l->weights_nonce = claim->nonces[0];
-    l->times.weights += stop_clock() - start - (l->times.images - images);
+    l->times.weights += clock_now() - start - (l->times.images - images);
     return o;
 }

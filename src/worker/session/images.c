@@ -5,6 +5,7 @@
  */
 #include "images.h"
 #include "lease.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 
 #include <stdlib.h>
@@ -29,14 +30,14 @@ bool images_missing(const loop *l, const server_claim *claim) {
 
 outcome images_prepare_one(loop *l, const server_claim *claim) {
     uint64_t n = dataset_count(l->data), p = claim->position + l->images_ready;
-    double start = stop_clock();
+    double start = clock_now();
 
     if (dataset_image(l->data, dcgan_permute(l->run->seed, p / n, n, p % n),
                       l->images + l->images_ready * l->model.image_count) != 0) {
         return FAIL;
     }
     l->images_ready++;
-    l->times.images += stop_clock() - start;
+    l->times.images += clock_now() - start;
     if (stop_asked())
         return END;
     return lease_keep(l, claim) ? GO_ON : DROP;

@@ -2,6 +2,7 @@
  * lease.c - keeping the lease on a unit, and giving units back
  */
 #include "lease.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 
 #define RENEWAL_SECONDS_MAX 20.0
@@ -21,12 +22,12 @@ void lease_say_lost(const server_claim *claim) {
 bool lease_keep(loop *l, const server_claim *claim) {
     bool held = true;
 
-    if (stop_clock() < l->next_renewal)
+    if (clock_now() < l->next_renewal)
         return true;
     if (server_renew(l->server, claim, &held) == SERVER_OK)
-        l->next_renewal = stop_clock() + lease_renewal_interval(claim);
+        l->next_renewal = clock_now() + lease_renewal_interval(claim);
     else
-        l->next_renewal = stop_clock() + claim->lease_seconds / 20;
+        l->next_renewal = clock_now() + claim->lease_seconds / 20;
     if (!held)
         lease_say_lost(claim);
     return held;

@@ -10,6 +10,7 @@
 #include "wakeup.h"
 #include "../term/hardware.h"
 #include "../../common/point.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 
 #include <stdio.h>
@@ -113,7 +114,7 @@ static void show_times(const loop *l) {
 static void summarise(loop *l) {
     server_credit_row credit;
     char waiting[60] = "";
-    double minutes = (stop_clock() - l->started) / 60;
+    double minutes = (clock_now() - l->started) / 60;
 
     display_say("submitted %llu unit%s in %.1f minutes, computed at %.1f images/s",
                 (unsigned long long)l->display.units, l->display.units == 1 ? "" : "s", minutes,
@@ -151,7 +152,7 @@ loop_end loop_run(server *s, const options *o, const server_run *run, dataset *d
               .options = o,
               .run = run,
               .data = data,
-              .started = stop_clock(),
+              .started = clock_now(),
               .display = {.target = run->target}};
     outcome end = FAIL;
 

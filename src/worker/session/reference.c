@@ -5,6 +5,7 @@
  * patches (src/quality): no image leaves this machine.
  */
 #include "reference.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 #include "../../quality/swd.h"
 
@@ -71,12 +72,12 @@ static void contribute(loop *l, size_t count) {
 void reference_offer(loop *l) {
     size_t wanted;
 
-    if (l->claimed_ahead || stop_clock() < l->next_reference)
+    if (l->claimed_ahead || clock_now() < l->next_reference)
         return;
     l->reference_wait = l->reference_wait > 0 ? 2 * l->reference_wait : ASK_FIRST_SECONDS;
     if (l->reference_wait > ASK_AGAIN_SECONDS)
         l->reference_wait = ASK_AGAIN_SECONDS;
-    l->next_reference = stop_clock() + l->reference_wait;
+    l->next_reference = clock_now() + l->reference_wait;
     if (server_reference_wanted(l->server, l->worker, &wanted) == SERVER_OK && wanted > 0 &&
         wanted <= dataset_count(l->data)) {
         contribute(l, wanted);

@@ -46,7 +46,7 @@ typedef struct loop {
     server_status ahead_status;
     server_claim ahead;
     backoff wait;
-    double next_renewal; /* on stop_clock() */
+    double next_renewal; /* on clock_now() */
     double next_reference,
         reference_wait; /* to ask whether a summary is wanted: when, and how long after that */
     double woken_at;

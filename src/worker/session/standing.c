@@ -5,6 +5,7 @@
  * asked every 10 seconds; after a word of the server, which may mean a message, every 5 at most.
  */
 #include "standing.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #define WOKEN_SECONDS 5.0
 
 void standing_begin(standing *st, int32_t worker) {
-    *st = (standing){.worker = worker, .last = stop_clock() - EVERY_SECONDS, .message = -1};
+    *st = (standing){.worker = worker, .last = clock_now() - EVERY_SECONDS, .message = -1};
 }
 
 /* Shows the messages that came, one a line. */
@@ -46,14 +47,14 @@ static void take(standing *st, server *s, display_state *display) {
 }
 
 void standing_poll(standing *st, server *s, display_state *display) {
-    double since = stop_clock() - st->last;
+    double since = clock_now() - st->last;
 
     if (st->asked && !st->reply.awaited)
         take(st, s, display);
     if (st->asked || st->unknown || !server_connected(s) ||
         since < (server_noted(s) ? WOKEN_SECONDS : EVERY_SECONDS))
         return;
-    st->last = stop_clock();
+    st->last = clock_now();
     st->asked = true;
     server_standing_send(s, st->worker, st->message, &st->reply);
 }

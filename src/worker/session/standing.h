@@ -16,7 +16,7 @@ typedef struct standing {
     server_reply reply;
     bool asked;      /* the answer is still to be read */
     bool unknown;    /* the server has no such function */
-    double last;     /* when it was asked, on stop_clock() */
+    double last;     /* when it was asked, on clock_now() */
     int64_t message; /* number of the last one that was shown; -1: none yet */
 } standing;
 

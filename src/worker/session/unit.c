@@ -11,6 +11,7 @@
 #include "retry.h"
 #include "../term/rest.h"
 #include "../../common/point.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 
 #include <poll.h>
@@ -34,7 +35,7 @@ static void give_back(loop *l, const server_claim *claim) {
  * wait for the lease.
  */
 static bool rest_now(loop *l, const server_claim *claim, double start) {
-    double elapsed = stop_clock() - start, done = (double)compute_progress(l->compute) / (double)claim->images;
+    double elapsed = clock_now() - start, done = (double)compute_progress(l->compute) / (double)claim->images;
     char why[120];
 
     if (!rest_due(&l->options->rest, why, sizeof why) || elapsed * (1 - done) < REST_SECONDS * done)
@@ -46,7 +47,7 @@ static bool rest_now(loop *l, const server_claim *claim, double start) {
 
 /* Watches the thread: uploads what is final, shows progress, renews the lease, heeds Ctrl-C. */
 static outcome watch(loop *l, const server_claim *claim) {
-    double start = stop_clock();
+    double start = clock_now();
 
     for (;;) {
         char note[64];
@@ -136,11 +137,11 @@ static double test_seconds(const char *name) {
 /* Sleeps before the rest of the upload where the test suite asks for it: so long that it can kill the worker in
  * mid-unit (GANN_TEST_PAUSE_MS), or for each image, to be a slower laptop (GANN_TEST_PAUSE_MS_PER_IMAGE). */
 static outcome pause_for_test(loop *l, const server_claim *claim) {
-    double end = stop_clock() + test_seconds("GANN_TEST_PAUSE_MS") +
+    double end = clock_now() + test_seconds("GANN_TEST_PAUSE_MS") +
                  (double)claim->images * test_seconds("GANN_TEST_PAUSE_MS_PER_IMAGE"),
            left;
 
-    while ((left = end - stop_clock()) > 0) {
+    while ((left = end - clock_now()) > 0) {
         if (stop_wait(-1, 0, left < 0.1 ? left : 0.1) == STOP_ASKED) {
             give_back(l, claim);
             return END;
@@ -294,7 +295,7 @@ outcome unit_do(loop *l, server_claim *claim) {
     double start;
     outcome o;
 
-    l->next_renewal = stop_clock() + lease_renewal_interval(claim);
+    l->next_renewal = clock_now() + lease_renewal_interval(claim);
     WORKER_POINT("claimed");
     o = images_begin(l, claim);
     if (o == GO_ON)
@@ -314,10 +315,10 @@ outcome unit_do(loop *l, server_claim *claim) {
     o = compute_unit(l, claim, &result);
     if (o == GO_ON)
         o = pause_for_test(l, claim);
-    start = stop_clock();
+    start = clock_now();
     if (o == GO_ON)
         o = hand_in(l, claim, result);
     upload_end(l->upload);
-    l->times.handing_in += stop_clock() - start;
+    l->times.handing_in += clock_now() - start;
     return o;
 }

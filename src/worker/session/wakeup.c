@@ -9,6 +9,7 @@
 #include "lease.h"
 #include "retry.h"
 #include "../term/rest.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 
 #include <poll.h>
@@ -21,8 +22,8 @@
 static outcome wait_until(loop *l, double until) {
     bool connected = server_connected(l->server);
 
-    while (!server_woken(l->server) && connected == server_connected(l->server) && stop_clock() < until) {
-        if (stop_wait(server_descriptor(l->server), POLLIN, until - stop_clock()) == STOP_ASKED)
+    while (!server_woken(l->server) && connected == server_connected(l->server) && clock_now() < until) {
+        if (stop_wait(server_descriptor(l->server), POLLIN, until - clock_now()) == STOP_ASKED)
             return END;
         server_receive(l->server);
         standing_poll(&l->standing, l->server, &l->display);
@@ -51,7 +52,7 @@ outcome wakeup_rest(loop *l) {
 }
 
 outcome wakeup_wait(loop *l, const server_claim *claim, char *last_reason, size_t size) {
-    double start = stop_clock(), until = start + backoff_jitter(claim->retry_seconds);
+    double start = clock_now(), until = start + backoff_jitter(claim->retry_seconds);
     outcome o;
 
     if (strcmp(last_reason, claim->why) != 0 && strcmp(claim->why, "waiting") != 0)
@@ -59,10 +60,10 @@ outcome wakeup_wait(loop *l, const server_claim *claim, char *last_reason, size_
     snprintf(last_reason, size, "%s", claim->why);
     display_progress(&l->display, claim->message);
     o = wait_until(l, until);
-    if (o == GO_ON && stop_clock() < l->woken_at + WAKEUP_SECONDS &&
-        stop_wait(-1, 0, l->woken_at + WAKEUP_SECONDS - stop_clock()) == STOP_ASKED)
+    if (o == GO_ON && clock_now() < l->woken_at + WAKEUP_SECONDS &&
+        stop_wait(-1, 0, l->woken_at + WAKEUP_SECONDS - clock_now()) == STOP_ASKED)
         o = END;
-    l->woken_at = stop_clock();
+    l->woken_at = clock_now();
     l->times.waiting += l->woken_at - start;
     return o;
 }

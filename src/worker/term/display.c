@@ -28,10 +28,6 @@ void display_open(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
-bool display_live(void) {
-    return live;
-}
-
 void display_duration(char *text, size_t size, double seconds) {
     double minutes = floor(seconds / 60), hours = floor(minutes / 60), days = floor(hours / 24);
 

@@ -27,9 +27,6 @@ void display_duration(char *text, size_t size, double seconds);
 /* Finds out whether there is a terminal. */
 void display_open(void);
 
-/* Tells whether anybody sees a line that is rewritten. */
-bool display_live(void);
-
 /* Rewrites the line on a terminal; note, for example "64/128 images", comes first and may be empty. Fields that
  * don't fit are left out from the end. */
 void display_progress(const display_state *state, const char *note);

@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "rest.h"
+#include "../../common/clock.h"
 #include "../../common/stop.h"
 
 #include <dirent.h>
@@ -157,8 +158,8 @@ bool rest_due(const rest_rules *rules, char *why, size_t size) {
     static bool due;
     static char reason[100];
 
-    if (stop_clock() >= looked + LOOK_SECONDS) {
-        looked = stop_clock();
+    if (clock_now() >= looked + LOOK_SECONDS) {
+        looked = clock_now();
         due = look(rules, reason, sizeof reason);
     }
     if (due)

@@ -1,5 +1,5 @@
 /*
- * names.c - what a name and a line of text may be made of
+ * characters.c - what a name and a line of text may be made of
  *
  * PostgreSQL's own answer to "is this a letter?" depends on the database's locale: under C only a-z are, so a
  * row that one database accepts can't be restored in another. CHECKs therefore ask the functions here. They

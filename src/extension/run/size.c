@@ -1,5 +1,5 @@
 /*
- * network.c - what a network's options and a position in the order mean, for SQL
+ * size.c - what a network's options and a position in the order mean, for SQL
  */
 #include "run.h"
 

@@ -1,5 +1,5 @@
 /*
- * names.c - names of files in datasets: which are images, which are leftovers of programs
+ * strays.c - names of files in datasets: which are images, which are leftovers of programs
  */
 #define _POSIX_C_SOURCE 200809L
 

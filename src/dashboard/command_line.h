@@ -1,8 +1,8 @@
 /*
- * options.h - the command line
+ * command_line.h - the command line
  */
-#ifndef GANN_DASHBOARD_OPTIONS_H
-#define GANN_DASHBOARD_OPTIONS_H
+#ifndef GANN_DASHBOARD_COMMAND_LINE_H
+#define GANN_DASHBOARD_COMMAND_LINE_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /*
- * unit.c - both gradients of a work unit at the same weights (docs/format.md section 6)
+ * gradients.c - both gradients of a work unit at the same weights (docs/format.md section 6)
  */
 #include "net/passes.h"
 

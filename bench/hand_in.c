@@ -1,5 +1,5 @@
 /*
- * feed.c - a student that computes nothing: claims, uploads random gradients, submits
+ * hand_in.c - a student that computes nothing: claims, uploads random gradients, submits
  *
  *   feed step URI RUN UNITS ITERATIONS [URI…]       ticks and takes the step by hand, as the administrator;
  * units are handed in by these students in turns feed react URI RUN UNITS ITERATIONS             a coordinator

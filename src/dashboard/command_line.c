@@ -1,9 +1,9 @@
 /*
- * options.c - the command line, by getopt_long
+ * command_line.c - the command line, by getopt_long
  */
 #define _GNU_SOURCE
 
-#include "options.h"
+#include "command_line.h"
 #include "../common/mistyped.h"
 #include "access.h"
 #include "route.h"

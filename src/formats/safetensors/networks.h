@@ -1,5 +1,5 @@
 /*
- * checkpoint.h - the weights of both networks as a safetensors file, under the names and in the shapes that
+ * networks.h - the weights of both networks as a safetensors file, under the names and in the shapes that
  * PyTorch has for them
  *
  * The names are those of PyTorch's DCGAN tutorial, where each network is one nn.Sequential called main:
@@ -15,8 +15,8 @@
  * Parameters and statistics go in and out in the order of docs/format.md, section 5, in slices of any size, so
  * that nobody needs them whole. Pure C, allocates nothing.
  */
-#ifndef GANN_CHECKPOINT_H
-#define GANN_CHECKPOINT_H
+#ifndef GANN_NETWORKS_H
+#define GANN_NETWORKS_H
 
 #include "../../dcgan/dcgan.h"
 #include "safetensors.h"

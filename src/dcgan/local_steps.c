@@ -1,5 +1,5 @@
 /*
- * local.c - a work unit of local steps: Adam on one machine, D and G in turn (docs/format.md section 9)
+ * local_steps.c - a work unit of local steps: Adam on one machine, D and G in turn (docs/format.md section 9)
  *
  * The alternating way of Goodfellow et al. 2014 and Radford et al. 2016, for as many minibatches as the unit
  * has. Moments begin at zero, so that the unit can be recomputed from the weights it began with.

@@ -1,8 +1,8 @@
 /*
- * names.h - the names that other programs give to the tensors of a DCGAN
+ * aliases.h - the names that other programs give to the tensors of a DCGAN
  */
-#ifndef GANN_TENSOR_NAMES_H
-#define GANN_TENSOR_NAMES_H
+#ifndef GANN_TENSOR_ALIASES_H
+#define GANN_TENSOR_ALIASES_H
 
 #include "safetensors.h"
 

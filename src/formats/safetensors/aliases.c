@@ -1,7 +1,7 @@
 /*
- * names.c - the names that other programs give to the tensors of a DCGAN
+ * aliases.c - the names that other programs give to the tensors of a DCGAN
  */
-#include "names.h"
+#include "aliases.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /*
- * generate.c - gan_generate and gan_interpolate: generated images as one PNG, in the server
+ * draw.c - gan_generate and gan_interpolate: generated images as one PNG, in the server
  */
 #include "generator.h"
 #include "../../formats/sheet/sheet.h"

@@ -1,11 +1,11 @@
 /*
- * checkpoint.c - one table of a checkpoint's tensors, for writing and for reading
+ * networks.c - one table of a checkpoint's tensors, for writing and for reading
  *
  * In our vector a layer's weights are [small][ky][kx][large], in PyTorch's tensors [small][large][ky][kx], for
  * convolutions and transposed convolutions alike. All else is the same numbers in the same order.
  */
-#include "checkpoint.h"
-#include "names.h"
+#include "networks.h"
+#include "aliases.h"
 
 #include <math.h>
 #include <stdarg.h>

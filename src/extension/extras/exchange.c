@@ -1,11 +1,11 @@
 /*
- * checkpoint.c - gan_export and what gan_import is made of: an iteration as a safetensors file
+ * exchange.c - gan_export and what gan_import is made of: an iteration as a safetensors file
  *
  * The file is a value like any other, so all of it is in memory once; beside it there is never more than a
  * shard.
  */
 #include "../store/store.h"
-#include "../../formats/safetensors/checkpoint.h"
+#include "../../formats/safetensors/networks.h"
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
