@@ -3,16 +3,16 @@
  *
  *   claims RUN WORKERS ROUND… < connection strings, one a line: a client each
  *
- * Every client has so many workers and claims once for each: units that nobody has had, as in a class. A client
- * waits for an answer before it asks again. Rounds:
+ * Every client has so many workers and claims once for each: units that nobody has had, as in a
+ * class. A client waits for an answer before it asks again. Rounds:
  *
  *   full     as fast as answers come
  *   old      the same while another session holds a snapshot from before the round
- *   RATE     so many claims a second over all clients, at random times; latency counts from the time at which a
- *            claim was due, so that waiting for the own previous one counts, too
+ *   RATE     so many claims a second over all clients, at random times; latency counts from the time
+ *            at which a claim was due, so that waiting for the own previous one counts, too
  *
- * A round of full or old claims everything, hands it back, and claims everything again: both times count.
- * Prints a line a round: "full 2345.6 claims/s p50 1.23 p99 4.56 max 7.89 ms, 7680 claims".
+ * A round of full or old claims everything, hands it back, and claims everything again: both times
+ * count. Prints a line a round: "full 2345.6 claims/s p50 1.23 p99 4.56 max 7.89 ms, 7680 claims".
  */
 #define _GNU_SOURCE /* ppoll */
 
@@ -43,11 +43,11 @@ typedef struct crowd_member {
 /* What all clients do at the moment. */
 typedef enum pass { JOIN, CLAIM, RELEASE } pass;
 
-static const char *const statements[] = {"SELECT gan_join($1::int4, $2::text, 60000, "
-                                         "pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'), 1, 1024, "
-                                         "'bench', 'bench')",
-                                         "SELECT unit, token FROM gan_claim($1::int4)",
-                                         "SELECT gan_release($1::int8, $2::uuid)"};
+static const char *const statements[] = {
+    "SELECT gan_join($1::int4, $2::text, 60000, "
+    "pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'), 1, 1024, "
+    "'bench', 'bench')",
+    "SELECT unit, token FROM gan_claim($1::int4)", "SELECT gan_release($1::int8, $2::uuid)"};
 static const char *const names[] = {"join", "claim", "release"};
 
 typedef struct crowd {
@@ -158,7 +158,8 @@ static double ask_all(crowd *c, pass what) {
     return open ? soonest : -1;
 }
 
-/* Lets every client do one thing for each of its workers; returns the seconds. rate 0: as fast as it can. */
+/* Lets every client do one thing for each of its workers; returns the seconds. rate 0: as fast as
+ * it can. */
 static double run_pass(crowd *c, pass what, double rate) {
     double start = samples_clock(), mean_wait = rate > 0 ? c->count / rate : 0;
     struct pollfd polled[CLIENTS_MAX];
@@ -173,7 +174,8 @@ static double run_pass(crowd *c, pass what, double rate) {
     while ((wait = ask_all(c, what)) >= 0) {
         if (samples_clock() - start > TIMEOUT)
             client_fail("%s: not done after %.0f s", names[what], TIMEOUT);
-        const struct timespec most = {.tv_sec = (time_t)wait, .tv_nsec = (long)(1e9 * fmod(wait, 1))};
+        const struct timespec most = {.tv_sec = (time_t)wait,
+                                      .tv_nsec = (long)(1e9 * fmod(wait, 1))};
         if (ppoll(polled, (nfds_t)c->count, &most, NULL) < 0)
             client_fail("poll failed");
         for (int i = 0; i < c->count; i++)
@@ -213,8 +215,9 @@ static void run_round(crowd *c, const char *what) {
         run_pass(c, RELEASE, 0);
     }
     PQfinish(snapshot);
-    printf("%s %.1f claims/s p50 %.3f p99 %.3f max %.3f ms, %zu claims\n", what, (double)l->count / seconds,
-           samples_quantile(l, 0.5), samples_quantile(l, 0.99), samples_quantile(l, 1), l->count);
+    printf("%s %.1f claims/s p50 %.3f p99 %.3f max %.3f ms, %zu claims\n", what,
+           (double)l->count / seconds, samples_quantile(l, 0.5), samples_quantile(l, 0.99),
+           samples_quantile(l, 1), l->count);
     fflush(stdout);
 }
 

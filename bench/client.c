@@ -48,12 +48,14 @@ double client_number(PGconn *link, const char *sql) {
 }
 
 void client_read_run(PGconn *link, const char *name, client_run *run) {
-    PGresult *row = client_query(link,
-                                 "SELECT run, iteration, shards, channels, image_size, latent, "
-                                 "generator_features, discriminator_features FROM gan_run_config($1)",
-                                 1, &name);
-    uint32_t *const fields[] = {&run->network.channels, &run->network.image_size, &run->network.latent,
-                                &run->network.generator_features, &run->network.discriminator_features};
+    PGresult *row =
+        client_query(link,
+                     "SELECT run, iteration, shards, channels, image_size, latent, "
+                     "generator_features, discriminator_features FROM gan_run_config($1)",
+                     1, &name);
+    uint32_t *const fields[] = {&run->network.channels, &run->network.image_size,
+                                &run->network.latent, &run->network.generator_features,
+                                &run->network.discriminator_features};
 
     run->run = atoi(PQgetvalue(row, 0, 0));
     run->iteration = atoi(PQgetvalue(row, 0, 1));
@@ -70,10 +72,11 @@ int client_join(PGconn *link, int run, const char *name) {
     int worker;
 
     snprintf(number, sizeof number, "%d", run);
-    row = client_query(link,
-                       "SELECT gan_join($1, $2, 60000, pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'), "
-                       "1, 1024, 'bench', 'bench')",
-                       2, values);
+    row = client_query(
+        link,
+        "SELECT gan_join($1, $2, 60000, pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'), "
+        "1, 1024, 'bench', 'bench')",
+        2, values);
     worker = atoi(PQgetvalue(row, 0, 0));
     PQclear(row);
     return worker;
@@ -86,8 +89,8 @@ int client_claim(PGconn *link, int worker, client_unit *unit) {
     int work;
 
     snprintf(number, sizeof number, "%d", worker);
-    row = client_query(link, "SELECT unit, token, iteration, images, weights_nonce FROM gan_claim($1)", 1,
-                       values);
+    row = client_query(
+        link, "SELECT unit, token, iteration, images, weights_nonce FROM gan_claim($1)", 1, values);
     work = PQntuples(row) == 1 && !PQgetisnull(row, 0, 0);
     if (work) {
         snprintf(unit->unit, sizeof unit->unit, "%s", PQgetvalue(row, 0, 0));
@@ -103,7 +106,8 @@ int client_claim(PGconn *link, int worker, client_unit *unit) {
 void client_submit(PGconn *link, const client_unit *unit) {
     const char *const values[] = {unit->unit, unit->token, unit->nonce};
     PGresult *row = client_query(
-        link, "SELECT answer, message FROM gan_submit($1, $2, $3, 1, 1.0, 1.0, 0.5, 0.5)", 3, values);
+        link, "SELECT answer, message FROM gan_submit($1, $2, $3, 1, 1.0, 1.0, 0.5, 0.5)", 3,
+        values);
 
     if (strcmp(PQgetvalue(row, 0, 0), "accepted") != 0)
         client_fail("unit %s was not accepted: %s: %s", unit->unit, PQgetvalue(row, 0, 0),

@@ -1,5 +1,6 @@
 /*
- * client.h - a student's or an administrator's connection, for measuring: what fails ends the program
+ * client.h - a student's or an administrator's connection, for measuring: what fails ends the
+ * program
  *
  * Depends on the SQL functions of docs/protocol.md only.
  */
@@ -33,7 +34,8 @@ PGconn *client_connect(const char *conninfo);
 /* Runs a statement with text parameters; returns its rows as text. */
 PGresult *client_query(PGconn *link, const char *sql, int count, const char *const *values);
 
-/* Runs a statement without parameters and returns the first number of its answer, 0 if there is none. */
+/* Runs a statement without parameters and returns the first number of its answer, 0 if there is
+ * none. */
 double client_number(PGconn *link, const char *sql);
 
 /* Ends the program unless the result has rows. */

@@ -3,10 +3,10 @@
  *
  *   codec SECONDS
  *
- * One line for each element type and direction, "encode int8 GB", in gigabytes of float32 a second: the median
- * of passes over a vector of the full-size model by shards, checksums and checks included. make_change and
- * apply_change are what the step and the worker do for a download; validate is what the server does with an
- * upload before it stores it.
+ * One line for each element type and direction, "encode int8 GB", in gigabytes of float32 a second:
+ * the median of passes over a vector of the full-size model by shards, checksums and checks
+ * included. make_change and apply_change are what the step and the worker do for a download;
+ * validate is what the server does with an upload before it stores it.
  */
 #include "client.h"
 #include "samples.h"
@@ -34,7 +34,8 @@ static void encode(wire *w, blob_element element, size_t shard, size_t count) {
 }
 
 static void decode(wire *w, blob_element element, size_t shard, size_t count) {
-    if (blob_check_element(blob_of(w, shard), blob_size_of(count, element), count, element) != BLOB_OK)
+    if (blob_check_element(blob_of(w, shard), blob_size_of(count, element), count, element) !=
+        BLOB_OK)
         client_fail("shard %zu is damaged", shard);
     blob_decode(w->copy + shard * SHARD_COUNT, blob_of(w, shard), count, element);
 }
@@ -57,22 +58,23 @@ static void validate(wire *w, blob_element element, size_t shard, size_t count) 
 
 static void make_change(wire *w, blob_element element, size_t shard, size_t count) {
     memset(w->copy + shard * SHARD_COUNT, 0, count * sizeof *w->copy);
-    if (!change_make(blob_of(w, shard), w->copy + shard * SHARD_COUNT, w->values + shard * SHARD_COUNT,
-                     w->scratch, count, element))
+    if (!change_make(blob_of(w, shard), w->copy + shard * SHARD_COUNT,
+                     w->values + shard * SHARD_COUNT, w->scratch, count, element))
         client_fail("shard %zu has no change", shard);
 }
 
 static void apply_change(wire *w, blob_element element, size_t shard, size_t count) {
     memset(w->copy + shard * SHARD_COUNT, 0, count * sizeof *w->copy);
-    if (change_apply(w->copy + shard * SHARD_COUNT, blob_of(w, shard), change_size(count, element), count,
-                     element) != BLOB_OK)
+    if (change_apply(w->copy + shard * SHARD_COUNT, blob_of(w, shard), change_size(count, element),
+                     count, element) != BLOB_OK)
         client_fail("the change of shard %zu leads elsewhere", shard);
 }
 
 typedef void (*direction)(wire *w, blob_element element, size_t shard, size_t count);
 
 /* Measures passes for so long; prints the median. */
-static void measure(wire *w, const char *name, direction one, blob_element element, double seconds) {
+static void measure(wire *w, const char *name, direction one, blob_element element,
+                    double seconds) {
     double end = samples_clock() + seconds;
     samples taken = {0};
 

@@ -1,15 +1,17 @@
 /*
  * hand_in.c - a student that computes nothing: claims, uploads random gradients, submits
  *
- *   feed step URI RUN UNITS ITERATIONS [URI…]       ticks and takes the step by hand, as the administrator;
- * units are handed in by these students in turns feed react URI RUN UNITS ITERATIONS             a coordinator
- * runs beside it feed grow URI RUN UNITS ITERATIONS SECONDS      as step, for at most so many seconds
+ *   hand_in step URI RUN UNITS ITERATIONS [URI…]      ticks and takes the step by hand, as the
+ *       administrator; units are handed in by these students in turns
+ *   hand_in react URI RUN UNITS ITERATIONS             a coordinator runs beside it
+ *   hand_in grow URI RUN UNITS ITERATIONS SECONDS      as step, for at most so many seconds
  *
- * URI is the student's; the administrator's connection comes from PGHOST and so on. One sample a line:
+ * URI is the student's; the administrator's connection comes from PGHOST and so on. One sample a
+ * line:
  *
  *   upload S, upload_one_by_one S
- *       seconds of a unit's shards, checksums and acknowledgements in it: all sent at once (libpq's pipeline
- *       mode), or each after the last one's answer
+ *       seconds of a unit's shards, checksums and acknowledgements in it: all sent at once (libpq's
+ *       pipeline mode), or each after the last one's answer
  *   download S, download_one_by_one S
  *       the same of an iteration's weights
  *   step S
@@ -78,8 +80,10 @@ static void add_student(feed *f, const char *uri) {
         client_fail("more than %d students", MOST_STUDENTS);
     f->students[f->student_count] = link;
     f->workers[f->student_count++] = client_join(link, f->run.run, "feed");
-    PQclear(PQprepare(link, "upload", "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", 4, NULL));
-    PQclear(PQprepare(link, "fetch", "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", 3, NULL));
+    PQclear(PQprepare(link, "upload", "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)",
+                      4, NULL));
+    PQclear(PQprepare(link, "fetch", "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", 3,
+                      NULL));
 }
 
 /* Connects, joins, draws a gradient. */
@@ -133,7 +137,8 @@ static void send_shard(feed *f, const client_unit *unit, int shard) {
     const int lengths[] = {0, 0, 0, (int)blob_size(count)}, formats[] = {0, 0, 0, 1};
 
     snprintf(number, sizeof number, "%d", shard);
-    blob_write(f->blob, shard == f->run.shards ? f->statistics : f->gradient + (size_t)shard * SHARD_COUNT,
+    blob_write(f->blob,
+               shard == f->run.shards ? f->statistics : f->gradient + (size_t)shard * SHARD_COUNT,
                count);
     expect_sent(f, PQsendQueryPrepared(f->student, "upload", 4, values, lengths, formats, 0));
 }
@@ -166,7 +171,8 @@ static void take_weights(feed *f, const PGresult *row, int shard) {
     status = blob_check(blob, (size_t)PQgetlength(row, 0, 0), length(f, shard));
     if (status != BLOB_OK)
         client_fail("shard %d of the weights %s", shard, blob_status_text(status));
-    memcpy(f->weights + (size_t)shard * SHARD_COUNT, blob + BLOB_HEADER_SIZE, length(f, shard) * sizeof(float));
+    memcpy(f->weights + (size_t)shard * SHARD_COUNT, blob + BLOB_HEADER_SIZE,
+           length(f, shard) * sizeof(float));
 }
 
 typedef void (*sender)(feed *f, const client_unit *unit, int shard);

@@ -3,9 +3,9 @@
  *
  *   kernels [--threads N] [--batch N] [--seconds S] [--instructions AVX-512|AVX2|portable]
  *
- * Prints "median M best B mean A images/s, N units, path P": images a second by the wall clock; the path is how
- * each layer's convolutions are computed, and the set of kernels that OpenBLAS chose. Random weights and
- * images, nothing but dcgan_unit_gradients.
+ * Prints "median M best B mean A images/s, N units, path P": images a second by the wall clock; the
+ * path is how each layer's convolutions are computed, and the set of kernels that OpenBLAS chose.
+ * Random weights and images, nothing but dcgan_unit_gradients.
  */
 #include "samples.h"
 #include "../src/dcgan/dcgan.h"
@@ -21,8 +21,11 @@
 #define SEED 7
 #define LEAST_UNITS 3
 
-static const dcgan_config full_size = {
-    .channels = 3, .image_size = 64, .latent = 100, .generator_features = 64, .discriminator_features = 64};
+static const dcgan_config full_size = {.channels = 3,
+                                       .image_size = 64,
+                                       .latent = 100,
+                                       .generator_features = 64,
+                                       .discriminator_features = 64};
 
 typedef struct bench {
     dcgan_model model;
@@ -65,8 +68,12 @@ static void set_up(bench *b, size_t batch, int threads) {
     b->workspace = take(b->workspace_bytes);
     b->result.gradient = take(b->model.parameter_count * sizeof(real));
     b->result.statistics = take(b->model.statistics_count * sizeof(real));
-    b->unit = (dcgan_unit){
-        .weights = weights, .images = images, .count = batch, .batch = batch, .seed = SEED, .threads = threads};
+    b->unit = (dcgan_unit){.weights = weights,
+                           .images = images,
+                           .count = batch,
+                           .batch = batch,
+                           .seed = SEED,
+                           .threads = threads};
 }
 
 /* Computes a unit; returns its seconds. */
@@ -137,8 +144,9 @@ int main(int argc, char **argv) {
         samples_add(&taken, compute(&b));
     elapsed = samples_clock() - start;
     images = (double)batch;
-    printf("median %.2f best %.2f mean %.2f images/s, %zu units, path ", images / samples_quantile(&taken, 0.5),
-           images / samples_quantile(&taken, 0), images * (double)taken.count / elapsed, taken.count);
+    printf("median %.2f best %.2f mean %.2f images/s, %zu units, path ",
+           images / samples_quantile(&taken, 0.5), images / samples_quantile(&taken, 0),
+           images * (double)taken.count / elapsed, taken.count);
     print_paths("G", &b.model.generator);
     print_paths("; D", &b.model.discriminator);
     printf("; OpenBLAS %s\n", openblas_get_corename());

@@ -1,11 +1,13 @@
 /*
- * layers.c - the convolutions of the full-size discriminator, each pass by each path that can compute it
+ * layers.c - the convolutions of the full-size discriminator, each pass by each path that can
+ * compute it
  *
  *   layers [--batch N] [--repeats R]
  *
- * Prints, for each layer and pass, "LAYER PASS BEST-PATH GFLOP/s; OTHER-PATH GFLOP/s; …". The floating-point
- * operations are those of the definition (2 for each pixel, weight and image), whatever a path saves of them;
- * best of R repeats on one thread. The generator's layers are the same shapes.
+ * Prints, for each layer and pass, "LAYER PASS BEST-PATH GFLOP/s; OTHER-PATH GFLOP/s; …". The
+ * floating-point operations are those of the definition (2 for each pixel, weight and image),
+ * whatever a path saves of them; best of R repeats on one thread. The generator's layers are the
+ * same shapes.
  */
 #include "samples.h"
 #include "../src/dcgan/backend.h"
@@ -53,8 +55,8 @@ static void run_pass(const layer *l, int pass) {
 /* Measures a pass on the path that is chosen now; returns its GFLOP/s. */
 static double measure(const layer *l, int pass, int repeats) {
     const dcgan_convolution *s = l->shape;
-    double flops = 2.0 * (double)(l->batch * s->small_height * s->small_width * s->small_channels) * 16 *
-                   (double)s->large_channels,
+    double flops = 2.0 * (double)(l->batch * s->small_height * s->small_width * s->small_channels) *
+                   16 * (double)s->large_channels,
            best = 0;
 
     for (int i = 0; i <= repeats; i++) { /* the first one warms up */
@@ -71,8 +73,8 @@ static void print_pass(const layer *l, int pass, int repeats) {
     const dcgan_convolution *s = l->shape;
     double chosen = measure(l, pass, repeats);
 
-    printf("%zux%zu,%zu-%zu %s %s %.1f", s->small_height, s->small_width, s->large_channels, s->small_channels,
-           pass_names[pass], cpu_path_name(s), chosen);
+    printf("%zux%zu,%zu-%zu %s %s %.1f", s->small_height, s->small_width, s->large_channels,
+           s->small_channels, pass_names[pass], cpu_path_name(s), chosen);
     if (strcmp(cpu_path_name(s), "im2col") != 0) {
         for (size_t k = 1; kernels_list(k); k++) {
             kernels_force(kernels_list(k));
@@ -99,8 +101,9 @@ static void print_layer(const dcgan_convolution *s, size_t batch, int repeats) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option known[] = {
-        {"batch", required_argument, NULL, 'b'}, {"repeats", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"batch", required_argument, NULL, 'b'},
+                                          {"repeats", required_argument, NULL, 'r'},
+                                          {NULL, 0, NULL, 0}};
     const dcgan_config full_size = {3, 64, 100, 64, 64};
     int batch = 64, repeats = 5, option;
     dcgan_model model;

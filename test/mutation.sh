@@ -286,9 +286,10 @@ run_test() {
 	{ timeout -k 5 60 "$1/test_$2" >"$1/log" 2>&1; } 2>/dev/null # without the shell's word on a crash
 }
 
-# Replaces the text FROM, which must be there exactly once, in FILE: mutate FILE FROM TO
+# Replaces the text FROM, which must be there exactly once, in FILE: mutate FILE FROM TO. Where lines are broken does not count.
 mutate() {
-	FROM=$2 TO=$3 perl -0777 -i -pe 'BEGIN { $n = 0 } $n += s/\Q$ENV{FROM}\E/$ENV{TO}/g; END { exit($n == 1 ? 0 : 1) }' "$1"
+	FROM=$2 TO=$3 perl -0777 -i -pe 'BEGIN { $from = join "\\s+", map { quotemeta } split /\s+/, $ENV{FROM}; $n = 0 }
+		$n += s/$from/$ENV{TO}/g; END { exit($n == 1 ? 0 : 1) }' "$1"
 }
 
 # Runs the tests on mutant number $1, whose source is in folder $2, until one kills it; prints the verdict.

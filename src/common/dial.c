@@ -48,8 +48,8 @@ static void name_target(const hosts_target *t, char *text, size_t size) {
         snprintf(text, size, "%s", t->address);
 }
 
-/* What a connection string says goes before what stands ahead of it here, and after the target, which is one of
- * its own. */
+/* What a connection string says goes before what stands ahead of it here, and after the target,
+ * which is one of its own. */
 static PGconn *start(const dialler *d, const hosts_target *t, const char *attributes) {
     static const char *const names[] = {"keepalives_idle",
                                         "keepalives_interval",
@@ -71,22 +71,24 @@ static PGconn *start(const dialler *d, const hosts_target *t, const char *attrib
     return PQconnectStartParams(names, values, 1);
 }
 
-/* Fails for good, without libpq's message: what it quotes may be a piece of a password with ":" or "@" in it.
- */
+/* Fails for good, without libpq's message: what it quotes may be a piece of a password with ":" or
+ * "@" in it. */
 static attempt bad_value(trouble *t) {
-    trouble_set(
-        t, false, "", "the connection string has a port, sslmode or other option that can't be",
-        "In a password, write @ as %40, : as %3A and / as %2F; port and the rest are as your instructor gave "
-        "them");
+    trouble_set(t, false, "",
+                "the connection string has a port, sslmode or other option that can't be",
+                "In a password, write @ as %40, : as %3A and / as %2F; port and the rest are as "
+                "your instructor gave "
+                "them");
     return GIVE_UP;
 }
 
-/* Finds the SQLSTATE and the message of the server in libpq's verbose "…FATAL:  28P01: password …\nLOCATION:
- * …". */
+/* Finds the SQLSTATE and the message of the server in libpq's verbose "…FATAL:  28P01: password
+ * …\nLOCATION: …". */
 static bool find_state(const char *text, char state[6], char *message, size_t size) {
     const char *colon = strstr(text, ":  ");
 
-    if (colon == NULL || strspn(colon + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 || colon[8] != ':')
+    if (colon == NULL || strspn(colon + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 ||
+        colon[8] != ':')
         return false;
     memcpy(state, colon + 3, 5);
     state[5] = '\0';
@@ -104,7 +106,8 @@ static const char *find_reason(const char *text) {
 
 #define REFUSED "Connection refused"
 
-/* What libpq says without a server's word, and what to do: final where only a person can change it. */
+/* What libpq says without a server's word, and what to do: final where only a person can change
+ * it. */
 static const struct {
     const char *part;
     bool final;
@@ -113,9 +116,11 @@ static const struct {
     {"no password supplied", true, "the connection string has no password",
      "Put the password into the connection string, or into PGPASSWORD"},
     {"certificate verify failed", true, NULL,
-     "Ask your instructor for the class's certificate; sslrootcert in the connection string names its file"},
+     "Ask your instructor for the class's certificate; sslrootcert in the connection string names "
+     "its file"},
     {"root certificate file", true, NULL,
-     "Put the class's certificate there, or name its file with sslrootcert in the connection string"},
+     "Put the class's certificate there, or name its file with sslrootcert in the connection "
+     "string"},
     {"does not match host name", true, NULL,
      "Use the name that the certificate has; ask your instructor for it"},
     {"does not support SSL", true, "the server has no TLS, which your connection string asks for",
@@ -128,8 +133,8 @@ static const struct {
     {"No such file or directory", false, NULL, "Check the host in your connection string"},
     {"unreachable", false, NULL, "Check that this computer is online"},
     {"No route to host", false, NULL, "Check that this computer is online"},
-    {"session is read-only", false, "the server takes no changes for a while: maintenance, or a failover",
-     NULL},
+    {"session is read-only", false,
+     "the server takes no changes for a while: maintenance, or a failover", NULL},
 };
 
 /* Says what happened, in words for people where libpq has others. */
@@ -139,14 +144,16 @@ static void describe(const hosts_target *target, const PGconn *link, const char 
 
     name_target(target, name, sizeof name);
     if (strncmp(reason, REFUSED, strlen(REFUSED)) == 0)
-        snprintf(text, size, "%s refuses connections on port %s: no server runs there", name, PQport(link));
+        snprintf(text, size, "%s refuses connections on port %s: no server runs there", name,
+                 PQport(link));
     else
         snprintf(text, size, "connecting to %s, port %s, failed: %.*s", name, PQport(link),
                  (int)strcspn(reason, "\n"), reason);
 }
 
 /* Says why an attempt failed, by libpq's message; tells whether others may do better. */
-static attempt explain(const dialler *d, const hosts_target *target, const PGconn *link, trouble *t) {
+static attempt explain(const dialler *d, const hosts_target *target, const PGconn *link,
+                       trouble *t) {
     const char *text = PQerrorMessage(link), *reason = find_reason(text);
     char state[6], message[600];
 
@@ -159,14 +166,15 @@ static attempt explain(const dialler *d, const hosts_target *target, const PGcon
     describe(target, link, reason, message, sizeof message);
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (strstr(text, reasons[i].part) != NULL || (i == 0 && PQconnectionNeedsPassword(link))) {
-            trouble_set(t, !reasons[i].final, "", reasons[i].what != NULL ? reasons[i].what : message,
-                        reasons[i].remedy);
+            trouble_set(t, !reasons[i].final, "",
+                        reasons[i].what != NULL ? reasons[i].what : message, reasons[i].remedy);
             return t->passes ? NEXT_ADDRESS : GIVE_UP;
         }
     if (reason == text && PQsocket(link) < 0) { /* before it went near the network */
         if (strstr(text, "service") == NULL)
             return bad_value(t);
-        trouble_set(t, false, "", text, "Check the service in your connection string, or PGSERVICE");
+        trouble_set(t, false, "", text,
+                    "Check the service in your connection string, or PGSERVICE");
         return GIVE_UP;
     }
     trouble_set(t, true, "", message, NULL);
@@ -174,7 +182,8 @@ static attempt explain(const dialler *d, const hosts_target *target, const PGcon
 }
 
 /* Goes on with a connection until it stands, fails, or is silent for too long. */
-static attempt finish(const dialler *d, const hosts_target *target, PGconn *link, double seconds, trouble *t) {
+static attempt finish(const dialler *d, const hosts_target *target, PGconn *link, double seconds,
+                      trouble *t) {
     PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
     double until = clock_now() + seconds;
     char name[320], text[500];
@@ -186,10 +195,11 @@ static attempt finish(const dialler *d, const hosts_target *target, PGconn *link
 
         if (event != STOP_READY) {
             name_target(target, name, sizeof name);
-            snprintf(text, sizeof text, "%s, port %s, does not answer (silent for %.0f s)", name, PQport(link),
-                     seconds);
-            trouble_set(t, true, "", text,
-                        "Check that this computer is online, and the host in your connection string");
+            snprintf(text, sizeof text, "%s, port %s, does not answer (silent for %.0f s)", name,
+                     PQport(link), seconds);
+            trouble_set(
+                t, true, "", text,
+                "Check that this computer is online, and the host in your connection string");
             return event == STOP_ASKED ? GIVE_UP : NEXT_ADDRESS;
         }
         polled = PQconnectPoll(link);
@@ -201,13 +211,14 @@ static attempt finish(const dialler *d, const hosts_target *target, PGconn *link
 }
 
 /* Tries one address. */
-static attempt try_target(const dialler *d, const hosts_target *target, const char *attributes, double seconds,
-                          PGconn **link, trouble *t) {
+static attempt try_target(const dialler *d, const hosts_target *target, const char *attributes,
+                          double seconds, PGconn **link, trouble *t) {
     attempt a = GIVE_UP;
 
     *link = start(d, target, attributes);
     if (*link == NULL)
-        trouble_set(t, false, "", "there is not enough memory for a connection", "Close other programs");
+        trouble_set(t, false, "", "there is not enough memory for a connection",
+                    "Close other programs");
     else if (PQstatus(*link) == CONNECTION_BAD)
         a = explain(d, target, *link, t);
     else
@@ -257,18 +268,18 @@ static double patience(const dialler *d, size_t count) {
     return count > 1 && !d->patient ? FIRST_SECONDS : CONNECT_SECONDS;
 }
 
-/* Tells whether one trouble tells more than another: a server's word more than none, and what passes more than
- * what is wrong with one of several addresses. */
+/* Tells whether one trouble tells more than another: a server's word more than none, and what
+ * passes more than what is wrong with one of several addresses. */
 static bool tells_more(const trouble *t, const trouble *other) {
     if ((t->state[0] != '\0') != (other->state[0] != '\0'))
         return t->state[0] != '\0';
     return t->passes && !other->passes;
 }
 
-/* Tries all targets in turn, up to the first one whose server lets this program in or turns it away for good.
- */
-static PGconn *try_all(dialler *d, const hosts_target *targets, size_t count, const char *attributes,
-                       trouble *t) {
+/* Tries all targets in turn, up to the first one whose server lets this program in or turns it away
+ * for good. */
+static PGconn *try_all(dialler *d, const hosts_target *targets, size_t count,
+                       const char *attributes, trouble *t) {
     size_t first = choose_first(d, targets, count);
     PGconn *link = NULL;
     trouble own;

@@ -1,6 +1,6 @@
 /*
- * dial.h - connecting to the server: each address in turn, each for a limited time, until one answers (used by
- * the worker and by the dashboard)
+ * dial.h - connecting to the server: each address in turn, each for a limited time, until one
+ * answers (used by the worker and by the dashboard)
  */
 #ifndef GANN_DIAL_H
 #define GANN_DIAL_H

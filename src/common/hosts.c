@@ -46,9 +46,10 @@ static const char *find(const PQconninfoOption *options, const char *keyword) {
     return NULL;
 }
 
-/* Finds the value that libpq would take: the connection string's, else the service file's, the environment's or
- * the default. */
-static const char *value(const PQconninfoOption *given, const PQconninfoOption *defaults, const char *keyword) {
+/* Finds the value that libpq would take: the connection string's, else the service file's, the
+ * environment's or the default. */
+static const char *value(const PQconninfoOption *given, const PQconninfoOption *defaults,
+                         const char *keyword) {
     const char *own = find(given, keyword);
 
     return own != NULL ? own : find(defaults, keyword);
@@ -71,12 +72,14 @@ static PQconninfoOption *read_defaults(const PQconninfoOption *given) {
     return defaults;
 }
 
-/* Tells whether the lists fit together, and no host looks like a piece of a password that had an "@" in it. */
+/* Tells whether the lists fit together, and no host looks like a piece of a password that had an
+ * "@" in it. */
 static bool lists_fit(const hosts *h) {
     size_t count = h->hostaddr.count > 0 ? h->hostaddr.count : h->host.count;
 
     for (size_t i = 0; i < h->host.count; i++)
-        if (h->host.items[i][0] != '/' && strchr(h->host.items[i], '@') != NULL && h->host.items[i][0] != '@')
+        if (h->host.items[i][0] != '/' && strchr(h->host.items[i], '@') != NULL &&
+            h->host.items[i][0] != '@')
             return false;
     return (h->hostaddr.count == 0 || h->host.count == 0 || h->host.count == h->hostaddr.count) &&
            (h->port.count <= 1 || h->port.count == (count > 0 ? count : 1));
@@ -121,8 +124,8 @@ static bool is_socket(const char *host) {
     return host[0] == '/' || host[0] == '@';
 }
 
-/* Tells whether a name can't be anybody's: it has characters that none has, or is reserved for that (RFC 6761).
- */
+/* Tells whether a name can't be anybody's: it has characters that none has, or is reserved for that
+ * (RFC 6761). */
 static bool is_nobody(const char *name) {
     size_t length = strlen(name);
 
@@ -131,18 +134,21 @@ static bool is_nobody(const char *name) {
 }
 
 /* Appends the addresses of a name to the targets; returns getaddrinfo's answer. */
-static int add_addresses(const char *host, const char *port, const char *name, int flags, hosts_target *targets,
-                         size_t *count) {
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags};
+static int add_addresses(const char *host, const char *port, const char *name, int flags,
+                         hosts_target *targets, size_t *count) {
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags};
     struct addrinfo *found = NULL;
     int answer = is_nobody(name) ? EAI_NONAME : getaddrinfo(name, NULL, &hints, &found);
 
     if (answer != 0)
         return answer;
-    for (const struct addrinfo *a = found; a != NULL && *count < HOSTS_TARGETS_MAX; a = a->ai_next) {
+    for (const struct addrinfo *a = found; a != NULL && *count < HOSTS_TARGETS_MAX;
+         a = a->ai_next) {
         hosts_target *t = &targets[*count];
         *t = (hosts_target){.host = host, .port = port};
-        if (getnameinfo(a->ai_addr, a->ai_addrlen, t->address, sizeof t->address, NULL, 0, NI_NUMERICHOST) == 0)
+        if (getnameinfo(a->ai_addr, a->ai_addrlen, t->address, sizeof t->address, NULL, 0,
+                        NI_NUMERICHOST) == 0)
             ++*count;
     }
     freeaddrinfo(found);
@@ -151,10 +157,14 @@ static int add_addresses(const char *host, const char *port, const char *name, i
 
 /* Appends the targets of one entry of the lists. */
 static int add_entry(hosts *h, size_t entry, hosts_target *targets, size_t *count) {
-    const char *host = entry < h->host.count && h->host.items[entry][0] != '\0' ? h->host.items[entry] : NULL;
-    const char *address =
-        entry < h->hostaddr.count && h->hostaddr.items[entry][0] != '\0' ? h->hostaddr.items[entry] : NULL;
-    const char *port = h->port.count == 1 ? h->port.items[0] : h->port.count > 1 ? h->port.items[entry] : NULL;
+    const char *host =
+        entry < h->host.count && h->host.items[entry][0] != '\0' ? h->host.items[entry] : NULL;
+    const char *address = entry < h->hostaddr.count && h->hostaddr.items[entry][0] != '\0'
+                              ? h->hostaddr.items[entry]
+                              : NULL;
+    const char *port = h->port.count == 1  ? h->port.items[0]
+                       : h->port.count > 1 ? h->port.items[entry]
+                                           : NULL;
 
     if (port != NULL && port[0] == '\0')
         port = NULL;
@@ -179,7 +189,8 @@ static bool is_unknown(int answer) {
         ;
 }
 
-hosts_found hosts_look_up(hosts *h, hosts_target targets[HOSTS_TARGETS_MAX], size_t *count, const char **name) {
+hosts_found hosts_look_up(hosts *h, hosts_target targets[HOSTS_TARGETS_MAX], size_t *count,
+                          const char **name) {
     size_t entries = h->hostaddr.count > h->host.count ? h->hostaddr.count : h->host.count;
     hosts_found found = HOSTS_UNKNOWN;
 
@@ -193,8 +204,8 @@ hosts_found hosts_look_up(hosts *h, hosts_target targets[HOSTS_TARGETS_MAX], siz
             continue;
         if (!is_unknown(answer))
             found = HOSTS_LATER;
-        *name =
-            i < h->hostaddr.count && h->hostaddr.items[i][0] != '\0' ? h->hostaddr.items[i] : h->host.items[i];
+        *name = i < h->hostaddr.count && h->hostaddr.items[i][0] != '\0' ? h->hostaddr.items[i]
+                                                                         : h->host.items[i];
     }
     return *count > 0 ? HOSTS_FOUND : found;
 }

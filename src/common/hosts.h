@@ -1,9 +1,10 @@
 /*
- * hosts.h - the addresses behind a connection string: of every host that it names, all that its name stands for
+ * hosts.h - the addresses behind a connection string: of every host that it names, all that its
+ * name stands for
  *
- * libpq asks the addresses of a name one after the other, but goes on to the next only when one refuses. One
- * that is silent (the machine is off, or a firewall drops what comes) would take all the time there is. So each
- * address is an attempt of its own here, with a time limit of its own.
+ * libpq asks the addresses of a name one after the other, but goes on to the next only when one
+ * refuses. One that is silent (the machine is off, or a firewall drops what comes) would take all
+ * the time there is. So each address is an attempt of its own here, with a time limit of its own.
  */
 #ifndef GANN_HOSTS_H
 #define GANN_HOSTS_H
@@ -15,7 +16,8 @@
 
 typedef struct hosts hosts;
 
-/* Where to connect to: libpq's host, hostaddr and port, of one value each; NULL: libpq's default. */
+/* Where to connect to: libpq's host, hostaddr and port, of one value each; NULL: libpq's
+ * default. */
 typedef struct hosts_target {
     const char *host, *port;
     char address[64]; /* "": host is a socket's folder, or libpq's default */
@@ -28,18 +30,20 @@ typedef enum hosts_found {
     HOSTS_WRONG    /* the lists don't fit together, or a part of a password was taken for a host */
 } hosts_found;
 
-/* Reads a connection string, which may be NULL, and libpq's environment variables. NULL: out of memory. */
+/* Reads a connection string, which may be NULL, and libpq's environment variables. NULL: out of
+ * memory. */
 hosts *hosts_new(const char *conninfo);
 void hosts_free(hosts *h);
 
 /* Looks all names up; name: one that was not found. The targets point into h. */
-hosts_found hosts_look_up(hosts *h, hosts_target targets[HOSTS_TARGETS_MAX], size_t *count, const char **name);
+hosts_found hosts_look_up(hosts *h, hosts_target targets[HOSTS_TARGETS_MAX], size_t *count,
+                          const char **name);
 
 /* Returns connect_timeout in seconds; 0 if there is none. */
 double hosts_timeout(const hosts *h);
 
-/* Tells whether the standbys are to be asked first (target_session_attrs=prefer-standby), or the targets in
- * random order (load_balance_hosts=random). */
+/* Tells whether the standbys are to be asked first (target_session_attrs=prefer-standby), or the
+ * targets in random order (load_balance_hosts=random). */
 bool hosts_standby_first(const hosts *h);
 bool hosts_at_random(const hosts *h);
 

@@ -24,7 +24,8 @@ static size_t distance(const char *a, const char *b) {
         size_t *now = rows[i % 3], *before = rows[(i - 1) % 3], *earlier = rows[(i + 1) % 3];
         now[0] = i;
         for (size_t j = 1; j <= m; j++) {
-            now[j] = least(least(before[j] + 1, now[j - 1] + 1), before[j - 1] + (a[i - 1] != b[j - 1]));
+            now[j] =
+                least(least(before[j] + 1, now[j - 1] + 1), before[j - 1] + (a[i - 1] != b[j - 1]));
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
                 now[j] = least(now[j], earlier[j - 2] + 1);
         }
@@ -55,8 +56,8 @@ static const char *name_of(const struct option *known, int value) {
     return NULL;
 }
 
-/* Finds the word that getopt_long was at: the one before optind, or, within a group of short options, that one.
- */
+/* Finds the word that getopt_long was at: the one before optind, or, within a group of short
+ * options, that one. */
 static const char *find_word(int argc, char **argv) {
     if (optopt != 0 && optind < argc && argv[optind][0] == '-' && argv[optind][1] != '-' &&
         strchr(argv[optind], optopt) != NULL)
@@ -64,8 +65,10 @@ static const char *find_word(int argc, char **argv) {
     return optind > 0 && optind <= argc ? argv[optind - 1] : "";
 }
 
-void mistyped_describe(char *what, size_t size, int answer, const struct option *known, int argc, char **argv) {
-    const char *name = optopt != 0 ? name_of(known, optopt) : NULL, *word = find_word(argc, argv), *nearest;
+void mistyped_describe(char *what, size_t size, int answer, const struct option *known, int argc,
+                       char **argv) {
+    const char *name = optopt != 0 ? name_of(known, optopt) : NULL, *word = find_word(argc, argv),
+               *nearest;
     size_t dashes = strspn(word, "-"), length = strcspn(word, "=");
     char bare[WORD_MAX + 1];
 
@@ -77,7 +80,8 @@ void mistyped_describe(char *what, size_t size, int answer, const struct option 
         snprintf(what, size, "--%s takes no value", name);
         return;
     }
-    snprintf(bare, sizeof bare, "%.*s", (int)(length - least(dashes, length)), word + least(dashes, length));
+    snprintf(bare, sizeof bare, "%.*s", (int)(length - least(dashes, length)),
+             word + least(dashes, length));
     nearest = mistyped_nearest(known, bare);
     snprintf(what, size, "%.*s is no option%s%s%s", (int)least(length, WORD_MAX), word,
              nearest != NULL ? "; did you mean --" : "", nearest != NULL ? nearest : "",

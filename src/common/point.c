@@ -1,5 +1,6 @@
 /*
- * point.c - how the worker dies where a test wants it to: GANN_TEST_DIE_AT=NAME or NAME:N, at the N-th time
+ * point.c - how the worker dies where a test wants it to: GANN_TEST_DIE_AT=NAME or NAME:N, at the
+ * N-th time
  */
 #include "point.h"
 
@@ -13,7 +14,8 @@ void worker_point(const char *name) {
     const char *wanted = getenv("GANN_TEST_DIE_AT");
     size_t length = strlen(name);
 
-    if (!wanted || strncmp(wanted, name, length) != 0 || (wanted[length] != 0 && wanted[length] != ':'))
+    if (!wanted || strncmp(wanted, name, length) != 0 ||
+        (wanted[length] != 0 && wanted[length] != ':'))
         return;
     if (++times == (wanted[length] == ':' ? atoi(wanted + length + 1) : 1))
         raise(SIGKILL);

@@ -8,8 +8,9 @@
 
 #define NOT_THIS_DATABASE "Is this the right database? Ask your instructor for the address"
 #define NO_CLASS "this database has no class (gannsfriends is not installed in it)"
-#define OTHER_VERSION                                                                                          \
-    "Tell your instructor: this program is of version " GANN_VERSION ", gannsfriends in the server of another"
+#define OTHER_VERSION                                                                              \
+    "Tell your instructor: this program is of version " GANN_VERSION                               \
+    ", gannsfriends in the server of another"
 
 typedef struct rule {
     const char *prefix;
@@ -18,19 +19,21 @@ typedef struct rule {
 } rule;
 
 /*
- * The first rule whose prefix fits holds. What a class that has worked can lose only for a while (a restore, an
- * update of the extension) is final only before it has.
+ * The first rule whose prefix fits holds. What a class that has worked can lose only for a while (a
+ * restore, an update of the extension) is final only before it has.
  */
 static const rule final_rules[] = {
     /* a wrong password stays wrong, and asking again may lock the login */
     {"28P01",
      SQLSTATE_WORK,
-     {true, NULL, "Copy the whole connection string again, or ask your instructor for a new one", true}},
+     {true, NULL, "Copy the whole connection string again, or ask your instructor for a new one",
+      true}},
     /* the login may not come in: only a person can change that */
     {"28",
      SQLSTATE_WORK,
      {true, NULL,
-      "Check the login in your connection string; if it is right, tell your instructor: pg_hba.conf does not "
+      "Check the login in your connection string; if it is right, tell your instructor: "
+      "pg_hba.conf does not "
       "let it in from this computer",
       true}},
     /* no such database: a mistyped name, or one that is being restored */
@@ -41,11 +44,19 @@ static const rule final_rules[] = {
     {"42883", SQLSTATE_NOTHING, {true, NO_CLASS, NOT_THIS_DATABASE, true}},
     {"42P01", SQLSTATE_NOTHING, {true, NO_CLASS, NOT_THIS_DATABASE, true}},
     {"3F000", SQLSTATE_NOTHING, {true, NO_CLASS, NOT_THIS_DATABASE, true}},
-    {"42883", SQLSTATE_CLASS, {true, "the server does not know what this program asks", OTHER_VERSION, true}},
-    {"42P01", SQLSTATE_CLASS, {true, "the server does not know what this program asks", OTHER_VERSION, true}},
-    {"42703", SQLSTATE_CLASS, {true, "the server does not know what this program asks", OTHER_VERSION, true}},
+    {"42883",
+     SQLSTATE_CLASS,
+     {true, "the server does not know what this program asks", OTHER_VERSION, true}},
+    {"42P01",
+     SQLSTATE_CLASS,
+     {true, "the server does not know what this program asks", OTHER_VERSION, true}},
+    {"42703",
+     SQLSTATE_CLASS,
+     {true, "the server does not know what this program asks", OTHER_VERSION, true}},
     /* 64 programs of one login: an answer to gan_join */
-    {"53400", SQLSTATE_CLASS, {true, NULL, "Start it under a name that you have used before: --name", false}},
+    {"53400",
+     SQLSTATE_CLASS,
+     {true, NULL, "Start it under a name that you have used before: --name", false}},
     /* no right: the login is not a student's of this class, or does what no student may */
     {"42501",
      SQLSTATE_WORK,
@@ -59,17 +70,21 @@ static const rule final_classes[] = {
     {"42P05", SQLSTATE_WORK, {false, NULL, NULL, false}}, /* but for a pooler's leftovers */
     {"23505", SQLSTATE_WORK, {false, NULL, NULL, false}}, /* and for who was first */
     {"23P01", SQLSTATE_WORK, {false, NULL, NULL, false}},
-    {"42P01", SQLSTATE_WORK, {false, NULL, NULL, false}}, /* and for what comes back with a restore */
+    /* and for what comes back with a restore */
+    {"42P01", SQLSTATE_WORK, {false, NULL, NULL, false}},
     {"42883", SQLSTATE_WORK, {false, NULL, NULL, false}},
     {"42703", SQLSTATE_WORK, {false, NULL, NULL, false}},
-    {"25001", SQLSTATE_WORK, {true, NULL, NULL, false}}, /* a pooler that wraps statements in transactions */
-    {"21", SQLSTATE_WORK, {true, NULL, NULL, false}},    /* cardinality */
-    {"22", SQLSTATE_WORK, {true, NULL, NULL, false}},    /* a value that can't be */
-    {"23", SQLSTATE_WORK, {true, NULL, NULL, false}},    /* one that no table takes */
+    /* a pooler that wraps statements in transactions */
+    {"25001", SQLSTATE_WORK, {true, NULL, NULL, false}},
+    {"21", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* cardinality */
+    {"22", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* a value that can't be */
+    {"23", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* one that no table takes */
     {"42", SQLSTATE_WORK, {true, NULL, OTHER_VERSION, false}}, /* syntax, names, types */
-    {"54", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* too large or too complex for PostgreSQL */
-    {"P0", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* raised by a function */
-    {"UG", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* raised by the class's own functions */
+    /* too large or too complex for PostgreSQL */
+    {"54", SQLSTATE_WORK, {true, NULL, NULL, false}},
+    {"P0", SQLSTATE_WORK, {true, NULL, NULL, false}}, /* raised by a function */
+    /* raised by the class's own functions */
+    {"UG", SQLSTATE_WORK, {true, NULL, NULL, false}},
 };
 
 /* Words for some of what passes; all that is in no list of this file passes without any. */
@@ -77,16 +92,28 @@ static const rule passing_rules[] = {
     {"25006",
      SQLSTATE_WORK,
      {false, "the server takes no changes for a while: maintenance, or a failover", NULL, true}},
-    {"53100", SQLSTATE_WORK, {false, NULL, "Tell your instructor that the server's disk is full", true}},
-    {"53200", SQLSTATE_WORK, {false, NULL, "Tell your instructor that the server lacks memory", true}},
+    {"53100",
+     SQLSTATE_WORK,
+     {false, NULL, "Tell your instructor that the server's disk is full", true}},
+    {"53200",
+     SQLSTATE_WORK,
+     {false, NULL, "Tell your instructor that the server lacks memory", true}},
     {"53300",
      SQLSTATE_WORK,
      {false, NULL, "Tell your instructor that the server needs a higher max_connections", true}},
-    {"57P01", SQLSTATE_WORK, {false, "the server has ended this session; it may be restarting", NULL, true}},
+    {"57P01",
+     SQLSTATE_WORK,
+     {false, "the server has ended this session; it may be restarting", NULL, true}},
     {"57P03", SQLSTATE_WORK, {false, "the server is starting, or being restored", NULL, true}},
-    {"57P04", SQLSTATE_WORK, {false, "the class's database is gone; it may be being restored", NULL, true}},
-    {"57P05", SQLSTATE_WORK, {false, "the server has ended this session, which was idle", NULL, true}},
-    {"3D000", SQLSTATE_WORK, {false, "the class's database is gone; it may be being restored", NULL, true}},
+    {"57P04",
+     SQLSTATE_WORK,
+     {false, "the class's database is gone; it may be being restored", NULL, true}},
+    {"57P05",
+     SQLSTATE_WORK,
+     {false, "the server has ended this session, which was idle", NULL, true}},
+    {"3D000",
+     SQLSTATE_WORK,
+     {false, "the class's database is gone; it may be being restored", NULL, true}},
     {"42883",
      SQLSTATE_WORK,
      {false, "the class is gone from its database; it may be being restored", NULL, true}},
@@ -99,8 +126,12 @@ static const rule passing_rules[] = {
     {"3F000",
      SQLSTATE_WORK,
      {false, "the class is gone from its database; it may be being restored", NULL, true}},
-    {"58", SQLSTATE_WORK, {false, NULL, "Tell your instructor that the server's disk has a fault", false}},
-    {"F0", SQLSTATE_WORK, {false, NULL, "Tell your instructor that the server's settings have a fault", false}},
+    {"58",
+     SQLSTATE_WORK,
+     {false, NULL, "Tell your instructor that the server's disk has a fault", false}},
+    {"F0",
+     SQLSTATE_WORK,
+     {false, NULL, "Tell your instructor that the server's settings have a fault", false}},
     {"XX", SQLSTATE_WORK, {false, NULL, "Tell your instructor if it stays so", false}},
 };
 
@@ -109,7 +140,8 @@ static const rule passing_rules[] = {
 /* Finds the first rule for a state; NULL if there is none. */
 static const rule *find(const rule *rules, size_t count, const char *state, sqlstate_known known) {
     for (size_t i = 0; i < count; i++)
-        if (known <= rules[i].until && strncmp(state, rules[i].prefix, strlen(rules[i].prefix)) == 0)
+        if (known <= rules[i].until &&
+            strncmp(state, rules[i].prefix, strlen(rules[i].prefix)) == 0)
             return &rules[i];
     return NULL;
 }

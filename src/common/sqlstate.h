@@ -1,6 +1,6 @@
 /*
- * sqlstate.h - which of the server's errors are final, and why. All others pass: a server that restarts, fails
- * over, is full or takes no changes for a while is asked again.
+ * sqlstate.h - which of the server's errors are final, and why. All others pass: a server that
+ * restarts, fails over, is full or takes no changes for a while is asked again.
  */
 #ifndef GANN_SQLSTATE_H
 #define GANN_SQLSTATE_H

@@ -38,7 +38,8 @@ static void on_signal(int number) {
     ask();
 }
 
-/* The terminal was closed. Both the shell and the kernel may say so: a second time is no second request. */
+/* The terminal was closed. Both the shell and the kernel may say so: a second time is no second
+ * request. */
 static void on_hangup(int number) {
     (void)number;
     ask();
@@ -95,7 +96,8 @@ stop_event stop_wait_two(int fd, short events, int other, short other_events, do
 
     for (;;) {
         struct pollfd fds[3] = {{.fd = wake[0], .events = POLLIN},
-                                {.fd = fd, .events = events}, /* poll() leaves out what is negative */
+                                /* poll() leaves out what is negative */
+                                {.fd = fd, .events = events},
                                 {.fd = other, .events = other_events}};
         int ready;
 

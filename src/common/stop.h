@@ -1,6 +1,6 @@
 /*
- * stop.h - Ctrl-C and SIGTERM: the first asks to stop, the second leaves at once. All waiting of the main
- * thread is done here, so that a signal ends any wait.
+ * stop.h - Ctrl-C and SIGTERM: the first asks to stop, the second leaves at once. All waiting of
+ * the main thread is done here, so that a signal ends any wait.
  */
 #ifndef GANN_STOP_H
 #define GANN_STOP_H
@@ -15,7 +15,8 @@ int stop_install(void);
 /* Tells whether to stop was asked. */
 bool stop_asked(void);
 
-/* Waits until fd (may be -1) has one of poll's events, to stop is asked, or the seconds are over. */
+/* Waits until fd (may be -1) has one of poll's events, to stop is asked, or the seconds are
+ * over. */
 stop_event stop_wait(int fd, short events, double seconds);
 
 /* The same with two descriptors, either of which may be -1. */

@@ -38,8 +38,8 @@ static struct in6_addr as_mapped(const struct in_addr *address) {
     return mapped;
 }
 
-/* Reads "1.2.3.4" or "[::1]", without the zone that may follow ("[fe80::1%25eth0]": it is this machine's
- * affair). */
+/* Reads "1.2.3.4" or "[::1]", without the zone that may follow ("[fe80::1%25eth0]": it is this
+ * machine's affair). */
 static bool read_numeric(const char *text, size_t length, struct in6_addr *address) {
     char copy[INET6_ADDRSTRLEN + 1];
     bool bracket = text[0] == '[';
@@ -81,7 +81,8 @@ static bool is_among(const char *host, size_t length, const char *const *names, 
     return false;
 }
 
-bool access_host_fine(const char *host, const struct sockaddr *local, const char *const *names, size_t count) {
+bool access_host_fine(const char *host, const struct sockaddr *local, const char *const *names,
+                      size_t count) {
     static const char *const own[] = {"127.0.0.1", "localhost", "[::1]"};
     size_t length = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
     const char *port = length <= strlen(host) ? host + length : "";
@@ -90,13 +91,15 @@ bool access_host_fine(const char *host, const struct sockaddr *local, const char
     if (length == 0 || length > strlen(host) ||
         (port[0] != '\0' && (port[0] != ':' || port[digits + 1] != '\0')))
         return false;
-    return is_among(host, length, own, sizeof own / sizeof *own) || is_among(host, length, names, count) ||
-           is_local(host, length, local);
+    return is_among(host, length, own, sizeof own / sizeof *own) ||
+           is_among(host, length, names, count) || is_local(host, length, local);
 }
 
 bool access_token_fine(const char *token) {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
     size_t length = strlen(token);
 
-    return length >= ACCESS_TOKEN_MIN && length <= ACCESS_TOKEN_MAX && strspn(token, plain) == length;
+    return length >= ACCESS_TOKEN_MIN && length <= ACCESS_TOKEN_MAX &&
+           strspn(token, plain) == length;
 }

@@ -1,8 +1,8 @@
 /*
  * assets.c - the files of the page, compiled in
  *
- * The assembler reads them (.incbin) from where the Makefile says: the page's own, Chart.js of the Debian
- * package libjs-chart.js, and all of them packed.
+ * The assembler reads them (.incbin) from where the Makefile says: the page's own, Chart.js of the
+ * Debian package libjs-chart.js, and all of them packed.
  */
 #include "assets.h"
 
@@ -12,12 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EMBED(symbol, path)                                                                                    \
-    __asm__(".section .rodata\n.global " #symbol ", " #symbol "_end\n" #symbol ":\n.incbin \"" path            \
-            "\"\n" #symbol "_end:\n.byte 0\n.previous\n");                                                     \
+#define EMBED(symbol, path)                                                                        \
+    __asm__(".section .rodata\n.global " #symbol ", " #symbol "_end\n" #symbol                     \
+            ":\n.incbin \"" path "\"\n" #symbol "_end:\n.byte 0\n.previous\n");                    \
     extern const char symbol[], symbol##_end[]
-#define FILE_OF_PAGE(symbol, name)                                                                             \
-    EMBED(symbol, PAGE_FOLDER "/" name);                                                                       \
+#define FILE_OF_PAGE(symbol, name)                                                                 \
+    EMBED(symbol, PAGE_FOLDER "/" name);                                                           \
     EMBED(symbol##_packed, PAGE_FOLDER "/" name ".gz")
 
 FILE_OF_PAGE(page_index, "index.html");
@@ -36,7 +36,7 @@ FILE_OF_PAGE(page_expected, "expected.js");
 FILE_OF_PAGE(page_help, "help.js");
 FILE_OF_PAGE(page_me, "me.js");
 
-#define ENTRY(symbol, name, type)                                                                              \
+#define ENTRY(symbol, name, type)                                                                  \
     { name, type, symbol, symbol##_end, symbol##_packed, symbol##_packed_end, "" }
 #define SCRIPT "text/javascript; charset=utf-8"
 

@@ -24,8 +24,8 @@ bytes *bytes_hold(bytes *b);
 void bytes_release(bytes *b);
 
 /*
- * Makes the text of one server-sent event (WHATWG HTML, 9.2.5): "event: NAME\ndata: DATA\n\n". Line breaks in
- * the data would end the field, so each begins another data field. NULL if out of memory.
+ * Makes the text of one server-sent event (WHATWG HTML, 9.2.5): "event: NAME\ndata: DATA\n\n". Line
+ * breaks in the data would end the field, so each begins another data field. NULL if out of memory.
  */
 bytes *bytes_event(const char *name, const char *data);
 

@@ -23,14 +23,20 @@ static const char usage[] =
     "\n"
     "  gan_dashboard [--connect URI] [option ...]\n"
     "\n"
-    "  --connect URI       a connection string, postgresql://..., of a login in the role gan_viewer; may also\n"
-    "                      be given without --connect. Without any, PGHOST, PGUSER, PGPASSWORD ... are used\n"
-    "  --listen HOST:PORT  where browsers find it (default: 127.0.0.1:8765, this machine only; port 0: a free\n"
+    "  --connect URI       a connection string, postgresql://..., of a login in the role "
+    "gan_viewer; may also\n"
+    "                      be given without --connect. Without any, PGHOST, PGUSER, PGPASSWORD ... "
+    "are used\n"
+    "  --listen HOST:PORT  where browsers find it (default: 127.0.0.1:8765, this machine only; "
+    "port 0: a free\n"
     "                      one)\n"
-    "  --host NAME         a name by which browsers come here through a proxy, beside localhost; may be given "
+    "  --host NAME         a name by which browsers come here through a proxy, beside localhost; "
+    "may be given "
     "again\n"
-    "  --token-file FILE   ask for the access token in the file's first line; also: GAN_DASHBOARD_TOKEN\n"
-    "  --connections N     connections at a time (default: 4096); an open page is one, one that loads six\n"
+    "  --token-file FILE   ask for the access token in the file's first line; also: "
+    "GAN_DASHBOARD_TOKEN\n"
+    "  --connections N     connections at a time (default: 4096); an open page is one, one that "
+    "loads six\n"
     "  --per-address N     of them, from one address (default: 2048)\n"
     "  --cache MB          memory for sheets of samples (default: 64)\n"
     "  --help, --version\n"
@@ -51,7 +57,8 @@ static options_answer wrong(const char *what, const char *remedy) {
 }
 
 /* Reads a whole number within limits. */
-static options_answer read_number(const char *option, const char *text, int low, int high, int *number) {
+static options_answer read_number(const char *option, const char *text, int low, int high,
+                                  int *number) {
     char what[100];
 
     if (route_number(text, number) && *number >= low && *number <= high)
@@ -60,8 +67,8 @@ static options_answer read_number(const char *option, const char *text, int low,
     return wrong(what, "gan_dashboard --help lists the options.");
 }
 
-/* Takes a connection string out of argv. Never prints any of it: it may hold a password, and so do libpq's
- * messages. */
+/* Takes a connection string out of argv. Never prints any of it: it may hold a password, and so do
+ * libpq's messages. */
 static options_answer take_connect(options *o, char *text) {
     PQconninfoOption *parsed;
     bool string = strchr(text, '=') != NULL || strncmp(text, "postgres://", 11) == 0 ||
@@ -73,8 +80,9 @@ static options_answer take_connect(options *o, char *text) {
         return wrong("not enough memory", "Close other programs.");
     memset(text, 'x', strlen(text));
     if (!string || (parsed = PQconninfoParse(o->connect, NULL)) == NULL)
-        return wrong("the connection string cannot be read",
-                     "It has the form 'postgresql://login:password@host:5432/database', in quotes.");
+        return wrong(
+            "the connection string cannot be read",
+            "It has the form 'postgresql://login:password@host:5432/database', in quotes.");
     PQconninfoFree(parsed);
     return OPTIONS_GO;
 }
@@ -129,7 +137,8 @@ int options_listen(options *o, const char *text) {
 /* Keeps a name of this program's. */
 static options_answer take_name(options *o, const char *name) {
     if (o->name_count == OPTIONS_NAMES_MAX)
-        return wrong("--host was given too often", "A proxy can send the same Host for all its names.");
+        return wrong("--host was given too often",
+                     "A proxy can send the same Host for all its names.");
     if (name[0] == '\0' || (name[0] != '[' && strpbrk(name, ":/ ") != NULL))
         return wrong("--host is no name",
                      "It is without scheme, port and path. For example: --host faces.example.edu");
@@ -177,7 +186,8 @@ static options_answer read_option(options *o, int option, char *text) {
     }
 }
 
-/* Reads all options. Messages of getopt's own would show what follows "=", which may be a password. */
+/* Reads all options. Messages of getopt's own would show what follows "=", which may be a
+ * password. */
 static options_answer read_all(options *o, int argc, char **argv) {
     options_answer answer = OPTIONS_GO;
     int option, which = 0;
@@ -185,7 +195,8 @@ static options_answer read_all(options *o, int argc, char **argv) {
 
     opterr = 0;
     while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, ":", known, &which)) != -1) {
-        bool forgotten = optarg != NULL && argv[optind - 1] == optarg && strncmp(optarg, "--", 2) == 0;
+        bool forgotten =
+            optarg != NULL && argv[optind - 1] == optarg && strncmp(optarg, "--", 2) == 0;
 
         if (option == ':' || option == '?')
             mistyped_describe(what, sizeof what, option, known, argc, argv);
@@ -204,8 +215,11 @@ options_answer options_read(options *o, int argc, char **argv) {
     options_answer answer;
     const char *token = getenv(TOKEN_VARIABLE);
 
-    *o = (options){
-        .host = "127.0.0.1", .port = "8765", .connections = 4096, .per_address = 2048, .cache_mb = 64};
+    *o = (options){.host = "127.0.0.1",
+                   .port = "8765",
+                   .connections = 4096,
+                   .per_address = 2048,
+                   .cache_mb = 64};
     answer = read_all(o, argc, argv);
     if (answer == OPTIONS_GO && argc - optind > 1)
         answer = wrong("too many arguments", "gan_dashboard --help lists the options.");

@@ -9,11 +9,13 @@
 #define OPTIONS_NAMES_MAX 8
 
 typedef struct options {
-    char *connect;  /* connection string, NULL for libpq's environment variables; it may hold a password */
+    /* connection string, NULL for libpq's environment variables; it may hold a password */
+    char *connect;
     char host[256]; /* address to listen at */
     char port[6];   /* "0": any free one */
     char *token;    /* NULL: none is asked for */
-    const char *names[OPTIONS_NAMES_MAX]; /* that browsers know this program by, beside this machine's own */
+    /* that browsers know this program by, beside this machine's own */
+    const char *names[OPTIONS_NAMES_MAX];
     size_t name_count;
     unsigned connections; /* at a time */
     unsigned per_address; /* of them, from one address */
@@ -23,9 +25,9 @@ typedef struct options {
 typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_answer;
 
 /*
- * Reads the command line and the token. OPTIONS_DONE: --help or --version was answered; OPTIONS_WRONG: the
- * mistake was named on standard error. A connection string is taken out of argv, where every user of the
- * machine could read it.
+ * Reads the command line and the token. OPTIONS_DONE: --help or --version was answered;
+ * OPTIONS_WRONG: the mistake was named on standard error. A connection string is taken out of argv,
+ * where every user of the machine could read it.
  */
 options_answer options_read(options *o, int argc, char **argv);
 
@@ -33,8 +35,8 @@ options_answer options_read(options *o, int argc, char **argv);
 void options_free(options *o);
 
 /*
- * Takes "HOST", "HOST:PORT", ":PORT", "[HOST]:PORT" or "[HOST]" apart; what is left out stays as it is. Returns
- * 0, or -1 if it is none of these.
+ * Takes "HOST", "HOST:PORT", ":PORT", "[HOST]:PORT" or "[HOST]" apart; what is left out stays as it
+ * is. Returns 0, or -1 if it is none of these.
  */
 int options_listen(options *o, const char *text);
 

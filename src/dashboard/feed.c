@@ -19,22 +19,24 @@
 #define RUNNING_SECONDS 2.0 /* without a word from the server */
 #define IDLE_SECONDS 5.0    /* the same, while no run is running */
 #define SHEETS_SECONDS 0.1  /* between two statements that fetch sheets */
-#define ABSENT_SECONDS 1.0  /* the same, after one for sheets that aren't there: nothing is kept of those */
-#define CURVES_SECONDS 4.0  /* curves move slowly, and are most of the bytes */
-#define BEAT_SECONDS 5.0    /* a page that went away is noticed at the second one */
+/* The same, after one for sheets that aren't there: nothing is kept of those. */
+#define ABSENT_SECONDS 1.0
+#define CURVES_SECONDS 4.0 /* curves move slowly, and are most of the bytes */
+#define BEAT_SECONDS 5.0   /* a page that went away is noticed at the second one */
 
 /* Each page's share of it is a copy of bytes that are there. */
-static const char question[] = "SELECT r.run, r.channel, r.summary, r.state = 'running', extract(epoch FROM "
-                               "r.created_at) || ' ' || r.branch,"
-                               " CASE WHEN r.run = ANY ($1::int[]) THEN gan_dashboard(r.run) END,"
-                               " CASE WHEN r.run = ANY ($2::int[]) THEN gan_dashboard_curves(r.run) END"
-                               " FROM gan_dashboard_runs() AS r ORDER BY r.run";
-static const char fetch[] =
-    "SELECT w.run, w.iteration, CASE WHEN EXISTS (SELECT FROM gan_sheet_list l WHERE l.run = w.run AND "
-    "l.iteration = w.iteration)"
-    " THEN encode(gan_sheet_png(w.run, w.iteration), 'hex') END" /* a visitor may name any run; an error would
-                                                                    concern all */
-    " FROM unnest($1::int[], $2::int[]) AS w (run, iteration)";
+static const char question[] =
+    "SELECT r.run, r.channel, r.summary, r.state = 'running', extract(epoch FROM "
+    "r.created_at) || ' ' || r.branch,"
+    " CASE WHEN r.run = ANY ($1::int[]) THEN gan_dashboard(r.run) END,"
+    " CASE WHEN r.run = ANY ($2::int[]) THEN gan_dashboard_curves(r.run) END"
+    " FROM gan_dashboard_runs() AS r ORDER BY r.run";
+/* A visitor may name any run: an error would concern all. */
+static const char fetch[] = "SELECT w.run, w.iteration,"
+                            " CASE WHEN EXISTS (SELECT FROM gan_sheet_list l"
+                            " WHERE l.run = w.run AND l.iteration = w.iteration)"
+                            " THEN encode(gan_sheet_png(w.run, w.iteration), 'hex') END"
+                            " FROM unnest($1::int[], $2::int[]) AS w (run, iteration)";
 
 typedef struct feed {
     db_link link;
@@ -116,8 +118,8 @@ static void listen_to(feed *f, const PGresult *rows, const int *watched, size_t 
     }
 }
 
-/* Computes a fingerprint of the first runs: their numbers, when they were created and how often they went back.
- */
+/* Computes a fingerprint of the first runs: their numbers, when they were created and how often
+ * they went back. */
 static uint64_t fingerprint(const PGresult *rows, int count) {
     uint64_t hash = UINT64_C(14695981039346656037);
 
@@ -128,8 +130,8 @@ static uint64_t fingerprint(const PGresult *rows, int count) {
     return hash;
 }
 
-/* Drops the sheets where a run is gone: its number may be given to another one (after DROP EXTENSION, say); and
- * where one went back, whose sheets may be drawn anew. New runs come last. */
+/* Drops the sheets where a run is gone: its number may be given to another one (after DROP
+ * EXTENSION, say); and where one went back, whose sheets may be drawn anew. New runs come last. */
 static void drop_stale_sheets(feed *f, const PGresult *rows) {
     int count = PQntuples(rows);
 
@@ -210,8 +212,9 @@ static bool fetch_sheets(feed *f, const sheet_name *names, size_t count) {
         if (PQgetisnull(rows, i, 2))
             f->fetch_at = clock_now() + ABSENT_SECONDS;
         sheets_put(f->pictures, name,
-                   PQgetisnull(rows, i, 2) ? NULL
-                                           : from_hex(PQgetvalue(rows, i, 2), (size_t)PQgetlength(rows, i, 2)));
+                   PQgetisnull(rows, i, 2)
+                       ? NULL
+                       : from_hex(PQgetvalue(rows, i, 2), (size_t)PQgetlength(rows, i, 2)));
     }
     PQclear(rows);
     return true;
@@ -237,8 +240,8 @@ static void stand_back(feed *f) {
     stop_wait(-1, 0, backoff_next(&f->wait));
 }
 
-/* Asks for the first time: what is final (a mistake in the connection string or in the rights) shows at once,
- * what passes is tried again. Returns the exit status; 0: the database answers. */
+/* Asks for the first time: what is final (a mistake in the connection string or in the rights)
+ * shows at once, what passes is tried again. Returns the exit status; 0: the database answers. */
 static int begin(feed *f) {
     while (!link_connect(&f->link) || !ask(f)) {
         if (stop_asked())
@@ -264,7 +267,8 @@ static void settle_down(feed *f) {
     }
 }
 
-/* Does what is due, and says when there is something to do again; returns whether the database answered. */
+/* Does what is due, and says when there is something to do again; returns whether the database
+ * answered. */
 static bool do_round(feed *f, double *next) {
     sheet_name names[SHEETS_AT_ONCE];
     int fresh[HUB_RUNS_MAX];
@@ -304,7 +308,8 @@ static void pause_until(feed *f, double moment) {
         f->woken = true;
 }
 
-int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(void *), void *context) {
+int feed_run(const char *conninfo, hub *h, sheets *c, int bell, void (*started)(void *),
+             void *context) {
     feed f = {.pages = h, .pictures = c, .bell = bell};
     int status;
 

@@ -18,7 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define QUIET_SECONDS 30u /* a connection on which nothing moves is closed; one that sleeps is left alone */
+#define QUIET_SECONDS                                                                              \
+    30u /* a connection on which nothing moves is closed; one that sleeps is left alone */
 #define HEADERS_MAX (16 * 1024) /* memory of a connection: request line and headers must fit */
 #define BLOCK (16 * 1024)       /* of events, at a time */
 
@@ -30,7 +31,8 @@ struct http {
     bool private; /* for this machine's user alone: no token, and not reached from elsewhere */
     const options *o;
     listener at;
-    const char *names[OPTIONS_NAMES_MAX + 1]; /* what browsers may call this program, beside localhost */
+    /* what browsers may call this program, beside localhost */
+    const char *names[OPTIONS_NAMES_MAX + 1];
     size_t name_count;
 };
 
@@ -47,14 +49,14 @@ void http_wake(void *connection) {
     MHD_resume_connection(connection);
 }
 
-/* Sends a response with the headers that all have. Nothing but our own files may run, load or frame the page.
- */
+/* Sends a response with the headers that all have. Nothing but our own files may run, load or frame
+ * the page. */
 static enum MHD_Result send_response(struct MHD_Connection *connection, unsigned status,
                                      struct MHD_Response *response, const char *type) {
     static const char *const all[][2] = {
-        {"Content-Security-Policy",
-         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+        {"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; "
+                                    "img-src 'self'; connect-src 'self'; "
+                                    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
         {"X-Content-Type-Options", "nosniff"},
         {"X-Frame-Options", "DENY"},
         {"Referrer-Policy", "no-referrer"}, /* the address may hold the token */
@@ -75,7 +77,8 @@ static enum MHD_Result send_response(struct MHD_Connection *connection, unsigned
 }
 
 /* Sends a line of text. */
-static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned status, const char *text) {
+static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned status,
+                                 const char *text) {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_PERSISTENT);
 
@@ -115,7 +118,8 @@ static enum MHD_Result send_tagged(struct MHD_Connection *connection, struct MHD
 /* Sends a file of the page. */
 static enum MHD_Result send_asset(struct MHD_Connection *connection, const char *name) {
     const asset *file = assets_find(name);
-    bool packed = strstr(header(connection, MHD_HTTP_HEADER_ACCEPT_ENCODING), "gzip") != NULL, current;
+    bool packed = strstr(header(connection, MHD_HTTP_HEADER_ACCEPT_ENCODING), "gzip") != NULL,
+         current;
     char etag[32];
     struct MHD_Response *response;
 
@@ -130,14 +134,15 @@ static enum MHD_Result send_asset(struct MHD_Connection *connection, const char 
         response = MHD_create_response_from_buffer((size_t)(file->packed_end - file->packed),
                                                    (void *)file->packed, MHD_RESPMEM_PERSISTENT);
     else
-        response = MHD_create_response_from_buffer((size_t)(file->end - file->data), (void *)file->data,
-                                                   MHD_RESPMEM_PERSISTENT);
+        response = MHD_create_response_from_buffer((size_t)(file->end - file->data),
+                                                   (void *)file->data, MHD_RESPMEM_PERSISTENT);
     if (response != NULL) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
         if (packed && !current)
             MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
     }
-    return send_tagged(connection, response, etag, file->type, current ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK);
+    return send_tagged(connection, response, etag, file->type,
+                       current ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK);
 }
 
 /* Hands libmicrohttpd the next bytes of a page's events. */
@@ -166,13 +171,16 @@ static enum MHD_Result send_events(http *s, struct MHD_Connection *connection, b
                              MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT),
                              "text/event-stream");
     if (!hub_subscribe(s->pages, run, connection, &made))
-        return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "Too many runs are being watched.\n");
-    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_events, made, end_events);
+        return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+                         "Too many runs are being watched.\n");
+    response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_events, made, end_events);
     if (response == NULL) {
         hub_unsubscribe(made);
         return MHD_NO;
     }
-    MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx: pass each event on at once */
+    /* nginx: pass each event on at once */
+    MHD_add_response_header(response, "X-Accel-Buffering", "no");
     return send_response(connection, MHD_HTTP_OK, response, "text/event-stream");
 }
 
@@ -181,7 +189,8 @@ static void free_sheet(void *context) {
 }
 
 /* Sends a sheet of samples, or waits for it. */
-static enum MHD_Result send_sheet(http *s, struct MHD_Connection *connection, const route *r, request *q) {
+static enum MHD_Result send_sheet(http *s, struct MHD_Connection *connection, const route *r,
+                                  request *q) {
     sheet_name name = {r->run, r->iteration};
     struct MHD_Response *response;
     bytes *png = NULL;
@@ -193,34 +202,40 @@ static enum MHD_Result send_sheet(http *s, struct MHD_Connection *connection, co
     case SHEETS_NONE:
         return send_text(connection, MHD_HTTP_NOT_FOUND, "There is no such sheet.\n");
     case SHEETS_FAILED:
-        return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "The database does not answer.\n");
+        return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+                         "The database does not answer.\n");
     case SHEETS_FULL:
-        return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "Too many sheets are asked for.\n");
+        return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+                         "Too many sheets are asked for.\n");
     case SHEETS_HERE:
         break;
     }
     assets_etag(etag, png->data, png->size);
     if (is_current(connection, etag)) {
         bytes_release(png);
-        return send_tagged(connection, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), etag,
+        return send_tagged(connection,
+                           MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), etag,
                            "image/png", MHD_HTTP_NOT_MODIFIED);
     }
-    response = MHD_create_response_from_buffer_with_free_callback_cls(png->size, png->data, free_sheet, png);
+    response = MHD_create_response_from_buffer_with_free_callback_cls(png->size, png->data,
+                                                                      free_sheet, png);
     if (response == NULL)
         bytes_release(png);
     return send_tagged(connection, response, etag, "image/png", MHD_HTTP_OK);
 }
 
-/* Sends what a route asks for. What is in the page itself is no secret; what is in the database may be. */
-static enum MHD_Result send_route(http *s, struct MHD_Connection *connection, const char *path, bool head,
-                                  request *q) {
+/* Sends what a route asks for. What is in the page itself is no secret; what is in the database may
+ * be. */
+static enum MHD_Result send_route(http *s, struct MHD_Connection *connection, const char *path,
+                                  bool head, request *q) {
     route r = route_read(path);
 
     if (r.kind == ROUTE_ASSET)
         return send_asset(connection, r.asset);
-    if (!access_granted(
-            s->token, MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "token"),
-            MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION)))
+    if (!access_granted(s->token,
+                        MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "token"),
+                        MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                                    MHD_HTTP_HEADER_AUTHORIZATION)))
         return send_text(connection, MHD_HTTP_UNAUTHORIZED,
                          "This dashboard asks for a token: add ?token=... to the address.\n");
     switch (r.kind) {
@@ -241,17 +256,19 @@ static bool is_host_fine(const http *s, struct MHD_Connection *connection) {
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct sockaddr_storage local;
     socklen_t size = sizeof local;
-    bool known = info != NULL && getsockname(info->connect_fd, (struct sockaddr *)&local, &size) == 0;
+    bool known =
+        info != NULL && getsockname(info->connect_fd, (struct sockaddr *)&local, &size) == 0;
 
     return access_host_fine(header(connection, MHD_HTTP_HEADER_HOST),
-                            known ? (const struct sockaddr *)&local : NULL, s->names, s->name_count);
+                            known ? (const struct sockaddr *)&local : NULL, s->names,
+                            s->name_count);
 }
 
-/* Called by libmicrohttpd for the headers of a request, for pieces of its body, at its end, and again when a
- * connection that slept is woken. */
+/* Called by libmicrohttpd for the headers of a request, for pieces of its body, at its end, and
+ * again when a connection that slept is woken. */
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *path,
-                              const char *method, const char *version, const char *body, size_t *body_size,
-                              void **kept) {
+                              const char *method, const char *version, const char *body,
+                              size_t *body_size, void **kept) {
     bool head = strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
     http *s = context;
 
@@ -264,9 +281,10 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
         return *kept != NULL ? MHD_YES : MHD_NO;
     }
     if (s->private && !is_host_fine(s, connection))
-        return send_text(connection, MHD_HTTP_FORBIDDEN,
-                         "This dashboard doesn't know the name in your address as its own. Open it by the "
-                         "address that gan_dashboard printed, or start it with --host NAME.\n");
+        return send_text(
+            connection, MHD_HTTP_FORBIDDEN,
+            "This dashboard doesn't know the name in your address as its own. Open it by the "
+            "address that gan_dashboard printed, or start it with --host NAME.\n");
     if (*body_size > 0) { /* nothing here has a use for a body */
         *body_size = 0;
         return MHD_YES;
@@ -295,7 +313,8 @@ static void allow_descriptors(unsigned connections) {
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
-    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
+    limit.rlim_cur =
+        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
@@ -303,11 +322,11 @@ static void allow_descriptors(unsigned connections) {
 static struct MHD_Daemon *start_daemon(http *s) {
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
 
-    return MHD_start_daemon(flags, 0, NULL, NULL, answer, s, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)s->at.fd,
-                            MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_CONNECTION_LIMIT,
-                            s->o->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->o->per_address,
-                            MHD_OPTION_CONNECTION_TIMEOUT, QUIET_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)HEADERS_MAX, MHD_OPTION_END);
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, answer, s, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)s->at.fd,
+        MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_CONNECTION_LIMIT, s->o->connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->o->per_address, MHD_OPTION_CONNECTION_TIMEOUT,
+        QUIET_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX, MHD_OPTION_END);
 }
 
 /* Keeps the names that browsers may come by: those of --host, and the one that it listens at. */
@@ -332,15 +351,18 @@ http *http_start(const options *o, hub *pages, sheets *pictures) {
     keep_names(s);
     allow_descriptors(o->connections);
     if ((s->daemon = start_daemon(s)) == NULL) {
-        fprintf(stderr, "gan_dashboard: the HTTP server doesn't start\nAllow fewer --connections, or more open "
-                        "files (ulimit -n).\n");
+        fprintf(
+            stderr,
+            "gan_dashboard: the HTTP server doesn't start\nAllow fewer --connections, or more open "
+            "files (ulimit -n).\n");
         close(s->at.fd);
         free(s);
         return NULL;
     }
     if (s->token == NULL && !s->private)
         fprintf(stderr,
-                "gan_dashboard: everybody who reaches %s can see the class's names\nTo ask for a token, add "
+                "gan_dashboard: everybody who reaches %s can see the class's names\nTo ask for a "
+                "token, add "
                 "--token-file FILE.\n",
                 o->host);
     return s;

@@ -95,8 +95,8 @@ static bool is_known(const hub *h, int run) {
     return false;
 }
 
-/* Gives a subscriber what it wants, if that is known: an invented number takes no place. Returns whether there
- * was room. */
+/* Gives a subscriber what it wants, if that is known: an invented number takes no place. Returns
+ * whether there was room. */
 static bool watch(hub *h, subscriber *s) {
     if (s->wanted == 0 || !is_known(h, s->wanted))
         return true;

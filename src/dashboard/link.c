@@ -46,8 +46,9 @@ static void keep_failure(db_link *l, const PGresult *answer) {
         return;
     }
     trouble_of_server(&l->trouble, state, message != NULL ? message : "the database failed",
-                      strcmp(state, "42501") == 0 ? "Make the login a member of the role gan_viewer"
-                                                  : PQresultErrorField(answer, PG_DIAG_MESSAGE_HINT),
+                      strcmp(state, "42501") == 0
+                          ? "Make the login a member of the role gan_viewer"
+                          : PQresultErrorField(answer, PG_DIAG_MESSAGE_HINT),
                       l->dialler.known);
     if (PQstatus(l->to) != CONNECTION_OK)
         link_close(l);
@@ -59,14 +60,15 @@ static void ignore_notice(void *context, const PGresult *result) {
     (void)result;
 }
 
-/* Has names mean the extension's functions, in whatever schema it is. Without the extension all stays as it is.
- */
+/* Has names mean the extension's functions, in whatever schema it is. Without the extension all
+ * stays as it is. */
 static bool find_functions(db_link *l) {
-    PGresult *row = link_ask(l,
-                             "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
-                             " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
-                             " WHERE e.extname = 'gannsfriends'",
-                             0, NULL);
+    PGresult *row =
+        link_ask(l,
+                 "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
+                 " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
+                 " WHERE e.extname = 'gannsfriends'",
+                 0, NULL);
     PGresult *set = NULL;
     char sql[200];
 
@@ -79,9 +81,9 @@ static bool find_functions(db_link *l) {
     return row != NULL && l->to != NULL;
 }
 
-/* What a statement of this program may do, whatever it is: read, for ten seconds. Some of the rest may be set
- * otherwise for a whole database. By SET, which needs no right
- * to a function: gan_revoke_risky() takes set_config from everybody. */
+/* What a statement of this program may do, whatever it is: read, for ten seconds. Some of the rest
+ * may be set otherwise for a whole database. By SET, which needs no right to a function:
+ * gan_revoke_risky() takes set_config from everybody. */
 static bool forbid_harm(db_link *l) {
     static const char *const settings[] = {"SET default_transaction_read_only = on",
                                            "SET statement_timeout = '10s'",
@@ -126,7 +128,8 @@ static bool wait_answer(db_link *l, double until) {
             return false;
         if (unsent == 0 && !PQisBusy(l->to))
             return true;
-        event = stop_wait(PQsocket(l->to), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), until - clock_now());
+        event = stop_wait(PQsocket(l->to), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)),
+                          until - clock_now());
         if (event != STOP_READY || !PQconsumeInput(l->to))
             return false;
     }

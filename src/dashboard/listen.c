@@ -28,7 +28,8 @@ static in_addr_t address4(const struct sockaddr *address) {
     return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr);
 }
 
-/* Tells whether an address leads to this machine from itself alone: 127.0.0.0/8, ::1, ::ffff:127.0.0.0/104. */
+/* Tells whether an address leads to this machine from itself alone: 127.0.0.0/8, ::1,
+ * ::ffff:127.0.0.0/104. */
 static bool is_loopback(const struct sockaddr *address) {
     if (address->sa_family == AF_INET)
         return address4(address) >> 24 == 127;
@@ -46,11 +47,13 @@ static bool is_any(const struct sockaddr *address) {
 
 /* Makes a socket that listens at an address; -1 and errno where that fails. */
 static int listen_at(const struct addrinfo *at) {
-    int on = 1, off = 0, fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+    int on = 1, off = 0, fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+        error;
 
     if (fd < 0)
         return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* at once again after the last one ended */
+    /* at once again after the last one ended */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (at->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
@@ -74,7 +77,8 @@ static unsigned port_of(int fd) {
 
 /* Says what is wrong, and what to do about it. */
 static void complain(const char *host, const char *port, const char *why, const char *remedy) {
-    fprintf(stderr, "gan_dashboard: it can't listen at %s, port %s: %s\n%s\n", host, port, why, remedy);
+    fprintf(stderr, "gan_dashboard: it can't listen at %s, port %s: %s\n%s\n", host, port, why,
+            remedy);
 }
 
 static void complain_errno(const char *host, const char *port, int error) {
@@ -90,7 +94,8 @@ static void complain_errno(const char *host, const char *port, int error) {
     case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
         complain(host, port, "this machine doesn't have that address",
-                 "Use --listen 127.0.0.1:8765 for this machine alone, or --listen 0.0.0.0:8765 for everybody.");
+                 "Use --listen 127.0.0.1:8765 for this machine alone, or --listen 0.0.0.0:8765 for "
+                 "everybody.");
         break;
     default:
         complain(host, port, strerror(error), "Choose another address with --listen HOST:PORT.");
@@ -102,13 +107,14 @@ bool listen_open(listener *l, const char *host, const char *port) {
     int code = getaddrinfo(host, port, &hints, &found), error = EADDRNOTAVAIL;
 
     if (code != 0) {
-        complain(host, port, gai_strerror(code),
-                 "Give --listen an address of this machine, such as 127.0.0.1:8765 or 0.0.0.0:8765.");
+        complain(
+            host, port, gai_strerror(code),
+            "Give --listen an address of this machine, such as 127.0.0.1:8765 or 0.0.0.0:8765.");
         return false;
     }
     l->fd = -1;
-    /* A name may have addresses that this machine lacks ("localhost" without IPv6). A port that is taken at one
-     * is not looked for at the next: two programs would answer to one address. */
+    /* A name may have addresses that this machine lacks ("localhost" without IPv6). A port that is
+     * taken at one is not looked for at the next: two programs would answer to one address. */
     for (struct addrinfo *at = found; at != NULL && l->fd < 0; at = at->ai_next) {
         l->fd = listen_at(at);
         l->loopback = is_loopback(at->ai_addr);
@@ -126,13 +132,14 @@ bool listen_open(listener *l, const char *host, const char *port) {
     return true;
 }
 
-static void print_one(const char *before, const char *host, unsigned port, const char *query, FILE *out) {
+static void print_one(const char *before, const char *host, unsigned port, const char *query,
+                      FILE *out) {
     bool bracket = strchr(host, ':') != NULL;
     const char *zone = bracket ? strchr(host, '%') : NULL;
 
     if (zone != NULL) /* in an address "%" is written "%25" (RFC 6874) */
-        fprintf(out, "gan_dashboard: %shttp://[%.*s%%25%s]:%u/%s\n", before, (int)(zone - host), host, zone + 1,
-                port, query);
+        fprintf(out, "gan_dashboard: %shttp://[%.*s%%25%s]:%u/%s\n", before, (int)(zone - host),
+                host, zone + 1, port, query);
     else
         fprintf(out, "gan_dashboard: %shttp://%s%s%s:%u/%s\n", before, bracket ? "[" : "", host,
                 bracket ? "]" : "", port, query);
@@ -148,8 +155,8 @@ static void print_own(const listener *l, const char *query, FILE *out) {
     for (struct ifaddrs *i = all; i != NULL && printed < PRINTED_MAX; i = i->ifa_next) {
         char text[INET6_ADDRSTRLEN];
 
-        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_UP) == 0 ||
-            is_loopback(i->ifa_addr))
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
+            (i->ifa_flags & IFF_UP) == 0 || is_loopback(i->ifa_addr))
             continue;
         inet_ntop(AF_INET, &((struct sockaddr_in *)i->ifa_addr)->sin_addr, text, sizeof text);
         print_one("from other machines ", text, l->port, query, out);

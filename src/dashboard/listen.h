@@ -15,14 +15,14 @@ typedef struct listener {
 } listener;
 
 /*
- * Listens at the first of the host's addresses that this machine has; an IPv6 wildcard takes IPv4, too. Returns
- * false, and says on standard error why and what to do, where it can't.
+ * Listens at the first of the host's addresses that this machine has; an IPv6 wildcard takes IPv4,
+ * too. Returns false, and says on standard error why and what to do, where it can't.
  */
 bool listen_open(listener *l, const char *host, const char *port);
 
 /*
- * Prints the addresses to open in a browser, a line each: the host as it was given, and where that means all
- * addresses those of this machine. query: "" or what belongs behind them.
+ * Prints the addresses to open in a browser, a line each: the host as it was given, and where that
+ * means all addresses those of this machine. query: "" or what belongs behind them.
  */
 void listen_print(const listener *l, const char *host, const char *query, FILE *out);
 

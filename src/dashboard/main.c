@@ -45,7 +45,9 @@ int main(int argc, char **argv) {
     pages = hub_new(http_sleep, http_wake, bell);
     pictures = sheets_new(o.cache_mb << 20, http_sleep, http_wake, bell);
     if (bell < 0 || pages == NULL || pictures == NULL || stop_install() != 0)
-        fprintf(stderr, "gan_dashboard: not enough memory, or too many open files\nClose other programs.\n");
+        fprintf(
+            stderr,
+            "gan_dashboard: not enough memory, or too many open files\nClose other programs.\n");
     else
         status = serve(&o, pages, pictures, bell);
     sheets_free(pictures);

@@ -6,7 +6,13 @@
 
 #include <stdbool.h>
 
-typedef enum route_kind { ROUTE_NONE, ROUTE_PAGE, ROUTE_ASSET, ROUTE_EVENTS, ROUTE_SHEET } route_kind;
+typedef enum route_kind {
+    ROUTE_NONE,
+    ROUTE_PAGE,
+    ROUTE_ASSET,
+    ROUTE_EVENTS,
+    ROUTE_SHEET
+} route_kind;
 
 typedef struct route {
     route_kind kind;
@@ -16,8 +22,9 @@ typedef struct route {
 } route;
 
 /*
- * Reads a path, as the client wrote it without its query: "/", "/events", "/sheet/RUN/ITERATION.png" or
- * "/NAME". Numbers are decimal, without a sign or leading zeros, so that each sheet has one address.
+ * Reads a path, as the client wrote it without its query: "/", "/events",
+ * "/sheet/RUN/ITERATION.png" or "/NAME". Numbers are decimal, without a sign or leading zeros, so
+ * that each sheet has one address.
  */
 route route_read(const char *path);
 

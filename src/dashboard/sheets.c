@@ -123,7 +123,8 @@ static request *add_request(sheets *c, sheet_name name, void *connection) {
 }
 
 /* Answers from the cache, or begins to wait. */
-static sheets_answer ask_first(sheets *c, sheet_name name, void *connection, void **mine, bytes **png) {
+static sheets_answer ask_first(sheets *c, sheet_name name, void *connection, void **mine,
+                               bytes **png) {
     kept *k = find(c, name);
     request *r;
     uint64_t one = 1;

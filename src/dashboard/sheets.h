@@ -1,6 +1,6 @@
 /*
- * sheets.h - sheets of samples on their way from the database to the pages: each is fetched once and kept, the
- * least recently used going first when they take more memory than they may
+ * sheets.h - sheets of samples on their way from the database to the pages: each is fetched once
+ * and kept, the least recently used going first when they take more memory than they may
  *
  * A sheet never changes. Safe to call from any thread.
  */
@@ -35,8 +35,8 @@ sheets *sheets_new(size_t limit, sheets_signal *sleep, sheets_signal *wake, int 
 void sheets_free(sheets *c);
 
 /*
- * Asks for a sheet. *request: NULL at first, then what the last call left there; the connection must keep it
- * and hand it to sheets_forget() at its end.
+ * Asks for a sheet. *request: NULL at first, then what the last call left there; the connection
+ * must keep it and hand it to sheets_forget() at its end.
  */
 sheets_answer sheets_ask(sheets *c, sheet_name name, void *connection, void **request, bytes **png);
 void sheets_forget(sheets *c, void *request);
@@ -44,7 +44,8 @@ void sheets_forget(sheets *c, void *request);
 /* Writes the names of the next sheets to fetch, at most SHEETS_AT_ONCE; returns how many. */
 size_t sheets_wanted(sheets *c, sheet_name *names);
 
-/* Takes what came of fetching a sheet: its bytes (which now belong to the cache), or NULL: there is none. */
+/* Takes what came of fetching a sheet: its bytes (which now belong to the cache), or NULL: there is
+ * none. */
 void sheets_put(sheets *c, sheet_name name, bytes *png);
 
 /* Drops all sheets that are kept. */

@@ -1,6 +1,6 @@
 /*
- * dataset.c - what all kinds of datasets have in common: the cache of prepared images, and the image that
- * stands in for a broken one. open.c finds the kind, list.c lists the images.
+ * dataset.c - what all kinds of datasets have in common: the cache of prepared images, and the
+ * image that stands in for a broken one. open.c finds the kind, list.c lists the images.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -45,8 +45,8 @@ struct dataset {
 
 static void empty_cache(dataset *set);
 
-/* Takes a list of images in place of the one there is, and prepares what depends on their number. Returns -1
- * when memory is short; then nothing has changed. */
+/* Takes a list of images in place of the one there is, and prepares what depends on their number.
+ * Returns -1 when memory is short; then nothing has changed. */
 static int take_list(dataset *set, dataset_list *list) {
     unsigned char **cached = calloc(list->count, sizeof *cached);
     bool *broken = calloc(list->count, sizeof *broken);
@@ -100,16 +100,18 @@ static int open_source(dataset *set, const char *path, char *error, size_t error
     if (list.count == 0)
         dataset_explain_empty(set->kind, path, error, error_size);
     else if ((uint64_t)list.count > IMAGES_MAX)
-        snprintf(error, error_size, "it has %zu images, more than 4294967296. Give fewer.", list.count);
+        snprintf(error, error_size, "it has %zu images, more than 4294967296. Give fewer.",
+                 list.count);
     else
-        snprintf(error, error_size, "there is not enough memory for its %zu images. Close other programs.",
+        snprintf(error, error_size,
+                 "there is not enough memory for its %zu images. Close other programs.",
                  list.count);
     dataset_list_free(&list);
     return -1;
 }
 
-dataset *dataset_open(const char *path, size_t cache_bytes, dataset_report report, void *context, char *error,
-                      size_t error_size) {
+dataset *dataset_open(const char *path, size_t cache_bytes, dataset_report report, void *context,
+                      char *error, size_t error_size) {
     dataset *set = calloc(1, sizeof *set);
     char reason[REASON_SIZE] = "there is not enough memory to open it. Close other programs.";
     char shown[NAME_SHOWN];
@@ -136,7 +138,8 @@ static bool is_list(const dataset_list *list, uint64_t images, const unsigned ch
 }
 
 /* Lists the files in another way, and takes the list if it is the wanted one. */
-static bool try_reading(dataset *set, dataset_reading reading, uint64_t images, const unsigned char *digest) {
+static bool try_reading(dataset *set, dataset_reading reading, uint64_t images,
+                        const unsigned char *digest) {
     dataset_list list;
     char reason[REASON_SIZE];
 
@@ -148,8 +151,8 @@ static bool try_reading(dataset *set, dataset_reading reading, uint64_t images, 
     return false;
 }
 
-/* Lists the files in the folders of a folder, too, if there may be so many images. Returns false if there is
- * nothing to list. */
+/* Lists the files in the folders of a folder, too, if there may be so many images. Returns false if
+ * there is nothing to list. */
 static bool deepen(dataset *set, uint64_t images) {
     size_t most = images > SIZE_MAX / 4 ? SIZE_MAX : 2 * (size_t)images + 1000;
     char reason[REASON_SIZE];
@@ -162,7 +165,8 @@ bool dataset_match(dataset *set, uint64_t images, const unsigned char digest[DAT
     if (is_list(&set->list, images, digest))
         return true;
     for (dataset_reading reading = READING_RULE; set->kind->named && reading < READINGS; reading++)
-        if ((reading != READING_DEEP || deepen(set, images)) && try_reading(set, reading, images, digest))
+        if ((reading != READING_DEEP || deepen(set, images)) &&
+            try_reading(set, reading, images, digest))
             return true;
     return false;
 }
@@ -232,8 +236,8 @@ static int make_room(dataset *set, size_t size) {
     return 0;
 }
 
-/* Reads the bytes of an image and makes sure that they are those of the digest. Returns as dataset_kind's
- * decode. */
+/* Reads the bytes of an image and makes sure that they are those of the digest. Returns as
+ * dataset_kind's decode. */
 static int read_bytes(dataset *set, const dataset_item *item, char *reason, size_t reason_size) {
     if (item->size > IMAGE_FILE_MAX) {
         char size[32];
@@ -251,13 +255,15 @@ static int read_bytes(dataset *set, const dataset_item *item, char *reason, size
 }
 
 /* Reads, decodes and prepares an image. Returns as dataset_kind's decode. */
-static int make_image(dataset *set, size_t index, unsigned char *pixels, char *reason, size_t reason_size) {
+static int make_image(dataset *set, size_t index, unsigned char *pixels, char *reason,
+                      size_t reason_size) {
     const dataset_item *item = &set->items.item[set->list.image[index]];
     image decoded = {0};
     int outcome = read_bytes(set, item, reason, reason_size);
 
     if (outcome == IMAGE_OK)
-        outcome = set->kind->decode(set->source, set->bytes, (size_t)item->size, &decoded, reason, reason_size);
+        outcome = set->kind->decode(set->source, set->bytes, (size_t)item->size, &decoded, reason,
+                                    reason_size);
     if (outcome == IMAGE_OK && image_prepare(&decoded, set->side, set->channels, pixels) != 0) {
         snprintf(reason, reason_size, "not enough memory");
         outcome = IMAGE_FAILED;
@@ -266,8 +272,8 @@ static int make_image(dataset *set, size_t index, unsigned char *pixels, char *r
     return outcome;
 }
 
-/* Gets an image from the cache or its source, and reports once if it is broken. Returns as dataset_kind's
- * decode. */
+/* Gets an image from the cache or its source, and reports once if it is broken. Returns as
+ * dataset_kind's decode. */
 static int get_image(dataset *set, size_t index, unsigned char *pixels) {
     char reason[REASON_SIZE] = "";
     char name[NAME_SHOWN];
@@ -285,10 +291,11 @@ static int get_image(dataset *set, size_t index, unsigned char *pixels) {
         keep(set, index, pixels);
     else if (outcome == IMAGE_BROKEN) {
         set->broken[index] = true;
-        report(set, "image \"%s\" can't be used: %s. The next image takes its place.", name, reason);
+        report(set, "image \"%s\" can't be used: %s. The next image takes its place.", name,
+               reason);
     } else
-        report(set, "image \"%s\" of %s can't be read: %s. Check the dataset and start again.", name,
-               set->description, reason);
+        report(set, "image \"%s\" of %s can't be read: %s. Check the dataset and start again.",
+               name, set->description, reason);
     return outcome;
 }
 

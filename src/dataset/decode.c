@@ -1,6 +1,6 @@
 /*
- * decode.c - JPEG and PNG from memory to 8-bit grey or colour. Both libraries report errors by a long
- * jump; it never leaves this file.
+ * decode.c - JPEG and PNG from memory to 8-bit grey or colour. Both libraries report errors by a
+ * long jump; it never leaves this file.
  */
 #include "image.h"
 #include "file_kind.h"
@@ -19,18 +19,20 @@
 
 #define MESSAGE_SIZE 200 /* JMSG_LENGTH_MAX, which libjpeg needs */
 
-int image_allocate(image *made, size_t width, size_t height, size_t channels, char *error, size_t error_size) {
+int image_allocate(image *made, size_t width, size_t height, size_t channels, char *error,
+                   size_t error_size) {
     size_t bytes;
 
     *made = (image){0};
     if (width == 0 || height == 0 || width > IMAGE_SIDE_MAX || height > IMAGE_SIDE_MAX ||
         width * height > IMAGE_PIXELS_MAX) {
         snprintf(error, error_size,
-                 "its size of %zux%zu pixels is out of range: at most %d a side and %zu in all", width, height,
-                 IMAGE_SIDE_MAX, IMAGE_PIXELS_MAX);
+                 "its size of %zux%zu pixels is out of range: at most %d a side and %zu in all",
+                 width, height, IMAGE_SIDE_MAX, IMAGE_PIXELS_MAX);
         return IMAGE_BROKEN;
     }
-    if (!size_multiply(width * height, channels, &bytes) || (made->pixels = malloc(bytes)) == NULL) {
+    if (!size_multiply(width * height, channels, &bytes) ||
+        (made->pixels = malloc(bytes)) == NULL) {
         snprintf(error, error_size, "not enough memory for %zux%zu pixels", width, height);
         return IMAGE_FAILED;
     }
@@ -112,8 +114,9 @@ static void jpeg_read_all(jpeg_reader *reader, const unsigned char *bytes, size_
         jpeg_refuse(reader, "it is a CMYK JPEG; save it as RGB");
     info->out_color_space = info->jpeg_color_space == JCS_GRAYSCALE ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_calc_output_dimensions(info);
-    reader->outcome = image_allocate(reader->decoded, info->output_width, info->output_height,
-                                     (size_t)info->output_components, reader->error, reader->error_size);
+    reader->outcome =
+        image_allocate(reader->decoded, info->output_width, info->output_height,
+                       (size_t)info->output_components, reader->error, reader->error_size);
     if (reader->outcome != IMAGE_OK)
         longjmp(reader->jump, 1);
     jpeg_start_decompress(info);
@@ -126,7 +129,8 @@ static void jpeg_read_all(jpeg_reader *reader, const unsigned char *bytes, size_
     jpeg_finish_decompress(info);
 }
 
-/* Runs jpeg_read_all() and comes back from its jumps; the reader lives in the caller, as a jump wants it. */
+/* Runs jpeg_read_all() and comes back from its jumps; the reader lives in the caller, as a jump
+ * wants it. */
 static void jpeg_guard(jpeg_reader *reader, const unsigned char *bytes, size_t size) {
     if (setjmp(reader->jump) == 0) {
         jpeg_create_decompress(&reader->info);
@@ -138,7 +142,8 @@ static void jpeg_guard(jpeg_reader *reader, const unsigned char *bytes, size_t s
 /* Decodes a JPEG file; returns as image_decode(). */
 static int decode_jpeg(const unsigned char *bytes, size_t size, image *decoded, char *error,
                        size_t error_size) {
-    jpeg_reader reader = {.decoded = decoded, .error = error, .error_size = error_size, .outcome = IMAGE_OK};
+    jpeg_reader reader = {
+        .decoded = decoded, .error = error, .error_size = error_size, .outcome = IMAGE_OK};
 
     reader.info.err = jpeg_std_error(&reader.errors);
     reader.errors.error_exit = jpeg_fail;
@@ -208,7 +213,8 @@ static void png_feed(png_structp png, png_bytep target, size_t size) {
     reader->left -= size;
 }
 
-/* Asks for 8-bit grey or colour without alpha, whatever the file has; 16 bits lose their lower 8. */
+/* Asks for 8-bit grey or colour without alpha, whatever the file has; 16 bits lose their lower
+ * 8. */
 static void png_ask(png_reader *reader) {
     png_set_strip_16(reader->png);
     png_set_expand(reader->png);
@@ -225,17 +231,20 @@ static void png_read_all(png_reader *reader) {
     png_ask(reader);
     passes = png_set_interlace_handling(png);
     png_read_update_info(png, reader->info);
-    reader->outcome = image_allocate(reader->decoded, png_get_image_width(png, reader->info),
-                                     png_get_image_height(png, reader->info),
-                                     png_get_channels(png, reader->info), reader->error, reader->error_size);
+    reader->outcome =
+        image_allocate(reader->decoded, png_get_image_width(png, reader->info),
+                       png_get_image_height(png, reader->info), png_get_channels(png, reader->info),
+                       reader->error, reader->error_size);
     if (reader->outcome != IMAGE_OK)
         png_longjmp(png, 1);
     if (png_get_rowbytes(png, reader->info) != reader->decoded->width * reader->decoded->channels)
         png_error(png, "unexpected length of a row");
     while (passes-- > 0)
         for (size_t row = 0; row < reader->decoded->height; row++)
-            png_read_row(
-                png, reader->decoded->pixels + row * reader->decoded->width * reader->decoded->channels, NULL);
+            png_read_row(png,
+                         reader->decoded->pixels +
+                             row * reader->decoded->width * reader->decoded->channels,
+                         NULL);
     png_read_end(png, NULL);
 }
 
@@ -246,7 +255,8 @@ static void png_guard(png_reader *reader) {
 }
 
 /* Decodes a PNG file; returns as image_decode(). */
-static int decode_png(const unsigned char *bytes, size_t size, image *decoded, char *error, size_t error_size) {
+static int decode_png(const unsigned char *bytes, size_t size, image *decoded, char *error,
+                      size_t error_size) {
     png_reader reader = {.bytes = bytes,
                          .left = size,
                          .decoded = decoded,
@@ -254,8 +264,8 @@ static int decode_png(const unsigned char *bytes, size_t size, image *decoded, c
                          .error_size = error_size,
                          .outcome = IMAGE_OK};
 
-    reader.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &reader, png_fail, png_warn, &reader,
-                                          png_allocate, png_release);
+    reader.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &reader, png_fail, png_warn,
+                                          &reader, png_allocate, png_release);
     if (reader.png != NULL)
         reader.info = png_create_info_struct(reader.png);
     if (reader.info == NULL) {
@@ -271,7 +281,8 @@ static int decode_png(const unsigned char *bytes, size_t size, image *decoded, c
 
 /* ---- both ---- */
 
-int image_decode(const unsigned char *bytes, size_t size, image *decoded, char *error, size_t error_size) {
+int image_decode(const unsigned char *bytes, size_t size, image *decoded, char *error,
+                 size_t error_size) {
     static const unsigned char png_head[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     static const unsigned char jpeg_head[] = {0xff, 0xd8, 0xff};
     int outcome = IMAGE_BROKEN;
@@ -282,7 +293,8 @@ int image_decode(const unsigned char *bytes, size_t size, image *decoded, char *
     else if (size >= sizeof jpeg_head && memcmp(bytes, jpeg_head, sizeof jpeg_head) == 0)
         outcome = decode_jpeg(bytes, size, decoded, error, error_size);
     else
-        snprintf(error, error_size, "it is %s, neither a JPEG nor a PNG file", file_kind_of(bytes, size).what);
+        snprintf(error, error_size, "it is %s, neither a JPEG nor a PNG file",
+                 file_kind_of(bytes, size).what);
     if (outcome != IMAGE_OK)
         image_free(decoded);
     return outcome;

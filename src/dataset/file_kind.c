@@ -26,14 +26,23 @@ static const struct {
     {0, 6, "Rar!\x1a\x07", {"a RAR archive", UNPACK("unrar x, or 7z x")}},
     {0, 6, "7z\xbc\xaf\x27\x1c", {"a 7-Zip archive", UNPACK("7z x")}},
     {257, 5, "ustar", {"a tar archive", UNPACK("tar xf")}},
-    {0, 2, "\x1f\x8b", {"a file packed with gzip", "Unpack it (gunzip, or tar xzf) and give what comes out."}},
-    {0, 3, "BZh", {"a file packed with bzip2", "Unpack it (bunzip2, or tar xjf) and give what comes out."}},
+    {0,
+     2,
+     "\x1f\x8b",
+     {"a file packed with gzip", "Unpack it (gunzip, or tar xzf) and give what comes out."}},
+    {0,
+     3,
+     "BZh",
+     {"a file packed with bzip2", "Unpack it (bunzip2, or tar xjf) and give what comes out."}},
     {0,
      6,
      "\xfd"
      "7zXZ\0",
      {"a file packed with xz", "Unpack it (unxz, or tar xJf) and give what comes out."}},
-    {0, 4, "\x28\xb5\x2f\xfd", {"a file packed with Zstandard", "Unpack it (unzstd) and give what comes out."}},
+    {0,
+     4,
+     "\x28\xb5\x2f\xfd",
+     {"a file packed with Zstandard", "Unpack it (unzstd) and give what comes out."}},
     {0, 2, "PK", {"a zip archive", UNPACK("unzip")}},
     {0, 3, "\xff\xd8\xff", {"a single JPEG image", ONE_IMAGE}},
     {0, 8, "\x89PNG\r\n\x1a\n", {"a single PNG image", ONE_IMAGE}},
@@ -57,7 +66,10 @@ static const struct {
      "version https://git-lfs.",
      {"a pointer of Git LFS, not the file itself",
       "Run git lfs pull in that repository; then the file itself is there."}},
-    {0, 11, "d8:announce", {"a torrent", "Open it with a BitTorrent program, which downloads the file."}},
+    {0,
+     11,
+     "d8:announce",
+     {"a torrent", "Open it with a BitTorrent program, which downloads the file."}},
     {0,
      4,
      "\x7f"
@@ -95,11 +107,13 @@ static file_kind text_kind(const unsigned char *head, size_t size) {
         skip++;
     head += skip;
     size -= skip;
-    if (begins(head, size, "<!doctype html") || begins(head, size, "<html") || begins(head, size, "<head") ||
-        begins(head, size, "<!--") || begins(head, size, "<script") || begins(head, size, "<body"))
-        return (file_kind){"a web page (HTML)",
-                           "Download the file itself again: what was saved is a page of the download site, "
-                           "which asks for something or says why it gives nothing. Read it in a browser."};
+    if (begins(head, size, "<!doctype html") || begins(head, size, "<html") ||
+        begins(head, size, "<head") || begins(head, size, "<!--") ||
+        begins(head, size, "<script") || begins(head, size, "<body"))
+        return (file_kind){
+            "a web page (HTML)",
+            "Download the file itself again: what was saved is a page of the download site, "
+            "which asks for something or says why it gives nothing. Read it in a browser."};
     if (begins(head, size, "<?xml") || begins(head, size, "<error"))
         return (file_kind){"a message of a download site (XML)",
                            AGAIN " A text editor shows what the site says."};
@@ -117,7 +131,8 @@ file_kind file_kind_of(const unsigned char *head, size_t size) {
             return signatures[i].kind;
     if (is_zero(head, size))
         return (file_kind){"a file of zeros, as a download leaves it that did not get far", AGAIN};
-    return is_text(head, size) ? text_kind(head, size) : (file_kind){"a file of an unknown kind", OTHER};
+    return is_text(head, size) ? text_kind(head, size)
+                               : (file_kind){"a file of an unknown kind", OTHER};
 }
 
 void file_size_text(uint64_t size, char *text, size_t text_size) {

@@ -1,5 +1,6 @@
 /*
- * file_kind.h - what a file is, told by its first bytes: for messages about files that can't be used
+ * file_kind.h - what a file is, told by its first bytes: for messages about files that can't be
+ * used
  */
 #ifndef GANN_FILE_KIND_H
 #define GANN_FILE_KIND_H

@@ -1,6 +1,6 @@
 /*
- * folder.c - the image files of a folder, or, where it holds none itself, of the folders in it. Opening
- * reads every file once, for its CRC.
+ * folder.c - the image files of a folder, or, where it holds none itself, of the folders in it.
+ * Opening reads every file once, for its CRC.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -31,7 +31,8 @@ static bool folder_recognise(bool is_folder, const unsigned char *head, size_t h
     return is_folder;
 }
 
-/* Returns "outer/name", or only the name if outer is empty; to be freed. NULL when memory is short. */
+/* Returns "outer/name", or only the name if outer is empty; to be freed. NULL when memory is
+ * short. */
 static char *join(const char *outer, const char *name) {
     size_t size = strlen(outer) + 1 + strlen(name) + 1;
     char *path = malloc(size);
@@ -55,7 +56,8 @@ static int folder_sum(FILE *file, dataset_item *item) {
     return ferror(file) ? -1 : 0;
 }
 
-/* Fills in length and CRC of the file at path. Returns 1 if it is not a regular file, -1 with errno set. */
+/* Fills in length and CRC of the file at path. Returns 1 if it is not a regular file, -1 with errno
+ * set. */
 static int folder_measure(const char *path, dataset_item *item) {
     struct stat status;
     FILE *file;
@@ -99,14 +101,15 @@ static int cannot_read(const walk *w, const char *what, const char *name, int re
 
     dataset_printable(name, shown, sizeof shown);
     if (reason == ENOENT)
-        snprintf(w->error, w->error_size, "its %s \"%s\" is a link to nothing. Remove it, or mend the link.",
-                 what, shown);
+        snprintf(w->error, w->error_size,
+                 "its %s \"%s\" is a link to nothing. Remove it, or mend the link.", what, shown);
     else if (name[0] != '\0')
-        snprintf(w->error, w->error_size, "its %s \"%s\" can't be read: %s. Make it readable, or remove it.",
-                 what, shown, strerror(reason));
-    else
-        snprintf(w->error, w->error_size, "the folder can't be read: %s. Make it readable (chmod +rx).",
+        snprintf(w->error, w->error_size,
+                 "its %s \"%s\" can't be read: %s. Make it readable, or remove it.", what, shown,
                  strerror(reason));
+    else
+        snprintf(w->error, w->error_size,
+                 "the folder can't be read: %s. Make it readable (chmod +rx).", strerror(reason));
     return -1;
 }
 
@@ -149,7 +152,8 @@ static bool is_circle(const place *at) {
 }
 
 /* Lists the names of an open folder. Returns -1 with the error filled. */
-static int folder_list_names(const walk *w, DIR *entries, const char *inside, bool deeper, const place *at) {
+static int folder_list_names(const walk *w, DIR *entries, const char *inside, bool deeper,
+                             const place *at) {
     struct dirent *entry;
 
     for (errno = 0; w->items->count <= w->most && (entry = readdir(entries)) != NULL; errno = 0) {
@@ -169,8 +173,9 @@ static int folder_list_names(const walk *w, DIR *entries, const char *inside, bo
 }
 
 /*
- * Lists a folder in the folder, or (inside is empty) the folder itself. With deeper: what is in its folders,
- * but not the files that lie directly in the outermost one. Returns -1 with the error filled.
+ * Lists a folder in the folder, or (inside is empty) the folder itself. With deeper: what is in its
+ * folders, but not the files that lie directly in the outermost one. Returns -1 with the error
+ * filled.
  */
 static int folder_list(const walk *w, const char *inside, bool deeper, const place *above) {
     char *path = inside[0] != '\0' ? join(w->source->path, inside) : strdup(w->source->path);
@@ -193,7 +198,8 @@ static int folder_list(const walk *w, const char *inside, bool deeper, const pla
 }
 
 /* Adds what lies in the folders of the folder; see dataset_kind. */
-static int folder_open_deeper(void *source, dataset_items *items, size_t most, char *error, size_t error_size) {
+static int folder_open_deeper(void *source, dataset_items *items, size_t most, char *error,
+                              size_t error_size) {
     folder *outer = source;
 
     if (outer->deep)
@@ -233,8 +239,8 @@ static void *folder_open(const char *path, dataset_items *items, char *error, si
     return NULL;
 }
 
-/* Reads one file, which must be what it was: if it has changed, nobody can know what the class sees in its
- * place. See dataset_kind. */
+/* Reads one file, which must be what it was: if it has changed, nobody can know what the class sees
+ * in its place. See dataset_kind. */
 static int folder_read(void *source, const dataset_item *item, unsigned char *bytes, char *error,
                        size_t error_size) {
     char *path = join(((folder *)source)->path, item->name);

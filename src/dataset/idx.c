@@ -1,6 +1,7 @@
 /*
- * idx.c - images of an idx3-ubyte file, the format of MNIST and Fashion-MNIST, gzipped or not: a magic
- * number and the numbers of images, rows and columns, big-endian, then the grey pixels. It is held in memory.
+ * idx.c - images of an idx3-ubyte file, the format of MNIST and Fashion-MNIST, gzipped or not: a
+ * magic number and the numbers of images, rows and columns, big-endian, then the grey pixels. It is
+ * held in memory.
  */
 #include "source.h"
 #include "file_kind.h"
@@ -30,7 +31,8 @@ typedef struct idx {
 /* Tells by gzip's magic, or by that of an IDX file of any type, for a better error later. */
 static bool idx_recognise(bool folder, const unsigned char *head, size_t head_size) {
     bool gzipped = head_size >= 2 && head[0] == 0x1f && head[1] == 0x8b;
-    bool plain = head_size >= 4 && head[0] == 0 && head[1] == 0 && head[2] >= 0x08 && head[2] <= 0x0e;
+    bool plain =
+        head_size >= 4 && head[0] == 0 && head[1] == 0 && head[2] >= 0x08 && head[2] <= 0x0e;
 
     return !folder && (gzipped || plain);
 }
@@ -53,16 +55,19 @@ static void idx_explain(gzFile file, const char *where, char *error, size_t erro
 }
 
 /* Says what an unpacked file is that doesn't begin as IDX files do. */
-static void idx_explain_other(gzFile file, const unsigned char *header, char *error, size_t error_size) {
+static void idx_explain_other(gzFile file, const unsigned char *header, char *error,
+                              size_t error_size) {
     unsigned char head[FILE_KIND_HEAD];
     int more = gzread(file, head + IDX_HEADER, sizeof head - IDX_HEADER);
     file_kind found;
 
     memcpy(head, header, IDX_HEADER);
     found = file_kind_of(head, IDX_HEADER + (size_t)(more > 0 ? more : 0));
-    snprintf(error, error_size, "what is packed in it (gzip) is %s, not an IDX file. %s", found.what,
-             strncmp(found.remedy, "Unpack", 6) == 0 ? "Unpack it (tar xzf, or gunzip) and give what comes out."
-                                                     : found.remedy);
+    snprintf(error, error_size, "what is packed in it (gzip) is %s, not an IDX file. %s",
+             found.what,
+             strncmp(found.remedy, "Unpack", 6) == 0
+                 ? "Unpack it (tar xzf, or gunzip) and give what comes out."
+                 : found.remedy);
 }
 
 /* Checks magic and sizes of a header. Returns -1 with the error filled. */
@@ -86,7 +91,8 @@ static int idx_parse(idx *source, const unsigned char *header, char *error, size
         return -1;
     }
     if (source->rows == 0 || source->columns == 0 || source->rows > IMAGE_SIDE_MAX ||
-        source->columns > IMAGE_SIDE_MAX || (uint64_t)source->rows * source->columns > IMAGE_PIXELS_MAX) {
+        source->columns > IMAGE_SIDE_MAX ||
+        (uint64_t)source->rows * source->columns > IMAGE_PIXELS_MAX) {
         snprintf(error, error_size,
                  "its header says images of %" PRIu32 "x%" PRIu32
                  " pixels, but 1 to %d a side and %zu in all can be read. Download it again.",
@@ -121,8 +127,8 @@ static int idx_grow(idx *source, size_t *room) {
     return 0;
 }
 
-/* Reads the pixels, after which the file must end, and with it the checksum of gzip. Returns -1 with the error.
- */
+/* Reads the pixels, after which the file must end, and with it the checksum of gzip. Returns -1
+ * with the error. */
 static int idx_read_pixels(idx *source, gzFile file, char *error, size_t error_size) {
     unsigned char beyond;
     size_t room = 0;
@@ -133,7 +139,8 @@ static int idx_read_pixels(idx *source, gzFile file, char *error, size_t error_s
         size_t part;
 
         if (done == room && idx_grow(source, &room) != 0) {
-            snprintf(error, error_size, "there is not enough memory for its %zu pixels. Close other programs.",
+            snprintf(error, error_size,
+                     "there is not enough memory for its %zu pixels. Close other programs.",
                      source->size);
             return -1;
         }
@@ -146,7 +153,8 @@ static int idx_read_pixels(idx *source, gzFile file, char *error, size_t error_s
     }
     if (gzread(file, &beyond, 1) > 0) {
         snprintf(error, error_size,
-                 "it is longer than the %" PRIu32 " images that its header says. Download the file again.",
+                 "it is longer than the %" PRIu32
+                 " images that its header says. Download the file again.",
                  source->count);
         return -1;
     }
@@ -180,7 +188,8 @@ static int idx_list(const idx *source, dataset_items *items) {
         dataset_item item = {.name = name, .size = source->image_size, .place = place};
 
         snprintf(name, sizeof name, "%" PRIu32, place);
-        item.crc = (uint32_t)crc32(0, source->pixels + place * source->image_size, (uInt)source->image_size);
+        item.crc = (uint32_t)crc32(0, source->pixels + place * source->image_size,
+                                   (uInt)source->image_size);
         if (dataset_items_add(items, &item) != 0)
             return -1;
     }
@@ -200,7 +209,8 @@ static void *idx_open(const char *path, dataset_items *items, char *error, size_
     int outcome;
 
     if (file == NULL) {
-        snprintf(error, error_size, "it can't be opened: %s. Check the file, or copy it to another place.",
+        snprintf(error, error_size,
+                 "it can't be opened: %s. Check the file, or copy it to another place.",
                  source != NULL ? strerror(errno) : "not enough memory");
         free(source);
         return NULL;
@@ -209,7 +219,8 @@ static void *idx_open(const char *path, dataset_items *items, char *error, size_
     gzclose_r(file);
     if (outcome == 0 && idx_list(source, items) != 0) {
         snprintf(error, error_size,
-                 "there is not enough memory for its %" PRIu32 " images. Close other programs.", source->count);
+                 "there is not enough memory for its %" PRIu32 " images. Close other programs.",
+                 source->count);
         outcome = -1;
     }
     if (outcome != 0) {
@@ -231,8 +242,8 @@ static int idx_read(void *source, const dataset_item *item, unsigned char *bytes
 }
 
 /* Takes the pixels as a grey image; see dataset_kind. */
-static int idx_decode(void *source, const unsigned char *bytes, size_t size, image *decoded, char *error,
-                      size_t error_size) {
+static int idx_decode(void *source, const unsigned char *bytes, size_t size, image *decoded,
+                      char *error, size_t error_size) {
     const idx *file = source;
     int outcome = image_allocate(decoded, file->columns, file->rows, 1, error, error_size);
 

@@ -1,6 +1,6 @@
 /*
- * image.h - an image in memory: decoding, and the preparation of docs/format.md, section 3 (grey or colour,
- * resizing, cutting out the middle). Errors are return values and a text, never output.
+ * image.h - an image in memory: decoding, and the preparation of docs/format.md, section 3 (grey or
+ * colour, resizing, cutting out the middle). Errors are return values and a text, never output.
  */
 #ifndef GANN_IMAGE_H
 #define GANN_IMAGE_H
@@ -22,7 +22,8 @@ enum {
     IMAGE_FAILED = -2  /* this machine is at fault: memory is short, the bytes can't be read */
 };
 
-/* Samples of 8 bits, in the order [row][column][channel]; 1 channel is grey, 3 are red, green, blue. */
+/* Samples of 8 bits, in the order [row][column][channel]; 1 channel is grey, 3 are red, green,
+ * blue. */
 typedef struct image {
     size_t width;
     size_t height;
@@ -38,16 +39,18 @@ static inline bool size_multiply(size_t a, size_t b, size_t *product) {
     return true;
 }
 
-/* Allocates the pixels after checking the size. Returns IMAGE_OK, or IMAGE_BROKEN or IMAGE_FAILED with the
- * error filled. */
-int image_allocate(image *made, size_t width, size_t height, size_t channels, char *error, size_t error_size);
+/* Allocates the pixels after checking the size. Returns IMAGE_OK, or IMAGE_BROKEN or IMAGE_FAILED
+ * with the error filled. */
+int image_allocate(image *made, size_t width, size_t height, size_t channels, char *error,
+                   size_t error_size);
 
 /* Frees the pixels. */
 void image_free(image *gone);
 
-/* Decodes a JPEG or PNG file in memory to 1 or 3 channels. Returns as image_allocate(); frees nothing but its
- * own. */
-int image_decode(const unsigned char *bytes, size_t size, image *decoded, char *error, size_t error_size);
+/* Decodes a JPEG or PNG file in memory to 1 or 3 channels. Returns as image_allocate(); frees
+ * nothing but its own. */
+int image_decode(const unsigned char *bytes, size_t size, image *decoded, char *error,
+                 size_t error_size);
 
 /* Writes the middle of the image, side x side x channels bytes. Returns -1 when memory is short. */
 int image_prepare(const image *decoded, size_t side, size_t channels, unsigned char *pixels);

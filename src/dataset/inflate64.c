@@ -1,6 +1,6 @@
 /*
- * inflate64.c - Deflate64: RFC 1951 with a window of 64 kB, two more distance codes, and a last length code of
- * 16 extra bits. Everything is in memory, so the output is the window.
+ * inflate64.c - Deflate64: RFC 1951 with a window of 64 kB, two more distance codes, and a last
+ * length code of 16 extra bits. Everything is in memory, so the output is the window.
  */
 #include "inflate64.h"
 
@@ -118,9 +118,9 @@ static bool match(stream *s, int symbol, const huffman *distances) {
 
     if (code < 0 || code >= DISTANCES || length == 0)
         return false;
-    distance = code < 4
-                   ? (size_t)code + 1
-                   : (((size_t)2 + (size_t)(code & 1)) << (code / 2 - 1)) + 1 + take(s, (unsigned)code / 2 - 1);
+    distance = code < 4 ? (size_t)code + 1
+                        : (((size_t)2 + (size_t)(code & 1)) << (code / 2 - 1)) + 1 +
+                              take(s, (unsigned)code / 2 - 1);
     if (s->failed || distance > s->done || length > s->size - s->done)
         return false;
     for (; length > 0; length--, s->done++)
@@ -179,7 +179,8 @@ static bool read_lengths(stream *s, const huffman *code, uint8_t *bits, size_t c
 
 /* A block that brings its codes. */
 static bool dynamic_block(stream *s) {
-    static const uint8_t order[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
+    static const uint8_t order[19] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
+                                      11, 4,  12, 3, 13, 2, 14, 1, 15};
     size_t lengths = 257 + take(s, 5), distances = 1 + take(s, 5), codes = 4 + take(s, 4);
     uint8_t bits[LENGTHS + 2 + DISTANCES] = {0};
     huffman first, second;

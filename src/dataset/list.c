@@ -37,7 +37,8 @@ typedef struct surroundings {
     bool shallow;        /* files that lie directly in the source are all that counts */
 } surroundings;
 
-static surroundings look_around(const dataset_items *items, const dataset_kind *kind, dataset_reading reading) {
+static surroundings look_around(const dataset_items *items, const dataset_kind *kind,
+                                dataset_reading reading) {
     surroundings s = {.hidden_folders = true};
 
     for (size_t i = 0; i < items->count; i++) {
@@ -59,7 +60,8 @@ static bool counts(const dataset_item *item, const dataset_kind *kind, dataset_r
         return true;
     if (reading == READING_0_1_0)
         return counted_0_1_0(item, kind);
-    return !dataset_is_stray(item->name, s->hidden_folders) && !(s->shallow && strchr(item->name, '/') != NULL);
+    return !dataset_is_stray(item->name, s->hidden_folders) &&
+           !(s->shallow && strchr(item->name, '/') != NULL);
 }
 
 /* Selects the files that count and gives them their names. Returns their number. */
@@ -84,7 +86,8 @@ static size_t select_images(entry *entries, const dataset_items *items, const da
 /* Compares two paths byte by byte; a backslash is a slash. */
 static int compare_paths(const char *a, const char *b) {
     for (;; a++, b++) {
-        unsigned char left = *a == '\\' ? '/' : (unsigned char)*a, right = *b == '\\' ? '/' : (unsigned char)*b;
+        unsigned char left = *a == '\\' ? '/' : (unsigned char)*a,
+                      right = *b == '\\' ? '/' : (unsigned char)*b;
 
         if (left != right || left == '\0')
             return (left > right) - (left < right);
@@ -150,7 +153,8 @@ static bool digest_entry(EVP_MD_CTX *sha, const entry *e) {
            EVP_DigestUpdate(sha, numbers, sizeof numbers) == 1;
 }
 
-static bool digest_entries(unsigned char digest[DATASET_DIGEST_SIZE], const entry *entries, size_t count) {
+static bool digest_entries(unsigned char digest[DATASET_DIGEST_SIZE], const entry *entries,
+                           size_t count) {
     EVP_MD_CTX *sha = EVP_MD_CTX_new();
     bool good = sha != NULL && EVP_DigestInit_ex(sha, EVP_sha256(), NULL) == 1;
 
@@ -170,7 +174,8 @@ int dataset_list_make(dataset_list *list, const dataset_items *items, const data
 
     *list = (dataset_list){.image = calloc(room, sizeof *list->image)};
     if (entries == NULL || list->image == NULL) {
-        snprintf(error, error_size, "there is not enough memory for its %zu images. Close other programs.",
+        snprintf(error, error_size,
+                 "there is not enough memory for its %zu images. Close other programs.",
                  items->count);
         free(entries);
         dataset_list_free(list);
@@ -184,7 +189,8 @@ int dataset_list_make(dataset_list *list, const dataset_items *items, const data
     for (size_t i = 0; i < list->count; i++)
         list->image[i] = (size_t)(entries[i].item - items->item);
     if (!digest_entries(list->digest, entries, list->count)) {
-        snprintf(error, error_size, "libcrypto cannot compute SHA-256. Install OpenSSL's library again.");
+        snprintf(error, error_size,
+                 "libcrypto cannot compute SHA-256. Install OpenSSL's library again.");
         dataset_list_free(list);
     }
     free(entries);

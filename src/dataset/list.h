@@ -1,6 +1,6 @@
 /*
- * list.h - which files of a source are its images, in which order, and their digest (docs/format.md,
- * section 3)
+ * list.h - which files of a source are its images, in which order, and their digest
+ * (docs/format.md, section 3)
  */
 #ifndef GANN_DATASET_LIST_H
 #define GANN_DATASET_LIST_H
@@ -8,14 +8,18 @@
 #include "dataset.h"
 #include "source.h"
 
-/* Ways to read the same files; the first one is the rule. The others are for classes that began otherwise. */
+/* Ways to read the same files; the first one is the rule. The others are for classes that began
+ * otherwise. */
 typedef enum dataset_reading {
-    READING_RULE,          /* by their paths */
-    READING_OWN_NAMES,     /* by their own names: somebody has sorted the class's images into folders */
-    READING_DECODED,       /* names in UTF-8: somebody has unpacked an archive with names in another encoding */
+    READING_RULE, /* by their paths */
+    /* by their own names: somebody has sorted the class's images into folders */
+    READING_OWN_NAMES,
+    /* names in UTF-8: somebody has unpacked an archive with names in another encoding */
+    READING_DECODED,
     READING_DECODED_NAMES, /* both */
     READING_DEEP,          /* files in folders count, too, as they do in an archive of the folder */
-    READING_0_1_0,         /* as version 0.1.0 read them: leftovers count, backslashes are letters */
+    /* as version 0.1.0 read them: leftovers count, backslashes are letters */
+    READING_0_1_0,
     READINGS
 } dataset_reading;
 

@@ -17,7 +17,8 @@
 #define NAME_SHOWN 160
 #define WANTED "Give a zip archive, a folder of JPEG or PNG files, or an IDX file"
 
-static const dataset_kind *const kinds[] = {&dataset_folder_kind, &dataset_zip_kind, &dataset_idx_kind};
+static const dataset_kind *const kinds[] = {&dataset_folder_kind, &dataset_zip_kind,
+                                            &dataset_idx_kind};
 
 /* Endings that browsers and other programs give to a file that they are still downloading. */
 static const char *const unfinished[] = {".crdownload", ".part",     ".partial", ".download",
@@ -64,14 +65,16 @@ static void explain_absent(const char *path, char *error, size_t error_size) {
         target[length] = '\0';
         dataset_printable(target, shown, sizeof shown);
         snprintf(error, error_size,
-                 "it is a link to \"%s\", which isn't there. Give the path of the file itself.", shown);
+                 "it is a link to \"%s\", which isn't there. Give the path of the file itself.",
+                 shown);
         return;
     }
     for (size_t i = 0; i < sizeof unfinished / sizeof *unfinished; i++)
         if (snprintf(partial, sizeof partial, "%s%s", path, unfinished[i]) < (int)sizeof partial &&
             path[0] != '\0' && stat(partial, &status) == 0) {
             snprintf(error, error_size,
-                     "there is only the beginning of it, in a file ending in %s: its download isn't finished. "
+                     "there is only the beginning of it, in a file ending in %s: its download "
+                     "isn't finished. "
                      "Wait for it, or download it again.",
                      unfinished[i]);
             return;
@@ -84,27 +87,31 @@ static void explain_errno(const char *path, char *error, size_t error_size) {
     if (errno == ENOENT || errno == ENOTDIR)
         explain_absent(path, error, error_size);
     else if (errno == EACCES || errno == EPERM)
-        snprintf(
-            error, error_size,
-            "you may not read it (permission denied). Make it readable (chmod +r, for a folder chmod +rx), "
-            "or copy it to a place of your own.");
+        snprintf(error, error_size,
+                 "you may not read it (permission denied). Make it readable (chmod +r, for a "
+                 "folder chmod +rx), "
+                 "or copy it to a place of your own.");
     else if (errno == ELOOP)
-        snprintf(error, error_size, "it is a link that leads to itself. Give the path of the file itself.");
+        snprintf(error, error_size,
+                 "it is a link that leads to itself. Give the path of the file itself.");
     else
-        snprintf(error, error_size, "it can't be read: %s. Check the disk, or copy it to another one.",
+        snprintf(error, error_size,
+                 "it can't be read: %s. Check the disk, or copy it to another one.",
                  strerror(errno));
 }
 
 /* Says what a file is that is no dataset. */
-static void explain_file(const char *path, const unsigned char *head, size_t got, uint64_t size, char *error,
-                         size_t error_size) {
+static void explain_file(const char *path, const unsigned char *head, size_t got, uint64_t size,
+                         char *error, size_t error_size) {
     file_kind found = file_kind_of(head, got);
     char text[32];
 
     file_size_text(size, text, sizeof text);
     if (is_unfinished(path))
-        snprintf(error, error_size,
-                 "it is a download that isn't finished (%s so far). Wait for it, or download it again.", text);
+        snprintf(
+            error, error_size,
+            "it is a download that isn't finished (%s so far). Wait for it, or download it again.",
+            text);
     else if (size == 0)
         snprintf(error, error_size, "it is an empty file. Download it again.");
     else
@@ -156,16 +163,20 @@ static bool find_inside(const char *path, char name[NAME_SHOWN]) {
     return found;
 }
 
-void dataset_explain_empty(const dataset_kind *kind, const char *path, char *error, size_t error_size) {
+void dataset_explain_empty(const dataset_kind *kind, const char *path, char *error,
+                           size_t error_size) {
     char name[NAME_SHOWN];
 
     if (!kind->named)
         snprintf(error, error_size, "it holds no images. Give another file.");
     else if (kind == &dataset_folder_kind && find_inside(path, name))
-        snprintf(error, error_size,
-                 "the folder holds no images (.jpg, .jpeg or .png). It holds \"%s\": give that file.", name);
+        snprintf(
+            error, error_size,
+            "the folder holds no images (.jpg, .jpeg or .png). It holds \"%s\": give that file.",
+            name);
     else
         snprintf(error, error_size,
-                 "the %s holds no images (.jpg, .jpeg or .png). Give the one that holds the class's images.",
+                 "the %s holds no images (.jpg, .jpeg or .png). Give the one that holds the "
+                 "class's images.",
                  kind->name);
 }

@@ -1,7 +1,7 @@
 /*
- * resize.c - from a decoded image to the pixels of a run: grey or colour, resize, cut out the middle. The
- * arithmetic is that of Pillow's BILINEAR (weights in fixed point with 22 bits behind the point), so that
- * results are equal; only the pixels that are cut out are computed.
+ * resize.c - from a decoded image to the pixels of a run: grey or colour, resize, cut out the
+ * middle. The arithmetic is that of Pillow's BILINEAR (weights in fixed point with 22 bits behind
+ * the point), so that results are equal; only the pixels that are cut out are computed.
  */
 #include "image.h"
 
@@ -11,7 +11,8 @@
 #define WEIGHT_BITS 22
 #define WEIGHT_HALF (1 << (WEIGHT_BITS - 1))
 
-/* Where the outputs of one axis come from: output i is the sum of count[i] inputs from first[i] on. */
+/* Where the outputs of one axis come from: output i is the sum of count[i] inputs from first[i]
+ * on. */
 typedef struct axis {
     size_t outputs;
     size_t taps; /* weights that an output has room for */
@@ -27,9 +28,10 @@ static void axis_free(axis *plan) {
     free(plan->weight);
 }
 
-/* Fills in the weights of one output, whose centre is given in inputs; share is scratch for the unrounded
- * weights. */
-static void axis_weigh(axis *plan, size_t output, double centre, double support, size_t from, double *share) {
+/* Fills in the weights of one output, whose centre is given in inputs; share is scratch for the
+ * unrounded weights. */
+static void axis_weigh(axis *plan, size_t output, double centre, double support, size_t from,
+                       double *share) {
     double low = centre - support + 0.5;
     double high = centre + support + 0.5;
     size_t first = low > 0 ? (size_t)low : 0;
@@ -45,12 +47,13 @@ static void axis_weigh(axis *plan, size_t output, double centre, double support,
         sum += share[k - first];
     }
     for (size_t k = 0; k < last - first; k++)
-        plan->weight[output * plan->taps + k] = (int32_t)(0.5 + share[k] / sum * (1 << WEIGHT_BITS));
+        plan->weight[output * plan->taps + k] =
+            (int32_t)(0.5 + share[k] / sum * (1 << WEIGHT_BITS));
 }
 
 /*
- * Plans outputs skip ... skip + outputs - 1 of resizing an axis of length from to length to. Returns -1 when
- * memory is short; the plan is to be freed in any case.
+ * Plans outputs skip ... skip + outputs - 1 of resizing an axis of length from to length to.
+ * Returns -1 when memory is short; the plan is to be freed in any case.
  */
 static int axis_plan(axis *plan, size_t from, size_t to, size_t skip, size_t outputs) {
     double scale = (double)from / (double)to;
@@ -83,7 +86,8 @@ static unsigned char round_sum(int32_t sum) {
 }
 
 /* Resizes one row: target [plan->outputs][channels] from source [any][channels]. */
-static void resize_row(const axis *plan, size_t channels, const unsigned char *source, unsigned char *target) {
+static void resize_row(const axis *plan, size_t channels, const unsigned char *source,
+                       unsigned char *target) {
     for (size_t output = 0; output < plan->outputs; output++) {
         const int32_t *weight = plan->weight + output * plan->taps;
 
@@ -98,10 +102,10 @@ static void resize_row(const axis *plan, size_t channels, const unsigned char *s
     }
 }
 
-/* Resizes the columns: target [plan->outputs][stride] from source rows of the same stride, the first being row
- * first. */
-static void resize_columns(const axis *plan, size_t stride, size_t first, const unsigned char *source,
-                           unsigned char *target) {
+/* Resizes the columns: target [plan->outputs][stride] from source rows of the same stride, the
+ * first being row first. */
+static void resize_columns(const axis *plan, size_t stride, size_t first,
+                           const unsigned char *source, unsigned char *target) {
     for (size_t output = 0; output < plan->outputs; output++) {
         const unsigned char *top = source + (plan->first[output] - first) * stride;
         const int32_t *weight = plan->weight + output * plan->taps;
@@ -117,7 +121,8 @@ static void resize_columns(const axis *plan, size_t stride, size_t first, const 
 }
 
 /* Resizes by the two plans, rows first. Returns -1 when memory is short. */
-static int resize_both(const image *source, const axis *across, const axis *down, unsigned char *pixels) {
+static int resize_both(const image *source, const axis *across, const axis *down,
+                       unsigned char *pixels) {
     size_t first = down->first[0];
     size_t rows = down->first[down->outputs - 1] + down->count[down->outputs - 1] - first;
     size_t stride = across->outputs * source->channels;
@@ -127,7 +132,8 @@ static int resize_both(const image *source, const axis *across, const axis *down
     if (!size_multiply(rows, stride, &bytes) || (between = malloc(bytes)) == NULL)
         return -1;
     for (size_t row = 0; row < rows; row++)
-        resize_row(across, source->channels, source->pixels + (first + row) * source->width * source->channels,
+        resize_row(across, source->channels,
+                   source->pixels + (first + row) * source->width * source->channels,
                    between + row * stride);
     resize_columns(down, stride, first, between, pixels);
     free(between);
@@ -141,8 +147,8 @@ static size_t cut_from(size_t length, size_t side) {
     return excess / 2 + (excess % 4 == 3);
 }
 
-/* Resizes so that the shorter side has the given length, and cuts out the middle. Returns -1 when memory is
- * short. */
+/* Resizes so that the shorter side has the given length, and cuts out the middle. Returns -1 when
+ * memory is short. */
 static int resize_and_cut(const image *source, size_t side, unsigned char *pixels) {
     bool tall = source->width <= source->height;
     size_t width = tall ? side : side * source->width / source->height;
@@ -162,7 +168,9 @@ static int resize_and_cut(const image *source, size_t side, unsigned char *pixel
 /* Turns colour into grey, count pixels. */
 static void to_grey(const unsigned char *colour, unsigned char *grey, size_t count) {
     for (size_t i = 0; i < count; i++, colour += 3)
-        grey[i] = (unsigned char)((19595u * colour[0] + 38470u * colour[1] + 7471u * colour[2] + 32768u) >> 16);
+        grey[i] = (unsigned char)((19595u * colour[0] + 38470u * colour[1] + 7471u * colour[2] +
+                                   32768u) >>
+                                  16);
 }
 
 /* Turns grey into colour, count pixels. */
@@ -171,15 +179,17 @@ static void to_colour(const unsigned char *grey, unsigned char *colour, size_t c
         colour[0] = colour[1] = colour[2] = grey[i];
 }
 
-/* Converts an image to another number of channels and prepares it. Returns -1 when memory is short. */
-static int convert_and_cut(const image *decoded, size_t side, size_t channels, unsigned char *pixels) {
+/* Converts an image to another number of channels and prepares it. Returns -1 when memory is
+ * short. */
+static int convert_and_cut(const image *decoded, size_t side, size_t channels,
+                           unsigned char *pixels) {
     size_t count = decoded->width * decoded->height;
     char unused[1];
     image converted;
     int outcome;
 
-    if (image_allocate(&converted, decoded->width, decoded->height, channels, unused, sizeof unused) !=
-        IMAGE_OK)
+    if (image_allocate(&converted, decoded->width, decoded->height, channels, unused,
+                       sizeof unused) != IMAGE_OK)
         return -1;
     if (channels == 1)
         to_grey(decoded->pixels, converted.pixels, count);

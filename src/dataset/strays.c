@@ -11,7 +11,8 @@
 
 #define SEPARATORS "/\\"
 
-/* Folders in which macOS, Synology's and QNAP's servers and Windows keep what only looks like images. */
+/* Folders in which macOS, Synology's and QNAP's servers and Windows keep what only looks like
+ * images. */
 static const char *const stray_folders[] = {"__MACOSX", "@eaDir",       "@__thumb",
                                             "@Recycle", "$RECYCLE.BIN", "#recycle"};
 
@@ -23,7 +24,8 @@ int dataset_items_add(dataset_items *items, const dataset_item *item) {
         size_t size;
         dataset_item *moved;
 
-        if (!size_multiply(room, 2 * sizeof *moved, &size) || (moved = realloc(items->item, size)) == NULL)
+        if (!size_multiply(room, 2 * sizeof *moved, &size) ||
+            (moved = realloc(items->item, size)) == NULL)
             return -1;
         items->item = moved;
         items->room = room * 2;
@@ -104,8 +106,8 @@ void dataset_printable(const char *name, char *text, size_t text_size) {
     text[length] = '\0';
 }
 
-int dataset_decode_file(void *source, const unsigned char *bytes, size_t size, image *decoded, char *error,
-                        size_t error_size) {
+int dataset_decode_file(void *source, const unsigned char *bytes, size_t size, image *decoded,
+                        char *error, size_t error_size) {
     (void)source;
     return image_decode(bytes, size, decoded, error, error_size);
 }

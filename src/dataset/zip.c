@@ -1,6 +1,6 @@
 /*
- * zip.c - images inside a zip archive, read in place by libzip. Names, lengths and CRCs come from the
- * central directory, so that opening reads none of the images.
+ * zip.c - images inside a zip archive, read in place by libzip. Names, lengths and CRCs come from
+ * the central directory, so that opening reads none of the images.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -26,14 +26,17 @@
 static const struct {
     unsigned method;
     const char *name;
-} methods[] = {{1, "shrinking"},  {2, "reducing"},   {3, "reducing"},     {4, "reducing"},      {5, "reducing"},
-               {6, "imploding"},  {9, "Deflate64"},  {10, "DCL implode"}, {12, "bzip2"},        {14, "LZMA"},
-               {20, "Zstandard"}, {93, "Zstandard"}, {95, "xz"},          {96, "JPEG variant"}, {98, "PPMd"}};
+} methods[] = {{1, "shrinking"}, {2, "reducing"},      {3, "reducing"},   {4, "reducing"},
+               {5, "reducing"},  {6, "imploding"},     {9, "Deflate64"},  {10, "DCL implode"},
+               {12, "bzip2"},    {14, "LZMA"},         {20, "Zstandard"}, {93, "Zstandard"},
+               {95, "xz"},       {96, "JPEG variant"}, {98, "PPMd"}};
 
-/* Tells by the signature of a first entry, of the directory of an empty archive, or of a part of an archive. */
+/* Tells by the signature of a first entry, of the directory of an empty archive, or of a part of an
+ * archive. */
 static bool zip_recognise(bool folder, const unsigned char *head, size_t head_size) {
     return !folder && head_size >= 4 && head[0] == 'P' && head[1] == 'K' &&
-           ((head[2] == 3 && head[3] == 4) || (head[2] == 5 && head[3] == 6) || (head[2] == 7 && head[3] == 8));
+           ((head[2] == 3 && head[3] == 4) || (head[2] == 5 && head[3] == 6) ||
+            (head[2] == 7 && head[3] == 8));
 }
 
 /* ---- listing ---- */
@@ -49,25 +52,29 @@ static bool can_unpack(unsigned method) {
     return method == DEFLATE64 || zip_compression_method_supported((zip_int32_t)method, 0) != 0;
 }
 
-/* Refuses an archive of which some image can't be unpacked here, for every other program would see other
- * images. Returns -1 with the error. */
+/* Refuses an archive of which some image can't be unpacked here, for every other program would see
+ * other images. Returns -1 with the error. */
 static int zip_check(const zip_stat_t *entry, char *error, size_t error_size) {
     const zip_uint64_t needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_CRC | ZIP_STAT_COMP_METHOD;
     char name[NAME_SHOWN];
 
     dataset_printable((entry->valid & ZIP_STAT_NAME) ? entry->name : "?", name, sizeof name);
     if ((entry->valid & needed) != needed)
-        snprintf(error, error_size,
-                 "its entry \"%s\" has no length or checksum. Unpack the archive and give the folder.", name);
-    else if ((entry->valid & ZIP_STAT_ENCRYPTION_METHOD) && entry->encryption_method != ZIP_EM_NONE)
-        snprintf(error, error_size,
-                 "it is encrypted (\"%s\" is). Unpack it with its password (7z x) and give the folder.", name);
-    else if (!can_unpack(entry->comp_method))
         snprintf(
             error, error_size,
-            "its entry \"%s\" is compressed by %s (method %u), which can't be read here. Unpack the archive "
-            "(7z x) and give the folder.",
-            name, method_name(entry->comp_method), (unsigned)entry->comp_method);
+            "its entry \"%s\" has no length or checksum. Unpack the archive and give the folder.",
+            name);
+    else if ((entry->valid & ZIP_STAT_ENCRYPTION_METHOD) && entry->encryption_method != ZIP_EM_NONE)
+        snprintf(
+            error, error_size,
+            "it is encrypted (\"%s\" is). Unpack it with its password (7z x) and give the folder.",
+            name);
+    else if (!can_unpack(entry->comp_method))
+        snprintf(error, error_size,
+                 "its entry \"%s\" is compressed by %s (method %u), which can't be read here. "
+                 "Unpack the archive "
+                 "(7z x) and give the folder.",
+                 name, method_name(entry->comp_method), (unsigned)entry->comp_method);
     else
         return 0;
     return -1;
@@ -91,7 +98,8 @@ static int zip_list_one(zip_t *archive, zip_uint64_t place, dataset_items *items
     if (zip_check(&entry, error, error_size) != 0)
         return dataset_is_stray(entry.name, true) ? 0 : -1;
     decoded = zip_get_name(archive, place, ZIP_FL_ENC_GUESS);
-    item = (dataset_item){.name = (char *)entry.name, .size = entry.size, .place = place, .crc = entry.crc};
+    item = (dataset_item){
+        .name = (char *)entry.name, .size = entry.size, .place = place, .crc = entry.crc};
     if (decoded != NULL && strcmp(decoded, entry.name) != 0)
         item.decoded = (char *)decoded;
     if (dataset_items_add(items, &item) != 0) {
@@ -103,17 +111,19 @@ static int zip_list_one(zip_t *archive, zip_uint64_t place, dataset_items *items
 }
 
 /* Says so where the images are in an archive within the archive. Returns -1 then. */
-static int zip_look_for_archive(zip_t *archive, zip_int64_t entries, char *error, size_t error_size) {
+static int zip_look_for_archive(zip_t *archive, zip_int64_t entries, char *error,
+                                size_t error_size) {
     for (zip_int64_t place = 0; place < entries; place++) {
         const char *name = zip_get_name(archive, (zip_uint64_t)place, ZIP_FL_ENC_RAW);
         size_t length = name != NULL ? strlen(name) : 0;
         char shown[NAME_SHOWN];
 
-        if (length < 4 || strcasecmp(name + length - 4, ".zip") != 0 || dataset_is_stray(name, true))
+        if (length < 4 || strcasecmp(name + length - 4, ".zip") != 0 ||
+            dataset_is_stray(name, true))
             continue;
         dataset_printable(name, shown, sizeof shown);
-        snprintf(error, error_size, "it holds no images, but \"%s\". Unpack it (unzip) and give that file.",
-                 shown);
+        snprintf(error, error_size,
+                 "it holds no images, but \"%s\". Unpack it (unzip) and give that file.", shown);
         return -1;
     }
     return 0;
@@ -132,18 +142,21 @@ static int zip_list(zip_t *archive, dataset_items *items, char *error, size_t er
 /* Says why there is no archive in a file that begins like one. */
 static void zip_explain(zip_extent_outcome outcome, char *error, size_t error_size) {
     if (outcome == ZIP_SPLIT)
-        snprintf(
-            error, error_size,
-            "it is one part of a zip archive of several parts. Join them (zip -s 0 FILE --out whole.zip) and "
-            "give the whole.");
+        snprintf(error, error_size,
+                 "it is one part of a zip archive of several parts. Join them (zip -s 0 FILE --out "
+                 "whole.zip) and "
+                 "give the whole.");
     else
         snprintf(error, error_size,
-                 "it is only the beginning of a zip archive: its directory, which comes last, is missing or "
+                 "it is only the beginning of a zip archive: its directory, which comes last, is "
+                 "missing or "
                  "damaged. Download it again.");
 }
 
-/* Opens the archive that is a part of a file, mostly all of it. Returns NULL with the error filled. */
-static zip_t *zip_open_part(const char *path, uint64_t start, uint64_t length, char *error, size_t error_size) {
+/* Opens the archive that is a part of a file, mostly all of it. Returns NULL with the error
+ * filled. */
+static zip_t *zip_open_part(const char *path, uint64_t start, uint64_t length, char *error,
+                            size_t error_size) {
     zip_error_t reason;
     zip_source_t *part;
     zip_t *archive = NULL;
@@ -162,7 +175,8 @@ static zip_t *zip_open_part(const char *path, uint64_t start, uint64_t length, c
 }
 
 /* Opens the archive and lists the images; see dataset_kind. */
-static void *zip_open_source(const char *path, dataset_items *items, char *error, size_t error_size) {
+static void *zip_open_source(const char *path, dataset_items *items, char *error,
+                             size_t error_size) {
     uint64_t start, length;
     zip_extent_outcome outcome = dataset_zip_extent(path, &start, &length);
     zip_t *archive = NULL;
@@ -181,8 +195,8 @@ static void *zip_open_source(const char *path, dataset_items *items, char *error
 /* ---- reading ---- */
 
 /*
- * Tells whose fault an error of libzip's is. Memory and the disk are this machine's; all else is in the bytes
- * of the archive, which everybody has who has this archive.
+ * Tells whose fault an error of libzip's is. Memory and the disk are this machine's; all else is in
+ * the bytes of the archive, which everybody has who has this archive.
  */
 static int zip_outcome(int code, const char *text, char *error, size_t error_size) {
     bool machine = code == ZIP_ER_MEMORY || code == ZIP_ER_READ || code == ZIP_ER_OPEN ||
@@ -195,7 +209,8 @@ static int zip_outcome(int code, const char *text, char *error, size_t error_siz
     return machine ? IMAGE_FAILED : IMAGE_BROKEN;
 }
 
-/* Reads size bytes and then nothing, at which libzip compares the checksum, or less. Returns how many. */
+/* Reads size bytes and then nothing, at which libzip compares the checksum, or less. Returns how
+ * many. */
 static uint64_t zip_read_bytes(zip_file_t *file, unsigned char *bytes, uint64_t size) {
     unsigned char beyond;
     uint64_t done = 0;
@@ -223,8 +238,9 @@ static int zip_read_entry(zip_t *archive, uint64_t place, zip_flags_t flags, uns
     if (zip_read_bytes(file, bytes, size) != size ||
         zip_error_code_zip(zip_file_get_error(file)) != ZIP_ER_OK) {
         code = zip_error_code_zip(zip_file_get_error(file));
-        outcome = zip_outcome(code, code != ZIP_ER_OK ? zip_file_strerror(file) : "its length is another one",
-                              error, error_size);
+        outcome = zip_outcome(
+            code, code != ZIP_ER_OK ? zip_file_strerror(file) : "its length is another one", error,
+            error_size);
     }
     zip_fclose(file);
     return outcome;
@@ -233,16 +249,19 @@ static int zip_read_entry(zip_t *archive, uint64_t place, zip_flags_t flags, uns
 /* Reads an entry that libzip can't decompress. Returns as dataset_kind's read. */
 static int zip_read_deflate64(zip_t *archive, const dataset_item *item, uint64_t packed_size,
                               unsigned char *bytes, char *error, size_t error_size) {
-    unsigned char *packed = packed_size <= PACKED_MAX ? malloc(packed_size > 0 ? packed_size : 1) : NULL;
+    unsigned char *packed =
+        packed_size <= PACKED_MAX ? malloc(packed_size > 0 ? packed_size : 1) : NULL;
     int outcome;
 
     if (packed == NULL) {
         snprintf(error, error_size,
-                 packed_size <= PACKED_MAX ? "there is not enough memory to unpack it"
-                                           : "it is damaged in the archive (its compressed size can't be)");
+                 packed_size <= PACKED_MAX
+                     ? "there is not enough memory to unpack it"
+                     : "it is damaged in the archive (its compressed size can't be)");
         return packed_size <= PACKED_MAX ? IMAGE_FAILED : IMAGE_BROKEN;
     }
-    outcome = zip_read_entry(archive, item->place, ZIP_FL_COMPRESSED, packed, packed_size, error, error_size);
+    outcome = zip_read_entry(archive, item->place, ZIP_FL_COMPRESSED, packed, packed_size, error,
+                             error_size);
     if (outcome == IMAGE_OK && inflate64(packed, packed_size, bytes, item->size) != 0) {
         snprintf(error, error_size, "it is damaged in the archive (invalid compressed data)");
         outcome = IMAGE_BROKEN;
@@ -258,12 +277,13 @@ static int zip_read(void *source, const dataset_item *item, unsigned char *bytes
     int outcome;
 
     zip_stat_init(&entry);
-    if (zip_stat_index(source, item->place, 0, &entry) == 0 && (entry.valid & ZIP_STAT_COMP_METHOD) &&
-        entry.comp_method == DEFLATE64)
+    if (zip_stat_index(source, item->place, 0, &entry) == 0 &&
+        (entry.valid & ZIP_STAT_COMP_METHOD) && entry.comp_method == DEFLATE64)
         outcome = zip_read_deflate64(source, item, entry.comp_size, bytes, error, error_size);
     else
         outcome = zip_read_entry(source, item->place, 0, bytes, item->size, error, error_size);
-    if (outcome == IMAGE_OK && (uint32_t)crc32(crc32(0, NULL, 0), bytes, (uInt)item->size) != item->crc) {
+    if (outcome == IMAGE_OK &&
+        (uint32_t)crc32(crc32(0, NULL, 0), bytes, (uInt)item->size) != item->crc) {
         snprintf(error, error_size, "it is damaged in the archive (its checksum is another one)");
         outcome = IMAGE_BROKEN;
     }

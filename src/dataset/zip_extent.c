@@ -1,8 +1,9 @@
 /*
  * zip_extent.c - where in a file a zip archive lies
  *
- * unzip reads archives that follow other bytes (a program that unpacks them) or precede some; libzip reads them
- * if it is given the part of the file that is the archive. It is found by the record at its end.
+ * unzip reads archives that follow other bytes (a program that unpacks them) or precede some;
+ * libzip reads them if it is given the part of the file that is the archive. It is found by the
+ * record at its end.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -18,7 +19,8 @@
 #define END_SIZE 22   /* of the record at the end, without the comment */
 #define END64_SIZE 56 /* of that of Zip64, as all programs write it */
 #define LOCATOR_SIZE 20
-#define SEARCHED (END_SIZE + 65535 + 65536) /* bytes of the file's end: a comment, and as much behind it */
+#define SEARCHED                                                                                   \
+    (END_SIZE + 65535 + 65536) /* bytes of the file's end: a comment, and as much behind it */
 
 /* The directory as a record at the end describes it. */
 typedef struct directory {
@@ -49,7 +51,8 @@ static void read_zip64(int file, uint64_t place, directory *d) {
     unsigned char end[END64_SIZE];
 
     if (place < LOCATOR_SIZE + END64_SIZE || !has_signature(file, place - LOCATOR_SIZE, "PK\6\7") ||
-        !read_at(file, place - LOCATOR_SIZE - END64_SIZE, end, sizeof end) || memcmp(end, "PK\6\6", 4) != 0)
+        !read_at(file, place - LOCATOR_SIZE - END64_SIZE, end, sizeof end) ||
+        memcmp(end, "PK\6\6", 4) != 0)
         return;
     d->entries = number(end + 32, 8);
     d->size = number(end + 40, 8);
@@ -57,8 +60,8 @@ static void read_zip64(int file, uint64_t place, directory *d) {
     d->end = place - LOCATOR_SIZE - END64_SIZE;
 }
 
-/* Finds where the archive starts, so that its directory is where the record says. Returns false if it isn't
- * there. */
+/* Finds where the archive starts, so that its directory is where the record says. Returns false if
+ * it isn't there. */
 static bool find_start(int file, const directory *d, uint64_t *start) {
     if (d->size > d->end || d->offset > d->end - d->size)
         return false;
@@ -70,7 +73,8 @@ static bool find_start(int file, const directory *d, uint64_t *start) {
 }
 
 /* Tries a record at the end. */
-static zip_extent_outcome try_end(int file, const unsigned char *end, uint64_t place, uint64_t *start) {
+static zip_extent_outcome try_end(int file, const unsigned char *end, uint64_t place,
+                                  uint64_t *start) {
     directory d = {.entries = number(end + 10, 2),
                    .size = number(end + 12, 4),
                    .offset = number(end + 16, 4),

@@ -6,7 +6,8 @@
 
 #include <math.h>
 
-#define LANES 32 /* partial sums of dcgan_finite: fixed, so that every width of vector gives the same bits */
+#define LANES                                                                                      \
+    32 /* partial sums of dcgan_finite: fixed, so that every width of vector gives the same bits */
 
 /* Adds up squares in double precision, in lanes. */
 VECTORISED static double sum_of_squares(const real *x, size_t count) {
@@ -24,9 +25,9 @@ VECTORISED static double sum_of_squares(const real *x, size_t count) {
 }
 
 /*
- * Looks for NaN and infinity; returns 1 and adds up the squares if there are none, 0 otherwise. A sum of
- * squares is NaN or infinite if one of them is: no square of a float overflows a double, and what can't be
- * negative doesn't cancel.
+ * Looks for NaN and infinity; returns 1 and adds up the squares if there are none, 0 otherwise. A
+ * sum of squares is NaN or infinite if one of them is: no square of a float overflows a double, and
+ * what can't be negative doesn't cancel.
  */
 int dcgan_finite(const real *x, size_t count, double *square_sum) {
     double sum = sum_of_squares(x, count);

@@ -13,10 +13,12 @@ typedef struct generate_state {
 } generate_state;
 
 /* Lays out the workspace. */
-static void take_state(generate_state *s, dcgan_arena *arena, const dcgan_model *model, size_t batch) {
+static void take_state(generate_state *s, dcgan_arena *arena, const dcgan_model *model,
+                       size_t batch) {
     tape_take(&s->tape, arena, &model->generator, batch);
     s->latent = arena_take(arena, batch, model->config.latent);
-    s->work.scratch = arena_take(arena, network_scratch_count(&model->generator, &dcgan_backend_cpu, batch), 1);
+    s->work.scratch =
+        arena_take(arena, network_scratch_count(&model->generator, &dcgan_backend_cpu, batch), 1);
 }
 
 dcgan_status dcgan_generate_workspace(const dcgan_model *model, size_t batch, size_t *bytes) {
@@ -32,8 +34,8 @@ dcgan_status dcgan_generate_workspace(const dcgan_model *model, size_t batch, si
 }
 
 /* Checks the arguments and lays out the workspace. */
-static dcgan_status begin(generate_state *state, const dcgan_model *model, size_t batch, void *workspace,
-                          size_t workspace_bytes) {
+static dcgan_status begin(generate_state *state, const dcgan_model *model, size_t batch,
+                          void *workspace, size_t workspace_bytes) {
     dcgan_arena arena = arena_begin(workspace);
     size_t needed;
     dcgan_status status = dcgan_generate_workspace(model, batch, &needed);
@@ -48,31 +50,33 @@ static dcgan_status begin(generate_state *state, const dcgan_model *model, size_
 
 /* Runs the generator on vectors[batch][latent]. */
 static dcgan_status forward(generate_state *state, const dcgan_model *model, const real *weights,
-                            const real *running_statistics, const real *vectors, size_t batch, real *images) {
+                            const real *running_statistics, const real *vectors, size_t batch,
+                            real *images) {
     const real *output;
 
     openblas_set_num_threads(1);
     state->tape.input = vectors;
-    output = network_forward(&state->tape, &model->generator, &dcgan_backend_cpu, weights, running_statistics,
-                             batch, &state->work);
+    output = network_forward(&state->tape, &model->generator, &dcgan_backend_cpu, weights,
+                             running_statistics, batch, &state->work);
     for (size_t i = 0; i < batch * model->image_count; i++)
         images[i] = output[i];
     return dcgan_finite(images, batch * model->image_count, NULL) ? DCGAN_OK : DCGAN_NOT_FINITE;
 }
 
-dcgan_status dcgan_generate_from(const dcgan_model *model, const real *weights, const real *running_statistics,
-                                 const real *vectors, size_t batch, real *images, void *workspace,
-                                 size_t workspace_bytes) {
+dcgan_status dcgan_generate_from(const dcgan_model *model, const real *weights,
+                                 const real *running_statistics, const real *vectors, size_t batch,
+                                 real *images, void *workspace, size_t workspace_bytes) {
     generate_state state = {0};
     dcgan_status status = begin(&state, model, batch, workspace, workspace_bytes);
 
-    return status != DCGAN_OK ? status
-                              : forward(&state, model, weights, running_statistics, vectors, batch, images);
+    return status != DCGAN_OK
+               ? status
+               : forward(&state, model, weights, running_statistics, vectors, batch, images);
 }
 
-dcgan_status dcgan_generator_statistics(const dcgan_model *model, const real *weights, uint64_t seed,
-                                        size_t batch, size_t parts, real *statistics, double *sums,
-                                        void *workspace, size_t workspace_bytes) {
+dcgan_status dcgan_generator_statistics(const dcgan_model *model, const real *weights,
+                                        uint64_t seed, size_t batch, size_t parts, real *statistics,
+                                        double *sums, void *workspace, size_t workspace_bytes) {
     generate_state state = {0};
     dcgan_status status = begin(&state, model, batch, workspace, workspace_bytes);
 
@@ -86,8 +90,8 @@ dcgan_status dcgan_generator_statistics(const dcgan_model *model, const real *we
             dcgan_sample_latent(model, seed, UINT32_MAX - (uint32_t)(part * batch + i),
                                 state.latent + i * model->config.latent);
         state.tape.input = state.latent;
-        (void)network_forward(&state.tape, &model->generator, &dcgan_backend_cpu, weights, NULL, batch,
-                              &state.work);
+        (void)network_forward(&state.tape, &model->generator, &dcgan_backend_cpu, weights, NULL,
+                              batch, &state.work);
         tape_add_statistics(&state.tape, &model->generator, sums, 1.0 / (double)parts);
     }
     dcgan_statistics_finish(model, statistics, sums);
@@ -98,16 +102,17 @@ void dcgan_sample_latent(const dcgan_model *model, uint64_t seed, uint32_t i, re
     dcgan_noise(seed, i, 0, DCGAN_STREAM_SAMPLE, model->config.latent, vector);
 }
 
-dcgan_status dcgan_generate(const dcgan_model *model, const real *weights, const real *running_statistics,
-                            uint64_t seed, uint32_t first, size_t batch, real *images, void *workspace,
-                            size_t workspace_bytes) {
+dcgan_status dcgan_generate(const dcgan_model *model, const real *weights,
+                            const real *running_statistics, uint64_t seed, uint32_t first,
+                            size_t batch, real *images, void *workspace, size_t workspace_bytes) {
     generate_state state = {0};
     dcgan_status status = begin(&state, model, batch, workspace, workspace_bytes);
 
     if (status != DCGAN_OK)
         return status;
     for (size_t i = 0; i < batch; i++)
-        dcgan_sample_latent(model, seed, first + (uint32_t)i, state.latent + i * model->config.latent);
+        dcgan_sample_latent(model, seed, first + (uint32_t)i,
+                            state.latent + i * model->config.latent);
     return forward(&state, model, weights, running_statistics, state.latent, batch, images);
 }
 

@@ -43,8 +43,9 @@ static dcgan_status run_minibatches(dcgan_passes *p) {
 }
 
 /* Computes both gradients of a unit at the same weights. The result is undefined on error. */
-dcgan_status dcgan_unit_gradients(const dcgan_model *model, const dcgan_unit *unit, dcgan_unit_result *result,
-                                  void *workspace, size_t workspace_bytes) {
+dcgan_status dcgan_unit_gradients(const dcgan_model *model, const dcgan_unit *unit,
+                                  dcgan_unit_result *result, void *workspace,
+                                  size_t workspace_bytes) {
     dcgan_passes passes = {.model = model,
                            .backend = &dcgan_backend_cpu,
                            .unit = unit,
@@ -55,7 +56,8 @@ dcgan_status dcgan_unit_gradients(const dcgan_model *model, const dcgan_unit *un
     dcgan_status status = passes_check(unit, result, workspace);
     size_t needed;
 
-    if (status != DCGAN_OK || (status = dcgan_unit_workspace(model, unit->batch, &needed)) != DCGAN_OK)
+    if (status != DCGAN_OK ||
+        (status = dcgan_unit_workspace(model, unit->batch, &needed)) != DCGAN_OK)
         return status;
     if (workspace_bytes < needed)
         return DCGAN_WORKSPACE;

@@ -1,15 +1,18 @@
 /*
- * local_steps.c - a work unit of local steps: Adam on one machine, D and G in turn (docs/format.md section 9)
+ * local_steps.c - a work unit of local steps: Adam on one machine, D and G in turn (docs/format.md
+ * section 9)
  *
- * The alternating way of Goodfellow et al. 2014 and Radford et al. 2016, for as many minibatches as the unit
- * has. Moments begin at zero, so that the unit can be recomputed from the weights it began with.
+ * The alternating way of Goodfellow et al. 2014 and Radford et al. 2016, for as many minibatches as
+ * the unit has. Moments begin at zero, so that the unit can be recomputed from the weights it began
+ * with.
  */
 #include "net/passes.h"
 
 #include <math.h>
 #include <string.h>
 
-#define PIECE ((size_t)65536) /* parameters of a task: fixed, though every cut gives the same bits */
+#define PIECE                                                                                      \
+    ((size_t)65536) /* parameters of a task: fixed, though every cut gives the same bits */
 
 /* A unit's working memory beside that of the passes. */
 typedef struct local_state {
@@ -60,16 +63,16 @@ static void step_piece(void *context, size_t task) {
 }
 
 /* Takes Adam's step number t of one network. */
-static void step_network(local_state *s, const dcgan_network *network, const dcgan_adam_options *adam,
-                         uint64_t t) {
+static void step_network(local_state *s, const dcgan_network *network,
+                         const dcgan_adam_options *adam, uint64_t t) {
     network_step step = {s, network, adam, t};
 
     pool_run(&s->passes.threads, (network->count + PIECE - 1) / PIECE, step_piece, &step);
 }
 
 /*
- * Weighs minibatch j of so many as running statistics with this momentum would that saw one after the other:
- * (1 - momentum)^(minibatches - 1 - j), divided by the sum of all of them.
+ * Weighs minibatch j of so many as running statistics with this momentum would that saw one after
+ * the other: (1 - momentum)^(minibatches - 1 - j), divided by the sum of all of them.
  */
 static double statistics_share(double momentum, size_t j, size_t minibatches) {
     double all = 1.0 - pow(1.0 - momentum, (double)minibatches);
@@ -77,7 +80,8 @@ static double statistics_share(double momentum, size_t j, size_t minibatches) {
     return momentum * pow(1.0 - momentum, (double)(minibatches - 1 - j)) / all;
 }
 
-/* Writes what became of a network's weights, new - old, over its gradient, and says that it is final. */
+/* Writes what became of a network's weights, new - old, over its gradient, and says that it is
+ * final. */
 static void write_change(local_state *s, const dcgan_network *network) {
     const dcgan_passes *p = &s->passes;
     real *change = p->result->gradient;
@@ -89,10 +93,11 @@ static void write_change(local_state *s, const dcgan_network *network) {
 }
 
 /*
- * Steps D on real and generated images, then G, whose images are the same ones, judged by the new D. D's last
- * step comes before G's: on a slow link its change is on its way while G's is computed.
+ * Steps D on real and generated images, then G, whose images are the same ones, judged by the new
+ * D. D's last step comes before G's: on a slow link its change is on its way while G's is computed.
  */
-static dcgan_status do_minibatch(local_state *s, size_t first, size_t count, uint64_t t, double share) {
+static dcgan_status do_minibatch(local_state *s, size_t first, size_t count, uint64_t t,
+                                 double share) {
     dcgan_passes *p = &s->passes;
     int last = first + count == p->unit->count;
     const real *fake;
@@ -134,8 +139,8 @@ static dcgan_status run_minibatches(local_state *s) {
 
 /* Takes local steps and gives the change of the weights. The result is undefined on error. */
 dcgan_status dcgan_unit_local(const dcgan_model *model, const dcgan_unit *unit,
-                              const dcgan_local_options *options, dcgan_unit_result *result, void *workspace,
-                              size_t workspace_bytes) {
+                              const dcgan_local_options *options, dcgan_unit_result *result,
+                              void *workspace, size_t workspace_bytes) {
     local_state state = {
         .passes = {.model = model, .backend = &dcgan_backend_cpu, .unit = unit, .result = result},
         .options = options};
@@ -143,10 +148,11 @@ dcgan_status dcgan_unit_local(const dcgan_model *model, const dcgan_unit *unit,
     dcgan_status status = passes_check(unit, result, workspace);
     size_t bytes = model->parameter_count * sizeof(real), needed;
 
-    if (status == DCGAN_OK &&
-        (unit->networks != DCGAN_BOTH || !(options->norm_momentum > 0 && options->norm_momentum <= 1)))
+    if (status == DCGAN_OK && (unit->networks != DCGAN_BOTH ||
+                               !(options->norm_momentum > 0 && options->norm_momentum <= 1)))
         status = DCGAN_INVALID_ARGUMENT;
-    if (status != DCGAN_OK || (status = dcgan_unit_local_workspace(model, unit->batch, &needed)) != DCGAN_OK)
+    if (status != DCGAN_OK ||
+        (status = dcgan_unit_local_workspace(model, unit->batch, &needed)) != DCGAN_OK)
         return status;
     if (workspace_bytes < needed)
         return DCGAN_WORKSPACE;

@@ -1,7 +1,8 @@
 /*
  * model.c - shapes of both networks and the one table of their parameters
  *
- * DCGAN (Radford, Metz, Chintala 2016). Everything that walks over parameters walks over this table.
+ * DCGAN (Radford, Metz, Chintala 2016). Everything that walks over parameters walks over this
+ * table.
  */
 #include "dcgan.h"
 
@@ -30,7 +31,8 @@ const char *dcgan_status_text(dcgan_status status) {
 }
 
 /* Writes a message about one hyper-parameter and returns the status for it. */
-static dcgan_status refuse(char *error, size_t size, const char *name, uint32_t value, const char *allowed) {
+static dcgan_status refuse(char *error, size_t size, const char *name, uint32_t value,
+                           const char *allowed) {
     if (error && size)
         snprintf(error, size, "%s is %u, but must be %s", name, (unsigned)value, allowed);
     return DCGAN_INVALID_CONFIG;
@@ -45,9 +47,11 @@ dcgan_status dcgan_config_check(const dcgan_config *c, char *error, size_t size)
     if (c->latent < 1 || c->latent > DCGAN_MAX_LATENT)
         return refuse(error, size, "latent", c->latent, "between 1 and 1024");
     if (c->generator_features < 1 || c->generator_features > DCGAN_MAX_FEATURES)
-        return refuse(error, size, "generator_features", c->generator_features, "between 1 and 512");
+        return refuse(error, size, "generator_features", c->generator_features,
+                      "between 1 and 512");
     if (c->discriminator_features < 1 || c->discriminator_features > DCGAN_MAX_FEATURES)
-        return refuse(error, size, "discriminator_features", c->discriminator_features, "between 1 and 512");
+        return refuse(error, size, "discriminator_features", c->discriminator_features,
+                      "between 1 and 512");
     return DCGAN_OK;
 }
 
@@ -60,7 +64,8 @@ static size_t stage_count(uint32_t image_size) {
 }
 
 /* Describes the convolution between a square image of small_size and the next larger one. */
-static dcgan_convolution convolution_shape(size_t small_size, size_t small_channels, size_t large_channels) {
+static dcgan_convolution convolution_shape(size_t small_size, size_t small_channels,
+                                           size_t large_channels) {
     size_t stride = small_size == 1 ? 1 : 2, padding = small_size == 1 ? 0 : 1;
     size_t large_size = (small_size - 1) * stride + 4 - 2 * padding;
     return (dcgan_convolution){.small_height = small_size,
@@ -74,8 +79,8 @@ static dcgan_convolution convolution_shape(size_t small_size, size_t small_chann
 }
 
 /* Appends one tensor to the table and returns its offset in the parameter vector. */
-static size_t add_tensor(dcgan_model *model, const char *network, size_t layer, dcgan_tensor_kind kind,
-                         const dcgan_convolution *shape, size_t channels) {
+static size_t add_tensor(dcgan_model *model, const char *network, size_t layer,
+                         dcgan_tensor_kind kind, const dcgan_convolution *shape, size_t channels) {
     static const char *const kind_names[] = {"weight", "scale", "shift"};
     dcgan_tensor *t = &model->tensors[model->tensor_count++];
 
@@ -94,7 +99,8 @@ static size_t add_tensor(dcgan_model *model, const char *network, size_t layer, 
 }
 
 /* Appends a layer's tensors to the table and its batch norm to the statistics. */
-static void add_layer(dcgan_model *model, dcgan_network *network, const char *name, dcgan_layer layer) {
+static void add_layer(dcgan_model *model, dcgan_network *network, const char *name,
+                      dcgan_layer layer) {
     size_t number = network->layer_count++;
     size_t channels = layer.transposed ? layer.shape.large_channels : layer.shape.small_channels;
 

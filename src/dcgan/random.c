@@ -1,8 +1,8 @@
 /*
  * random.c - counter-based random numbers and the order of the images
  *
- * Nothing here has a state: anybody can compute any number of any unit. docs/format.md sections 1 and 2 say all
- * of it again in words, with test vectors.
+ * Nothing here has a state: anybody can compute any number of any unit. docs/format.md sections 1
+ * and 2 say all of it again in words, with test vectors.
  */
 #include "dcgan.h"
 
@@ -54,14 +54,16 @@ void dcgan_noise(uint64_t seed, uint32_t c1, uint32_t c2, uint32_t stream, size_
 static double weight_deviate(uint64_t seed, uint64_t j) {
     uint32_t block[4];
     double deviates[4];
-    dcgan_philox((const uint32_t[4]){(uint32_t)(j / 4), (uint32_t)(j / 4 >> 32), 0, DCGAN_STREAM_WEIGHTS}, seed,
-                 block);
+    dcgan_philox(
+        (const uint32_t[4]){(uint32_t)(j / 4), (uint32_t)(j / 4 >> 32), 0, DCGAN_STREAM_WEIGHTS},
+        seed, block);
     dcgan_normal(block, deviates);
     return deviates[j % 4];
 }
 
 /* Draws initial values of parameters first … first + count - 1 (docs/format.md section 5). */
-void dcgan_initialise(const dcgan_model *model, uint64_t seed, size_t first, size_t count, real *weights) {
+void dcgan_initialise(const dcgan_model *model, uint64_t seed, size_t first, size_t count,
+                      real *weights) {
     for (size_t t = 0; t < model->tensor_count; t++) {
         const dcgan_tensor *tensor = &model->tensors[t];
         size_t begin = tensor->offset > first ? tensor->offset : first;
@@ -69,8 +71,9 @@ void dcgan_initialise(const dcgan_model *model, uint64_t seed, size_t first, siz
         end = end < first + count ? end : first + count;
         for (size_t j = begin; j < end; j++)
             weights[j - first] =
-                (real)(float)(tensor->mean +
-                              (tensor->deviation > 0 ? tensor->deviation * weight_deviate(seed, j) : 0.0));
+                (real)(float)(tensor->mean + (tensor->deviation > 0
+                                                  ? tensor->deviation * weight_deviate(seed, j)
+                                                  : 0.0));
     }
 }
 
@@ -89,9 +92,9 @@ static uint64_t feistel(uint64_t x, int half_bits, uint32_t epoch, uint64_t seed
 }
 
 /*
- * Maps a place in an epoch to an image number. The network permutes 0 … 4^h - 1; walking along its cycle until
- * we are back below images makes it a permutation of 0 … images - 1 (Black and Rogaway 2002). 4^h < 4 images:
- * under four walks on average.
+ * Maps a place in an epoch to an image number. The network permutes 0 … 4^h - 1; walking along its
+ * cycle until we are back below images makes it a permutation of 0 … images - 1 (Black and Rogaway
+ * 2002). 4^h < 4 images: under four walks on average.
  */
 uint64_t dcgan_permute(uint64_t seed, uint64_t epoch, uint64_t images, uint64_t place) {
     int half_bits = 1;

@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 /* Says what went wrong with which file. */
-static void say(char *error, size_t error_size, const char *what, const char *path, const char *why) {
+static void say(char *error, size_t error_size, const char *what, const char *path,
+                const char *why) {
     char shown[160];
 
     dataset_printable(path, shown, sizeof shown);

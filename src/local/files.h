@@ -6,11 +6,12 @@
 
 #include <stddef.h>
 
-/* Reads a file into memory that the caller frees; NULL with one line in error, which names the file. */
+/* Reads a file into memory that the caller frees; NULL with one line in error, which names the
+ * file. */
 unsigned char *file_read(const char *path, size_t *size, char *error, size_t error_size);
 
-/* Writes a file so that its name is never that of half of it: under another name first. Returns 0, or -1 with
- * one line in error. */
+/* Writes a file so that its name is never that of half of it: under another name first. Returns 0,
+ * or -1 with one line in error. */
 int file_write(const char *path, const void *bytes, size_t size, char *error, size_t error_size);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * local.c - gan_worker local: training on this machine alone
  *
- * What a class's run with local steps, one unit an iteration and plain averaging does, with the same numbers to
- * the bit: the same order of images, the same noise, the same code (docs/format.md, section 9). So a checkpoint
- * can go on here, or in the server by gan_import.
+ * What a class's run with local steps, one unit an iteration and plain averaging does, with the
+ * same numbers to the bit: the same order of images, the same noise, the same code (docs/format.md,
+ * section 9). So a checkpoint can go on here, or in the server by gan_import.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -89,9 +89,9 @@ static int begin_training(local *l) {
     l->t.rules = (dcgan_local_options){adam, adam, 0.1};
     l->t.target = (uint32_t)o->local.iterations;
     if (unit_images(l) > 65536) {
-        display_warn(
-            "--local-steps %zu of --batch %zu images are %zu images, more than 65536.\nUse smaller ones.",
-            l->t.local_steps, l->t.batch, unit_images(l));
+        display_warn("--local-steps %zu of --batch %zu images are %zu images, more than "
+                     "65536.\nUse smaller ones.",
+                     l->t.local_steps, l->t.batch, unit_images(l));
         return -1;
     }
     l->t.dataset_images = dataset_count(l->data);
@@ -146,9 +146,9 @@ static int spare_others(const local *l) {
     if (stat(path, &there) != 0 || (resumed != NULL && stat(resumed, &ours) == 0 &&
                                     there.st_dev == ours.st_dev && there.st_ino == ours.st_ino))
         return 0;
-    display_warn(
-        "%s is there already and would be replaced.\nGo on with it: --resume %s, or choose another --out.",
-        path, path);
+    display_warn("%s is there already and would be replaced.\nGo on with it: --resume %s, or "
+                 "choose another --out.",
+                 path, path);
     return -1;
 }
 
@@ -162,12 +162,14 @@ static int save(local *l) {
     if (training_save(t, path, error, sizeof error) == 0) {
         display_say("iteration %" PRIu32 ": wrote %s", t->iteration, path);
         l->saved_iteration = t->iteration;
-        (void)snprintf(path, sizeof path, "%s/samples-%06" PRIu32 ".png", l->options->out, t->iteration);
+        (void)snprintf(path, sizeof path, "%s/samples-%06" PRIu32 ".png", l->options->out,
+                       t->iteration);
         if (picture_write(path, &t->model, t->weights, t->statistics, t->seed, SHEET_IMAGES, error,
                           sizeof error) == 0)
             return 0;
     }
-    warn(error, "Make room there, or choose another --out; this program tries again with the next checkpoint");
+    warn(error, "Make room there, or choose another --out; this program tries again with the next "
+                "checkpoint");
     return -1;
 }
 
@@ -203,14 +205,15 @@ static local_outcome watch(local *l) {
     return LOCAL_GO_ON;
 }
 
-/* Takes what was computed into the weights and the running statistics, as a step of the server's does. */
+/* Takes what was computed into the weights and the running statistics, as a step of the server's
+ * does. */
 static dcgan_status step(local *l, const dcgan_unit_result *result) {
     training *t = &l->t;
     const dcgan_outer_options average = {.optimizer = DCGAN_OUTER_AVERAGE, .learning_rate = 1};
     double momentum = 1.0 - pow(1.0 - t->rules.norm_momentum, (double)t->local_steps);
 
-    dcgan_outer(t->weights, NULL, NULL, result->gradient, t->model.parameter_count, (uint64_t)t->iteration + 1,
-                &average);
+    dcgan_outer(t->weights, NULL, NULL, result->gradient, t->model.parameter_count,
+                (uint64_t)t->iteration + 1, &average);
     memset(l->sums, 0, t->model.statistics_count * sizeof *l->sums);
     dcgan_statistics_add(&t->model, l->sums, result->statistics, 1);
     dcgan_statistics_finish(&t->model, result->statistics, l->sums);
@@ -260,7 +263,8 @@ static local_outcome iterate(local *l) {
     if (o != LOCAL_GO_ON)
         return o;
     if (status != DCGAN_OK || (status = step(l, result)) != DCGAN_OK) {
-        display_warn("Iteration %" PRIu32 " can't be computed: %s.\nA smaller --learning-rate may help.",
+        display_warn("Iteration %" PRIu32
+                     " can't be computed: %s.\nA smaller --learning-rate may help.",
                      t->iteration, dcgan_status_text(status));
         return LOCAL_FAIL;
     }
@@ -286,8 +290,8 @@ static local_outcome rest(local *l) {
     return LOCAL_GO_ON;
 }
 
-/* Trains until the end. What was trained is kept, whatever ends it; a disk that is full for a while ends
- * nothing. */
+/* Trains until the end. What was trained is kept, whatever ends it; a disk that is full for a while
+ * ends nothing. */
 static int train(local *l) {
     local_outcome o = LOCAL_GO_ON;
     int status = 0;
@@ -303,7 +307,8 @@ static int train(local *l) {
         (o != LOCAL_FAIL || l->t.iteration > l->first_iteration))
         status = save(l);
     if (l->t.iteration < l->t.target && l->saved_iteration == l->t.iteration)
-        display_say("go on with: gan_worker local --resume %s/checkpoint.safetensors", l->options->out);
+        display_say("go on with: gan_worker local --resume %s/checkpoint.safetensors",
+                    l->options->out);
     return o == LOCAL_FAIL || status != 0 ? 1 : 0;
 }
 
@@ -312,7 +317,8 @@ static int set_up(local *l) {
     const options *o = l->options;
 
     if (mkdir(o->out, 0777) != 0 && errno != EEXIST) {
-        display_warn("The folder \"%s\" can't be made: %s.\nChoose another --out.", o->out, strerror(errno));
+        display_warn("The folder \"%s\" can't be made: %s.\nChoose another --out.", o->out,
+                     strerror(errno));
         return -1;
     }
     if (spare_others(l) != 0)
@@ -321,7 +327,8 @@ static int set_up(local *l) {
     l->images = malloc(unit_images(l) * l->t.model.image_count);
     l->sums = malloc(l->t.model.statistics_count * sizeof *l->sums);
     if (l->compute == NULL || l->images == NULL || l->sums == NULL ||
-        dataset_prepare(l->data, (int)l->t.model.config.image_size, (int)l->t.model.config.channels) != 0) {
+        dataset_prepare(l->data, (int)l->t.model.config.image_size,
+                        (int)l->t.model.config.channels) != 0) {
         display_warn("There is not enough memory.\nUse a smaller --batch or fewer --local-steps.");
         return -1;
     }
@@ -340,11 +347,13 @@ int local_run(const options *o) {
     if (l.data == NULL)
         return 1;
     display_say("%s", dataset_describe(l.data));
-    if ((o->local.resume != NULL ? resume_training(&l) : begin_training(&l)) == 0 && set_up(&l) == 0) {
+    if ((o->local.resume != NULL ? resume_training(&l) : begin_training(&l)) == 0 &&
+        set_up(&l) == 0) {
         display_say("%ux%u, %zu parameters, seed %" PRId64 ", iterations %" PRIu32 " to %" PRIu32
                     " of %zu steps of %zu images",
-                    l.t.model.config.image_size, l.t.model.config.image_size, l.t.model.parameter_count,
-                    (int64_t)l.t.seed, l.t.iteration, l.t.target, l.t.local_steps, l.t.batch);
+                    l.t.model.config.image_size, l.t.model.config.image_size,
+                    l.t.model.parameter_count, (int64_t)l.t.seed, l.t.iteration, l.t.target,
+                    l.t.local_steps, l.t.batch);
         status = train(&l);
     }
     compute_free(l.compute);

@@ -6,7 +6,8 @@
 
 #include "../worker/term/options.h"
 
-/* Trains to the end, or until to stop is asked, and leaves a checkpoint; returns the exit status. */
+/* Trains to the end, or until to stop is asked, and leaves a checkpoint; returns the exit
+ * status. */
 int local_run(const options *o);
 
 #endif

@@ -23,18 +23,19 @@ static dcgan_status draw(unsigned char *samples, const dcgan_model *model, const
     for (size_t first = 0; status == DCGAN_OK && first < n; first += BATCH) {
         size_t count = n - first < BATCH ? n - first : BATCH;
 
-        status =
-            dcgan_generate(model, weights, running, seed, (uint32_t)first, count, images, workspace, bytes);
+        status = dcgan_generate(model, weights, running, seed, (uint32_t)first, count, images,
+                                workspace, bytes);
         for (size_t i = 0; status == DCGAN_OK && i < count; i++)
-            sheet_place(samples, sheet_columns(n), first + i, images + i * model->image_count, &model->config);
+            sheet_place(samples, sheet_columns(n), first + i, images + i * model->image_count,
+                        &model->config);
     }
     free(images);
     free(workspace);
     return status;
 }
 
-int picture_write(const char *path, const dcgan_model *model, const real *weights, const real *running,
-                  uint64_t seed, size_t n, char *error, size_t error_size) {
+int picture_write(const char *path, const dcgan_model *model, const real *weights,
+                  const real *running, uint64_t seed, size_t n, char *error, size_t error_size) {
     size_t columns = sheet_columns(n), channels = model->config.channels,
            width = columns * model->config.image_size;
     size_t height = (n + columns - 1) / columns * model->config.image_size,

@@ -1,6 +1,6 @@
 /*
- * picture.h - a sheet of generated images as a PNG file: what gan_generate draws in the server, from the same
- * code
+ * picture.h - a sheet of generated images as a PNG file: what gan_generate draws in the server,
+ * from the same code
  */
 #ifndef GANN_PICTURE_H
 #define GANN_PICTURE_H
@@ -11,8 +11,9 @@
 
 #define PICTURE_IMAGES_MAX 4096
 
-/* Draws n images of a seed with running statistics and writes them. Returns 0, or -1 with one line in error. */
-int picture_write(const char *path, const dcgan_model *model, const real *weights, const real *running,
-                  uint64_t seed, size_t n, char *error, size_t error_size);
+/* Draws n images of a seed with running statistics and writes them. Returns 0, or -1 with one line
+ * in error. */
+int picture_write(const char *path, const dcgan_model *model, const real *weights,
+                  const real *running, uint64_t seed, size_t n, char *error, size_t error_size);
 
 #endif

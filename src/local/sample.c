@@ -11,12 +11,14 @@
 
 #include <string.h>
 
-#define TRIES 10 /* the server has the weights of two iterations: a fast run may leave a download behind */
+#define TRIES                                                                                      \
+    10 /* the server has the weights of two iterations: a fast run may leave a download behind */
 
 typedef enum fetched { FETCHED, FETCH_LEFT_BEHIND, FETCH_FAILED } fetched;
 
 /* Downloads one shard. */
-static fetched fetch_shard(server *s, const server_run *run, size_t shard, real *values, size_t count) {
+static fetched fetch_shard(server *s, const server_run *run, size_t shard, real *values,
+                           size_t count) {
     server_reply reply;
     bool held = false;
 
@@ -31,12 +33,14 @@ static fetched fetch_iteration(server *s, const server_run *run, training *t) {
     fetched f = FETCHED;
 
     for (size_t shard = 0; shard < run->shards && f == FETCHED; shard++)
-        f = fetch_shard(s, run, shard, t->weights + shard * SHARD_COUNT, shard_length(run->parameters, shard));
-    return f == FETCHED ? fetch_shard(s, run, run->shards, t->statistics, t->model.statistics_count) : f;
+        f = fetch_shard(s, run, shard, t->weights + shard * SHARD_COUNT,
+                        shard_length(run->parameters, shard));
+    return f == FETCHED ? fetch_shard(s, run, run->shards, t->statistics, t->model.statistics_count)
+                        : f;
 }
 
-/* Waits before another try of what may pass, and says once that it does; false: it does not, or to stop is
- * asked. */
+/* Waits before another try of what may pass, and says once that it does; false: it does not, or to
+ * stop is asked. */
 static bool try_again(const server *s, server_status status, backoff *wait) {
     if (status != SERVER_RETRY || stop_asked())
         return false;
@@ -93,7 +97,8 @@ static int load(server *s, const options *o, training *t, trouble *why) {
         return fetch(s, o, t, why);
     if (training_load_networks(t, o->checkpoint, error, sizeof error) == 0)
         return 0;
-    trouble_set(why, false, "", error, "Give a checkpoint of gan_worker local, or one from your instructor");
+    trouble_set(why, false, "", error,
+                "Give a checkpoint of gan_worker local, or one from your instructor");
     return -1;
 }
 
@@ -108,8 +113,8 @@ int sample_run(const options *o) {
     if (o->checkpoint != NULL || s != NULL)
         status = load(s, o, &t, &why);
     if (status == 0) {
-        status = picture_write(o->out, &t.model, t.weights, t.statistics, (uint64_t)o->seed, (size_t)o->count,
-                               error, sizeof error);
+        status = picture_write(o->out, &t.model, t.weights, t.statistics, (uint64_t)o->seed,
+                               (size_t)o->count, error, sizeof error);
         if (status != 0)
             trouble_set(&why, false, "", error, "Give another file with --out");
     }

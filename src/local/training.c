@@ -23,7 +23,8 @@ int training_allocate(training *t, const dcgan_config *config, char *error, size
     if (dcgan_config_check(config, error, error_size) != DCGAN_OK)
         return -1;
     if (dcgan_model_init(&t->model, config) != DCGAN_OK) {
-        snprintf(error, error_size, "the networks would have more than %zu parameters", DCGAN_MAX_PARAMETERS);
+        snprintf(error, error_size, "the networks would have more than %zu parameters",
+                 DCGAN_MAX_PARAMETERS);
         return -1;
     }
     t->weights = malloc(t->model.parameter_count * sizeof *t->weights);
@@ -31,7 +32,8 @@ int training_allocate(training *t, const dcgan_config *config, char *error, size
     if (t->weights != NULL && t->statistics != NULL)
         return 0;
     training_free(t);
-    snprintf(error, error_size, "out of memory for networks of %zu parameters", t->model.parameter_count);
+    snprintf(error, error_size, "out of memory for networks of %zu parameters",
+             t->model.parameter_count);
     return -1;
 }
 
@@ -192,7 +194,8 @@ static bool get_number(const opened *o, const char *key, double low, double high
 }
 
 /* The same for a whole number of up to 64 bits. */
-static bool get_whole(const opened *o, const char *key, int64_t low, int64_t high, int64_t *number) {
+static bool get_whole(const opened *o, const char *key, int64_t low, int64_t high,
+                      int64_t *number) {
     char value[VALUE_SIZE], *end;
 
     if (!get_text(o, key, value))
@@ -206,7 +209,8 @@ static bool get_digest(const opened *o, unsigned char digest[DATASET_DIGEST_SIZE
     char value[VALUE_SIZE];
 
     if (!get_text(o, "dataset_digest", value) || strlen(value) != 2 + 2 * DATASET_DIGEST_SIZE ||
-        strncmp(value, "\\x", 2) != 0 || strspn(value + 2, "0123456789abcdef") != 2 * DATASET_DIGEST_SIZE)
+        strncmp(value, "\\x", 2) != 0 ||
+        strspn(value + 2, "0123456789abcdef") != 2 * DATASET_DIGEST_SIZE)
         return false;
     for (size_t i = 0; i < DATASET_DIGEST_SIZE; i++) {
         const char pair[3] = {value[2 + 2 * i], value[3 + 2 * i], '\0'};
@@ -232,7 +236,8 @@ static bool get_rules(const opened *o, training *t) {
            get_text(o, "outer_optimizer", optimizer) && strcmp(optimizer, "average") == 0 &&
            get_number(o, "outer_learning_rate", 1, 1, &rate) &&
            get_whole(o, "units_per_iteration", 1, 1, &units) &&
-           (!get_text(o, "learning_rate_schedule", schedule) || strcmp(schedule, "constant") == 0) &&
+           (!get_text(o, "learning_rate_schedule", schedule) ||
+            strcmp(schedule, "constant") == 0) &&
            (safetensors_find_pair(o->header, "warmup_iterations") == NULL ||
             get_whole(o, "warmup_iterations", 0, 0, &warmup));
 }
@@ -242,20 +247,21 @@ int training_load(training *t, const char *path, char *error, size_t error_size)
     opened o = {0};
     int result = open_networks(t, path, &o, error, error_size);
 
-    if (result == 0 &&
-        (!get_rules(&o, t) || !get_whole(&o, "seed", INT64_MIN, INT64_MAX, &seed) ||
-         !get_whole(&o, "batch", 1, 4096, &batch) || !get_whole(&o, "local_steps", 1, 65536 / batch, &steps) ||
-         !get_whole(&o, "target_iterations", 1, INT32_MAX, &target) ||
-         !get_whole(&o, "iteration", 0, INT32_MAX, &iteration) ||
-         !get_whole(&o, "next_position", 0, INT64_MAX / 2, &position) ||
-         !get_whole(&o, "dataset_images", 1, (int64_t)1 << 32, &images) ||
-         !get_digest(&o, t->dataset_digest))) {
+    if (result == 0 && (!get_rules(&o, t) || !get_whole(&o, "seed", INT64_MIN, INT64_MAX, &seed) ||
+                        !get_whole(&o, "batch", 1, 4096, &batch) ||
+                        !get_whole(&o, "local_steps", 1, 65536 / batch, &steps) ||
+                        !get_whole(&o, "target_iterations", 1, INT32_MAX, &target) ||
+                        !get_whole(&o, "iteration", 0, INT32_MAX, &iteration) ||
+                        !get_whole(&o, "next_position", 0, INT64_MAX / 2, &position) ||
+                        !get_whole(&o, "dataset_images", 1, (int64_t)1 << 32, &images) ||
+                        !get_digest(&o, t->dataset_digest))) {
         training_free(t);
-        result = refuse(path,
-                        "its metadata are not of a training that can go on here; that needs local steps, one "
-                        "unit an iteration, plain "
-                        "averaging and a constant learning rate (gan_worker sample takes any checkpoint)",
-                        error, error_size);
+        result = refuse(
+            path,
+            "its metadata are not of a training that can go on here; that needs local steps, one "
+            "unit an iteration, plain "
+            "averaging and a constant learning rate (gan_worker sample takes any checkpoint)",
+            error, error_size);
     }
     if (result == 0) {
         t->seed = (uint64_t)seed;

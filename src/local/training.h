@@ -1,6 +1,6 @@
 /*
- * training.h - a training on one machine as a value: what `gan_worker local` changes, and what a checkpoint
- * keeps of it
+ * training.h - a training on one machine as a value: what `gan_worker local` changes, and what a
+ * checkpoint keeps of it
  */
 #ifndef GANN_TRAINING_H
 #define GANN_TRAINING_H
@@ -27,14 +27,16 @@ typedef struct training {
 int training_allocate(training *t, const dcgan_config *config, char *error, size_t error_size);
 void training_free(training *t);
 
-/* Writes the training as a safetensors file with all that gan_import or training_load() needs to go on. */
+/* Writes the training as a safetensors file with all that gan_import or training_load() needs to go
+ * on. */
 int training_save(const training *t, const char *path, char *error, size_t error_size);
 
-/* Reads the networks of any checkpoint. On 0 there is something to free, on -1 one line in error. */
+/* Reads the networks of any checkpoint. On 0 there is something to free, on -1 one line in
+ * error. */
 int training_load_networks(training *t, const char *path, char *error, size_t error_size);
 
-/* Reads a checkpoint that a training can go on from: its own, or a run's in the server that was trained in the
- * same way. */
+/* Reads a checkpoint that a training can go on from: its own, or a run's in the server that was
+ * trained in the same way. */
 int training_load(training *t, const char *path, char *error, size_t error_size);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * pyramid.c - levels of a Laplacian pyramid (Burt and Adelson 1983): each is an image less what its half-sized
- * copy holds of it, the last one is the smallest copy
+ * pyramid.c - levels of a Laplacian pyramid (Burt and Adelson 1983): each is an image less what its
+ * half-sized copy holds of it, the last one is the smallest copy
  *
- * The kernel is (1, 4, 6, 4, 1) / 16 in both directions; beyond the edge the image is mirrored about its
- * outermost pixels (numpy's "reflect").
+ * The kernel is (1, 4, 6, 4, 1) / 16 in both directions; beyond the edge the image is mirrored
+ * about its outermost pixels (numpy's "reflect").
  */
 #include "pyramid.h"
 
@@ -27,7 +27,8 @@ static void blur_columns(float *to, const float *from, size_t size, size_t width
             line[k] = from + mirror((ptrdiff_t)y + k - 2, size) * width;
         for (size_t x = 0; x < width; x++)
             to[y * width + x] =
-                (line[0][x] + line[4][x] + 4 * (line[1][x] + line[3][x]) + 6 * line[2][x]) * (1.0f / 16);
+                (line[0][x] + line[4][x] + 4 * (line[1][x] + line[3][x]) + 6 * line[2][x]) *
+                (1.0f / 16);
     }
 }
 
@@ -39,14 +40,14 @@ static void blur_rows(float *to, const float *from, size_t size, size_t channels
             for (int k = 0; k < 5; k++)
                 pixel[k] = from + mirror((ptrdiff_t)x + k - 2, size) * channels;
             for (size_t c = 0; c < channels; c++)
-                to[x * channels + c] =
-                    (pixel[0][c] + pixel[4][c] + 4 * (pixel[1][c] + pixel[3][c]) + 6 * pixel[2][c]) *
-                    (1.0f / 16);
+                to[x * channels + c] = (pixel[0][c] + pixel[4][c] +
+                                        4 * (pixel[1][c] + pixel[3][c]) + 6 * pixel[2][c]) *
+                                       (1.0f / 16);
         }
 }
 
-/* Halves an image of size x size: blurs it and takes every other pixel. The result is in spare, image is
- * overwritten. */
+/* Halves an image of size x size: blurs it and takes every other pixel. The result is in spare,
+ * image is overwritten. */
 static void halve(float *image, float *spare, size_t size, size_t channels) {
     size_t half = size / 2;
 
@@ -58,20 +59,21 @@ static void halve(float *image, float *spare, size_t size, size_t channels) {
                    channels * sizeof *spare);
 }
 
-/* Doubles the image in half to size x size: spreads its pixels, times 4, and blurs. The result is in whole,
- * half is overwritten and must have as much room. */
+/* Doubles the image in half to size x size: spreads its pixels, times 4, and blurs. The result is
+ * in whole, half is overwritten and must have as much room. */
 static void enlarge(float *whole, float *half, size_t size, size_t channels) {
     memset(whole, 0, pyramid_count(size, channels) * sizeof *whole);
     for (size_t y = 0; y < size / 2; y++)
         for (size_t x = 0; x < size / 2; x++)
             for (size_t c = 0; c < channels; c++)
-                whole[(2 * y * size + 2 * x) * channels + c] = 4 * half[(y * (size / 2) + x) * channels + c];
+                whole[(2 * y * size + 2 * x) * channels + c] =
+                    4 * half[(y * (size / 2) + x) * channels + c];
     blur_columns(half, whole, size, size * channels);
     blur_rows(whole, half, size, channels);
 }
 
-const float *pyramid_level(const uint8_t *image, size_t size, size_t channels, size_t level, size_t levels,
-                           float *buffers[3]) {
+const float *pyramid_level(const uint8_t *image, size_t size, size_t channels, size_t level,
+                           size_t levels, float *buffers[3]) {
     float *now = buffers[0], *next = buffers[1], *spare = buffers[2];
     size_t count = pyramid_count(size, channels);
 

@@ -1,8 +1,10 @@
 /*
- * swd.c - summaries of sets of images and their sliced Wasserstein distance (docs/format.md, section 11)
+ * swd.c - summaries of sets of images and their sliced Wasserstein distance (docs/format.md,
+ * section 11)
  *
- * Level by level: the patches of all images as rows of a matrix, normalised by channel, times 16 directions at
- * a time; each column of the product is sorted and cut into groups. Memory is that of one level's patches.
+ * Level by level: the patches of all images as rows of a matrix, normalised by channel, times 16
+ * directions at a time; each column of the product is sorted and cut into groups. Memory is that of
+ * one level's patches.
  */
 #include "swd.h"
 #include "pyramid.h"
@@ -13,8 +15,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Streams of random numbers (docs/format.md, section 1), and the epoch whose order the sample is taken from: no
- * run gets there. */
+/* Streams of random numbers (docs/format.md, section 1), and the epoch whose order the sample is
+ * taken from: no run gets there. */
 enum { STREAM_DIRECTIONS = 5, STREAM_PATCHES = 6 };
 #define SAMPLE_EPOCH 0xFFFFFFFFu
 
@@ -95,7 +97,8 @@ swd_status swd_workspace(size_t count, size_t channels, size_t *bytes) {
 }
 
 /* Cuts an image's patches out of one level of its pyramid. */
-static void cut_patches(const work *w, const float *level, size_t size, uint32_t number, uint32_t image) {
+static void cut_patches(const work *w, const float *level, size_t size, uint32_t number,
+                        uint32_t image) {
     size_t line = SWD_PATCH * w->set->channels;
     float *patch = w->patches + (size_t)image * SWD_PATCHES * w->dimensions;
 
@@ -109,7 +112,8 @@ static void cut_patches(const work *w, const float *level, size_t size, uint32_t
     }
 }
 
-/* Gives each channel of the patches mean 0 and variance 1; a channel that is the same everywhere becomes 0. */
+/* Gives each channel of the patches mean 0 and variance 1; a channel that is the same everywhere
+ * becomes 0. */
 static void normalise(const work *w) {
     size_t channels = w->set->channels, count = w->rows * w->dimensions;
     double first[3] = {0}, second[3] = {0}, n = (double)(count / channels);
@@ -125,13 +129,15 @@ static void normalise(const work *w) {
         }
         deviation = sqrt(second[c] / n);
         for (size_t i = c; i < count; i += channels)
-            w->patches[i] = deviation > 1e-6 ? (float)(((double)w->patches[i] - mean) / deviation) : 0;
+            w->patches[i] =
+                deviation > 1e-6 ? (float)(((double)w->patches[i] - mean) / deviation) : 0;
     }
 }
 
 /* Draws a level's directions, vectors of length 1. */
 static void draw_directions(const work *w, uint32_t level) {
-    dcgan_noise(w->seed, level, 0, STREAM_DIRECTIONS, SWD_DIRECTIONS * w->dimensions, w->directions);
+    dcgan_noise(w->seed, level, 0, STREAM_DIRECTIONS, SWD_DIRECTIONS * w->dimensions,
+                w->directions);
     for (size_t k = 0; k < SWD_DIRECTIONS; k++) {
         float *direction = w->directions + k * w->dimensions;
         double square = 0;
@@ -192,16 +198,16 @@ static void reduce(const work *w, const float *projection, float *quantiles) {
 }
 
 /* Summarises one level. */
-static swd_status summarise_level(const work *w, size_t level, float *summary, swd_progress progress,
-                                  void *context) {
+static swd_status summarise_level(const work *w, size_t level, float *summary,
+                                  swd_progress progress, void *context) {
     const swd_set *set = w->set;
 
     for (size_t i = 0; i < set->count; i++) {
         if (progress && progress(context))
             return SWD_CANCELLED;
         const float *pixels =
-            pyramid_level(set->images + i * pyramid_count(set->size, set->channels), set->size, set->channels,
-                          level, swd_levels(set->size), (float **)w->buffers);
+            pyramid_level(set->images + i * pyramid_count(set->size, set->channels), set->size,
+                          set->channels, level, swd_levels(set->size), (float **)w->buffers);
         cut_patches(w, pixels, set->size >> level, (uint32_t)level, (uint32_t)i);
     }
     normalise(w);
@@ -209,17 +215,18 @@ static swd_status summarise_level(const work *w, size_t level, float *summary, s
     for (size_t first = 0; first < SWD_DIRECTIONS; first += BLOCK) {
         if (progress && progress(context))
             return SWD_CANCELLED;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, BLOCK, (int)w->rows, (int)w->dimensions, 1,
-                    w->directions + first * w->dimensions, (int)w->dimensions, w->patches, (int)w->dimensions,
-                    0, w->projections, (int)w->rows);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, BLOCK, (int)w->rows,
+                    (int)w->dimensions, 1, w->directions + first * w->dimensions,
+                    (int)w->dimensions, w->patches, (int)w->dimensions, 0, w->projections,
+                    (int)w->rows);
         for (size_t k = 0; k < BLOCK; k++)
             reduce(w, w->projections + k * w->rows, summary + (first + k) * SWD_QUANTILES);
     }
     return SWD_OK;
 }
 
-swd_status swd_summarise(const swd_set *set, uint64_t seed, float *summary, void *workspace, size_t bytes,
-                         swd_progress progress, void *context) {
+swd_status swd_summarise(const swd_set *set, uint64_t seed, float *summary, void *workspace,
+                         size_t bytes, swd_progress progress, void *context) {
     work w;
     size_t needed;
     swd_status status = swd_workspace(set->count, set->channels, &needed);
@@ -229,19 +236,19 @@ swd_status swd_summarise(const swd_set *set, uint64_t seed, float *summary, void
         return SWD_INVALID_ARGUMENT;
     if (!workspace || bytes < needed)
         return SWD_WORKSPACE;
-    lay_out(&w, (unsigned char *)workspace + (ALIGNMENT - (uintptr_t)workspace % ALIGNMENT), set->count,
-            set->size, set->channels);
+    lay_out(&w, (unsigned char *)workspace + (ALIGNMENT - (uintptr_t)workspace % ALIGNMENT),
+            set->count, set->size, set->channels);
     w.set = set;
     w.seed = seed;
     openblas_set_num_threads(1);
     for (size_t level = 0; level < swd_levels(set->size) && status == SWD_OK; level++)
-        status =
-            summarise_level(&w, level, summary + level * SWD_DIRECTIONS * SWD_QUANTILES, progress, context);
+        status = summarise_level(&w, level, summary + level * SWD_DIRECTIONS * SWD_QUANTILES,
+                                 progress, context);
     return status;
 }
 
-/* A direction's mean square is that of a vector of length 1 times patches whose numbers have mean square 1: at
- * most their dimensions. Groups differ in size by one, so twice that is allowed. */
+/* A direction's mean square is that of a vector of length 1 times patches whose numbers have mean
+ * square 1: at most their dimensions. Groups differ in size by one, so twice that is allowed. */
 swd_status swd_check(const float *summary, size_t size, size_t channels) {
     double limit = 2.0 * SWD_PATCH * SWD_PATCH * (double)channels;
 

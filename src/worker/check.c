@@ -19,8 +19,8 @@
 #define CLOCK_SECONDS 60.0 /* a certificate that is new, or about to end, would be judged wrongly */
 #define LINK_SECONDS 60.0  /* for an iteration's weights */
 
-/* What the exit status says: all is fine; something may pass by itself, or can be lived with; something needs a
- * person. */
+/* What the exit status says: all is fine; something may pass by itself, or can be lived with;
+ * something needs a person. */
 typedef enum finding { FINE, PASSES, MISTAKE } finding;
 
 static finding worst(finding a, finding b) {
@@ -35,7 +35,8 @@ static finding line(finding f, const char *what, const char *found, const char *
     return f;
 }
 
-/* Prints a line of what the server made fail. This program does not try again: it says so to the person. */
+/* Prints a line of what the server made fail. This program does not try again: it says so to the
+ * person. */
 static finding failed(const server *s, const char *what) {
     const trouble *t = server_trouble(s);
     size_t length = strcspn(t->remedy, ";");
@@ -43,7 +44,8 @@ static finding failed(const server *s, const char *what) {
     if (!t->passes)
         return line(MISTAKE, what, t->what, t->remedy);
     if (t->remedy[length] == ';')
-        display_say("%-10s NOT OK %s\n%-17s %.*s, or try again.", what, t->what, "", (int)length, t->remedy);
+        display_say("%-10s NOT OK %s\n%-17s %.*s, or try again.", what, t->what, "", (int)length,
+                    t->remedy);
     else
         line(PASSES, what, t->what, "Try again.");
     return PASSES;
@@ -62,8 +64,8 @@ static double now(void) {
     return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 }
 
-/* Compares this machine's clock with the server's, which is the one that counts; before and after are this
- * machine's readings around the server's. */
+/* Compares this machine's clock with the server's, which is the one that counts; before and after
+ * are this machine's readings around the server's. */
 static finding check_clock(double before, double theirs, double after) {
     double difference = (before + after) / 2 - theirs;
     char text[128], duration[32];
@@ -72,10 +74,12 @@ static finding check_clock(double before, double theirs, double after) {
     if (fabs(difference) < 1)
         snprintf(text, sizeof text, "as the server's");
     else
-        snprintf(text, sizeof text, "%s %s the server's", duration, difference > 0 ? "ahead of" : "behind");
-    return line(fabs(difference) <= CLOCK_SECONDS ? FINE : PASSES, "clock", text,
-                "Set the clock: sudo timedatectl set-ntp true. Leases go by the server's; certificates are "
-                "judged by yours.");
+        snprintf(text, sizeof text, "%s %s the server's", duration,
+                 difference > 0 ? "ahead of" : "behind");
+    return line(
+        fabs(difference) <= CLOCK_SECONDS ? FINE : PASSES, "clock", text,
+        "Set the clock: sudo timedatectl set-ntp true. Leases go by the server's; certificates are "
+        "judged by yours.");
 }
 
 /* Tries the connection and the login. */
@@ -97,7 +101,8 @@ static finding check_server(server *s) {
     line(FINE, "connection", text, NULL);
     server_tls(s, text, sizeof text, &safe);
     f = line(safe ? FINE : PASSES, "TLS", text,
-             "Add sslmode=require to the connection string; if the server has no TLS, tell the instructor.");
+             "Add sslmode=require to the connection string; if the server has no TLS, tell the "
+             "instructor.");
     before = now();
     if (server_hello(s, &greeting) != SERVER_OK) {
         f = worst(f, failed(s, "role"));
@@ -105,12 +110,13 @@ static finding check_server(server *s) {
         return f;
     }
     f = worst(f, check_clock(before, greeting.clock, now()));
-    return worst(
-        f, line(greeting.student ? FINE : MISTAKE, "role", greeting.login,
-                "This login is no student's: ask the instructor for a connection string from gan_enroll."));
+    return worst(f, line(greeting.student ? FINE : MISTAKE, "role", greeting.login,
+                         "This login is no student's: ask the instructor for a connection string "
+                         "from gan_enroll."));
 }
 
-/* Tells the dataset, and compares it with the run's where that is known; run is NULL without a server. */
+/* Tells the dataset, and compares it with the run's where that is known; run is NULL without a
+ * server. */
 static finding check_dataset(const dataset *data, const server_run *run) {
     unsigned char digest[DATASET_DIGEST_SIZE];
     char text[512], difference[256];
@@ -121,13 +127,15 @@ static finding check_dataset(const dataset *data, const server_run *run) {
     used = (size_t)snprintf(text, sizeof text, "%s, digest ", dataset_describe(data));
     for (size_t i = 0; i < sizeof digest && used + 3 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%02x", digest[i]);
-    same = run == NULL || !run->dataset_known || !find_data_differs(data, run, difference, sizeof difference);
-    return line(same ? FINE : MISTAKE, "dataset", same ? text : difference,
-                "Get the same images as the others: all of the class's archive, none added, none renamed.");
+    same = run == NULL || !run->dataset_known ||
+           !find_data_differs(data, run, difference, sizeof difference);
+    return line(
+        same ? FINE : MISTAKE, "dataset", same ? text : difference,
+        "Get the same images as the others: all of the class's archive, none added, none renamed.");
 }
 
-/* Computes two minibatches of the run's network with fresh weights and measures the second: images a second, as
- * --max-cpu lets them be. */
+/* Computes two minibatches of the run's network with fresh weights and measures the second: images
+ * a second, as --max-cpu lets them be. */
 static finding check_speed(const options *o, const server_run *run, dataset *data, double *speed) {
     dcgan_model model;
     size_t batch = o->batch && !run->batch_fixed ? o->batch : run->batch, bytes = 0;
@@ -149,15 +157,18 @@ static finding check_speed(const options *o, const server_run *run, dataset *dat
     if (fine) {
         dcgan_initialise(&model, run->seed, 0, model.parameter_count, weights);
         for (int pass = 0; pass < 2 && status == DCGAN_OK; pass++) {
-            const dcgan_unit unit = {
-                .weights = weights, .images = images, .count = batch, .batch = batch, .threads = o->threads};
+            const dcgan_unit unit = {.weights = weights,
+                                     .images = images,
+                                     .count = batch,
+                                     .batch = batch,
+                                     .threads = o->threads};
             double start = clock_now();
             status = dcgan_unit_gradients(&model, &unit, &result, workspace, bytes);
             seconds = clock_now() - start;
         }
         *speed = (double)batch / seconds * o->max_cpu / 100;
-        snprintf(text, sizeof text, "%.1f images/s with %d thread%s, minibatches of %zu", *speed, o->threads,
-                 o->threads == 1 ? "" : "s", batch);
+        snprintf(text, sizeof text, "%.1f images/s with %d thread%s, minibatches of %zu", *speed,
+                 o->threads, o->threads == 1 ? "" : "s", batch);
     } else
         snprintf(text, sizeof text, "there is not enough memory, or no image could be read");
     free(weights);
@@ -190,22 +201,27 @@ static finding check_link(server *s, const server_run *run, double *seconds) {
     if (!held)
         return line(FINE, "link", "not measured: the run went on meanwhile", NULL);
     *seconds = (clock_now() - start) * (double)run->parameters / (double)count;
-    snprintf(text, sizeof text, "%.1f MB of weights in about %.1f s", 4e-6 * (double)run->parameters, *seconds);
-    return line(
-        *seconds <= LINK_SECONDS ? FINE : PASSES, "link", text,
-        "Come by cable, or tell your instructor that the link is slow: a run of local steps, or of int8, needs "
-        "less.");
+    snprintf(text, sizeof text, "%.1f MB of weights in about %.1f s",
+             4e-6 * (double)run->parameters, *seconds);
+    return line(*seconds <= LINK_SECONDS ? FINE : PASSES, "link", text,
+                "Come by cable, or tell your instructor that the link is slow: a run of local "
+                "steps, or of int8, needs "
+                "less.");
 }
 
-/* Says what an hour is worth: images are credited when they are averaged, and a unit costs a download and about
- * as long an upload. */
+/* Says what an hour is worth: images are credited when they are averaged, and a unit costs a
+ * download and about as long an upload. */
 static void show_credit(const server_run *run, double speed, double link) {
-    double images = run->local_steps > 0 ? (double)(run->local_steps * run->batch) : 5.0 * (double)run->batch;
-    double up = link * (double)blob_size_of(SHARD_COUNT, run->upload) / (double)blob_size(SHARD_COUNT);
+    double images =
+        run->local_steps > 0 ? (double)(run->local_steps * run->batch) : 5.0 * (double)run->batch;
+    double up =
+        link * (double)blob_size_of(SHARD_COUNT, run->upload) / (double)blob_size(SHARD_COUNT);
     char text[160];
 
-    snprintf(text, sizeof text, "about %.0f images an hour, as long as there is work (units of %.0f images%s)",
-             3600 * images / (images / speed + link + up), images, run->local_steps > 0 ? "" : ", say");
+    snprintf(text, sizeof text,
+             "about %.0f images an hour, as long as there is work (units of %.0f images%s)",
+             3600 * images / (images / speed + link + up), images,
+             run->local_steps > 0 ? "" : ", say");
     line(FINE, "credit", text, NULL);
 }
 
@@ -216,8 +232,9 @@ static finding check_work(server *s, const options *o, const server_run *run) {
     dataset *data = find_data(o, run);
 
     if (data == NULL)
-        f = worst(f, line(MISTAKE, "dataset", o->data != NULL ? o->data : "not found",
-                          "Give --data a zip archive, a folder of JPEG or PNG files, or an IDX file."));
+        f = worst(
+            f, line(MISTAKE, "dataset", o->data != NULL ? o->data : "not found",
+                    "Give --data a zip archive, a folder of JPEG or PNG files, or an IDX file."));
     else
         f = worst(f, check_dataset(data, run));
     if (data == NULL) {
@@ -225,8 +242,8 @@ static finding check_work(server *s, const options *o, const server_run *run) {
         return f;
     }
     if (dataset_prepare(data, (int)run->network.image_size, (int)run->network.channels) != 0)
-        f = worst(f,
-                  line(MISTAKE, "speed", "there is not enough memory for the images", "Close other programs."));
+        f = worst(f, line(MISTAKE, "speed", "there is not enough memory for the images",
+                          "Close other programs."));
     else
         f = worst(f, check_speed(o, run, data, &speed));
     if (speed > 0)
@@ -265,8 +282,9 @@ int check_run(server *s, const options *o) {
         not_tried("speed");
         return (int)f;
     }
-    snprintf(text, sizeof text, "\"%s\", %s, iteration %d of %d, %ux%u, %zu parameters", run.name, run.state,
-             run.iteration, run.target, run.network.image_size, run.network.image_size, run.parameters);
+    snprintf(text, sizeof text, "\"%s\", %s, iteration %d of %d, %ux%u, %zu parameters", run.name,
+             run.state, run.iteration, run.target, run.network.image_size, run.network.image_size,
+             run.parameters);
     line(FINE, "run", text, NULL);
     return (int)worst(f, check_work(s, o, &run));
 }

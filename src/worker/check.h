@@ -7,8 +7,8 @@
 #include "term/options.h"
 #include "net/protocol.h"
 
-/* Prints a table of what is fine and what is not, with the remedy: connection, TLS, role, clock, run, link,
- * dataset, speed, and the credit to be expected. Returns the exit status. */
+/* Prints a table of what is fine and what is not, with the remedy: connection, TLS, role, clock,
+ * run, link, dataset, speed, and the credit to be expected. Returns the exit status. */
 int check_run(server *s, const options *o);
 
 #endif

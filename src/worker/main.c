@@ -19,7 +19,8 @@
 
 #define MISTAKE 2 /* the exit status where trying again would not help */
 
-/* Says how many threads compute, where nobody has said how many shall; warns of more than there are cores. */
+/* Says how many threads compute, where nobody has said how many shall; warns of more than there are
+ * cores. */
 static void say_threads(const options *o) {
     int cores = hardware_cores();
 
@@ -27,9 +28,10 @@ static void say_threads(const options *o) {
         display_say("computing with %d of %d core%s (--threads changes it)", o->threads, cores,
                     cores == 1 ? "" : "s");
     else if (o->threads > cores)
-        display_warn("--threads %d is more than the %d core%s of this computer, which makes it slower.\n"
-                     "Use --threads %d.",
-                     o->threads, cores, cores == 1 ? "" : "s", cores);
+        display_warn(
+            "--threads %d is more than the %d core%s of this computer, which makes it slower.\n"
+            "Use --threads %d.",
+            o->threads, cores, cores == 1 ? "" : "s", cores);
 }
 
 /* Works in one run. Returns the exit status; over: the run is. */
@@ -43,8 +45,8 @@ static int work_in_run(server *s, const options *o, const server_run *run, bool 
     display_say("%s", dataset_describe(data));
     say_threads(o);
     if (dataset_prepare(data, (int)run->network.image_size, (int)run->network.channels) != 0)
-        display_warn(
-            "There is not enough memory for the images.\nClose other programs, or use a smaller --cache.");
+        display_warn("There is not enough memory for the images.\nClose other programs, or use a "
+                     "smaller --cache.");
     else
         end = loop_run(s, o, run, data);
     dataset_close(data);
@@ -94,8 +96,9 @@ int main(int argc, char **argv) {
         return 1;
     }
     if (o.nice > 0 && nice(o.nice) == -1)
-        display_warn("The priority can't be lowered by %d.\nThere is nothing to do: it stays as it is.",
-                     o.nice);
+        display_warn(
+            "The priority can't be lowered by %d.\nThere is nothing to do: it stays as it is.",
+            o.nice);
     if (o.command == OPTIONS_LOCAL) {
         say_threads(&o);
         status = local_run(&o) == 0 ? 0 : MISTAKE;

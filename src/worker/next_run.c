@@ -1,8 +1,8 @@
 /*
  * next_run.c - waiting for a run
  *
- * No connection is held meanwhile: a class that went home leaves the server alone but for a short question now
- * and then.
+ * No connection is held meanwhile: a class that went home leaves the server alone but for a short
+ * question now and then.
  */
 #include "next_run.h"
 #include "../common/backoff.h"
@@ -34,7 +34,8 @@ static void say_waiting(search *f, const char *why) {
 
     if (length > 0 && why[length - 1] == '.')
         length--;
-    snprintf(text, sizeof text, "%.*s; waiting for the next run (Ctrl-C ends the program)", (int)length, why);
+    snprintf(text, sizeof text, "%.*s; waiting for the next run (Ctrl-C ends the program)",
+             (int)length, why);
     if (strcmp(f->said, text) != 0)
         display_say("%s", text);
     memcpy(f->said, text, sizeof text);
@@ -83,7 +84,8 @@ static next_run take_other(search *f, const server_run *run) {
 }
 
 next_run next_run_find(server *s, const options *o, bool after, server_run *run) {
-    search f = {.server = s, .options = o, .name = after ? NULL : o->run, .last = after ? run->run : 0};
+    search f = {
+        .server = s, .options = o, .name = after ? NULL : o->run, .last = after ? run->run : 0};
 
     if (after)
         say_waiting(&f, "this run is over");

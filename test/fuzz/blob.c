@@ -1,9 +1,10 @@
 /*
- * blob.c - fuzzing of what the server does with the bytes of an upload, and the worker with those of the server
+ * blob.c - fuzzing of what the server does with the bytes of an upload, and the worker with those
+ * of the server
  *
- * The input's first byte chooses element type and number of elements, and whether header and checksum are put
- * right, so that the checks behind them are reached; the rest is the blob. What passes the checks must decode,
- * encode and check again; what doesn't must be named.
+ * The input's first byte chooses element type and number of elements, and whether header and
+ * checksum are put right, so that the checks behind them are reached; the rest is the blob. What
+ * passes the checks must decode, encode and check again; what doesn't must be named.
  */
 #include "fuzz.h"
 
@@ -31,7 +32,8 @@ static void mend(unsigned char *blob, size_t size, size_t count, blob_element el
 }
 
 /* A blob that passed the checks: the same numbers, whatever way they take. */
-static void check_accepted(const unsigned char *blob, size_t size, size_t count, blob_element element) {
+static void check_accepted(const unsigned char *blob, size_t size, size_t count,
+                           blob_element element) {
     float *values = fuzz_alloc(count * sizeof *values), *again = fuzz_alloc(count * sizeof *again);
     unsigned char *coded = fuzz_alloc(blob_size_of(count, element));
     double squares = 0;
@@ -43,8 +45,8 @@ static void check_accepted(const unsigned char *blob, size_t size, size_t count,
         FUZZ_REQUIRE(blob_encode(coded, values, count, element));
         FUZZ_REQUIRE(blob_check_element(coded, size, count, element) == BLOB_OK);
         blob_decode(again, coded, count, element);
-        /* With a scale that no sender would choose, encoding rounds anew; test/fuzz/codec.c has what senders
-         * choose. */
+        /* With a scale that no sender would choose, encoding rounds anew; test/fuzz/codec.c has
+         * what senders choose. */
         FUZZ_REQUIRE(element != BLOB_FLOAT32 || memcmp(values, again, count * sizeof *values) == 0);
     } else
         FUZZ_REQUIRE(element != BLOB_INT8);
@@ -52,7 +54,8 @@ static void check_accepted(const unsigned char *blob, size_t size, size_t count,
 }
 
 /* The same bytes as a change: what is applied must end in the checksum that it names. */
-static void check_change(const unsigned char *bytes, size_t size, size_t count, blob_element element) {
+static void check_change(const unsigned char *bytes, size_t size, size_t count,
+                         blob_element element) {
     float *copy = fuzz_alloc(count * sizeof *copy);
     uint32_t crc;
 

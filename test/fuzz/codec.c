@@ -1,9 +1,9 @@
 /*
  * codec.c - fuzzing of encoding: any numbers, as each element type, and as a change
  *
- * The input is an element type and floats of any bits. What is encoded must pass the checks, decode to numbers
- * as near as docs/format.md section 8 promises, and be encoded into the same bytes again; one flipped bit must
- * not pass.
+ * The input is an element type and floats of any bits. What is encoded must pass the checks, decode
+ * to numbers as near as docs/format.md section 8 promises, and be encoded into the same bytes
+ * again; one flipped bit must not pass.
  */
 #include "fuzz.h"
 
@@ -12,7 +12,8 @@
 #include <math.h>
 
 #define COUNT_MAX 600
-#define HALF_RANGE (65504.0 / 65536.0 * 0x1p128) /* what float16 with a scale reaches, of float32's range */
+#define HALF_RANGE                                                                                 \
+    (65504.0 / 65536.0 * 0x1p128) /* what float16 with a scale reaches, of float32's range */
 
 /* The largest magnitude of a block. */
 static double largest_of(const float *x, size_t count) {
@@ -23,9 +24,9 @@ static double largest_of(const float *x, size_t count) {
     return largest;
 }
 
-/* Half a step of a number whose block's largest one is given: int8 1/254 of that, and a little for the scale's
- * 17 bits; float16 2^-11 of the number, or 2^-39 of the largest. Scales have limits, below which everything
- * becomes 0. */
+/* Half a step of a number whose block's largest one is given: int8 1/254 of that, and a little for
+ * the scale's 17 bits; float16 2^-11 of the number, or 2^-39 of the largest. Scales have limits,
+ * below which everything becomes 0. */
 static double allowed(double x, double largest, blob_element element) {
     if (element == BLOB_FLOAT32)
         return 0;
@@ -44,7 +45,8 @@ static void check_near(const float *decoded, const float *x, size_t count, blob_
         if (element == BLOB_FLOAT16 && largest > HALF_RANGE)
             continue; /* may become infinite, which is refused */
         for (size_t j = first; j < first + part; j++)
-            FUZZ_REQUIRE(fabs((double)decoded[j] - (double)x[j]) <= allowed((double)x[j], largest, element));
+            FUZZ_REQUIRE(fabs((double)decoded[j] - (double)x[j]) <=
+                         allowed((double)x[j], largest, element));
     }
 }
 

@@ -1,5 +1,6 @@
 /*
- * crc.c - fuzzing of the checksum: every path, alignment and division against the definition, bit by bit
+ * crc.c - fuzzing of the checksum: every path, alignment and division against the definition, bit
+ * by bit
  */
 #include "fuzz.h"
 
@@ -26,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length) {
     first = (length - 1) * input[0] / 255;
     crc = blob_crc32c(input + 1, length - 1);
     FUZZ_REQUIRE(crc == by_definition(input + 1, length - 1));
-    FUZZ_REQUIRE(crc ==
-                 blob_crc32c_extend(blob_crc32c(input + 1, first), input + 1 + first, length - 1 - first));
+    FUZZ_REQUIRE(crc == blob_crc32c_extend(blob_crc32c(input + 1, first), input + 1 + first,
+                                           length - 1 - first));
     return 0;
 }

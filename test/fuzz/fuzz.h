@@ -12,12 +12,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length);
 
 /* Ends the program, and with it the fuzzing, where a property does not hold. */
-#define FUZZ_REQUIRE(property)                                                                                 \
-    do {                                                                                                       \
-        if (!(property)) {                                                                                     \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #property);                      \
-            abort();                                                                                           \
-        }                                                                                                      \
+#define FUZZ_REQUIRE(property)                                                                     \
+    do {                                                                                           \
+        if (!(property)) {                                                                         \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #property);          \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 /* Allocates zeros; never NULL. */

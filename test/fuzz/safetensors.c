@@ -36,10 +36,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length) {
         check_cover(&file, bytes, length);
         if (checkpoint_open(&c, &file, length, error, sizeof error) == 0 &&
             c.model.parameter_count <= PARAMETERS_MAX) {
-            float *values = fuzz_alloc((c.model.parameter_count + c.model.statistics_count) * sizeof *values);
+            float *values =
+                fuzz_alloc((c.model.parameter_count + c.model.statistics_count) * sizeof *values);
 
             for (int vector = 0; vector <= c.moments; vector++)
-                checkpoint_get(&c, bytes, (checkpoint_vector)vector, 0, c.model.parameter_count, values);
+                checkpoint_get(&c, bytes, (checkpoint_vector)vector, 0, c.model.parameter_count,
+                               values);
             (void)checkpoint_get_statistics(&c, bytes, values);
             free(values);
         }

@@ -27,9 +27,10 @@ sub build {
         my ($file, $from, $to) = @{$change};
         my ($source) = glob "$root/src/extension/*/$file";
         $text{$file} //= _read($source // croak "src/extension has no $file");
-        my $times = () = $text{$file} =~ /\Q$from\E/g;
+        my $pattern = join '\s+', map {quotemeta} split /\s+/, $from;    # where lines are broken does not count
+        my $times = () = $text{$file} =~ /$pattern/g;
         $times == 1 or croak "$file has this text $times times, not once: $from";
-        $text{$file} =~ s/\Q$from\E/$to/;
+        $text{$file} =~ s/$pattern/$to/;
     }
     _write("$root/$folder/src/$_", $text{$_}) for keys %text;
     my $config = -x '/usr/lib/postgresql/15/bin/pg_config' ? '/usr/lib/postgresql/15/bin/pg_config' : 'pg_config';

@@ -1,16 +1,17 @@
 /*
- * feed_units - hands in units without computing them: joins a run, claims, uploads random finite gradients,
- * submits. What is left is what the server costs.
+ * feed_units - hands in units without computing them: joins a run, claims, uploads random finite
+ * gradients, submits. What is left is what the server costs.
  *
  *   feed_units CONNECTION RUN UNITS [NAME [SEED]]
  *
- * CONNECTION is a student's connection string. Ends after so many units, or with the run. Prints one line a
- * unit
+ * CONNECTION is a student's connection string. Ends after so many units, or with the run. Prints
+ * one line a unit
  *
  *   unit <unit> iteration <iteration> claim_ms <…> upload_ms <…> submit_ms <…>
  *
- * and at the end `units <n> upload_seconds_median <…>`. An upload is all shards of a unit, statistics included,
- * in pipeline mode, each in a transaction of its own. Exit status 1: an answer that was not to be expected.
+ * and at the end `units <n> upload_seconds_median <…>`. An upload is all shards of a unit,
+ * statistics included, in pipeline mode, each in a transaction of its own. Exit status 1: an answer
+ * that was not to be expected.
  */
 #include "../../src/dcgan/dcgan.h"
 #include "../../src/formats/wire/blob.h"
@@ -38,7 +39,8 @@ static double now_ms(void) {
 }
 
 static void die(const feeder *f, const char *what) {
-    fprintf(stderr, "feed_units: %s: %s\n", what, f->connection ? PQerrorMessage(f->connection) : "");
+    fprintf(stderr, "feed_units: %s: %s\n", what,
+            f->connection ? PQerrorMessage(f->connection) : "");
     exit(1);
 }
 
@@ -49,7 +51,8 @@ static PGresult *query(feeder *f, const char *text, int count, const char *const
     return result;
 }
 
-/* Fills a shard with numbers of a gradient's size, positive ones: as statistics they are possible, too. */
+/* Fills a shard with numbers of a gradient's size, positive ones: as statistics they are possible,
+ * too. */
 static void fill(float *values, size_t count, uint64_t *state) {
     for (size_t i = 0; i < count; i++) {
         *state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -62,7 +65,8 @@ static void make_blobs(feeder *f, const dcgan_model *model, uint64_t seed) {
     f->blobs = calloc(f->shards + 1, sizeof *f->blobs);
     f->sizes = calloc(f->shards + 1, sizeof *f->sizes);
     for (size_t k = 0; f->blobs && f->sizes && k <= f->shards; k++) {
-        size_t count = k < f->shards ? shard_length(model->parameter_count, k) : model->statistics_count;
+        size_t count =
+            k < f->shards ? shard_length(model->parameter_count, k) : model->statistics_count;
         float *values = malloc(count * sizeof *values);
         f->sizes[k] = blob_size(count);
         f->blobs[k] = malloc(f->sizes[k]);
@@ -76,11 +80,12 @@ static void make_blobs(feeder *f, const dcgan_model *model, uint64_t seed) {
 
 /* Joins under a name; the first one of a run says what the dataset is. */
 static void join_run(feeder *f, const char *run, const char *name, uint64_t seed) {
-    PGresult *r = query(f,
-                        "SELECT channels, image_size, latent, generator_features, discriminator_features, "
-                        "run, coalesce(dataset_images, 1000000), encode(coalesce(dataset_digest, "
-                        "decode(repeat('00', 32), 'hex')), 'hex') FROM gan_run_config($1)",
-                        1, (const char *[]){run});
+    PGresult *r =
+        query(f,
+              "SELECT channels, image_size, latent, generator_features, discriminator_features, "
+              "run, coalesce(dataset_images, 1000000), encode(coalesce(dataset_digest, "
+              "decode(repeat('00', 32), 'hex')), 'hex') FROM gan_run_config($1)",
+              1, (const char *[]){run});
     dcgan_config config = {.channels = (uint32_t)atoi(PQgetvalue(r, 0, 0)),
                            .image_size = (uint32_t)atoi(PQgetvalue(r, 0, 1)),
                            .latent = (uint32_t)atoi(PQgetvalue(r, 0, 2)),
@@ -92,8 +97,9 @@ static void join_run(feeder *f, const char *run, const char *name, uint64_t seed
     if (dcgan_model_init(&model, &config) != DCGAN_OK)
         die(f, "the run's network");
     make_blobs(f, &model, seed);
-    joined = query(f, "SELECT gan_join($1, $2, $3, decode($4, 'hex'), 1, 1, '', '')", 4,
-                   (const char *[]){PQgetvalue(r, 0, 5), name, PQgetvalue(r, 0, 6), PQgetvalue(r, 0, 7)});
+    joined = query(
+        f, "SELECT gan_join($1, $2, $3, decode($4, 'hex'), 1, 1, '', '')", 4,
+        (const char *[]){PQgetvalue(r, 0, 5), name, PQgetvalue(r, 0, 6), PQgetvalue(r, 0, 7)});
     f->worker = atoi(PQgetvalue(joined, 0, 0));
     PQclear(joined);
     PQclear(r);
@@ -109,14 +115,15 @@ static void upload(feeder *f, const char *unit, const char *token) {
         if (!PQsendQueryParams(f->connection, "SELECT gan_upload($1, $2, $3, $4)", 4,
                                (const unsigned[]){20, 2950, 23, 17},
                                (const char *[]){unit, token, shard, (const char *)f->blobs[k]},
-                               (const int[]){0, 0, 0, (int)f->sizes[k]}, (const int[]){0, 0, 0, 1}, 0) ||
+                               (const int[]){0, 0, 0, (int)f->sizes[k]}, (const int[]){0, 0, 0, 1},
+                               0) ||
             !PQpipelineSync(f->connection))
             die(f, "upload");
     }
     for (size_t k = 0; k <= f->shards; k++) {
         PGresult *r = PQgetResult(f->connection);
-        if (PQresultStatus(r) != PGRES_TUPLES_OK ||
-            (strcmp(PQgetvalue(r, 0, 0), "accepted") != 0 && strcmp(PQgetvalue(r, 0, 0), "already") != 0))
+        if (PQresultStatus(r) != PGRES_TUPLES_OK || (strcmp(PQgetvalue(r, 0, 0), "accepted") != 0 &&
+                                                     strcmp(PQgetvalue(r, 0, 0), "already") != 0))
             die(f, PQresultStatus(r) == PGRES_TUPLES_OK ? PQgetvalue(r, 0, 0) : "gan_upload");
         PQclear(r);
         PQclear(PQgetResult(f->connection)); /* the end of the statement */
@@ -129,7 +136,8 @@ static void upload(feeder *f, const char *unit, const char *token) {
         die(f, "pipeline mode");
 }
 
-/* Does one unit; returns the milliseconds of its upload, 0 if there was no work, -1 if there will be none. */
+/* Does one unit; returns the milliseconds of its upload, 0 if there was no work, -1 if there will
+ * be none. */
 static double feed_unit(feeder *f) {
     char worker[16];
     double begin = now_ms(), claimed, uploaded;
@@ -137,8 +145,9 @@ static double feed_unit(feeder *f) {
     const char *reason;
 
     snprintf(worker, sizeof worker, "%d", f->worker);
-    claim = query(f, "SELECT unit, token, iteration, reason, retry_seconds, weights_nonce FROM gan_claim($1)",
-                  1, (const char *[]){worker});
+    claim = query(
+        f, "SELECT unit, token, iteration, reason, retry_seconds, weights_nonce FROM gan_claim($1)",
+        1, (const char *[]){worker});
     reason = PQgetvalue(claim, 0, 3);
     if (strcmp(reason, "work") != 0) {
         int over = strcmp(reason, "finished") == 0 || strcmp(reason, "stopped") == 0;
@@ -152,11 +161,13 @@ static double feed_unit(feeder *f) {
     uploaded = now_ms();
     submitted =
         query(f, "SELECT answer, message FROM gan_submit($1, $2, $3, 64, 1, 1, 0.5, 0.5)", 3,
-              (const char *[]){PQgetvalue(claim, 0, 0), PQgetvalue(claim, 0, 1), PQgetvalue(claim, 0, 5)});
+              (const char *[]){PQgetvalue(claim, 0, 0), PQgetvalue(claim, 0, 1),
+                               PQgetvalue(claim, 0, 5)});
     if (strcmp(PQgetvalue(submitted, 0, 0), "accepted") != 0)
         die(f, PQgetvalue(submitted, 0, 1));
-    printf("unit %s iteration %s claim_ms %.2f upload_ms %.2f submit_ms %.2f\n", PQgetvalue(claim, 0, 0),
-           PQgetvalue(claim, 0, 2), claimed - begin, uploaded - claimed, now_ms() - uploaded);
+    printf("unit %s iteration %s claim_ms %.2f upload_ms %.2f submit_ms %.2f\n",
+           PQgetvalue(claim, 0, 0), PQgetvalue(claim, 0, 2), claimed - begin, uploaded - claimed,
+           now_ms() - uploaded);
     fflush(stdout);
     PQclear(submitted);
     PQclear(claim);

@@ -1,16 +1,17 @@
 /*
- * local_train.c - trains in one process, through the library alone, what a class trains through the server
+ * local_train.c - trains in one process, through the library alone, what a class trains through the
+ * server
  *
- *   local_train DATASET SEED CHANNELS SIZE LATENT F E BATCH IMAGES_PER_UNIT UNITS ITERATIONS [MODE] < BLOBS >
- *   REPORT
+ *   local_train DATASET SEED CHANNELS SIZE LATENT F E BATCH IMAGES_PER_UNIT UNITS ITERATIONS
+ *               [MODE] < BLOBS > REPORT
  *
- * MODE is gradient (if there is none), alternating, or, for local steps, the outer optimiser: average, nesterov
- * or adam, with gan_create_run's defaults. In all modes but the first G learns at 3e-4 and D at 1e-4, with a
- * warm-up of one iteration and a linear schedule.
+ * MODE is gradient (if there is none), alternating, or, for local steps, the outer optimiser:
+ * average, nesterov or adam, with gan_create_run's defaults. In all modes but the first G learns at
+ * 3e-4 and D at 1e-4, with a warm-up of one iteration and a linear schedule.
  *
- * Reads the server's final weights from standard input (its shards' blobs one after the other, the running
- * statistics last), trains the same run from the seed, and prints the relative errors of weights and
- * statistics: the reference for the whole distributed system.
+ * Reads the server's final weights from standard input (its shards' blobs one after the other, the
+ * running statistics last), trains the same run from the seed, and prints the relative errors of
+ * weights and statistics: the reference for the whole distributed system.
  */
 #include "../../src/dcgan/dcgan.h"
 #include "../../src/formats/wire/blob.h"
@@ -71,7 +72,9 @@ typedef struct rules {
 /* Reads the mode. */
 static rules rules_of(const char *mode, uint32_t iterations, size_t local_steps) {
     const dcgan_adam_options adam = {2e-4, 0.5, 0.999, 1e-8};
-    rules r = {.rates = {adam, adam, 0.1}, .schedule = {.target = iterations}, .step = {.norm_momentum = 0.1}};
+    rules r = {.rates = {adam, adam, 0.1},
+               .schedule = {.target = iterations},
+               .step = {.norm_momentum = 0.1}};
 
     if (strcmp(mode, "gradient") == 0)
         return r;
@@ -106,15 +109,18 @@ int main(int argc, char **argv) {
     if (argc != 12 && argc != 13)
         die("wrong number of arguments");
     uint64_t seed = (uint64_t)strtoll(argv[2], NULL, 10);
-    dcgan_config config = {(uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]), (uint32_t)atoi(argv[5]),
-                           (uint32_t)atoi(argv[6]), (uint32_t)atoi(argv[7])};
-    size_t batch = (size_t)atoi(argv[8]), unit_images = (size_t)atoi(argv[9]), units = (size_t)atoi(argv[10]),
-           workspace_bytes;
+    dcgan_config config = {(uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]),
+                           (uint32_t)atoi(argv[5]), (uint32_t)atoi(argv[6]),
+                           (uint32_t)atoi(argv[7])};
+    size_t batch = (size_t)atoi(argv[8]), unit_images = (size_t)atoi(argv[9]),
+           units = (size_t)atoi(argv[10]), workspace_bytes;
     uint32_t iterations = (uint32_t)atoi(argv[11]);
-    const rules always = rules_of(argc == 13 ? argv[12] : "gradient", iterations, (unit_images + batch - 1) / batch);
+    const rules always =
+        rules_of(argc == 13 ? argv[12] : "gradient", iterations, (unit_images + batch - 1) / batch);
     char error[512];
     dcgan_model model;
-    dataset *data = dataset_open(argv[1], (size_t)1 << 30, report_broken, NULL, error, sizeof error);
+    dataset *data =
+        dataset_open(argv[1], (size_t)1 << 30, report_broken, NULL, error, sizeof error);
 
     if (!data)
         die(error);
@@ -125,7 +131,8 @@ int main(int argc, char **argv) {
     size_t p = model.parameter_count, s = model.statistics_count;
     float *weights = need(p, sizeof *weights), *m = need(p, sizeof *m), *v = need(p, sizeof *v),
           *mean = need(p, sizeof *mean), *running = need(s, sizeof *running);
-    float *results = need(units * p, sizeof *results), *statistics = need(units * s, sizeof *statistics);
+    float *results = need(units * p, sizeof *results),
+          *statistics = need(units * s, sizeof *statistics);
     double *sum = need(p, sizeof *sum);
     dcgan_part *parts = need(units, sizeof *parts);
     const dcgan_state state = {weights, m, v, running};
@@ -138,9 +145,11 @@ int main(int argc, char **argv) {
         const rules r = rules_at(always, iteration);
 
         for (size_t u = 0; u < units; u++) {
-            uint64_t position = ((uint64_t)iteration * units + u) * unit_images, n = dataset_count(data);
+            uint64_t position = ((uint64_t)iteration * units + u) * unit_images,
+                     n = dataset_count(data);
             for (size_t i = 0; i < unit_images; i++)
-                if (dataset_image(data, dcgan_permute(seed, (position + i) / n, n, (position + i) % n),
+                if (dataset_image(data,
+                                  dcgan_permute(seed, (position + i) / n, n, (position + i) % n),
                                   images + i * model.image_count) != 0)
                     die("no image can be decoded");
             dcgan_unit unit = {.weights = weights,
@@ -152,10 +161,12 @@ int main(int argc, char **argv) {
                                .position = position,
                                .networks = dcgan_networks_stepped(r.step.alternating, iteration),
                                .threads = 1};
-            dcgan_unit_result result = {.gradient = results + u * p, .statistics = statistics + u * s};
-            if ((r.step.local_steps > 0
-                     ? dcgan_unit_local(&model, &unit, &r.rates, &result, workspace, workspace_bytes)
-                     : dcgan_unit_gradients(&model, &unit, &result, workspace, workspace_bytes)) != DCGAN_OK)
+            dcgan_unit_result result = {.gradient = results + u * p,
+                                        .statistics = statistics + u * s};
+            if ((r.step.local_steps > 0 ? dcgan_unit_local(&model, &unit, &r.rates, &result,
+                                                           workspace, workspace_bytes)
+                                        : dcgan_unit_gradients(&model, &unit, &result, workspace,
+                                                               workspace_bytes)) != DCGAN_OK)
                 die("a unit failed");
             parts[u] = (dcgan_part){result.gradient, result.statistics, unit_images};
         }

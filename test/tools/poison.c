@@ -3,22 +3,23 @@
  *
  *   poison ADMIN RUN DATASET WORKERS SCENARIO…
  *
- * ADMIN is the administrator's connection string. WORKERS is a file of lines "CONNECTION NAME", a program each;
- * those with the same connection are one login's. The run must have beta1 = 0, so that its first moments are
- * what the rule made of an iteration, and be at iteration 0.
+ * ADMIN is the administrator's connection string. WORKERS is a file of lines "CONNECTION NAME", a
+ * program each; those with the same connection are one login's. The run must have beta1 = 0, so
+ * that its first moments are what the rule made of an iteration, and be at iteration 0.
  *
- * Each program has the gradient of a unit of its own, computed by the library at the run's initial weights. A
- * scenario RULE:ATTACK:COUNT[:backwards] is an iteration: the first COUNT programs attack, all upload and
- * submit (the last one first, if so said), the step is taken. Attacks: none, nan, million (times 10^6), flip
- * (times -1), flip10 (times -10), gauss (noise of ten times the norm), zeros, copy (all attackers send the last
- * program's gradient). Prints a line each:
+ * Each program has the gradient of a unit of its own, computed by the library at the run's initial
+ * weights. A scenario RULE:ATTACK:COUNT[:backwards] is an iteration: the first COUNT programs
+ * attack, all upload and submit (the last one first, if so said), the step is taken. Attacks: none,
+ * nan, million (times 10^6), flip (times -1), flip10 (times -10), gauss (noise of ten times the
+ * norm), zeros, copy (all attackers send the last program's gradient). Prints a line each:
  *
- *   RULE ATTACK COUNT cosine C generator C discriminator C reference E touched N refused N digest HEX
+ *   RULE ATTACK COUNT cosine C generator C discriminator C reference E touched N refused N
+ *   digest HEX
  *
- * cosine is the angle between what moves the weights (before Adam) and the mean of the honest gradients, of the
- * whole vector and by network; reference the largest difference, in units of the largest number, from what
- * plain loops make of the same uploads; touched the units that the rule took less than all of; refused the
- * uploads that the server refused.
+ * cosine is the angle between what moves the weights (before Adam) and the mean of the honest
+ * gradients, of the whole vector and by network; reference the largest difference, in units of the
+ * largest number, from what plain loops make of the same uploads; touched the units that the rule
+ * took less than all of; refused the uploads that the server refused.
  */
 #include "../../src/dcgan/dcgan.h"
 #include "../../src/formats/wire/blob.h"
@@ -80,8 +81,7 @@ static PGconn *connect_to(const char *uri) {
     return link;
 }
 
-/* ---- the class
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the class ---- */
 
 static void report_broken(void *context, const char *message) {
     (void)context;
@@ -93,7 +93,8 @@ static const char *column(const PGresult *r, const char *name) {
 }
 
 /* Computes the gradient of each program's unit at the initial weights. */
-static void compute_gradients(class *c, const PGresult *config, const dcgan_model *model, const char *path) {
+static void compute_gradients(class *c, const PGresult *config, const dcgan_model *model,
+                              const char *path) {
     char error[512];
     uint64_t seed = (uint64_t)strtoll(column(config, "seed"), NULL, 10);
     size_t batch = (size_t)atoi(column(config, "batch")),
@@ -103,7 +104,8 @@ static void compute_gradients(class *c, const PGresult *config, const dcgan_mode
     dataset *data = dataset_open(path, (size_t)1 << 30, report_broken, NULL, error, sizeof error);
     void *workspace;
 
-    if (!data || dataset_prepare(data, (int)model->config.image_size, (int)model->config.channels) != 0 ||
+    if (!data ||
+        dataset_prepare(data, (int)model->config.image_size, (int)model->config.channels) != 0 ||
         dcgan_unit_workspace(model, batch, &bytes) != DCGAN_OK)
         die("dataset", error);
     workspace = need(bytes, 1);
@@ -119,8 +121,9 @@ static void compute_gradients(class *c, const PGresult *config, const dcgan_mode
         dcgan_unit_result result = {.gradient = need(c->parameters, sizeof(float)),
                                     .statistics = need(c->statistics, sizeof(float))};
         for (size_t i = 0; i < images; i++)
-            if (dataset_image(data, (size_t)dcgan_permute(seed, 0, dataset_count(data), unit.position + i),
-                              pixels + i * model->image_count) != 0)
+            if (dataset_image(
+                    data, (size_t)dcgan_permute(seed, 0, dataset_count(data), unit.position + i),
+                    pixels + i * model->image_count) != 0)
                 die("dataset", "an image can't be read");
         if (dcgan_unit_gradients(model, &unit, &result, workspace, bytes) != DCGAN_OK)
             die("gradient", "it could not be computed");
@@ -154,16 +157,15 @@ static void join_all(class *c, const char *path) {
         if (p->login < 0)
             p->login = logins++, p->connection = connect_to(p->uri);
         r = query(p->connection,
-                  "SELECT gan_join($1, $2, 60000, decode(repeat('00', 32), 'hex'), 1, 1, '', '')", 2,
-                  (const char *[]){number, name});
+                  "SELECT gan_join($1, $2, 60000, decode(repeat('00', 32), 'hex'), 1, 1, '', '')",
+                  2, (const char *[]){number, name});
         p->worker = atoi(PQgetvalue(r, 0, 0));
         PQclear(r);
     }
     fclose(in);
 }
 
-/* ---- an iteration
- * --------------------------------------------------------------------------------------------------- */
+/* ---- an iteration ---- */
 
 static double draw(void) {
     static uint64_t state = 42;
@@ -195,7 +197,8 @@ static void attack(const class *c, const char *kind, float *x) {
         memcpy(x, c->gradients[c->units - 1], c->parameters * sizeof *x);
     else if (strcmp(kind, "gauss") == 0)
         for (int n = 0; n < 2; n++) { /* of ten times each network's norm */
-            size_t first = n ? c->generator : 0, count = n ? c->parameters - c->generator : c->generator;
+            size_t first = n ? c->generator : 0,
+                   count = n ? c->parameters - c->generator : c->generator;
             double deviation = 10 * norm(x + first, count) / sqrt((double)count);
             for (size_t i = first; i < first + count; i++)
                 x[i] = (float)(deviation * draw());
@@ -218,9 +221,10 @@ static int upload(const class *c, const program *p, const handle *unit, const fl
         PGresult *r;
         snprintf(shard, sizeof shard, "%zu", k);
         blob_write(blob, k < c->shards ? x + k * SHARD_COUNT : c->unit_statistics, count);
-        r = PQexecParams(p->connection, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", 4, NULL,
-                         (const char *[]){unit->unit, unit->token, shard, (const char *)blob},
-                         (const int[]){0, 0, 0, (int)blob_size(count)}, (const int[]){0, 0, 0, 1}, 0);
+        r = PQexecParams(
+            p->connection, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", 4, NULL,
+            (const char *[]){unit->unit, unit->token, shard, (const char *)blob},
+            (const int[]){0, 0, 0, (int)blob_size(count)}, (const int[]){0, 0, 0, 1}, 0);
         if (PQresultStatus(r) != PGRES_TUPLES_OK) {
             const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
             if (!state || strcmp(state, "22003") != 0)
@@ -241,7 +245,8 @@ static int claim(const class *c, const program *p, handle *unit) {
     PGresult *r;
 
     snprintf(number, sizeof number, "%d", p->worker);
-    r = query(p->connection, "SELECT unit, token, first_position, images, weights_nonce FROM gan_claim($1)", 1,
+    r = query(p->connection,
+              "SELECT unit, token, first_position, images, weights_nonce FROM gan_claim($1)", 1,
               (const char *[]){number});
     if (!PQgetisnull(r, 0, 0)) {
         place = (int)(atoll(PQgetvalue(r, 0, 2)) / atoll(PQgetvalue(r, 0, 3)) % c->units);
@@ -254,16 +259,17 @@ static int claim(const class *c, const program *p, handle *unit) {
 }
 
 static void submit(const program *p, const handle *unit) {
-    PGresult *r =
-        query(p->connection,
-              "SELECT answer, message FROM gan_submit($1::int8, $2::uuid, $3::int8, 8, 1, 1, 0.5, 0.5)", 3,
-              (const char *[]){unit->unit, unit->token, unit->nonce});
+    PGresult *r = query(
+        p->connection,
+        "SELECT answer, message FROM gan_submit($1::int8, $2::uuid, $3::int8, 8, 1, 1, 0.5, 0.5)",
+        3, (const char *[]){unit->unit, unit->token, unit->nonce});
     if (strcmp(PQgetvalue(r, 0, 0), "accepted") != 0)
         die("gan_submit", PQgetvalue(r, 0, 1));
     PQclear(r);
 }
 
-/* Hands in a unit by a program, as an attacker if kind isn't null; 0 if the server refused what it sent. */
+/* Hands in a unit by a program, as an attacker if kind isn't null; 0 if the server refused what it
+ * sent. */
 static int hand_in(class *c, int place, const program *p, const handle *unit, const char *kind) {
     memcpy(c->sent[place], c->gradients[place], c->parameters * sizeof(float));
     if (kind)
@@ -279,7 +285,8 @@ static int hand_in(class *c, int place, const program *p, const handle *unit, co
     return 1;
 }
 
-/* Has all units of an iteration handed in; those that attackers could not get rid of, by the last program. */
+/* Has all units of an iteration handed in; those that attackers could not get rid of, by the last
+ * program. */
 static void play(class *c, const char *kind, int attackers, int backwards) {
     static handle units[MOST];
     int places[MOST];
@@ -305,16 +312,17 @@ static void step(class *c, char *digest, int *touched) {
     snprintf(next, sizeof next, "%d", ++c->iteration);
     snprintf(run, sizeof run, "%d", c->run);
     PQclear(query(c->admin, "SELECT gan_aggregate($1, $2)", 2, (const char *[]){iteration, run}));
-    r = query(
-        c->admin,
-        "SELECT clipped, encode(weights_digest, 'hex') FROM gan_history WHERE iteration = $1 AND run = $2", 2,
-        (const char *[]){iteration, run});
+    r = query(c->admin,
+              "SELECT clipped, encode(weights_digest, 'hex') FROM gan_history WHERE iteration = $1 "
+              "AND run = $2",
+              2, (const char *[]){iteration, run});
     *touched = atoi(PQgetvalue(r, 0, 0));
     snprintf(digest, 65, "%s", PQgetvalue(r, 0, 1));
     PQclear(r);
-    r = PQexecParams(c->admin,
-                     "SELECT first FROM gan_moments WHERE iteration = $1::int AND run = $2::int ORDER BY shard",
-                     2, NULL, (const char *[]){next, run}, NULL, NULL, 1);
+    r = PQexecParams(
+        c->admin,
+        "SELECT first FROM gan_moments WHERE iteration = $1::int AND run = $2::int ORDER BY shard",
+        2, NULL, (const char *[]){next, run}, NULL, NULL, 1);
     if (PQntuples(r) != (int)c->shards)
         die("moments", PQerrorMessage(c->admin));
     for (size_t k = 0; k < c->shards; k++)
@@ -323,8 +331,7 @@ static void step(class *c, char *digest, int *touched) {
     PQclear(r);
 }
 
-/* ---- the reference: plain loops over the same uploads
- * -------------------------------------------------------------------- */
+/* ---- the reference: plain loops over the same uploads ---- */
 
 /* The accounts' means of one number; returns their count. */
 static int account_means(const class *c, size_t j, double *mean) {
@@ -370,7 +377,8 @@ static void clip_factors(const class *c, double *factor) {
     for (int u = 0; u < c->units; u++)
         factor[u] = 1;
     for (int n = 0; n < 2; n++) {
-        size_t first = n ? c->generator : 0, count = n ? c->parameters - c->generator : c->generator;
+        size_t first = n ? c->generator : 0,
+               count = n ? c->parameters - c->generator : c->generator;
         double length[MOST], level[MOST], bound;
         int accounts = 0, of[MOST] = {0};
         for (int u = 0; u < c->units; u++)
@@ -436,7 +444,8 @@ static int krum_kept(const class *c, int *kept) {
 /* Computes the largest difference between the step and plain loops, beside the largest number. */
 static double reference_error(const class *c, const char *rule) {
     double factor[MOST], mean[MOST], error = 0, largest = 0;
-    int kept[MOST], chosen = 1, clipped = strcmp(rule, "clipped") == 0, krum = strcmp(rule, "multikrum") == 0;
+    int kept[MOST], chosen = 1, clipped = strcmp(rule, "clipped") == 0,
+                    krum = strcmp(rule, "multikrum") == 0;
 
     for (int u = 0; u < c->units; u++)
         factor[u] = 1;
@@ -461,8 +470,7 @@ static double reference_error(const class *c, const char *rule) {
     return largest > 0 ? error / largest : error;
 }
 
-/* ---- the report
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- the report ---- */
 
 /* The cosine between the step and the mean of the honest gradients, over a part of the vector. */
 static double cosine(const class *c, int attackers, size_t first, size_t count) {
@@ -484,21 +492,24 @@ static void run_scenario(class *c, const char *scenario) {
     char rule[32], kind[32], order[32] = "", run[16], digest[65];
     int attackers, touched;
 
-    if (sscanf(scenario, "%31[^:]:%31[^:]:%d:%31s", rule, kind, &attackers, order) < 3 || attackers >= c->units)
+    if (sscanf(scenario, "%31[^:]:%31[^:]:%d:%31s", rule, kind, &attackers, order) < 3 ||
+        attackers >= c->units)
         die(scenario, "it is not RULE:ATTACK:COUNT");
     snprintf(run, sizeof run, "%d", c->run);
-    PQclear(
-        query(c->admin, "UPDATE gan_run SET aggregator = $1 WHERE run = $2", 2, (const char *[]){rule, run}));
+    PQclear(query(c->admin, "UPDATE gan_run SET aggregator = $1 WHERE run = $2", 2,
+                  (const char *[]){rule, run}));
     play(c, kind, attackers, strcmp(order, "backwards") == 0);
     step(c, digest, &touched);
-    if (c->refused == attackers && c->refused > 0) /* nothing of theirs came in: all units are honest ones */
+    if (c->refused == attackers &&
+        c->refused > 0) /* nothing of theirs came in: all units are honest ones */
         attackers = 0;
-    printf("%s %s %d cosine %.4f generator %.4f discriminator %.4f reference %.1e touched %d refused %d digest "
+    printf("%s %s %d cosine %.4f generator %.4f discriminator %.4f reference %.1e touched %d "
+           "refused %d digest "
            "%s\n",
            rule, kind, c->refused ? c->refused : attackers, cosine(c, attackers, 0, c->parameters),
            cosine(c, attackers, 0, c->generator),
-           cosine(c, attackers, c->generator, c->parameters - c->generator), reference_error(c, rule), touched,
-           c->refused, digest);
+           cosine(c, attackers, c->generator, c->parameters - c->generator),
+           reference_error(c, rule), touched, c->refused, digest);
     fflush(stdout);
 }
 
@@ -510,16 +521,17 @@ int main(int argc, char **argv) {
     if (argc < 6)
         die("usage", "poison ADMIN RUN DATASET WORKERS SCENARIO…");
     c.admin = connect_to(argv[1]);
-    config = query(
-        c.admin,
-        "SELECT *, (SELECT count(*) FROM gan_history h WHERE h.run = r.run) FROM gan_run r WHERE name = $1", 1,
-        (const char *[]){argv[2]});
+    config = query(c.admin,
+                   "SELECT *, (SELECT count(*) FROM gan_history h WHERE h.run = r.run) FROM "
+                   "gan_run r WHERE name = $1",
+                   1, (const char *[]){argv[2]});
     if (PQntuples(config) != 1 ||
-        dcgan_model_init(&model, &(dcgan_config){(uint32_t)atoi(column(config, "channels")),
-                                                 (uint32_t)atoi(column(config, "image_size")),
-                                                 (uint32_t)atoi(column(config, "latent")),
-                                                 (uint32_t)atoi(column(config, "generator_features")),
-                                                 (uint32_t)atoi(column(config, "discriminator_features"))}) !=
+        dcgan_model_init(
+            &model, &(dcgan_config){(uint32_t)atoi(column(config, "channels")),
+                                    (uint32_t)atoi(column(config, "image_size")),
+                                    (uint32_t)atoi(column(config, "latent")),
+                                    (uint32_t)atoi(column(config, "generator_features")),
+                                    (uint32_t)atoi(column(config, "discriminator_features"))}) !=
             DCGAN_OK)
         die(argv[2], "there is no such run");
     c.run = atoi(column(config, "run"));

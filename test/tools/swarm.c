@@ -1,17 +1,19 @@
 /*
- * swarm.c - many clients of one run that outlive crashes of the server, and write down every answer they got
+ * swarm.c - many clients of one run that outlive crashes of the server, and write down every answer
+ * they got
  *
  *   swarm CONNINFO RUN SHARDS CLIENTS HISTORY
  *
- * Each client is a process with a connection: join, claim, upload, submit, and after any failure a new
- * connection. What it uploads are the weights of iteration 0 and the running statistics, which the run's table
- * `kept` holds. HISTORY gets a line for each answer, in one write, so that lines stay whole whoever is killed:
+ * Each client is a process with a connection: join, claim, upload, submit, and after any failure a
+ * new connection. What it uploads are the weights of iteration 0 and the running statistics, which
+ * the run's table `kept` holds. HISTORY gets a line for each answer, in one write, so that lines
+ * stay whole whoever is killed:
  *
  *   TIME claimed UNIT TOKEN            TIME accepted UNIT TOKEN NONCE ITERATION
  *   TIME unknown UNIT TOKEN (the answer to a submission was lost)
  *
- * TIME is in seconds, of CLOCK_REALTIME. The clients end with the process that started
- * them, or when the run is over.
+ * TIME is in seconds, of CLOCK_REALTIME. The clients end with the process that started them, or
+ * when the run is over.
  */
 #include <fcntl.h>
 #include <libpq-fe.h>
@@ -99,7 +101,8 @@ static int upload(client *c, const char *unit, const char *token) {
         PGresult *row;
         int taken;
         snprintf(number, sizeof number, "%d", shard);
-        row = ask(c, "SELECT gan_upload($1, $2, $3, (SELECT data FROM kept WHERE shard = $3::int))", 3, values);
+        row = ask(c, "SELECT gan_upload($1, $2, $3, (SELECT data FROM kept WHERE shard = $3::int))",
+                  3, values);
         taken = row && strcmp(PQgetvalue(row, 0, 0), "stale") != 0;
         PQclear(row);
         if (!taken)
@@ -113,7 +116,8 @@ static void submit(client *c, const PGresult *claim) {
     const char *unit = PQgetvalue(claim, 0, 0), *token = PQgetvalue(claim, 0, 1),
                *nonce = PQgetvalue(claim, 0, 2);
     const char *const values[] = {unit, token, nonce};
-    PGresult *row = ask(c, "SELECT answer FROM gan_submit($1, $2, $3, 4, 1, 1, 0.5, 0.5)", 3, values);
+    PGresult *row =
+        ask(c, "SELECT answer FROM gan_submit($1, $2, $3, 4, 1, 1, 0.5, 0.5)", 3, values);
 
     if (!row)
         note(c, "unknown %s %s\n", unit, token);
@@ -125,13 +129,14 @@ static void submit(client *c, const PGresult *claim) {
 /* Claims a unit and does it; tells whether the run goes on. */
 static int work(client *c) {
     const char *const values[] = {c->worker};
-    PGresult *claim =
-        ask(c, "SELECT unit, token, weights_nonce, iteration, reason FROM gan_claim($1)", 1, values);
+    PGresult *claim = ask(
+        c, "SELECT unit, token, weights_nonce, iteration, reason FROM gan_claim($1)", 1, values);
     int over;
 
     if (!claim)
         return 1;
-    over = strcmp(PQgetvalue(claim, 0, 4), "finished") == 0 || strcmp(PQgetvalue(claim, 0, 4), "stopped") == 0;
+    over = strcmp(PQgetvalue(claim, 0, 4), "finished") == 0 ||
+           strcmp(PQgetvalue(claim, 0, 4), "stopped") == 0;
     if (!PQgetisnull(claim, 0, 0)) {
         note(c, "claimed %s %s\n", PQgetvalue(claim, 0, 0), PQgetvalue(claim, 0, 1));
         if (upload(c, PQgetvalue(claim, 0, 0), PQgetvalue(claim, 0, 1)))

@@ -126,7 +126,8 @@ static inline content plain_digits(void) {
     return whole;
 }
 
-/* Opens a possibly damaged dataset and asks for all its images: any answer will do, a crash will not. */
+/* Opens a possibly damaged dataset and asks for all its images: any answer will do, a crash will
+ * not. */
 static inline void survive(const char *path) {
     char error[1000] = "";
     reports seen = {0};

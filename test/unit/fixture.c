@@ -30,7 +30,8 @@ static int read_record(FILE *file, record *r) {
     uint32_t length;
 
     if (fread(&length, 4, 1, file) != 1 || length >= sizeof r->name ||
-        fread(r->name, 1, length, file) != length || fread(&r->count, 8, 1, file) != 1 || r->count > 1 << 24)
+        fread(r->name, 1, length, file) != length || fread(&r->count, 8, 1, file) != 1 ||
+        r->count > 1 << 24)
         return 0;
     r->name[length] = 0;
     r->data = malloc(r->count * sizeof(float));

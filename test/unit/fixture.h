@@ -1,5 +1,6 @@
 /*
- * fixture.h - reads the records of test/fixture/unit_*.bin: u32 name length, name, u64 count, float32 data
+ * fixture.h - reads the records of test/fixture/unit_*.bin: u32 name length, name, u64 count,
+ * float32 data
  */
 #ifndef TEST_FIXTURE_H
 #define TEST_FIXTURE_H
@@ -9,8 +10,8 @@
 
 typedef struct fixture fixture;
 
-/* Reads a whole file from the folder $GANN_FIXTURES (default test/fixture); null if it isn't there or is cut
- * short. */
+/* Reads a whole file from the folder $GANN_FIXTURES (default test/fixture); null if it isn't there
+ * or is cut short. */
 fixture *fixture_open(const char *name);
 
 /* Finds a record; fails the test if it is missing or has another count (0: any). */

@@ -23,7 +23,7 @@
 
 static uint64_t test_seed = 1, random_state;
 
-/* ---- data ------------------------------------------------------------------------------------------ */
+/* ---- data ---- */
 
 /* Draws 64 random bits (SplitMix64). */
 static inline uint64_t random_bits(void) {
@@ -84,15 +84,16 @@ static inline void same(const char *what, const float *got, const float *expecte
     says_something(what, expected, count);
     for (size_t i = 0; i < count; i++)
         if (!(got[i] == expected[i]))
-            fail_msg("%s: number %zu of %zu is %.9g instead of %.9g", what, i, count, got[i], expected[i]);
+            fail_msg("%s: number %zu of %zu is %.9g instead of %.9g", what, i, count, got[i],
+                     expected[i]);
 }
 
 static inline void close_to(const char *what, const float *got, const float *expected, size_t count,
                             double tolerance) {
     for (size_t i = 0; i < count; i++)
         if (!(fabs((double)got[i] - (double)expected[i]) <= tolerance))
-            fail_msg("%s: number %zu of %zu is %.9g instead of %.9g +- %.2g", what, i, count, got[i],
-                     expected[i], tolerance);
+            fail_msg("%s: number %zu of %zu is %.9g instead of %.9g +- %.2g", what, i, count,
+                     got[i], expected[i], tolerance);
 }
 
 static inline int reseed(void **state) {

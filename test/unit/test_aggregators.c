@@ -1,6 +1,6 @@
 /*
- * test_aggregators.c - the rules beside straightforward references: sorting by qsort, distances and scores in
- * plain loops
+ * test_aggregators.c - the rules beside straightforward references: sorting by qsort, distances and
+ * scores in plain loops
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,7 +57,8 @@ static float reference_ranked(size_t n, size_t j, size_t first, size_t last) {
 /* Sorts all numbers by a rule's network and compares bits. */
 static void check_ranked(size_t n, void (*ranks)(size_t, size_t *, size_t *)) {
     static float scratch[MOST * DCGAN_SORT_LANES], mean[NUMBERS];
-    dcgan_comparator *network = malloc((dcgan_sorting_network(n, 0, n, NULL) + 1) * sizeof *network);
+    dcgan_comparator *network =
+        malloc((dcgan_sorting_network(n, 0, n, NULL) + 1) * sizeof *network);
     dcgan_sorter sorter = {.network = network, .inputs = n, .scratch = scratch};
 
     draw_rows(n);
@@ -132,14 +133,13 @@ static void statistics_are_ranked_too(void **state) {
     assert_true(sums[0] == 2.5 && sums[1] == 15);
 }
 
-/* ---- rules that weigh
- * ------------------------------------------------------------------------------------------------- */
+/* ---- rules that weigh ---- */
 
 #define UNITS 6
 typedef struct scene {
     size_t account[UNITS];
-    double images[UNITS], effort[UNITS], norms[UNITS][DCGAN_NETWORK_COUNT], scratch[512], weight[UNITS],
-        scale[UNITS];
+    double images[UNITS], effort[UNITS], norms[UNITS][DCGAN_NETWORK_COUNT], scratch[512],
+        weight[UNITS], scale[UNITS];
     dcgan_round round;
 } scene;
 
@@ -217,8 +217,8 @@ static void what_is_too_long_is_clipped(void **state) {
     assert_true(fabs(s->scale[3] - bound / 100) < 1e-15);
 }
 
-/* However many units one account has, the bound is that of the others; zeros of half a class don't make it 0.
- */
+/* However many units one account has, the bound is that of the others; zeros of half a class don't
+ * make it 0. */
 static void one_account_does_not_move_the_bound(void **state) {
     scene *s = set_scene();
     (void)state;
@@ -273,7 +273,8 @@ static void more_steps_may_go_further(void **state) {
     }
 }
 
-/* Krum in plain loops: distances of G (the first 400 numbers) and D, each by its median over all pairs. */
+/* Krum in plain loops: distances of G (the first 400 numbers) and D, each by its median over all
+ * pairs. */
 static void reference_krum(size_t n, size_t f, int *chosen) {
     static double d[2][MOST][MOST], pairs[2][MOST * MOST], scores[MOST];
     size_t count = 0;
@@ -282,7 +283,8 @@ static void reference_krum(size_t n, size_t f, int *chosen) {
         for (size_t j = 0; j < n; j++) {
             d[0][i][j] = d[1][i][j] = 0;
             for (size_t k = 0; k < NUMBERS; k++)
-                d[k >= 400][i][j] += pow((double)rows[i * NUMBERS + k] - (double)rows[j * NUMBERS + k], 2);
+                d[k >= 400][i][j] +=
+                    pow((double)rows[i * NUMBERS + k] - (double)rows[j * NUMBERS + k], 2);
             if (j < i)
                 pairs[0][count] = d[0][i][j], pairs[1][count++] = d[1][i][j];
         }
@@ -291,8 +293,8 @@ static void reference_krum(size_t n, size_t f, int *chosen) {
         size_t others = 0;
         for (size_t j = 0; j < n; j++)
             if (i != j)
-                near[others++] =
-                    d[0][i][j] / dcgan_median(pairs[0], count) + d[1][i][j] / dcgan_median(pairs[1], count);
+                near[others++] = d[0][i][j] / dcgan_median(pairs[0], count) +
+                                 d[1][i][j] / dcgan_median(pairs[1], count);
         dcgan_sort(near, others);
         scores[i] = 0;
         for (size_t k = 0; k < n - f - 2; k++)
@@ -307,8 +309,8 @@ static void reference_krum(size_t n, size_t f, int *chosen) {
 }
 
 static void multikrum_equals_plain_loops(void **state) {
-    static double distances[2 * MOST * MOST], scratch[MOST * MOST + 3 * MOST], images[MOST], weight[MOST],
-        scale[MOST];
+    static double distances[2 * MOST * MOST], scratch[MOST * MOST + 3 * MOST], images[MOST],
+        weight[MOST], scale[MOST];
     size_t account[MOST];
     (void)state;
 
@@ -348,10 +350,12 @@ static void multikrum_equals_plain_loops(void **state) {
     assert_int_equal(dcgan_multikrum_refused(1), 0);
 }
 
-/* The networks' squared distances are each divided by their own median and added (docs/format.md, section 7):
- * that leaves out account 3. Dividing the distances and squaring the sum would leave out account 0. */
+/* The networks' squared distances are each divided by their own median and added (docs/format.md,
+ * section 7): that leaves out account 3. Dividing the distances and squaring the sum would leave
+ * out account 0. */
 static void multikrum_adds_squares(void **state) {
-    static const double g[5] = {5, 10, 8, 7, 12}, d[5] = {8, 3, 1, 11, 0}, images[5] = {1, 1, 1, 1, 1};
+    static const double g[5] = {5, 10, 8, 7, 12}, d[5] = {8, 3, 1, 11, 0},
+                        images[5] = {1, 1, 1, 1, 1};
     static const size_t account[5] = {0, 1, 2, 3, 4};
     double distances[2 * 25], scratch[64], weight[5], scale[5];
     dcgan_round round = {.units = 5,
@@ -407,7 +411,8 @@ static void an_update_is_measured_and_shortened(void **state) {
         expected_size += pow((double)old[j], 2);
     }
     dcgan_update_size(weights, old, 77, &change, &size);
-    assert_true(fabs(change / expected_change - 1) < 1e-12 && fabs(size / expected_size - 1) < 1e-12);
+    assert_true(fabs(change / expected_change - 1) < 1e-12 &&
+                fabs(size / expected_size - 1) < 1e-12);
     dcgan_update_scale(weights, old, 77, 0.25);
     dcgan_update_size(weights, old, 77, &shorter, &ignored);
     assert_true(fabs(sqrt(shorter / change) - 0.25) < 1e-6);

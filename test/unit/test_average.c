@@ -1,5 +1,6 @@
 /*
- * test_average.c - the moving average of weights, batch-norm statistics for it, and ways between two images
+ * test_average.c - the moving average of weights, batch-norm statistics for it, and ways between
+ * two images
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +19,8 @@ static void the_decay_is_less_at_first(void **state) {
     assert_true(fabs(dcgan_average_decay(0.999, 0) - 2.0 / 11) < 1e-12);
     assert_true(fabs(dcgan_average_decay(0.999, 89) - 91.0 / 100) < 1e-12);
     assert_true(dcgan_average_decay(0.999, 8988) < 0.999);
-    assert_true(dcgan_average_decay(0.999, 8989) == 0.999 && dcgan_average_decay(0.999, 1000000) == 0.999);
+    assert_true(dcgan_average_decay(0.999, 8989) == 0.999 &&
+                dcgan_average_decay(0.999, 1000000) == 0.999);
     assert_true(dcgan_average_decay(0.1, 0) == 0.1);
 }
 
@@ -43,8 +45,11 @@ typedef struct network {
 } network;
 
 static network make_network(void) {
-    const dcgan_config config = {
-        .channels = 1, .image_size = 32, .latent = 6, .generator_features = 4, .discriminator_features = 4};
+    const dcgan_config config = {.channels = 1,
+                                 .image_size = 32,
+                                 .latent = 6,
+                                 .generator_features = 4,
+                                 .discriminator_features = 4};
     network n;
 
     assert_int_equal(dcgan_model_init(&n.model, &config), DCGAN_OK);
@@ -55,7 +60,8 @@ static network make_network(void) {
     n.images = malloc(BATCH * n.model.image_count * sizeof *n.images);
     n.workspace = malloc(n.bytes);
     dcgan_initialise(&n.model, 3, 0, n.model.parameter_count, n.weights);
-    for (size_t i = 0; i < n.model.generator.count; i++) /* enough contrast to see what statistics do */
+    for (size_t i = 0; i < n.model.generator.count;
+         i++) /* enough contrast to see what statistics do */
         n.weights[i] *= 20;
     return n;
 }
@@ -64,8 +70,10 @@ static void free_network(network *n) {
     free(n->weights), free(n->statistics), free(n->images), free(n->sums), free(n->workspace);
 }
 
-/* The mean and the variance of the first layer, by the definition: a 1x1 image times 4x4 weights. */
-static void first_layer(const network *n, size_t count, size_t channel, double *mean, double *variance) {
+/* The mean and the variance of the first layer, by the definition: a 1x1 image times 4x4
+ * weights. */
+static void first_layer(const network *n, size_t count, size_t channel, double *mean,
+                        double *variance) {
     const dcgan_layer *layer = &n->model.generator.layers[0];
     size_t latent = n->model.config.latent, channels = layer->shape.large_channels;
     float z[16];
@@ -76,7 +84,8 @@ static void first_layer(const network *n, size_t count, size_t channel, double *
         for (size_t place = 0; place < 16; place++) {
             double y = 0;
             for (size_t k = 0; k < latent; k++)
-                y += (double)z[k] * (double)n->weights[layer->weight + (k * 16 + place) * channels + channel];
+                y += (double)z[k] *
+                     (double)n->weights[layer->weight + (k * 16 + place) * channels + channel];
             first += y;
             second += y * y;
         }
@@ -90,20 +99,22 @@ static void statistics_are_those_of_what_is_drawn(void **state) {
     const dcgan_layer *layer = &n.model.generator.layers[0];
     size_t channels = layer->shape.large_channels;
     (void)state;
-    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 4, n.statistics, n.sums,
-                                                n.workspace, n.bytes),
+    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 4, n.statistics,
+                                                n.sums, n.workspace, n.bytes),
                      DCGAN_OK);
     for (size_t c = 0; c < channels; c++) {
         double mean, variance;
         first_layer(&n, (size_t)4 * BATCH, c, &mean, &variance);
-        assert_true(fabs((double)n.statistics[layer->statistics + c] - mean) < 1e-5 * (1 + fabs(mean)));
-        assert_true(fabs((double)n.statistics[layer->statistics + channels + c] - variance) < 1e-4 * variance);
+        assert_true(fabs((double)n.statistics[layer->statistics + c] - mean) <
+                    1e-5 * (1 + fabs(mean)));
+        assert_true(fabs((double)n.statistics[layer->statistics + channels + c] - variance) <
+                    1e-4 * variance);
     }
-    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 0, n.statistics, n.sums,
-                                                n.workspace, n.bytes),
+    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 0, n.statistics,
+                                                n.sums, n.workspace, n.bytes),
                      DCGAN_INVALID_ARGUMENT);
-    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 4, n.statistics, n.sums,
-                                                n.workspace, n.bytes - 1),
+    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 4, n.statistics,
+                                                n.sums, n.workspace, n.bytes - 1),
                      DCGAN_WORKSPACE);
     free_network(&n);
 }
@@ -116,12 +127,12 @@ static void a_seed_and_its_vectors_draw_the_same(void **state) {
     dcgan_initialise_statistics(&n.model, n.statistics);
     for (uint32_t i = 0; i < BATCH; i++)
         dcgan_sample_latent(&n.model, 5, 2 + i, vectors + i * n.model.config.latent);
-    assert_int_equal(
-        dcgan_generate(&n.model, n.weights, n.statistics, 5, 2, BATCH, n.images, n.workspace, n.bytes),
-        DCGAN_OK);
-    assert_int_equal(
-        dcgan_generate_from(&n.model, n.weights, n.statistics, vectors, BATCH, again, n.workspace, n.bytes),
-        DCGAN_OK);
+    assert_int_equal(dcgan_generate(&n.model, n.weights, n.statistics, 5, 2, BATCH, n.images,
+                                    n.workspace, n.bytes),
+                     DCGAN_OK);
+    assert_int_equal(dcgan_generate_from(&n.model, n.weights, n.statistics, vectors, BATCH, again,
+                                         n.workspace, n.bytes),
+                     DCGAN_OK);
     assert_memory_equal(n.images, again, BATCH * n.model.image_count * sizeof *again);
     free(vectors), free(again);
     free_network(&n);

@@ -49,9 +49,9 @@ static void crc_is_right_at_every_length(void **state) {
         uint32_t expected = crc_by_bit(data + size % 11, size);
         size_t first = size / 3;
         assert_int_equal(blob_crc32c(data + size % 11, size), expected);
-        assert_int_equal(
-            blob_crc32c_extend(blob_crc32c(data + size % 11, first), data + size % 11 + first, size - first),
-            expected);
+        assert_int_equal(blob_crc32c_extend(blob_crc32c(data + size % 11, first),
+                                            data + size % 11 + first, size - first),
+                         expected);
     }
 }
 
@@ -99,7 +99,8 @@ static void every_length_is_survived(void **state) {
                       *cut = malloc(size + 1); /* exactly as long as it says, for the sanitizer */
         memcpy(cut, blob, size);
         cut = realloc(cut, size ? size : 1);
-        assert_int_equal(blob_check(cut, size, COUNT), size < BLOB_HEADER_SIZE ? BLOB_SHORT : BLOB_LENGTH);
+        assert_int_equal(blob_check(cut, size, COUNT),
+                         size < BLOB_HEADER_SIZE ? BLOB_SHORT : BLOB_LENGTH);
         free(blob), free(cut);
     }
 }
@@ -109,8 +110,9 @@ static void each_mistake_has_its_name(void **state) {
         size_t offset;
         unsigned char value;
         blob_status status;
-    } mistakes[] = {{0, 'X', BLOB_MAGIC},  {4, 2, BLOB_VERSION_NEW}, {6, 2, BLOB_ELEMENT}, {8, 4, BLOB_COUNT},
-                    {15, 255, BLOB_COUNT}, {20, 1, BLOB_RESERVED},   {30, 9, BLOB_CRC}};
+    } mistakes[] = {{0, 'X', BLOB_MAGIC}, {4, 2, BLOB_VERSION_NEW}, {6, 2, BLOB_ELEMENT},
+                    {8, 4, BLOB_COUNT},   {15, 255, BLOB_COUNT},    {20, 1, BLOB_RESERVED},
+                    {30, 9, BLOB_CRC}};
     (void)state;
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         unsigned char *blob = good_blob();
@@ -138,10 +140,14 @@ static void shards_cover_a_vector(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc_has_the_published_value),        cmocka_unit_test(crc_is_right_at_every_length),
-        cmocka_unit_test(a_blob_is_laid_out_as_written_down), cmocka_unit_test(values_may_lie_in_place),
-        cmocka_unit_test(every_changed_byte_is_noticed),      cmocka_unit_test(every_length_is_survived),
-        cmocka_unit_test(each_mistake_has_its_name),          cmocka_unit_test(shards_cover_a_vector),
+        cmocka_unit_test(crc_has_the_published_value),
+        cmocka_unit_test(crc_is_right_at_every_length),
+        cmocka_unit_test(a_blob_is_laid_out_as_written_down),
+        cmocka_unit_test(values_may_lie_in_place),
+        cmocka_unit_test(every_changed_byte_is_noticed),
+        cmocka_unit_test(every_length_is_survived),
+        cmocka_unit_test(each_mistake_has_its_name),
+        cmocka_unit_test(shards_cover_a_vector),
     };
     return cmocka_run_group_tests_name("blob", tests, NULL, NULL);
 }

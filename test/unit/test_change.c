@@ -1,5 +1,6 @@
 /*
- * test_change.c - copies that follow a vector: the same bits on both sides, and errors that don't add up
+ * test_change.c - copies that follow a vector: the same bits on both sides, and errors that don't
+ * add up
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,14 +38,16 @@ static void followers_hold_the_same_bits(void **state) {
             for (int i = 0; i < COUNT; i++)
                 largest = fmax(largest, fabs((double)target[i] - (double)copy[i]));
             assert_true(change_make(change, copy, target, scratch, COUNT, element));
-            assert_int_equal(change_apply(follower, change, change_size(COUNT, element), COUNT, element),
-                             BLOB_OK);
+            assert_int_equal(
+                change_apply(follower, change, change_size(COUNT, element), COUNT, element),
+                BLOB_OK);
             assert_memory_equal(follower, copy, sizeof copy);
             if (step == STEPS / 2) /* joins late with the whole copy, goes on with changes */
                 memcpy(late, copy, sizeof copy);
             else if (step > STEPS / 2) {
-                assert_int_equal(change_apply(late, change, change_size(COUNT, element), COUNT, element),
-                                 BLOB_OK);
+                assert_int_equal(
+                    change_apply(late, change, change_size(COUNT, element), COUNT, element),
+                    BLOB_OK);
                 assert_memory_equal(late, copy, sizeof copy);
             }
             for (int i = 0; i < COUNT; i++)

@@ -1,15 +1,15 @@
 /*
  * test_convolutions.c - the fast convolutions against the plain ones
  *
- * Compared on small integers, whose sums stay below 2^24: whatever the order of the additions, floats hold them
- * exactly, so the comparison is for equality. Outputs and scratch memory start as NaN: nothing may be read
- * before it is written.
+ * Compared on small integers, whose sums stay below 2^24: whatever the order of the additions,
+ * floats hold them exactly, so the comparison is for equality. Outputs and scratch memory start as
+ * NaN: nothing may be read before it is written.
  */
 #include "numbers.h"
 
 static const dcgan_backend *const backends[] = {&dcgan_backend_naive, &dcgan_backend_cpu};
 
-/* ---- convolutions ------------------------------------------------------------------------------------ */
+/* ---- convolutions ---- */
 
 typedef struct conv_case {
     size_t images, height, width, small, large, stride;
@@ -97,11 +97,12 @@ static void check_conv_case(const conv_case *c) {
     float *start = integers(d.weight_count);
     char what[80];
 
-    snprintf(what, sizeof what, "case %zu (%zux%zux%zu, %zu to %zu)", (size_t)(c - cases), c->images, c->height,
-             c->width, c->small, c->large);
+    snprintf(what, sizeof what, "case %zu (%zux%zux%zu, %zu to %zu)", (size_t)(c - cases),
+             c->images, c->height, c->width, c->small, c->large);
     both_same(what, convolved(backends[0], &d), convolved(backends[1], &d), d.small_count);
     both_same(what, transposed(backends[0], &d), transposed(backends[1], &d), d.large_count);
-    both_same(what, weighted(backends[0], &d, start), weighted(backends[1], &d, start), d.weight_count);
+    both_same(what, weighted(backends[0], &d, start), weighted(backends[1], &d, start),
+              d.weight_count);
     free(start);
     close_conv(&d);
 }
@@ -120,7 +121,8 @@ static double inner(const float *x, const float *y, size_t count) {
     return sum;
 }
 
-/* <conv(x, W), y> = <x, convT(y, W)> = <W, dW(x, y)>, without a rounding error; returns if it isn't just 0. */
+/* <conv(x, W), y> = <x, convT(y, W)> = <W, dW(x, y)>, without a rounding error; returns if it isn't
+ * just 0. */
 static int check_adjoint(const dcgan_backend *b, const conv_case *c) {
     conv_data d = open_conv(c);
     float *zero = filled(d.weight_count, 0);
@@ -158,11 +160,13 @@ static void weight_gradients_are_added(void **state) {
         }
 }
 
-/* Reads the weight that joins larger pixel (u, v) to smaller pixel (i, j), straight from docs/format.md
- * section 4. */
-static float joining_weight(const conv_data *d, long u, long v, long i, long j, size_t b, size_t a) {
+/* Reads the weight that joins larger pixel (u, v) to smaller pixel (i, j), straight from
+ * docs/format.md section 4. */
+static float joining_weight(const conv_data *d, long u, long v, long i, long j, size_t b,
+                            size_t a) {
     const dcgan_convolution *s = &d->shape;
-    long ky = u + (long)s->padding - (long)s->stride * i, kx = v + (long)s->padding - (long)s->stride * j;
+    long ky = u + (long)s->padding - (long)s->stride * i,
+         kx = v + (long)s->padding - (long)s->stride * j;
 
     if (ky < 0 || ky > 3 || kx < 0 || kx > 3)
         return 0;
@@ -170,7 +174,8 @@ static float joining_weight(const conv_data *d, long u, long v, long i, long j, 
 }
 
 /* One pixel of one channel set to 1: what comes out is a piece of the weights. */
-static void check_single_pixel(const dcgan_backend *backend, const conv_case *c, size_t u, size_t v, size_t a) {
+static void check_single_pixel(const dcgan_backend *backend, const conv_case *c, size_t u, size_t v,
+                               size_t a) {
     conv_case one = *c;
     one.images = 1;
     conv_data d = open_conv(&one);
@@ -196,7 +201,8 @@ static void a_single_pixel_shows_the_weights(void **state) {
             dcgan_convolution s = shape_of(&cases[n]);
             for (size_t u = 0; u < s.large_height; u++)
                 for (size_t v = 0; v < s.large_width; v++)
-                    check_single_pixel(backends[backend], &cases[n], u, v, (u + v) % s.large_channels);
+                    check_single_pixel(backends[backend], &cases[n], u, v,
+                                       (u + v) % s.large_channels);
         }
 }
 

@@ -95,7 +95,8 @@ static void events_keep_their_form(void **state) {
     assert_memory_equal(event->data, "event: state\ndata: {\"a\": 1}\n\n", event->size);
     bytes_release(event);
     event = bytes_event("x", "a\n\nevent: forged\r\n"); /* a line break can't end the field */
-    assert_memory_equal(event->data, "event: x\ndata: a\ndata: \ndata: event: forged\ndata: \ndata: \n\n",
+    assert_memory_equal(event->data,
+                        "event: x\ndata: a\ndata: \ndata: event: forged\ndata: \ndata: \n\n",
                         event->size);
     bytes_release(event);
 }
@@ -185,7 +186,8 @@ static void pages_are_told_the_newest_once(void **state) {
     hub_publish(h, HUB_CURVES, 2, bytes_event("curves", "0"));
     assert_int_equal(hub_watched(h, runs, true, &pages), 0);
     hub_close(h);
-    assert_int_equal(bo.asleep, 1); /* it read once more than a real connection would, and was woken before */
+    /* it read once more than a real connection would, and was woken before */
+    assert_int_equal(bo.asleep, 1);
     assert_int_equal(hub_read(b, (char *)runs, sizeof runs), -1);
     hub_unsubscribe(b);
     hub_free(h);
@@ -265,8 +267,9 @@ static void a_page_of_a_run_to_come_or_gone_is_told_the_list(void **state) {
 }
 
 static void another_sites_name_is_not_ours(void **state) {
-    static const char *const ours[] = {"localhost", "LOCALHOST:8765", "127.0.0.1",       "127.0.0.1:1",
-                                       "[::1]",     "[::1]:8765",     "faces.example:80"};
+    static const char *const ours[] = {"localhost",       "LOCALHOST:8765", "127.0.0.1",
+                                       "127.0.0.1:1",     "[::1]",          "[::1]:8765",
+                                       "faces.example:80"};
     static const char *const theirs[] = {"",
                                          ":",
                                          ":80",
@@ -314,17 +317,18 @@ static void the_address_that_was_reached_is_ours(void **state) {
         {"[fe80::1%25eth0]:8765", "fe80::1"},  {"[FD00:0:0::0020]", "fd00::20"},
         {"[::ffff:127.0.1.1]:1", "127.0.1.1"}, {"localhost:1", "127.0.1.1"},
         {"[0:0:0:0:0:0:0:1]:8765", "::1"},     {"127.0.0.1:8765", "127.0.1.1"}};
-    static const char *const theirs[][2] = {{"127.0.1.2:8765", "127.0.1.1"},
-                                            {"evil.example", "127.0.1.1"},
-                                            {"127.0.1.1.evil.example", "127.0.1.1"},
-                                            {"[127.0.1.1]", "127.0.1.1"},
-                                            {"127.0.1.1:x", "127.0.1.1"},
-                                            {"[fe80::2]", "fe80::1"},
-                                            {"fe80::1", "fe80::1"},
-                                            {"[%25eth0]", "::"},
-                                            {"2130706689", "127.0.1.1"},
-                                            {"[fe80::1]evil", "fe80::1"},
-                                            {"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]", "::"}};
+    static const char *const theirs[][2] = {
+        {"127.0.1.2:8765", "127.0.1.1"},
+        {"evil.example", "127.0.1.1"},
+        {"127.0.1.1.evil.example", "127.0.1.1"},
+        {"[127.0.1.1]", "127.0.1.1"},
+        {"127.0.1.1:x", "127.0.1.1"},
+        {"[fe80::2]", "fe80::1"},
+        {"fe80::1", "fe80::1"},
+        {"[%25eth0]", "::"},
+        {"2130706689", "127.0.1.1"},
+        {"[fe80::1]evil", "fe80::1"},
+        {"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]", "::"}};
     struct sockaddr_storage local;
 
     (void)state;
@@ -362,7 +366,8 @@ static void a_sheet_is_asked_for_once(void **state) {
     for (int i = 0; i < 3; i++)
         sheets_forget(c, requests[i]);
     requests[0] = NULL;
-    assert_int_equal(sheets_ask(c, name, &people[0], &requests[0], &png), SHEETS_HERE); /* from memory */
+    /* from memory */
+    assert_int_equal(sheets_ask(c, name, &people[0], &requests[0], &png), SHEETS_HERE);
     assert_null(requests[0]);
     bytes_release(png);
     sheets_free(c);
@@ -412,8 +417,9 @@ static void too_many_sheets_are_refused(void **state) {
         assert_int_equal(sheets_ask(c, (sheet_name){1, i}, &one, &requests[i], &png), SHEETS_WAIT);
     assert_int_equal(sheets_ask(c, (sheet_name){1, 1000}, &one, &requests[SHEETS_WANTED_MAX], &png),
                      SHEETS_FULL);
-    assert_int_equal(sheets_ask(c, (sheet_name){1, 5}, &one, &requests[SHEETS_WANTED_MAX + 1], &png),
-                     SHEETS_WAIT);
+    assert_int_equal(
+        sheets_ask(c, (sheet_name){1, 5}, &one, &requests[SHEETS_WANTED_MAX + 1], &png),
+        SHEETS_WAIT);
     sheets_fail(c, 1);
     assert_int_equal(one.asleep, 0);
     assert_int_equal(sheets_ask(c, (sheet_name){1, 5}, &one, &requests[5], &png), SHEETS_FAILED);

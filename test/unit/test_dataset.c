@@ -2,8 +2,8 @@
  * test_dataset.c - the worker's datasets against what Pillow made of the same images
  * (test/fixture/make_images.py)
  *
- * Environment: GANN_FACES, an archive of 8000 faces that is not part of the repository; without it that test is
- * skipped.
+ * Environment: GANN_FACES, an archive of 8000 faces that is not part of the repository; without it
+ * that test is skipped.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "dataset_files.h"
@@ -11,8 +11,8 @@
 /* ---- against Pillow ---- */
 
 /* Compares an image with what Pillow made; a NaN can't occur, these are bytes. */
-static void compare(const char *where, const unsigned char *got, const unsigned char *expected, size_t size,
-                    int tolerance) {
+static void compare(const char *where, const unsigned char *got, const unsigned char *expected,
+                    size_t size, int tolerance) {
     for (size_t i = 0; i < size; i++)
         if (abs(got[i] - expected[i]) > tolerance)
             fail_msg("%s: sample %zu is %d instead of %d", where, i, got[i], expected[i]);
@@ -62,7 +62,8 @@ static void test_pixels(void **state) {
         int side, channels, tolerance;
         size_t index;
 
-        if (sscanf(line, "pixels %99s %d %d %zu %d", source, &side, &channels, &index, &tolerance) == 5) {
+        if (sscanf(line, "pixels %99s %d %d %zu %d", source, &side, &channels, &index,
+                   &tolerance) == 5) {
             check_pixels(source, side, channels, index, tolerance, expected);
             checked++;
         }
@@ -87,7 +88,8 @@ static void find_fact(const char *fact, const char *source, char *value, size_t 
     value[0] = '\0';
     while (value[0] == '\0' && fgets(line, sizeof line, facts) != NULL)
         if (strncmp(line, start, strlen(start)) == 0)
-            snprintf(value, size, "%.*s", (int)strcspn(line + strlen(start), "\n"), line + strlen(start));
+            snprintf(value, size, "%.*s", (int)strcspn(line + strlen(start), "\n"),
+                     line + strlen(start));
     fclose(facts);
     assert_true(value[0] != '\0');
 }
@@ -110,8 +112,8 @@ static void check_facts(const char *path, const char *source) {
     dataset_close(set);
 }
 
-/* Folder and archive of it have one digest, the one that Python computed; so have a plain and a gzipped IDX
- * file. */
+/* Folder and archive of it have one digest, the one that Python computed; so have a plain and a
+ * gzipped IDX file. */
 static void test_digest(void **state) {
     char path[PATH_SIZE];
     content digits = plain_digits();
@@ -150,8 +152,8 @@ static void test_describe(void **state) {
 
 /* ---- broken images and the cache ---- */
 
-/* Checks all "stand_in" lines on the folder or the archive, and that every broken image is reported once, by
- * name. */
+/* Checks all "stand_in" lines on the folder or the archive, and that every broken image is reported
+ * once, by name. */
 static void check_stand_ins(const char *name) {
     const int stand_in[][2] = {{2, 4}, {3, 4}, {6, 7}, {17, 0}, {18, 0}};
     unsigned char broken[32 * 32 * 3];
@@ -216,7 +218,8 @@ static void test_all_broken(void **state) {
     dataset_close(set);
 }
 
-/* The bytes are the same with a cache for everything, for nothing, and for two images and a half. */
+/* The bytes are the same with a cache for everything, for nothing, and for two images and a
+ * half. */
 static void test_cache(void **state) {
     enum { size = 32 * 32 * 3 };
     const size_t caches[] = {ALL, 0, size * 5 / 2};
@@ -248,8 +251,8 @@ static void test_cache(void **state) {
     assert_int_equal(seen.count, 15);
 }
 
-/* The cache is used: a cached image survives the loss of its file, one without a cache is an error, not a
- * stand-in. */
+/* The cache is used: a cached image survives the loss of its file, one without a cache is an error,
+ * not a stand-in. */
 static void test_gone(void **state) {
     unsigned char pixels[32 * 32];
     char path[PATH_SIZE];
@@ -286,8 +289,8 @@ static void test_gone(void **state) {
 
 /* Sizes out of range are refused, and an image can't be had after it. */
 static void test_prepare(void **state) {
-    const int bad[][2] = {{0, 1},         {-32, 3}, {32, 0}, {32, 2}, {32, 4}, {IMAGE_SIDE_MAX + 1, 1},
-                          {2147483647, 3}};
+    const int bad[][2] = {
+        {0, 1}, {-32, 3}, {32, 0}, {32, 2}, {32, 4}, {IMAGE_SIDE_MAX + 1, 1}, {2147483647, 3}};
     char path[PATH_SIZE];
     reports seen = {0};
     unsigned char pixels[3];
@@ -333,9 +336,11 @@ static void test_faces(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pixels),   cmocka_unit_test(test_digest),     cmocka_unit_test(test_describe),
-        cmocka_unit_test(test_stand_in), cmocka_unit_test(test_all_broken), cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_gone),     cmocka_unit_test(test_prepare),    cmocka_unit_test(test_faces),
+        cmocka_unit_test(test_pixels),     cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_describe),   cmocka_unit_test(test_stand_in),
+        cmocka_unit_test(test_all_broken), cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_gone),       cmocka_unit_test(test_prepare),
+        cmocka_unit_test(test_faces),
     };
 
     return cmocka_run_group_tests_name("dataset", tests, make_scratch, remove_scratch);

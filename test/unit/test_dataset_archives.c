@@ -1,9 +1,9 @@
 /*
- * test_dataset_archives.c - datasets as people have them: each fact that test/fixture/make_archives.py writes
- * about the files that it packs
+ * test_dataset_archives.c - datasets as people have them: each fact that
+ * test/fixture/make_archives.py writes about the files that it packs
  *
- * Environment: GANN_FIXTURES as in dataset_files.h; GANN_ARCHIVES, a folder that make_archives.py has filled,
- * else one is made.
+ * Environment: GANN_FIXTURES as in dataset_files.h; GANN_ARCHIVES, a folder that make_archives.py
+ * has filled, else one is made.
  */
 #define _GNU_SOURCE
 #include "dataset_files.h"
@@ -34,7 +34,8 @@ static void digest_of(const dataset *set, char text[2 * DATASET_DIGEST_SIZE + 1]
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
 }
 
-/* Calls back for each fact of a kind, with its fields behind the kind. Returns how many there were. */
+/* Calls back for each fact of a kind, with its fields behind the kind. Returns how many there
+ * were. */
 static int each(const char *kind, void (*check)(char *fields[3])) {
     char line[600];
     FILE *facts = fopen(path_of("facts.txt"), "r");
@@ -154,7 +155,8 @@ static void check_match(char *fields[3]) {
     dataset_close(set);
 }
 
-/* A class that lists the same images in another way, or began with 0.1.0, goes on; no other list is taken. */
+/* A class that lists the same images in another way, or began with 0.1.0, goes on; no other list is
+ * taken. */
 static void other_lists(void **state) {
     (void)state;
     assert_int_equal(each("match", check_match), 7);
@@ -176,8 +178,8 @@ static void check_broken(char *fields[3]) {
     dataset_close(set);
 }
 
-/* What is damaged within an archive is an image that can't be decoded, on any machine: the next one takes its
- * place. */
+/* What is damaged within an archive is an image that can't be decoded, on any machine: the next one
+ * takes its place. */
 static void damage_is_broken(void **state) {
     (void)state;
     assert_int_equal(each("broken", check_broken), 11);
@@ -204,7 +206,8 @@ static int make_archives(void **state) {
         return read_clean(state);
     fixture(images, "");
     archives = mkdtemp(made);
-    snprintf(command, sizeof command, "python3 '%s/../make_archives.py' '%s' '%s'", images, images, archives);
+    snprintf(command, sizeof command, "python3 '%s/../make_archives.py' '%s' '%s'", images, images,
+             archives);
     return archives == NULL || system(command) != 0 ? -1 : read_clean(state);
 }
 
@@ -217,13 +220,15 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 
 static int remove_archives(void **state) {
     (void)state;
-    return getenv("GANN_ARCHIVES") != NULL ? 0 : nftw(archives, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return getenv("GANN_ARCHIVES") != NULL ? 0
+                                           : nftw(archives, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_digest),       cmocka_unit_test(the_rule), cmocka_unit_test(other_lists),
-        cmocka_unit_test(damage_is_broken), cmocka_unit_test(reasons),
+        cmocka_unit_test(one_digest),  cmocka_unit_test(the_rule),
+        cmocka_unit_test(other_lists), cmocka_unit_test(damage_is_broken),
+        cmocka_unit_test(reasons),
     };
 
     return cmocka_run_group_tests_name("dataset_archives", tests, make_archives, remove_archives);

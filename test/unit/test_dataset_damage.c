@@ -69,11 +69,13 @@ static void test_not_a_dataset(void **state) {
     snprintf(path, sizeof path, "%s/empty", scratch);
     assert_int_equal(mkdir(path, 0700), 0);
     open_bad(path, "holds no images");
-    spit(path, "empty.zip", (const unsigned char *)"PK\5\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 22);
+    spit(path, "empty.zip", (const unsigned char *)"PK\5\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+         22);
     open_bad(path, "cannot use the dataset");
     unlink(path);
     assert_null(
-        dataset_open("/nonexistent", 0, NULL, NULL, error, sizeof error)); /* a small buffer is no danger */
+        /* a small buffer is no danger */
+        dataset_open("/nonexistent", 0, NULL, NULL, error, sizeof error));
     assert_int_equal(strlen(error), sizeof error - 1);
 }
 
@@ -135,7 +137,8 @@ static void test_damaged_images(void **state) {
         fixture(path, names[i % 5]);
         whole = slurp(path);
         for (uint32_t flips = 1 + random_number(&random) % 8; flips > 0; flips--)
-            whole.bytes[random_number(&random) % whole.size] = (unsigned char)random_number(&random);
+            whole.bytes[random_number(&random) % whole.size] =
+                (unsigned char)random_number(&random);
         outcome = image_decode(whole.bytes, whole.size, &decoded, error, sizeof error);
         assert_true(outcome == IMAGE_OK ? decoded.pixels != NULL : error[0] != '\0');
         image_free(&decoded);
@@ -176,7 +179,8 @@ static void test_truncated_files(void **state) {
     free(file.bytes);
 }
 
-/* Damages a dataset's file at random, most often near its end, where an archive has its directory. */
+/* Damages a dataset's file at random, most often near its end, where an archive has its
+ * directory. */
 static void damage(const content *whole, const char *name, int times, uint32_t *random) {
     unsigned char *copy = malloc(whole->size);
     char path[PATH_SIZE];
@@ -187,7 +191,8 @@ static void damage(const content *whole, const char *name, int times, uint32_t *
         for (uint32_t flips = 1 + random_number(random) % 4; flips > 0; flips--) {
             size_t from = random_number(random) % 4 == 0 ? 0 : whole->size - whole->size / 16;
 
-            copy[from + random_number(random) % (whole->size - from)] = (unsigned char)random_number(random);
+            copy[from + random_number(random) % (whole->size - from)] =
+                (unsigned char)random_number(random);
         }
         spit(path, name, copy, whole->size);
         survive(path);
@@ -216,8 +221,8 @@ static void test_damaged_files(void **state) {
     free(file.bytes);
 }
 
-/* An archive's entry that is damaged counts as an image that can't be decoded: everybody who has the archive has
- * the damage. The next one takes its place. */
+/* An archive's entry that is damaged counts as an image that can't be decoded: everybody who has
+ * the archive has the damage. The next one takes its place. */
 static void test_damaged_entry(void **state) {
     unsigned char pixels[32 * 32], next[32 * 32];
     char path[PATH_SIZE];
@@ -258,7 +263,8 @@ static void test_bomb(void **state) {
     memcpy(file.bytes + 16, "\0\0\x40\0\0\0\x40\0", 8); /* 16384x16384 */
     for (uLong crc = crc32(0, file.bytes + 12, 17), i = 0; i < 4; i++)
         file.bytes[29 + i] = (unsigned char)(crc >> (24 - 8 * i));
-    assert_int_equal(image_decode(file.bytes, file.size, &decoded, error, sizeof error), IMAGE_BROKEN);
+    assert_int_equal(image_decode(file.bytes, file.size, &decoded, error, sizeof error),
+                     IMAGE_BROKEN);
     assert_non_null(strstr(error, "16384x16384"));
     free(file.bytes);
 }
@@ -279,7 +285,8 @@ static void test_reasons(void **state) {
 
         fixture(path, cases[i][0]);
         file = slurp(path);
-        assert_int_equal(image_decode(file.bytes, file.size, &decoded, error, sizeof error), IMAGE_BROKEN);
+        assert_int_equal(image_decode(file.bytes, file.size, &decoded, error, sizeof error),
+                         IMAGE_BROKEN);
         if (strstr(error, cases[i][1]) == NULL)
             fail_msg("%s: \"%s\" lacks \"%s\"", cases[i][0], error, cases[i][1]);
         free(file.bytes);

@@ -1,16 +1,17 @@
 /*
  * test_gradients.c - every derivative against central differences, in double precision
  *
- * Compiled with -DDCGAN_DOUBLE, together with all of src/dcgan. A check draws a direction d and compares
- * (L(x + e d) - L(x - e d)) / 2e with the inner product of d and the computed gradient; the error is relative
- * to the gradient's norm, which is the standard deviation of that product. L is the inner product of a layer's
- * output with a random upstream gradient (a plain sum makes batch norm's gradients vanish), or a unit's loss.
+ * Compiled with -DDCGAN_DOUBLE, together with all of src/dcgan. A check draws a direction d and
+ * compares (L(x + e d) - L(x - e d)) / 2e with the inner product of d and the computed gradient;
+ * the error is relative to the gradient's norm, which is the standard deviation of that product. L
+ * is the inner product of a layer's output with a random upstream gradient (a plain sum makes batch
+ * norm's gradients vanish), or a unit's loss.
  *
- * Where e d carries a rectifier's input across zero, the difference is no derivative. So a check may try up to
- * TRIES directions, each with a fifth of the e before, and passes with the first that agrees. That forgives
- * nothing: a wrong gradient agrees with no direction, and its error does not shrink with e. (Seen in units: 3
- * of 100 directions cross zero at e = 1e-6, one at 1e-7; where none is crossed the error is some 1e-9.) A
- * gradient of zero says nothing and fails.
+ * Where e d carries a rectifier's input across zero, the difference is no derivative. So a check
+ * may try up to TRIES directions, each with a fifth of the e before, and passes with the first that
+ * agrees. That forgives nothing: a wrong gradient agrees with no direction, and its error does not
+ * shrink with e. (Seen in units: 3 of 100 directions cross zero at e = 1e-6, one at 1e-7; where
+ * none is crossed the error is some 1e-9.) A gradient of zero says nothing and fails.
  *
  * A gradient check proves consistency, not correctness: test_unit compares with PyTorch.
  *
@@ -44,7 +45,7 @@ static const dcgan_work work = {.scratch = norm_scratch};
 static const dcgan_backend *const backends[] = {&dcgan_backend_naive, &dcgan_backend_cpu};
 static uint64_t test_seed = 1, random_state;
 
-/* ---- data ------------------------------------------------------------------------------------------ */
+/* ---- data ---- */
 
 /* Draws 64 random bits (SplitMix64). */
 static uint64_t random_bits(void) {
@@ -73,12 +74,13 @@ static double inner(const double *x, const double *y, size_t count) {
     return sum;
 }
 
-/* ---- the check --------------------------------------------------------------------------------------- */
+/* ---- the check ---- */
 
 typedef double (*scalar_function)(void *context);
 
 /* Moves x by step d, calls f and moves x back. */
-static double moved(scalar_function f, void *context, double *x, const double *d, double step, size_t count) {
+static double moved(scalar_function f, void *context, double *x, const double *d, double step,
+                    size_t count) {
     double result, *kept = malloc(count * sizeof *kept);
 
     memcpy(kept, x, count * sizeof *kept);
@@ -91,17 +93,19 @@ static double moved(scalar_function f, void *context, double *x, const double *d
 }
 
 /* Computes the error of one directional derivative. */
-static double direction_error(scalar_function f, void *context, double *x, const double *gradient, size_t count,
-                              double step) {
+static double direction_error(scalar_function f, void *context, double *x, const double *gradient,
+                              size_t count, double step) {
     double *d = numbers(count, 0, 1);
-    double above = moved(f, context, x, d, step, count), below = moved(f, context, x, d, -step, count);
+    double above = moved(f, context, x, d, step, count),
+           below = moved(f, context, x, d, -step, count);
     double error = fabs((above - below) / (2 * step) - inner(gradient, d, count));
 
     free(d);
     return error;
 }
 
-/* Computes the error that is allowed: relative to the norm, and what rounding f costs, at most a hundredth. */
+/* Computes the error that is allowed: relative to the norm, and what rounding f costs, at most a
+ * hundredth. */
 static double allowed_error(double norm, double step) {
     double rounding = 16 * DBL_EPSILON / step;
     return TOLERANCE * norm + (rounding < norm / 100 ? rounding : norm / 100);
@@ -119,23 +123,28 @@ static void check_gradient(const char *what, scalar_function f, void *context, d
         if (error <= allowed_error(norm, step))
             return;
     }
-    fail_msg("%s: error %g (norm of the gradient %g, seed %" PRIu64 ")", what, error, norm, test_seed);
+    fail_msg("%s: error %g (norm of the gradient %g, seed %" PRIu64 ")", what, error, norm,
+             test_seed);
 }
 
-/* ---- convolutions -------------------------------------------------------------------------------------- */
+/* ---- convolutions ---- */
 
 typedef struct conv_data {
     const dcgan_backend *backend;
     dcgan_convolution shape;
     size_t images, small_count, large_count, weight_count;
-    double *small, *large, *weights, *scratch; /* inputs, and at the other end the upstream gradient */
+    /* inputs, and at the other end the upstream gradient */
+    double *small, *large, *weights, *scratch;
     dcgan_work work;
 } conv_data;
 
 static const struct {
     size_t images, height, width, small, large, stride;
-} conv_cases[] = {
-    {2, 3, 5, 7, 11, 2}, {5, 7, 2, 3, 1, 2}, {3, 1, 1, 7, 5, 1}, {2, 2, 3, 5, 7, 1}, {2, 4, 8, 32, 16, 2}};
+} conv_cases[] = {{2, 3, 5, 7, 11, 2},
+                  {5, 7, 2, 3, 1, 2},
+                  {3, 1, 1, 7, 5, 1},
+                  {2, 2, 3, 5, 7, 1},
+                  {2, 4, 8, 32, 16, 2}};
 
 static conv_data open_conv(const dcgan_backend *backend, size_t n) {
     size_t two = conv_cases[n].stride == 2, h = conv_cases[n].height, w = conv_cases[n].width;
@@ -192,13 +201,14 @@ static void check_conv(const dcgan_backend *b, size_t n) {
     b->transposed_convolution(dlarge, d.small, d.weights, d.images, &d.shape, &d.work);
     b->convolution(dsmall, d.large, d.weights, d.images, &d.shape, &d.work);
     b->weight_gradient(dweights, d.large, d.small, d.images, &d.shape, &d.work);
-    check_gradient("convolution by its input", convolution_scalar, &d, d.large, dlarge, d.large_count, 1e-3);
-    check_gradient("convolution by its weights", convolution_scalar, &d, d.weights, dweights, d.weight_count,
-                   1e-3);
-    check_gradient("transposed convolution by its input", transposed_scalar, &d, d.small, dsmall, d.small_count,
-                   1e-3);
-    check_gradient("transposed convolution by its weights", transposed_scalar, &d, d.weights, dweights,
+    check_gradient("convolution by its input", convolution_scalar, &d, d.large, dlarge,
+                   d.large_count, 1e-3);
+    check_gradient("convolution by its weights", convolution_scalar, &d, d.weights, dweights,
                    d.weight_count, 1e-3);
+    check_gradient("transposed convolution by its input", transposed_scalar, &d, d.small, dsmall,
+                   d.small_count, 1e-3);
+    check_gradient("transposed convolution by its weights", transposed_scalar, &d, d.weights,
+                   dweights, d.weight_count, 1e-3);
     free(dlarge), free(dsmall), free(dweights);
     close_conv(&d);
 }
@@ -210,7 +220,7 @@ static void gradients_of_convolutions(void **state) {
             check_conv(backends[b], n);
 }
 
-/* ---- batch norm ------------------------------------------------------------------------------------------ */
+/* ---- batch norm ---- */
 
 typedef struct norm_data {
     const dcgan_backend *backend;
@@ -219,7 +229,8 @@ typedef struct norm_data {
     double *x, *y, *mean, *variance, *scale, *shift, *upstream;
 } norm_data;
 
-static norm_data open_norm(const dcgan_backend *backend, size_t rows, size_t channels, double slope) {
+static norm_data open_norm(const dcgan_backend *backend, size_t rows, size_t channels,
+                           double slope) {
     norm_data d = {.backend = backend, .rows = rows, .channels = channels, .slope = slope};
 
     d.count = rows * channels;
@@ -234,15 +245,16 @@ static norm_data open_norm(const dcgan_backend *backend, size_t rows, size_t cha
 }
 
 static void close_norm(norm_data *d) {
-    free(d->x), free(d->y), free(d->mean), free(d->variance), free(d->scale), free(d->shift), free(d->upstream);
+    free(d->x), free(d->y), free(d->mean), free(d->variance), free(d->scale), free(d->shift),
+        free(d->upstream);
 }
 
 /* Batch norm in training: through the batch's own moments. */
 static double norm_scalar(void *context) {
     const norm_data *d = context;
     d->backend->moments(d->mean, d->variance, d->x, d->rows, d->channels, &work);
-    d->backend->normalise(d->y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, d->slope,
-                          &work);
+    d->backend->normalise(d->y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows,
+                          d->channels, d->slope, &work);
     return inner(d->y, d->upstream, d->count);
 }
 
@@ -252,8 +264,8 @@ static void check_norm(const dcgan_backend *b, size_t rows, size_t channels, dou
     double *dscale = calloc(channels, sizeof *dscale), *dshift = calloc(channels, sizeof *dshift);
 
     norm_scalar(&d);
-    b->normalise_backward(dx, dscale, dshift, d.upstream, d.x, d.mean, d.variance, d.scale, d.shift, rows,
-                          channels, slope, &work);
+    b->normalise_backward(dx, dscale, dshift, d.upstream, d.x, d.mean, d.variance, d.scale, d.shift,
+                          rows, channels, slope, &work);
     check_gradient("batch norm by its input", norm_scalar, &d, d.x, dx, d.count, 1e-5);
     check_gradient("batch norm by its scale", norm_scalar, &d, d.scale, dscale, channels, 1e-5);
     check_gradient("batch norm by its shift", norm_scalar, &d, d.shift, dshift, channels, 1e-5);
@@ -272,8 +284,7 @@ static void gradients_of_batch_norm(void **state) {
         }
 }
 
-/* ---- activations and losses -------------------------------------------------------------------------------
- */
+/* ---- activations and losses ---- */
 
 enum { ACTIVATIONS = 101 };
 
@@ -304,7 +315,8 @@ static void check_activation(const dcgan_backend *b, int tangent) {
         b->hyperbolic_tangent_backward(dx, d.y, ACTIVATIONS, &work);
     else
         b->rectify_backward(dx, d.y, ACTIVATIONS, 0.2, &work);
-    check_gradient(tangent ? "tanh" : "rectifier", activation_scalar, &d, d.x, dx, ACTIVATIONS, 1e-5);
+    check_gradient(tangent ? "tanh" : "rectifier", activation_scalar, &d, d.x, dx, ACTIVATIONS,
+                   1e-5);
     free(dx), free(d.x), free(d.y), free(d.upstream);
 }
 
@@ -334,8 +346,7 @@ static void gradients_of_losses(void **state) {
     free(logits), free(d);
 }
 
-/* ---- whole units -------------------------------------------------------------------------------------------
- */
+/* ---- whole units ---- */
 
 typedef struct unit_data {
     dcgan_model model;
@@ -387,8 +398,9 @@ static void close_unit(unit_data *d) {
 }
 
 static void run_unit(unit_data *d) {
-    assert_int_equal(dcgan_unit_gradients(&d->model, &d->unit, &d->result, d->workspace, d->workspace_bytes),
-                     DCGAN_OK);
+    assert_int_equal(
+        dcgan_unit_gradients(&d->model, &d->unit, &d->result, d->workspace, d->workspace_bytes),
+        DCGAN_OK);
 }
 
 static double discriminator_loss(void *context) {
@@ -415,9 +427,10 @@ static void check_unit(const dcgan_config *config, size_t count, size_t batch) {
         const dcgan_tensor *tensor = &d->model.tensors[t];
         int generators = tensor->offset < d->model.discriminator.first;
         char what[80];
-        snprintf(what, sizeof what, "%s at %ux%u", tensor->name, config->image_size, config->image_size);
-        check_gradient(what, generators ? generator_loss : discriminator_loss, d, d->weights + tensor->offset,
-                       gradient + tensor->offset, tensor->count, 1e-7);
+        snprintf(what, sizeof what, "%s at %ux%u", tensor->name, config->image_size,
+                 config->image_size);
+        check_gradient(what, generators ? generator_loss : discriminator_loss, d,
+                       d->weights + tensor->offset, gradient + tensor->offset, tensor->count, 1e-7);
     }
     free(gradient);
     close_unit(d);

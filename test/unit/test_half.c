@@ -53,8 +53,8 @@ static void every_half_has_its_value(void **state) {
     }
 }
 
-/* Rounds one number, which must come out the same as a part of a vector and at its end, by instruction and
- * without. */
+/* Rounds one number, which must come out the same as a part of a vector and at its end, by
+ * instruction and without. */
 static unsigned rounded(float x) {
     float many[17];
     uint16_t halfs[2][17];
@@ -65,7 +65,8 @@ static unsigned rounded(float x) {
         encoders[way](halfs[way], many, 17, 0);
     for (int i = 0; i < 17; i++)
         if (halfs[0][i] != halfs[0][0] || halfs[1][i] != halfs[0][0])
-            fail_msg("%a is rounded to %04x here and %04x there", (double)x, halfs[0][i], halfs[1][i]);
+            fail_msg("%a is rounded to %04x here and %04x there", (double)x, halfs[0][i],
+                     halfs[1][i]);
     return halfs[0][0];
 }
 
@@ -96,7 +97,8 @@ static void both_ways_agree(void **state) {
     (void)state;
     for (int part = 0; part < 512; part++) {
         int scale = part % 5 ? 0 : part % (HALF_SCALE_MAX - HALF_SCALE_MIN) + HALF_SCALE_MIN;
-        for (int i = 0; i < PART; i++, bits += 2049) /* odd: all low bits occur, and all exponents */
+        for (int i = 0; i < PART;
+             i++, bits += 2049) /* odd: all low bits occur, and all exponents */
             memcpy(&x[i], &bits, 4);
         for (int way = 0; way < 2; way++) {
             encoders[way](halfs[way], x, PART, scale);
@@ -118,8 +120,8 @@ static void the_scale_keeps_the_error_small(void **state) {
 
         srand(7);
         for (int i = 0; i < 1000; i++)
-            x[i] =
-                (float)((double)largest[k] * (2.0 * rand() / RAND_MAX - 1) * pow(10, -6.0 * rand() / RAND_MAX));
+            x[i] = (float)((double)largest[k] * (2.0 * rand() / RAND_MAX - 1) *
+                           pow(10, -6.0 * rand() / RAND_MAX));
         x[500] = -largest[k];
         scale = half_scale(x, 1000);
         half_encode(half, x, 1000, scale);
@@ -132,12 +134,14 @@ static void the_scale_keeps_the_error_small(void **state) {
             assert_true(error <= bound);
         }
         assert_true(sqrt(errors / squares) <= 2.5e-4);
-        assert_true((half[500] & 0x7FFF) >= 0x7400 && (half[500] & 0x7FFF) <= 0x7800); /* 2^14 … 2^15 */
+        /* 2^14 … 2^15 */
+        assert_true((half[500] & 0x7FFF) >= 0x7400 && (half[500] & 0x7FFF) <= 0x7800);
     }
 }
 
 static void odd_vectors_have_a_scale(void **state) {
-    const float zeros[3] = {0, -0.0f, 0}, tiny[2] = {FLT_TRUE_MIN, 1e-44f}, bad[3] = {NAN, 2, INFINITY};
+    const float zeros[3] = {0, -0.0f, 0}, tiny[2] = {FLT_TRUE_MIN, 1e-44f},
+                bad[3] = {NAN, 2, INFINITY};
     uint16_t half[3];
     (void)state;
     assert_int_equal(half_scale(zeros, 3), 0);
@@ -175,9 +179,12 @@ static void blobs_of_halfs_are_checked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_half_has_its_value), cmocka_unit_test(ties_go_to_the_even_one),
-        cmocka_unit_test(both_ways_agree),          cmocka_unit_test(the_scale_keeps_the_error_small),
-        cmocka_unit_test(odd_vectors_have_a_scale), cmocka_unit_test(blobs_of_halfs_are_checked),
+        cmocka_unit_test(every_half_has_its_value),
+        cmocka_unit_test(ties_go_to_the_even_one),
+        cmocka_unit_test(both_ways_agree),
+        cmocka_unit_test(the_scale_keeps_the_error_small),
+        cmocka_unit_test(odd_vectors_have_a_scale),
+        cmocka_unit_test(blobs_of_halfs_are_checked),
     };
     return cmocka_run_group_tests_name("half", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /*
- * test_int8.c - blocks of 8-bit numbers: how they are rounded, that they survive, and what is refused
+ * test_int8.c - blocks of 8-bit numbers: how they are rounded, that they survive, and what is
+ * refused
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,8 @@ static double expected_scale(double largest) {
 
     if (largest <= 0x1p-127)
         return 0;
-    fraction = frexp((double)(float)(largest / 127), &exponent); /* 0.5 … 1: 17 bits are 2^-17 of it */
+    /* 0.5 … 1: 17 bits are 2^-17 of it */
+    fraction = frexp((double)(float)(largest / 127), &exponent);
     return fmin(fmax(ldexp(ceil(ldexp(fraction, 17)), exponent - 17), 0x1p-126),
                 ldexp(floor(ldexp(FLT_MAX / 127, -103)), 103));
 }
@@ -44,14 +46,16 @@ static void round_trip(const float *x, size_t count) {
         sum[i] = x[i] * 3;
     int8_add(sum, data, count);
     for (size_t b = 0; b < blocks; b++) {
-        size_t first = b * INT8_BLOCK, end = first + INT8_BLOCK < count ? first + INT8_BLOCK : count;
+        size_t first = b * INT8_BLOCK,
+               end = first + INT8_BLOCK < count ? first + INT8_BLOCK : count;
         double largest = 0, bound;
         float scale;
         memcpy(&scale, data + 4 * b, 4);
         for (size_t i = first; i < end; i++)
             largest = fmax(largest, fabs((double)x[i]));
         if ((double)scale != expected_scale(largest))
-            fail_msg("largest %a: scale %a, not %a", largest, (double)scale, expected_scale(largest));
+            fail_msg("largest %a: scale %a, not %a", largest, (double)scale,
+                     expected_scale(largest));
         bound = fmax((double)scale, 0x1p-126) / 2;
         for (size_t i = first; i < end; i++) {
             int q = ((signed char *)data)[4 * blocks + i];
@@ -62,13 +66,15 @@ static void round_trip(const float *x, size_t count) {
             assert_int_equal(q, scale > 0 ? (int)nearbyint((double)(x[i] / scale)) : 0);
         }
     }
-    assert_true(int8_encode(again, back, count)); /* what was decoded is encoded into the same bytes */
+    /* what was decoded is encoded into the same bytes */
+    assert_true(int8_encode(again, back, count));
     assert_memory_equal(data, again, int8_size(count));
     free(data), free(again), free(back), free(sum);
 }
 
 static void numbers_are_rounded_as_written_down(void **state) {
-    static const float sizes[] = {1, 1e-3f, 1e-8f, 3e38f, FLT_MAX, 1e-37f, 1e-38f, 1e-40f, 127, 0x1p-119f};
+    static const float sizes[] = {1,      1e-3f,  1e-8f,  3e38f, FLT_MAX,
+                                  1e-37f, 1e-38f, 1e-40f, 127,   0x1p-119f};
     static const size_t counts[] = {1, 2, 255, 256, 257, 512, 1000, 4096};
     float *x = malloc(4096 * sizeof *x);
     (void)state;
@@ -76,8 +82,8 @@ static void numbers_are_rounded_as_written_down(void **state) {
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
             for (size_t i = 0; i < counts[c]; i++)
-                x[i] =
-                    (float)((2.0 * rand() / RAND_MAX - 1) * (double)sizes[s] * pow(2, -(double)(rand() % 20)));
+                x[i] = (float)((2.0 * rand() / RAND_MAX - 1) * (double)sizes[s] *
+                               pow(2, -(double)(rand() % 20)));
             x[counts[c] / 2] = -sizes[s];
             round_trip(x, counts[c]);
         }
@@ -168,13 +174,15 @@ static void every_hostile_scale_is_refused(void **state) {
     (void)state;
     assert_true((double)FLT_MAX >= 127 * 0x1.0204p121); /* 17 bits: 1.0204 */
     for (int block = 0; block < 3; block++)
-        for (uint64_t bits = 0; bits <= UINT32_MAX; bits += bits < 0x800000 || bits > 0x7C000000 ? 509 : 8191) {
+        for (uint64_t bits = 0; bits <= UINT32_MAX;
+             bits += bits < 0x800000 || bits > 0x7C000000 ? 509 : 8191) {
             uint32_t word = (uint32_t)bits;
             float scale;
             bool fine;
             memcpy(&scale, &word, 4);
             memcpy(data + 4 * block, &word, 4);
-            fine = word == 0 || (isnormal(scale) && scale > 0 && (word & 0x7F) == 0 && word <= largest);
+            fine = word == 0 ||
+                   (isnormal(scale) && scale > 0 && (word & 0x7F) == 0 && word <= largest);
             assert_int_equal(int8_check(data, COUNT), fine);
             if (bits % 64 == 0) { /* as well the neighbour with 17 bits */
                 word &= ~0x7Fu;

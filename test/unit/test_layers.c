@@ -1,6 +1,6 @@
 /*
- * test_layers.c - batch norm and activations: the fast ones against the plain ones, and both against their
- * definitions
+ * test_layers.c - batch norm and activations: the fast ones against the plain ones, and both
+ * against their definitions
  *
  * Outputs and scratch memory start as NaN: nothing may be read before it is written.
  */
@@ -10,11 +10,12 @@ static const dcgan_backend *const backends[] = {&dcgan_backend_naive, &dcgan_bac
 static float norm_scratch[1 << 16];
 static const dcgan_work work = {.scratch = norm_scratch};
 
-/* ---- batch norm --------------------------------------------------------------------------------------- */
+/* ---- batch norm ---- */
 
 static const struct {
     size_t rows, channels;
-} norm_cases[] = {{1, 1}, {1, 67}, {2, 64}, {3, 5}, {37, 131}, {17, 199}, {1009, 3}, {113, 63}, {19, 65}};
+} norm_cases[] = {{1, 1},    {1, 67},   {2, 64},   {3, 5},  {37, 131},
+                  {17, 199}, {1009, 3}, {113, 63}, {19, 65}};
 
 static const float slopes[] = {0, 0.2f, 1};
 
@@ -60,7 +61,8 @@ static void moments_equal_the_plain_ones(void **state) {
     }
 }
 
-/* 10000 + {-1, 0, 1}: the variance is 2/3 (biased); a one-pass sum of squares in floats would lose it. */
+/* 10000 + {-1, 0, 1}: the variance is 2/3 (biased); a one-pass sum of squares in floats would lose
+ * it. */
 static void moments_do_not_cancel(void **state) {
     const float x[] = {9999, 10000, 10001};
     float mean, variance;
@@ -74,7 +76,8 @@ static void moments_do_not_cancel(void **state) {
 
 static float *normalised(const dcgan_backend *b, const norm_data *d, float slope) {
     float *y = filled(d->count, NAN);
-    b->normalise(y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, slope, &work);
+    b->normalise(y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, slope,
+                 &work);
     return y;
 }
 
@@ -96,7 +99,8 @@ static void check_normalise(size_t n, float slope) {
         says_something("normalise", expected, d.count);
     free(y);
     y = copy_of(d.x, d.count);
-    dcgan_backend_cpu.normalise(y, y, d.mean, d.variance, d.scale, d.shift, d.rows, d.channels, slope, &work);
+    dcgan_backend_cpu.normalise(y, y, d.mean, d.variance, d.scale, d.shift, d.rows, d.channels,
+                                slope, &work);
     close_to("normalise in place", y, expected, d.count, norm_tolerance(&d));
     free(y), free(expected);
     close_norm(&d);
@@ -109,7 +113,8 @@ static void normalise_equals_the_plain_one(void **state) {
             check_normalise(n, slopes[s]);
 }
 
-/* Zero variance: (3 - 1) / sqrt(1e-5), times 2, minus 1; and the same below zero, with the slope. */
+/* Zero variance: (3 - 1) / sqrt(1e-5), times 2, minus 1; and the same below zero, with the
+ * slope. */
 static void normalise_as_computed_by_hand(void **state) {
     const float x[] = {3, -1}, mean[] = {1, 1}, variance[] = {0, 0.99999f}, scale[] = {2, 2},
                 shift[] = {-1, -1};
@@ -129,8 +134,8 @@ typedef struct norm_gradient {
 /* Runs backward; dscale and dshift start at 1 and 2. */
 static norm_gradient normalise_gradient(const dcgan_backend *b, const norm_data *d, float slope) {
     norm_gradient g = {filled(d->count, NAN), filled(d->channels, 1), filled(d->channels, 2)};
-    b->normalise_backward(g.dx, g.dscale, g.dshift, d->dy, d->x, d->mean, d->variance, d->scale, d->shift,
-                          d->rows, d->channels, slope, &work);
+    b->normalise_backward(g.dx, g.dscale, g.dshift, d->dy, d->x, d->mean, d->variance, d->scale,
+                          d->shift, d->rows, d->channels, slope, &work);
     return g;
 }
 
@@ -144,8 +149,9 @@ static void check_variants(const dcgan_backend *b, const norm_data *d, float slo
     for (int wanted = 0; wanted < 4; wanted++) {
         float *dx = copy_of(d->dy, d->count), *dscale = filled(d->channels, 1),
               *dshift = filled(d->channels, 2);
-        b->normalise_backward(dx, wanted & 1 ? dscale : NULL, wanted & 2 ? dshift : NULL, dx, d->x, d->mean,
-                              d->variance, d->scale, d->shift, d->rows, d->channels, slope, &work);
+        b->normalise_backward(dx, wanted & 1 ? dscale : NULL, wanted & 2 ? dshift : NULL, dx, d->x,
+                              d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, slope,
+                              &work);
         assert_memory_equal(dx, expected->dx, d->count * sizeof *dx);
         if (wanted & 1)
             assert_memory_equal(dscale, expected->dscale, d->channels * sizeof *dscale);
@@ -179,7 +185,7 @@ static void normalise_backward_equals_the_plain_one(void **state) {
             check_normalise_backward(n, slopes[s]);
 }
 
-/* ---- activations ---------------------------------------------------------------------------------------- */
+/* ---- activations ---- */
 
 static void rectify_by_definition(void **state) {
     const float x[] = {-2, -1, -0.0f, 0, 1, 2, INFINITY, -INFINITY};

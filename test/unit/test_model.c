@@ -118,8 +118,8 @@ static void layers_of_every_size(void **state) {
 }
 
 /* Checks one tensor against its layer and returns the end of it in the parameter vector. */
-static size_t check_tensor(const dcgan_tensor *t, const char *network, size_t number, const dcgan_layer *layer,
-                           dcgan_tensor_kind kind, size_t offset) {
+static size_t check_tensor(const dcgan_tensor *t, const char *network, size_t number,
+                           const dcgan_layer *layer, dcgan_tensor_kind kind, size_t offset) {
     static const char *const kinds[] = {"weight", "scale", "shift"};
     const dcgan_convolution *s = &layer->shape;
     size_t out = layer->transposed ? s->large_channels : s->small_channels;
@@ -185,7 +185,8 @@ static void table_has_order_and_no_gaps(void **state) {
 static size_t check_norms(const dcgan_network *network, const real *initial, size_t offset) {
     for (size_t i = 0; i < network->layer_count; i++) {
         const dcgan_layer *layer = &network->layers[i];
-        size_t channels = layer->transposed ? layer->shape.large_channels : layer->shape.small_channels;
+        size_t channels =
+            layer->transposed ? layer->shape.large_channels : layer->shape.small_channels;
         if (!layer->normalised)
             continue;
         assert_int_equal(layer->statistics, offset);
@@ -199,7 +200,8 @@ static size_t check_norms(const dcgan_network *network, const real *initial, siz
 }
 
 static void check_statistics(const dcgan_model *model, size_t n) {
-    /* 5 (1 + 2 + ... + 2^(n-1)) channels of the generator's, 7 (2 + ... + 2^(n-1)) of the discriminator's */
+    /* 5 (1 + 2 + ... + 2^(n-1)) channels of the generator's, 7 (2 + ... + 2^(n-1)) of the
+     * discriminator's */
     size_t expected = 2 * (5 * (((size_t)1 << n) - 1) + 7 * (((size_t)1 << n) - 2)), end;
     real *initial = malloc((model->statistics_count + 1) * sizeof *initial);
 
@@ -218,7 +220,7 @@ static void statistics_of_every_size(void **state) {
     for_each_model(check_statistics);
 }
 
-/* ---- what is refused ---------------------------------------------------------------------------------- */
+/* ---- what is refused ---- */
 
 typedef struct bad_config {
     dcgan_config config;
@@ -240,7 +242,8 @@ static const bad_config bad[] = {
     {{3, 64, 100, 513, 64}, "generator_features is 513, but must be between 1 and 512"},
     {{3, 64, 100, 64, 0}, "discriminator_features is 0, but must be between 1 and 512"},
     {{3, 64, 100, 64, 513}, "discriminator_features is 513, but must be between 1 and 512"},
-    {{3, 64, 100, 64, UINT32_MAX}, "discriminator_features is 4294967295, but must be between 1 and 512"},
+    {{3, 64, 100, 64, UINT32_MAX},
+     "discriminator_features is 4294967295, but must be between 1 and 512"},
 };
 
 static void bad_configurations_are_named(void **state) {
@@ -248,7 +251,8 @@ static void bad_configurations_are_named(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         dcgan_model model;
         char error[128] = "";
-        assert_int_equal(dcgan_config_check(&bad[i].config, error, sizeof error), DCGAN_INVALID_CONFIG);
+        assert_int_equal(dcgan_config_check(&bad[i].config, error, sizeof error),
+                         DCGAN_INVALID_CONFIG);
         assert_string_equal(error, bad[i].message);
         assert_int_equal(dcgan_config_check(&bad[i].config, NULL, 0), DCGAN_INVALID_CONFIG);
         assert_int_equal(dcgan_model_init(&model, &bad[i].config), DCGAN_INVALID_CONFIG);
@@ -299,7 +303,8 @@ static void an_absurd_image_size_is_refused_at_once(void **state) {
     assert_true(child > 0);
     assert_int_equal(waitpid(child, &status, 0), child);
     if (WIFSIGNALED(status))
-        fail_msg("dcgan_model_init with image_size 4294967295 was ended by signal %d", WTERMSIG(status));
+        fail_msg("dcgan_model_init with image_size 4294967295 was ended by signal %d",
+                 WTERMSIG(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 

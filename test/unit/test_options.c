@@ -52,7 +52,8 @@ static void commands_and_their_defaults(void **state) {
     assert_true(o.once && o.threads_given && o.threads == 3);
     options_free(&o);
     assert_int_equal(
-        read_line(&o, "local --image-size 32 --features 8 --seed -5 --learning-rate 1e-3 --batch 7"),
+        read_line(&o,
+                  "local --image-size 32 --features 8 --seed -5 --learning-rate 1e-3 --batch 7"),
         OPTIONS_GO);
     assert_int_equal(o.command, OPTIONS_LOCAL);
     assert_int_equal(o.local.network.image_size, 32);
@@ -130,7 +131,8 @@ static void mistakes_are_named_with_their_remedy(void **state) {
         {"--bach 3", "--bach is no option; did you mean --batch?"},
         {"--thread-count=3", "--thread-count is no option\n"},
         {"--threds=3", "--threds is no option; did you mean --threads?"},
-        {"--conect=postgresql://ann:secret@h/d", "--conect is no option; did you mean --connect?\n"},
+        {"--conect=postgresql://ann:secret@h/d",
+         "--conect is no option; did you mean --connect?\n"},
         {"-threads 3", "-threads is no option; did you mean --threads?"},
         {"-x", "-x is no option\n"},
         {"--c", "--c is no option\n"},
@@ -153,7 +155,8 @@ static void mistakes_are_named_with_their_remedy(void **state) {
 }
 
 static void no_mistake_shows_a_password(void **state) {
-    static const char *const lines[] = {"--conect=postgresql://ann:secret@h/d", "--chek=secret", "--c=secret",
+    static const char *const lines[] = {"--conect=postgresql://ann:secret@h/d", "--chek=secret",
+                                        "--c=secret",
                                         "postgresql://ann:secret@h/d postgresql://ann:secret@h/d",
                                         "--connect postgresql://ann:secret@h:x:y/d?z"};
 
@@ -195,8 +198,8 @@ static void quiet_hours(void **state) {
             fail_msg("\"%s\" was taken", wrong[i]);
 }
 
-/* One machine: its supplies, and whether it runs on battery. "supply/file=text"; a new line of the table, a new
- * machine. */
+/* One machine: its supplies, and whether it runs on battery. "supply/file=text"; a new line of the
+ * table, a new machine. */
 static const struct {
     bool on_battery;
     const char *files[12];
@@ -210,13 +213,16 @@ static const struct {
     {false, {"BAT0/status=Discharging"}}, /* its type can't be read */
     {true, {"BAT0/type=Battery", "BAT0/status=Discharging"}},
     {false, {"BAT0/type=Battery", "BAT0/status=Discharging", "BAT0/present=0"}},
-    {true, {"BAT0/type=Battery", "BAT0/status=Full", "BAT1/type=Battery", "BAT1/status=Discharging"}},
+    {true,
+     {"BAT0/type=Battery", "BAT0/status=Full", "BAT1/type=Battery", "BAT1/status=Discharging"}},
     {false, {"AC/type=Mains", "AC/online=0"}}, /* a desktop */
     {false,
-     {"AC/type=Mains", "AC/online=0", "BAT0/type=Battery", "BAT0/status=Charging"}}, /* by USB-C, unseen */
+     /* by USB-C, unseen */
+     {"AC/type=Mains", "AC/online=0", "BAT0/type=Battery", "BAT0/status=Charging"}},
     {false, {"AC/type=Mains", "AC/online=0", "BAT0/type=Battery", "BAT0/status=Full"}},
     {true, {"AC/type=Mains", "AC/online=0", "BAT0/type=Battery", "BAT0/status=Discharging"}},
-    {false, {"AC/type=Mains", "AC/online=1", "BAT0/type=Battery", "BAT0/status=Discharging"}}, /* a weak one */
+    /* a weak one */
+    {false, {"AC/type=Mains", "AC/online=1", "BAT0/type=Battery", "BAT0/status=Discharging"}},
     {true, {"AC/type=Mains", "BAT0/type=Battery", "BAT0/status=Discharging"}}, /* it says nothing */
     {false,
      {"c/type=USB", "c/online=1", "AC/type=Mains", "AC/online=0", "BAT0/type=Battery",
@@ -225,13 +231,14 @@ static const struct {
     {false, {"w/type=Wireless", "w/online=1", "BAT0/type=Battery", "BAT0/status=Discharging"}},
     {true, {"c/type=USB", "c/online=0", "BAT0/type=Battery", "BAT0/status=Discharging"}},
     {true,
-     {"c/type=USB", "c/online=1", "c/device/typec/port0/power_role=[source] sink", "BAT0/type=Battery",
-      "BAT0/status=Discharging"}}, /* a telephone hangs on it */
+     {"c/type=USB", "c/online=1", "c/device/typec/port0/power_role=[source] sink",
+      "BAT0/type=Battery", "BAT0/status=Discharging"}}, /* a telephone hangs on it */
     {false,
-     {"c/type=USB", "c/online=1", "c/device/typec/port0/power_role=source [sink]", "BAT0/type=Battery",
-      "BAT0/status=Discharging"}},
+     {"c/type=USB", "c/online=1", "c/device/typec/port0/power_role=source [sink]",
+      "BAT0/type=Battery", "BAT0/status=Discharging"}},
     {true,
-     {"pen/type=Mains", "pen/scope=Device", "pen/online=1", "BAT0/type=Battery", "BAT0/status=Discharging"}},
+     {"pen/type=Mains", "pen/scope=Device", "pen/online=1", "BAT0/type=Battery",
+      "BAT0/status=Discharging"}},
 };
 
 /* Writes "folder/file=text" below a folder. */
@@ -242,7 +249,8 @@ static void write_file(const char *folder, const char *file) {
 
     assert_non_null(equals);
     snprintf(path, sizeof path, "%s/%.*s", folder, (int)(equals - file), file);
-    for (char *slash = strchr(path + strlen(folder) + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    for (char *slash = strchr(path + strlen(folder) + 1, '/'); slash != NULL;
+         slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         mkdir(path, 0700);
         *slash = '/';
@@ -322,14 +330,15 @@ static void durations(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(commands_and_their_defaults),
-                                       cmocka_unit_test(a_password_does_not_stay_where_others_see_it),
-                                       cmocka_unit_test(mistakes_are_named_with_their_remedy),
-                                       cmocka_unit_test(no_mistake_shows_a_password),
-                                       cmocka_unit_test(quiet_hours),
-                                       cmocka_unit_test(batteries),
-                                       cmocka_unit_test(cores),
-                                       cmocka_unit_test(durations)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commands_and_their_defaults),
+        cmocka_unit_test(a_password_does_not_stay_where_others_see_it),
+        cmocka_unit_test(mistakes_are_named_with_their_remedy),
+        cmocka_unit_test(no_mistake_shows_a_password),
+        cmocka_unit_test(quiet_hours),
+        cmocka_unit_test(batteries),
+        cmocka_unit_test(cores),
+        cmocka_unit_test(durations)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,8 @@ typedef struct three_steps {
 } three_steps;
 
 static three_steps take_three(const dcgan_outer_options *options) {
-    static const float changes[3][N] = {{0.1f, -0.02f, 0.f}, {-0.05f, 0.03f, 0.2f}, {0.01f, 0.01f, -0.1f}};
+    static const float changes[3][N] = {
+        {0.1f, -0.02f, 0.f}, {-0.05f, 0.03f, 0.2f}, {0.01f, 0.01f, -0.1f}};
     three_steps s = {.weights = {1.f, -2.f, 0.5f}};
 
     for (uint64_t t = 1; t <= 3; t++) {
@@ -64,30 +65,37 @@ static void nesterov_equals_pytorch(void **state) {
 
 /* torch.optim.Adam(lr=0.01, betas=(0.9, 0.999)) on the gradients -change */
 static void adam_equals_pytorch(void **state) {
-    const dcgan_outer_options options = {
-        .optimizer = DCGAN_OUTER_ADAM, .learning_rate = 0.01, .momentum = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+    const dcgan_outer_options options = {.optimizer = DCGAN_OUTER_ADAM,
+                                         .learning_rate = 0.01,
+                                         .momentum = 0.9,
+                                         .beta2 = 0.999,
+                                         .epsilon = 1e-8};
     three_steps s = take_three(&options);
     (void)state;
 
     near(s.weights, (double[]){1.01528357, -2.00396964, 0.509727771});
     near(s.moment1, (double[]){-0.0046, -0.00208, -0.008});
     for (int i = 0; i < N; i++)
-        assert_true(fabs(s.moment2[i] - (double[]){1.257751e-05, 1.3983004e-06, 4.996e-05}[i]) <= 1e-10);
+        assert_true(fabs(s.moment2[i] - (double[]){1.257751e-05, 1.3983004e-06, 4.996e-05}[i]) <=
+                    1e-10);
     assert_int_equal(dcgan_outer_moments(DCGAN_OUTER_ADAM), 2);
 }
 
 static void a_schedule_warms_up_and_falls(void **state) {
     const dcgan_schedule constant = {.target = 10}, warm = {.warmup = 4, .target = 10},
-                         linear = {.linear = 1, .target = 10}, both = {.linear = 1, .warmup = 4, .target = 10};
+                         linear = {.linear = 1, .target = 10},
+                         both = {.linear = 1, .warmup = 4, .target = 10};
     (void)state;
 
-    assert_true(dcgan_schedule_factor(&constant, 0) == 1 && dcgan_schedule_factor(&constant, 9) == 1);
+    assert_true(dcgan_schedule_factor(&constant, 0) == 1 &&
+                dcgan_schedule_factor(&constant, 9) == 1);
     assert_true(dcgan_schedule_factor(&warm, 0) == 0.25 && dcgan_schedule_factor(&warm, 3) == 1);
     assert_true(dcgan_schedule_factor(&warm, 9) == 1);
     assert_true(dcgan_schedule_factor(&linear, 0) == 1 && dcgan_schedule_factor(&linear, 5) == 0.5);
     assert_true(dcgan_schedule_factor(&linear, 9) == 1.0 / 10);
     assert_true(dcgan_schedule_factor(&both, 1) == 0.5 && dcgan_schedule_factor(&both, 4) == 1);
-    assert_true(dcgan_schedule_factor(&both, 7) == 0.5 && dcgan_schedule_factor(&both, 9) == 1.0 / 6);
+    assert_true(dcgan_schedule_factor(&both, 7) == 0.5 &&
+                dcgan_schedule_factor(&both, 9) == 1.0 / 6);
 }
 
 static void networks_take_turns(void **state) {

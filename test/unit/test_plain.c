@@ -76,9 +76,10 @@ static void bytes_that_are_no_characters_are_shown(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(text_stays_as_it_is),
-                                       cmocka_unit_test(control_characters_do_not_reach_the_terminal),
-                                       cmocka_unit_test(what_the_eye_would_misread_is_shown),
-                                       cmocka_unit_test(bytes_that_are_no_characters_are_shown)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_stays_as_it_is),
+        cmocka_unit_test(control_characters_do_not_reach_the_terminal),
+        cmocka_unit_test(what_the_eye_would_misread_is_shown),
+        cmocka_unit_test(bytes_that_are_no_characters_are_shown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,10 @@
 /*
- * test_random.c - random numbers, the order of the images and initial weights: against test/fixture/vectors.txt
- * (made by another implementation) and against what is known of their distributions.
+ * test_random.c - random numbers, the order of the images and initial weights: against
+ * test/fixture/vectors.txt (made by another implementation) and against what is known of their
+ * distributions.
  *
- * Environment: GANN_FIXTURES, the folder of vectors.txt, by default test/fixture;
- * GANN_TEST_SEED, the seed of everything that is not a test vector, by default 1. The bounds of the statistical
+ * Environment: GANN_FIXTURES, the folder of vectors.txt, by default test/fixture; GANN_TEST_SEED,
+ * the seed of everything that is not a test vector, by default 1. The bounds of the statistical
  * tests are five standard deviations wide: about one seed in 100000 fails them.
  */
 #include <setjmp.h>
@@ -23,7 +24,7 @@
 
 static uint64_t test_seed = 1;
 
-/* ---- test vectors ---------------------------------------------------------------------------------- */
+/* ---- test vectors ---- */
 
 typedef void (*line_check)(const char *rest);
 
@@ -39,7 +40,8 @@ static FILE *open_vectors(void) {
     return file;
 }
 
-/* Calls check with the rest of every line of a kind; fails if there are fewer than at_least of them. */
+/* Calls check with the rest of every line of a kind; fails if there are fewer than at_least of
+ * them. */
 static void for_each_line(const char *kind, size_t at_least, line_check check) {
     char line[256];
     size_t length = strlen(kind), lines = 0;
@@ -58,10 +60,10 @@ static void check_philox(const char *rest) {
     uint32_t c[4], k[2], expected[4], got[4];
 
     assert_int_equal(sscanf(rest,
-                            " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32
-                            " %" SCNx32 " %" SCNx32 " %" SCNx32,
-                            &c[0], &c[1], &c[2], &c[3], &k[0], &k[1], &expected[0], &expected[1], &expected[2],
-                            &expected[3]),
+                            " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32
+                            " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32,
+                            &c[0], &c[1], &c[2], &c[3], &k[0], &k[1], &expected[0], &expected[1],
+                            &expected[2], &expected[3]),
                      10);
     dcgan_philox(c, (uint64_t)k[1] << 32 | k[0], got);
     assert_memory_equal(got, expected, sizeof got);
@@ -74,8 +76,8 @@ static void check_normal(const char *rest) {
     double expected;
     float z[64];
 
-    assert_int_equal(sscanf(rest, " %" SCNd64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %zu %lf", &seed, &c[0],
-                            &c[1], &c[2], &index, &expected),
+    assert_int_equal(sscanf(rest, " %" SCNd64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %zu %lf", &seed,
+                            &c[0], &c[1], &c[2], &index, &expected),
                      6);
     assert_true(index < 64);
     dcgan_noise((uint64_t)seed, c[0], c[1], c[2], index + 1, z);
@@ -87,11 +89,12 @@ static void check_permute(const char *rest) {
     int64_t seed;
     uint64_t epoch, images, index, expected;
 
-    assert_int_equal(sscanf(rest, " %" SCNd64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &seed, &epoch,
-                            &images, &index, &expected),
+    assert_int_equal(sscanf(rest, " %" SCNd64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+                            &seed, &epoch, &images, &index, &expected),
                      5);
     if (dcgan_permute((uint64_t)seed, epoch, images, index) != expected)
-        fail_msg("permute%s got %" PRIu64, rest, dcgan_permute((uint64_t)seed, epoch, images, index));
+        fail_msg("permute%s got %" PRIu64, rest,
+                 dcgan_permute((uint64_t)seed, epoch, images, index));
 }
 
 static void vectors_of_philox(void **state) {
@@ -109,7 +112,7 @@ static void vectors_of_permute(void **state) {
     for_each_line("permute", 100, check_permute);
 }
 
-/* ---- noise ----------------------------------------------------------------------------------------- */
+/* ---- noise ---- */
 
 static void noise_writes_exactly_count(void **state) {
     float whole[16], part[16];
@@ -128,7 +131,8 @@ static void noise_writes_exactly_count(void **state) {
 /* Compares a mean with its expectation and standard deviation. */
 static void plausible(const char *what, double mean, double expected, double deviation) {
     if (!(fabs(mean - expected) <= 5 * deviation))
-        fail_msg("%s is %.9g, not %.9g +- %.2g (seed %" PRIu64 ")", what, mean, expected, deviation, test_seed);
+        fail_msg("%s is %.9g, not %.9g +- %.2g (seed %" PRIu64 ")", what, mean, expected, deviation,
+                 test_seed);
 }
 
 static void noise_is_standard_normal(void **state) {
@@ -140,7 +144,8 @@ static void noise_is_standard_normal(void **state) {
         double x = z[i], p = 1;
         for (int k = 1; k <= 4; k++)
             power[k] += (p *= x) / n;
-        neighbours += x * (double)z[i ^ 1] / n; /* the cosine's and the sine's: each pair is counted twice */
+        /* the cosine's and the sine's: each pair is counted twice */
+        neighbours += x * (double)z[i ^ 1] / n;
     }
     free(z);
     plausible("mean", power[1], 0, sqrt(1 / n));
@@ -151,7 +156,8 @@ static void noise_is_standard_normal(void **state) {
 }
 
 /* Correlates two sequences of noise. */
-static double correlation(const uint32_t a[3], const uint32_t b[3], uint64_t seed_a, uint64_t seed_b) {
+static double correlation(const uint32_t a[3], const uint32_t b[3], uint64_t seed_a,
+                          uint64_t seed_b) {
     enum { COUNT = 4096 };
     static float x[COUNT], y[COUNT];
     double sum = 0;
@@ -164,14 +170,17 @@ static double correlation(const uint32_t a[3], const uint32_t b[3], uint64_t see
 }
 
 static void streams_have_nothing_in_common(void **state) {
-    const uint32_t base[3] = {7, 8, DCGAN_STREAM_UNIT}, others[3][3] = {{8, 8, 1}, {7, 9, 1}, {7, 8, 4}};
+    const uint32_t base[3] = {7, 8, DCGAN_STREAM_UNIT},
+                   others[3][3] = {{8, 8, 1}, {7, 9, 1}, {7, 8, 4}};
     (void)state;
     assert_true(correlation(base, base, test_seed, test_seed) > 0.8); /* the measure can tell */
     for (size_t i = 0; i < 3; i++)
-        plausible("correlation of streams", correlation(base, others[i], test_seed, test_seed), 0, 1 / 64.0);
-    plausible("correlation of seeds", correlation(base, base, test_seed, test_seed + 1), 0, 1 / 64.0);
-    plausible("correlation of seeds", correlation(base, base, test_seed, test_seed ^ (uint64_t)1 << 63), 0,
+        plausible("correlation of streams", correlation(base, others[i], test_seed, test_seed), 0,
+                  1 / 64.0);
+    plausible("correlation of seeds", correlation(base, base, test_seed, test_seed + 1), 0,
               1 / 64.0);
+    plausible("correlation of seeds",
+              correlation(base, base, test_seed, test_seed ^ (uint64_t)1 << 63), 0, 1 / 64.0);
 }
 
 static void box_muller_at_its_edges(void **state) {
@@ -188,7 +197,7 @@ static void box_muller_at_its_edges(void **state) {
     assert_true(fabs(n[3]) <= 1e-12);
 }
 
-/* ---- the order of the images ------------------------------------------------------------------------- */
+/* ---- the order of the images ---- */
 
 static void check_bijection(uint64_t seed, uint64_t epoch, uint64_t images) {
     unsigned char *seen = calloc(images, 1);
@@ -214,7 +223,8 @@ static void permute_is_a_bijection(void **state) {
 static size_t agreement(uint64_t seed_a, uint64_t epoch_a, uint64_t seed_b, uint64_t epoch_b) {
     size_t same = 0;
     for (uint64_t place = 0; place < 1000; place++)
-        same += dcgan_permute(seed_a, epoch_a, 1000, place) == dcgan_permute(seed_b, epoch_b, 1000, place);
+        same += dcgan_permute(seed_a, epoch_a, 1000, place) ==
+                dcgan_permute(seed_b, epoch_b, 1000, place);
     return same;
 }
 
@@ -263,7 +273,7 @@ static void permute_of_2_to_the_32_images(void **state) {
     }
 }
 
-/* ---- initial weights --------------------------------------------------------------------------------- */
+/* ---- initial weights ---- */
 
 static void check_tensor(const dcgan_tensor *tensor, const float *x) {
     double n = (double)tensor->count, mean = 0, square = 0, expected = tensor->kind == DCGAN_SCALE;

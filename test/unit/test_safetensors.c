@@ -1,5 +1,6 @@
 /*
- * test_safetensors.c - checkpoints: there and back again, and every way in which a file may be wrong
+ * test_safetensors.c - checkpoints: there and back again, and every way in which a file may be
+ * wrong
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Puts a file together in memory that ends where the file does, so that the sanitizer sees who reads beyond. */
+/* Puts a file together in memory that ends where the file does, so that the sanitizer sees who
+ * reads beyond. */
 static unsigned char *make_file(const char *header, size_t data, size_t *size) {
     size_t length = strlen(header);
     unsigned char *bytes = malloc(8 + length + data);
@@ -28,10 +30,11 @@ static unsigned char *make_file(const char *header, size_t data, size_t *size) {
     return bytes;
 }
 
-static const char fine[] =
-    "{\"__metadata__\":{\"a\":\"b\\u00e9\\ud83d\\ude00\\n\",\"empty\":\"\"},\"x\":{\"dtype\":\"F32\",\"shape\":"
-    "[2,1],"
-    "\"data_offsets\":[0,8]},\n \"y\" : {\"shape\":[ ],\"data_offsets\" :[8,16],\"dtype\":\"I64\"} }  ";
+static const char fine[] = "{\"__metadata__\":{\"a\":\"b\\u00e9\\ud83d\\ude00\\n\",\"empty\":\"\"},"
+                           "\"x\":{\"dtype\":\"F32\",\"shape\":"
+                           "[2,1],"
+                           "\"data_offsets\":[0,8]},\n \"y\" : {\"shape\":[ ],\"data_offsets\" "
+                           ":[8,16],\"dtype\":\"I64\"} }  ";
 
 static void a_file_is_read(void **state) {
     static safetensors_file file;
@@ -51,11 +54,13 @@ static void a_file_is_read(void **state) {
     assert_int_equal(y->offset, 8);
     assert_int_equal(y->size, 8);
     assert_null(safetensors_find(&file, "z"));
-    assert_int_equal(safetensors_value(bytes, safetensors_find_pair(&file, "a"), text, sizeof text), 0);
+    assert_int_equal(safetensors_value(bytes, safetensors_find_pair(&file, "a"), text, sizeof text),
+                     0);
     assert_string_equal(text, "b\xc3\xa9\xf0\x9f\x98\x80\n");
     assert_int_equal(safetensors_value(bytes, safetensors_find_pair(&file, "a"), text, 8),
                      -1); /* no room for the 0 */
-    assert_int_equal(safetensors_value(bytes, safetensors_find_pair(&file, "empty"), text, sizeof text), 0);
+    assert_int_equal(
+        safetensors_value(bytes, safetensors_find_pair(&file, "empty"), text, sizeof text), 0);
     assert_string_equal(text, "");
     assert_null(safetensors_find_pair(&file, "b"));
     free(bytes);
@@ -76,7 +81,8 @@ static const struct {
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4]}}", "lacks its"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[16]}}", "lacks its"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16,32]}}", "more than 2 numbers"},
-    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16],\"dtype\":\"F32\"}}", "twice"},
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16],\"dtype\":\"F32\"}}",
+     "twice"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16],\"device\":\"cpu\"}}",
      "should not have it"},
     {"{\"x\":{\"dtype\":\"I32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
@@ -85,28 +91,35 @@ static const struct {
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[-4],\"data_offsets\":[0,16]}}", "a whole number"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[04],\"data_offsets\":[0,16]}}", "a whole number"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4,],\"data_offsets\":[0,16]}}", "a whole number"},
-    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,16]}}", "too large"},
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,16]}}",
+     "too large"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905],\"data_offsets\":[0,4]}}",
      "does not fit"}, /* 2^62 + 1: times 4 it is 4 */
-    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,0]}}", "does not fit"},
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,0]}}",
+     "does not fit"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}", "is empty"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,4],\"data_offsets\":[0,16]}}",
      "more than 8 numbers"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[16,0]}}", "does not fit"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,16]}}", "does not fit"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[0,20]}}", "beyond the end"},
-    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}", "16 bytes long, the tensors take 12"},
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}",
+     "16 bytes long, the tensors take 12"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[4,16]}}", "leave a gap"},
-    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"y\":{\"dtype\":\"F32\",\"shape\":[4],"
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"y\":{\"dtype\":\"F32\","
+     "\"shape\":[4],"
      "\"data_offsets\":[0,16]}}",
      "overlap"},
-    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"y\":{\"dtype\":\"F32\",\"shape\":[3],"
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"y\":{\"dtype\":\"F32\","
+     "\"shape\":[3],"
      "\"data_offsets\":[4,16]}}",
      "overlap"},
-    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"x\":{\"dtype\":\"F32\",\"shape\":[2],"
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"x\":{\"dtype\":\"F32\","
+     "\"shape\":[2],"
      "\"data_offsets\":[8,16]}}",
      "there twice"},
-    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"\\u0078\":{\"dtype\":\"F32\",\"shape\":"
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"\\u0078\":{\"dtype\":"
+     "\"F32\",\"shape\":"
      "[2],\"data_offsets\":[8,16]}}",
      "there twice"},
     {"{\"x\\u0000\":{}}", "or holds a 0"},
@@ -122,7 +135,8 @@ static const struct {
     {"{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}", "\"a\" twice"},
     {"{\"__metadata__\":{},\"__metadata__\":{}}", "there twice"},
     {"{\"__metadata__\":{\"a\":{}}}", "should be a string"},
-    {"{\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\":"
+    {"{\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+     "xxxxxxxxx\":"
      "{}}",
      "longer than 95 bytes"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},}", "should be a string"},
@@ -208,20 +222,24 @@ static void a_header_that_is_too_long_is_not_read(void **state) {
 
     (void)state;
     bytes[2] = 0x10, bytes[0] = 1; /* 2^20 + 1 */
-    assert_int_equal(safetensors_read(&file, bytes, SAFETENSORS_MAX_HEADER + 64, error, sizeof error), -1);
+    assert_int_equal(
+        safetensors_read(&file, bytes, SAFETENSORS_MAX_HEADER + 64, error, sizeof error), -1);
     assert_non_null(strstr(error, "longer than 1048576"));
     memset(bytes, 0xff, 8);
-    assert_int_equal(safetensors_read(&file, bytes, SAFETENSORS_MAX_HEADER + 64, error, sizeof error), -1);
+    assert_int_equal(
+        safetensors_read(&file, bytes, SAFETENSORS_MAX_HEADER + 64, error, sizeof error), -1);
     assert_non_null(strstr(error, "too short"));
     free(bytes);
 }
 
 /* ---- checkpoints ---- */
 
-static const safetensors_text pairs[] = {{"format", "pt"}, {"name", "a \"quoted\" \\ name\x01\xc3\xa9"}};
+static const safetensors_text pairs[] = {{"format", "pt"},
+                                         {"name", "a \"quoted\" \\ name\x01\xc3\xa9"}};
 
 /* Writes a checkpoint whose numbers are 1, 2, ... in each vector, in slices of so many numbers. */
-static unsigned char *write_checkpoint(const dcgan_config *config, int moments, size_t slice, checkpoint *c) {
+static unsigned char *write_checkpoint(const dcgan_config *config, int moments, size_t slice,
+                                       checkpoint *c) {
     static safetensors_file tensors;
     dcgan_model model;
     unsigned char *bytes;
@@ -232,10 +250,12 @@ static unsigned char *write_checkpoint(const dcgan_config *config, int moments, 
     bytes = malloc(c->size);
     memset(bytes, 0xff, c->size); /* NaN where nothing is written */
     checkpoint_begin(c, bytes, pairs, 2, &tensors);
-    values = malloc((slice > model.statistics_count ? slice : model.statistics_count) * sizeof *values);
+    values =
+        malloc((slice > model.statistics_count ? slice : model.statistics_count) * sizeof *values);
     for (int vector = 0; vector <= moments; vector++)
         for (size_t first = 0; first < model.parameter_count; first += slice) {
-            size_t count = model.parameter_count - first < slice ? model.parameter_count - first : slice;
+            size_t count =
+                model.parameter_count - first < slice ? model.parameter_count - first : slice;
             for (size_t i = 0; i < count; i++)
                 values[i] = (float)(first + i + 1) + (float)vector / 4;
             checkpoint_put(c, bytes, (checkpoint_vector)vector, first, count, values);
@@ -265,7 +285,8 @@ static void a_checkpoint_comes_back(void **state) {
 
         assert_int_equal(safetensors_read(&file, bytes, written.size, error, sizeof error), 0);
         assert_int_equal(file.data % 8, 0);
-        assert_int_equal(safetensors_value(bytes, safetensors_find_pair(&file, "name"), text, sizeof text), 0);
+        assert_int_equal(
+            safetensors_value(bytes, safetensors_find_pair(&file, "name"), text, sizeof text), 0);
         assert_string_equal(text, pairs[1].value);
         if (checkpoint_open(&read, &file, written.size, error, sizeof error) != 0)
             fail_msg("%s", error);
@@ -273,7 +294,8 @@ static void a_checkpoint_comes_back(void **state) {
         assert_int_equal(read.moments, moments);
         values = malloc(read.model.parameter_count * sizeof *values);
         for (int vector = 0; vector <= moments; vector++) {
-            checkpoint_get(&read, bytes, (checkpoint_vector)vector, 0, read.model.parameter_count, values);
+            checkpoint_get(&read, bytes, (checkpoint_vector)vector, 0, read.model.parameter_count,
+                           values);
             for (size_t i = 0; i < read.model.parameter_count; i++)
                 assert_true(values[i] == (float)(i + 1) + (float)vector / 4);
         }
@@ -286,7 +308,8 @@ static void a_checkpoint_comes_back(void **state) {
 }
 
 /* Reads one number of a tensor. */
-static float number(const safetensors_file *file, const unsigned char *bytes, const char *name, size_t index) {
+static float number(const safetensors_file *file, const unsigned char *bytes, const char *name,
+                    size_t index) {
     const safetensors_tensor *tensor = safetensors_find(file, name);
     float value;
 
@@ -296,8 +319,8 @@ static float number(const safetensors_file *file, const unsigned char *bytes, co
     return value;
 }
 
-/* The expected places are computed from format.md's order of the vector, by hand: small is 32x32, F = 2, E = 3,
- * Z = 5. */
+/* The expected places are computed from format.md's order of the vector, by hand: small is 32x32, F
+ * = 2, E = 3, Z = 5. */
 static void the_names_and_places_are_pytorchs(void **state) {
     static safetensors_file file;
     static checkpoint c;
@@ -320,14 +343,17 @@ static void the_names_and_places_are_pytorchs(void **state) {
     /* D's first layer has no batch norm: W[b = 2][ky = 3][kx = 0][a = 0] of one input channel */
     assert_true(number(&file, bytes, "discriminator.main.0.weight", (2 * 4 + 3) * 4) ==
                 (float)(1 + generator + (2 * 4 + 3) * 4));
-    assert_true(number(&file, bytes, "discriminator.main.2.weight", 0) == (float)(1 + generator + 3 * 16));
+    assert_true(number(&file, bytes, "discriminator.main.2.weight", 0) ==
+                (float)(1 + generator + 3 * 16));
     assert_true(number(&file, bytes, "discriminator.main.3.weight", 0) ==
                 (float)(1 + generator + 3 * 16 + 6 * 16 * 3));
     assert_non_null(safetensors_find(&file, "discriminator.main.8.weight"));
     assert_int_equal(safetensors_find(&file, "discriminator.main.3.num_batches_tracked")->type,
                      SAFETENSORS_I64);
     assert_int_equal(
-        bytes[file.data + safetensors_find(&file, "discriminator.main.3.num_batches_tracked")->offset], 77);
+        bytes[file.data +
+              safetensors_find(&file, "discriminator.main.3.num_batches_tracked")->offset],
+        77);
     free(bytes);
 }
 
@@ -408,23 +434,27 @@ static void networks_that_do_not_fit_are_refused(void **state) {
     assert_string_equal(refusal(lose_all_counters), "");
     assert_non_null(strstr(refusal(lose_first), "generator.main.0.weight\" is missing"));
     assert_non_null(strstr(refusal(lose_norm), "discriminator.main.3.bias\" is missing"));
-    assert_non_null(strstr(refusal(lose_moment), "optimizer.exp_avg.discriminator.main.3.bias\" is missing"));
+    assert_non_null(
+        strstr(refusal(lose_moment), "optimizer.exp_avg.discriminator.main.3.bias\" is missing"));
     assert_non_null(strstr(refusal(turn), "does not have the shape"));
     assert_non_null(strstr(refusal(deepen), "generator.main.1.bias\" does not have the shape"));
     assert_non_null(strstr(refusal(flatten), "no four dimensions"));
     assert_non_null(strstr(refusal(widen), "latent is 1048576"));
     assert_non_null(strstr(refusal(add), "\"encoder.weight\" belongs to none"));
-    assert_non_null(strstr(refusal(recount), "num_batches_tracked\" does not have the shape or type"));
+    assert_non_null(
+        strstr(refusal(recount), "num_batches_tracked\" does not have the shape or type"));
 }
 
 /* Puts a prefix before each name, or between the network and the rest of it. */
-static void prefix_all(safetensors_file *file, const char *before, const char *between, bool short_names) {
+static void prefix_all(safetensors_file *file, const char *before, const char *between,
+                       bool short_names) {
     for (size_t i = 0; i < file->tensor_count; i++) {
         char *name = file->tensors[i].name, old[SAFETENSORS_NAME_SIZE];
         const char *network, *rest;
 
         memcpy(old, name, sizeof old);
-        network = strstr(old, "generator") != NULL ? strstr(old, "generator") : strstr(old, "discriminator");
+        network = strstr(old, "generator") != NULL ? strstr(old, "generator")
+                                                   : strstr(old, "discriminator");
         rest = strchr(network, '.') + 1;
         snprintf(name, SAFETENSORS_NAME_SIZE, "%.*s%s%.*s.%s%s", (int)(network - old), old, before,
                  short_names ? 4 : (int)strcspn(network, "."),
@@ -478,8 +508,8 @@ static void other_names_are_understood(void **state) {
     assert_string_equal(refusal(short_names), "");
     assert_true(refusal(one_elsewhere)[0] != '\0');
     assert_non_null(strstr(refusal(one_twice), "would have the name of another one"));
-    assert_non_null(
-        strstr(refusal(only_one), "holds one network: tensor \"generator.main.0.weight\" is missing"));
+    assert_non_null(strstr(refusal(only_one),
+                           "holds one network: tensor \"generator.main.0.weight\" is missing"));
 }
 
 /* Numbers of other types become float32: exactly, but for float64, which is rounded once. */

@@ -1,5 +1,6 @@
 /*
- * test_sqlstate.c - which errors of the server are final, and the two sentences that each of them becomes
+ * test_sqlstate.c - which errors of the server are final, and the two sentences that each of them
+ * becomes
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,7 +63,8 @@ static void every_code_passes_or_is_final(void **state) {
             assert_sentence(t.what, code);
             assert_sentence(t.remedy, code);
             assert_no_sql(t.text, code);
-            assert_true(t.passes == (strstr(t.remedy, "rying again until the server answers") != NULL));
+            assert_true(t.passes ==
+                        (strstr(t.remedy, "rying again until the server answers") != NULL));
             assert_string_equal(t.state, code);
         }
         count++;
@@ -84,21 +86,25 @@ static void our_words_or_the_servers(void **state) {
     trouble t;
 
     (void)state;
-    trouble_of_server(&t, "42883", "function gan_run_config(text) does not exist",
-                      "No function matches the given name. You might need to add explicit type casts.",
-                      SQLSTATE_NOTHING);
-    assert_string_equal(t.text, "This database has no class (gannsfriends is not installed in it).\n"
-                                "Is this the right database? Ask your instructor for the address.");
+    trouble_of_server(
+        &t, "42883", "function gan_run_config(text) does not exist",
+        "No function matches the given name. You might need to add explicit type casts.",
+        SQLSTATE_NOTHING);
+    assert_string_equal(t.text,
+                        "This database has no class (gannsfriends is not installed in it).\n"
+                        "Is this the right database? Ask your instructor for the address.");
     trouble_of_server(&t, "42704", "this class has 2 runs", "Choose one with --run: \"a\", \"b\".",
                       SQLSTATE_NOTHING);
     assert_string_equal(t.text, "This class has 2 runs.\nChoose one with --run: \"a\", \"b\".");
-    trouble_of_server(&t, "25006", "cannot execute UPDATE in a read-only transaction", NULL, SQLSTATE_WORK);
-    assert_string_equal(t.text, "The server takes no changes for a while: maintenance, or a failover.\n"
-                                "There is nothing to do: trying again until the server answers.");
-    trouble_of_server(&t, "53300", "sorry, too many clients already", NULL, SQLSTATE_NOTHING);
+    trouble_of_server(&t, "25006", "cannot execute UPDATE in a read-only transaction", NULL,
+                      SQLSTATE_WORK);
     assert_string_equal(t.text,
-                        "Sorry, too many clients already.\nTell your instructor that the server needs a "
-                        "higher max_connections; trying again until the server answers.");
+                        "The server takes no changes for a while: maintenance, or a failover.\n"
+                        "There is nothing to do: trying again until the server answers.");
+    trouble_of_server(&t, "53300", "sorry, too many clients already", NULL, SQLSTATE_NOTHING);
+    assert_string_equal(
+        t.text, "Sorry, too many clients already.\nTell your instructor that the server needs a "
+                "higher max_connections; trying again until the server answers.");
     trouble_of_server(&t, "P0001", "gan_x is wrong\nand more", NULL, SQLSTATE_WORK);
     assert_string_equal(t.text, "gan_x is wrong.\nTell your instructor.");
 }

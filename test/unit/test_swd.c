@@ -1,7 +1,9 @@
 /*
- * test_swd.c - summaries of images and their distance: what must hold of any, and what no summary can be
+ * test_swd.c - summaries of images and their distance: what must hold of any, and what no summary
+ * can be
  *
- * That the numbers are right is shown by test/independent/swd.py, which was written from docs/format.md.
+ * That the numbers are right is shown by test/independent/swd.py, which was written from
+ * docs/format.md.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,7 +70,8 @@ static void a_pyramid_adds_up_to_the_image(void **state) {
     flat[(32 * 64 + 32) * CHANNELS] = 255;
     const float *at = pyramid_level(flat, 64, CHANNELS, 0, 3, buffers);
     double kept = 0;
-    for (int k = -2; k <= 2; k += 2) /* of those that halving keeps, what doubling brings back to this place */
+    for (int k = -2; k <= 2;
+         k += 2) /* of those that halving keeps, what doubling brings back to this place */
         kept += (k == 0 ? 6 : 1) / 16.0 * (k == 0 ? 6 : 1) / 16.0;
     assert_true(fabs((double)at[(32 * 64 + 32) * CHANNELS] - 255 * (1 - 4 * kept * kept)) < 1e-3);
     assert_true(at[(32 * 64 + 32) * CHANNELS + 1] == 0);
@@ -153,9 +156,11 @@ static void it_refuses_and_it_stops(void **state) {
     assert_int_equal(swd_workspace(1, 2, &bytes), SWD_INVALID_ARGUMENT);
     assert_int_equal(swd_workspace(COUNT, CHANNELS, &bytes), SWD_OK);
     workspace = malloc(bytes);
-    assert_int_equal(swd_summarise(&set, 7, summary, workspace, bytes - 1, NULL, NULL), SWD_WORKSPACE);
+    assert_int_equal(swd_summarise(&set, 7, summary, workspace, bytes - 1, NULL, NULL),
+                     SWD_WORKSPACE);
     wrong.size = 48;
-    assert_int_equal(swd_summarise(&wrong, 7, summary, workspace, bytes, NULL, NULL), SWD_INVALID_ARGUMENT);
+    assert_int_equal(swd_summarise(&wrong, 7, summary, workspace, bytes, NULL, NULL),
+                     SWD_INVALID_ARGUMENT);
     for (int calls = 0; calls < 60; calls += 7)
         assert_int_equal(swd_summarise(&set, 7, summary, workspace, bytes, stop_at, &(int){calls}),
                          SWD_CANCELLED);

@@ -8,7 +8,7 @@
 static float norm_scratch[1 << 16];
 static const dcgan_work work = {.scratch = norm_scratch};
 
-/* ---- losses --------------------------------------------------------------------------------------------- */
+/* ---- losses ---- */
 
 static void losses_at_their_ends(void **state) {
     const float zero = 0, high = 1e4f, low = -1e4f, fifty = 50, nan = NAN;
@@ -67,14 +67,15 @@ static void loss_derivatives_at_their_ends(void **state) {
     assert_true(d[0] == 0.5f && d[1] == 0 && d[2] == 0.25f && isnan(d[3]));
 }
 
-/* ---- the step ------------------------------------------------------------------------------------------- */
+/* ---- the step ---- */
 
 static const dcgan_adam_options adam = {2e-4, 0.5, 0.999, 1e-8};
 
 /* Takes one parameter's step in double precision and compares. */
-static void check_adam_number(const dcgan_adam_options *o, uint64_t t, const double before[3], double g,
-                              const float after[3]) {
-    double m = o->beta1 * before[1] + (1 - o->beta1) * g, v = o->beta2 * before[2] + (1 - o->beta2) * g * g;
+static void check_adam_number(const dcgan_adam_options *o, uint64_t t, const double before[3],
+                              double g, const float after[3]) {
+    double m = o->beta1 * before[1] + (1 - o->beta1) * g,
+           v = o->beta2 * before[2] + (1 - o->beta2) * g * g;
     double m_size = fabs(o->beta1 * before[1]) + fabs((1 - o->beta1) * g);
     double m_hat = 1 / (1 - pow(o->beta1, (double)t)), v_hat = 1 / (1 - pow(o->beta2, (double)t));
     double rate = o->learning_rate * m_hat / (sqrt(v * v_hat) + o->epsilon);
@@ -89,13 +90,14 @@ static void check_adam_number(const dcgan_adam_options *o, uint64_t t, const dou
 static void check_adam(const dcgan_adam_options *o, uint64_t t) {
     enum { COUNT = 103 };
     float *w = reals(COUNT, 0, 1e-4), *m = reals(COUNT, 0, 1e-2), *v = reals(COUNT, 1e-4, 1e-4);
-    float *g = reals(COUNT, 0, 1e-2), *w0 = copy_of(w, COUNT), *m0 = copy_of(m, COUNT), *v0 = copy_of(v, COUNT);
+    float *g = reals(COUNT, 0, 1e-2), *w0 = copy_of(w, COUNT), *m0 = copy_of(m, COUNT),
+          *v0 = copy_of(v, COUNT);
 
     dcgan_adam(w, m, v, g, 50, t, o); /* any slices */
     dcgan_adam(w + 50, m + 50, v + 50, g + 50, COUNT - 50, t, o);
     for (size_t i = 0; i < COUNT; i++)
-        check_adam_number(o, t, (double[]){(double)w0[i], (double)m0[i], (double)v0[i]}, (double)g[i],
-                          (float[]){w[i], m[i], v[i]});
+        check_adam_number(o, t, (double[]){(double)w0[i], (double)m0[i], (double)v0[i]},
+                          (double)g[i], (float[]){w[i], m[i], v[i]});
     free(w), free(m), free(v), free(g), free(w0), free(m0), free(v0);
 }
 
@@ -113,7 +115,8 @@ static void adam_by_hand(void **state) {
     float w[] = {1, 1, 1, 0}, m[4] = {0}, v[4] = {0};
     const float g[] = {0.5f, -3, 0, NAN};
     (void)state;
-    dcgan_adam(w, m, v, g, 4, 1, &adam); /* the first step is the learning rate, whatever the gradient */
+    /* the first step is the learning rate, whatever the gradient */
+    dcgan_adam(w, m, v, g, 4, 1, &adam);
     assert_true(fabs((double)w[0] - (1 - 2e-4)) <= 1e-7);
     assert_true(fabs((double)w[1] - (1 + 2e-4)) <= 1e-7);
     assert_true(w[2] == 1 && m[2] == 0 && v[2] == 0);
@@ -143,8 +146,8 @@ static void finite_numbers_are_accepted(void **state) {
     assert_int_equal(dcgan_finite(x, 6, NULL), 1);
     sum = 0;
     assert_int_equal(dcgan_finite(huge, 2, &sum), 1);
-    assert_true(fabs(sum / ((double)huge[0] * (double)huge[0] + (double)huge[1] * (double)huge[1]) - 1) <=
-                1e-12);
+    assert_true(fabs(sum / ((double)huge[0] * (double)huge[0] + (double)huge[1] * (double)huge[1]) -
+                     1) <= 1e-12);
     assert_int_equal(dcgan_finite(x, 0, &sum), 1);
 }
 
@@ -169,8 +172,7 @@ static void not_a_number_is_found_everywhere(void **state) {
     free(x);
 }
 
-/* ---- statistics -------------------------------------------------------------------------------------------
- */
+/* ---- statistics ---- */
 
 static dcgan_model small_model(void) {
     const dcgan_config config = {1, 32, 3, 3, 2};
@@ -180,7 +182,8 @@ static dcgan_model small_model(void) {
 }
 
 /* Finds the channels of the batch norm whose statistics start at an offset; 0: none does. */
-static size_t norm_at(const dcgan_model *model, size_t offset, const dcgan_layer **layer, int *discriminator) {
+static size_t norm_at(const dcgan_model *model, size_t offset, const dcgan_layer **layer,
+                      int *discriminator) {
     for (int n = 0; n < 2; n++) {
         const dcgan_network *network = n ? &model->discriminator : &model->generator;
         for (size_t i = 0; i < network->layer_count; i++) {
@@ -202,7 +205,8 @@ static void moments_of(const dcgan_model *model, float *const *values, size_t fi
     for (size_t o = 0, i = 0, c; o < model->statistics_count; o += 2 * c, i++) {
         c = norm_at(model, o, &layer, &discriminator);
         assert_true(c > 0);
-        dcgan_backend_naive.moments(statistics + o, statistics + o + c, values[i] + first * c, rows, c, &work);
+        dcgan_backend_naive.moments(statistics + o, statistics + o + c, values[i] + first * c, rows,
+                                    c, &work);
     }
 }
 
@@ -249,12 +253,14 @@ static void merged_variance_is_never_negative(void **state) {
     for (size_t o = 0, c; o < n; o += 2 * c) {
         c = norm_at(&model, o, &layer, &discriminator);
         for (size_t i = 0; i < c; i++)
-            assert_true(merged[o + i] == 0.1f && merged[o + c + i] >= 0 && merged[o + c + i] <= 1e-15f);
+            assert_true(merged[o + i] == 0.1f && merged[o + c + i] >= 0 &&
+                        merged[o + c + i] <= 1e-15f);
     }
     free(part), free(merged), free(sums);
 }
 
-/* running += momentum (merged - running), with the unbiased variance: M images, rows and columns, D's twice. */
+/* running += momentum (merged - running), with the unbiased variance: M images, rows and columns,
+ * D's twice. */
 static void running_statistics_by_definition(void **state) {
     const uint64_t images = 3;
     dcgan_model model = small_model();
@@ -267,7 +273,8 @@ static void running_statistics_by_definition(void **state) {
     for (size_t o = 0, c; o < n; o += 2 * c) {
         c = norm_at(&model, o, &layer, &discriminator);
         /* G: 4x4, 8x8, 16x16; D: 8x8, 4x4, of real and of fake images */
-        double side = discriminator ? (double)layer->shape.small_width : (double)layer->shape.large_width;
+        double side =
+            discriminator ? (double)layer->shape.small_width : (double)layer->shape.large_width;
         double m = (double)images * side * side * (discriminator ? 2 : 1);
         for (size_t i = o; i < o + 2 * c; i++) {
             double target = (double)merged[i] * (i < o + c ? 1 : m / (m - 1));
@@ -278,7 +285,7 @@ static void running_statistics_by_definition(void **state) {
     free(running), free(merged), free(before);
 }
 
-/* ---- samples ------------------------------------------------------------------------------------------- */
+/* ---- samples ---- */
 
 static void samples_come_back(void **state) {
     (void)state;

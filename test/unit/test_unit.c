@@ -34,9 +34,11 @@ static void open_test(unit_test *t, const char *name) {
     t->f = fixture_open(name);
     assert_non_null(t->f);
     const float *c = fixture_get(t->f, "config", 7), *word = fixture_get(t->f, "position_words", 4);
-    dcgan_config config = {(uint32_t)c[0], (uint32_t)c[1], (uint32_t)c[2], (uint32_t)c[3], (uint32_t)c[4]};
+    dcgan_config config = {(uint32_t)c[0], (uint32_t)c[1], (uint32_t)c[2], (uint32_t)c[3],
+                           (uint32_t)c[4]};
     assert_int_equal(dcgan_model_init(&t->model, &config), DCGAN_OK);
-    size_t count = (size_t)c[5], floats = count * t->model.image_count, parameters = t->model.parameter_count;
+    size_t count = (size_t)c[5], floats = count * t->model.image_count,
+           parameters = t->model.parameter_count;
     const float *x = fixture_get(t->f, "images", floats);
 
     t->images = malloc(floats);
@@ -82,14 +84,15 @@ static void close_enough(const char *what, const float *got, const float *expect
         norm += (double)expected[i] * expected[i];
     }
     if (!(sqrt(difference) <= tolerance * sqrt(norm)))
-        fail_msg("%s: relative error %g, more than %g (norm %g)", what, sqrt(difference / norm), tolerance,
-                 sqrt(norm));
+        fail_msg("%s: relative error %g, more than %g (norm %g)", what, sqrt(difference / norm),
+                 tolerance, sqrt(norm));
     if (!(norm > 0))
         fail_msg("%s: the expected values are all zero, the comparison says nothing", what);
 }
 
 /* Compares vectors of the parameters' size tensor by tensor. */
-static void tensors_close(const dcgan_model *model, const char *what, const float *got, const float *expected) {
+static void tensors_close(const dcgan_model *model, const char *what, const float *got,
+                          const float *expected) {
     for (size_t i = 0; i < model->tensor_count; i++) {
         char name[80];
         snprintf(name, sizeof name, "%s of %s", what, model->tensors[i].name);
@@ -104,9 +107,11 @@ static void check_unit(const char *name) {
     const float *losses = fixture_get(t.f, "losses", 4);
 
     assert_int_equal(run(&t), DCGAN_OK);
-    tensors_close(&t.model, "gradient", t.gradient, fixture_get(t.f, "gradient", t.model.parameter_count));
-    close_enough("statistics", t.statistics, fixture_get(t.f, "statistics", t.model.statistics_count),
-                 t.model.statistics_count, TOLERANCE);
+    tensors_close(&t.model, "gradient", t.gradient,
+                  fixture_get(t.f, "gradient", t.model.parameter_count));
+    close_enough("statistics", t.statistics,
+                 fixture_get(t.f, "statistics", t.model.statistics_count), t.model.statistics_count,
+                 TOLERANCE);
     assert_true(fabs(t.result.loss_d - losses[0]) <= TOLERANCE);
     assert_true(fabs(t.result.loss_g - losses[1]) <= TOLERANCE);
     assert_true(fabs(t.result.accuracy_real - losses[2]) <= 1e-6);
@@ -128,7 +133,8 @@ static void initial_weights_equal_pytorch(void **state) {
 
     /* in pieces of an odd size, as shards are drawn */
     for (size_t first = 0; first < t.model.parameter_count; first += 1009) {
-        size_t count = t.model.parameter_count - first < 1009 ? t.model.parameter_count - first : 1009;
+        size_t count =
+            t.model.parameter_count - first < 1009 ? t.model.parameter_count - first : 1009;
         dcgan_initialise(&t.model, t.unit.seed, first, count, t.weights + first);
     }
     for (size_t i = 0; i < t.model.parameter_count; i++)
@@ -145,15 +151,16 @@ static void noise_equals_pytorch(void **state) {
     const float *expected = fixture_get(t.f, "noise", t.unit.count * latent);
 
     for (size_t i = 0; i < t.unit.count; i++) {
-        dcgan_noise(t.unit.seed, (uint32_t)(t.unit.position + i), t.unit.iteration, DCGAN_STREAM_UNIT, latent,
-                    z);
+        dcgan_noise(t.unit.seed, (uint32_t)(t.unit.position + i), t.unit.iteration,
+                    DCGAN_STREAM_UNIT, latent, z);
         for (size_t k = 0; k < latent; k++)
             assert_true(fabsf(z[k] - expected[i * latent + k]) <= 1e-6f);
     }
     close_test(&t);
 }
 
-/* Ten iterations of one unit each, as the coordinator takes them, then a sample in evaluation mode. */
+/* Ten iterations of one unit each, as the coordinator takes them, then a sample in evaluation
+ * mode. */
 static void check_training(const char *name) {
     const dcgan_adam_options adam = {2e-4, 0.5, 0.999, 1e-8};
     unit_test t;
@@ -173,16 +180,19 @@ static void check_training(const char *name) {
         dcgan_adam(t.weights, m, v, t.gradient, parameters, step + 1, &adam);
         dcgan_statistics_run(&t.model, running, t.statistics, 0.1, t.unit.count);
     }
-    tensors_close(&t.model, "weights after ten steps", t.weights, fixture_get(t.f, "adam_weights", parameters));
+    tensors_close(&t.model, "weights after ten steps", t.weights,
+                  fixture_get(t.f, "adam_weights", parameters));
     tensors_close(&t.model, "first moment", m, fixture_get(t.f, "adam_moment1", parameters));
     tensors_close(&t.model, "second moment", v, fixture_get(t.f, "adam_moment2", parameters));
-    close_enough("running statistics", running, fixture_get(t.f, "running", t.model.statistics_count),
-                 t.model.statistics_count, TOLERANCE);
+    close_enough("running statistics", running,
+                 fixture_get(t.f, "running", t.model.statistics_count), t.model.statistics_count,
+                 TOLERANCE);
 
     assert_int_equal(dcgan_generate_workspace(&t.model, 3, &bytes), DCGAN_OK);
     t.workspace = realloc(t.workspace, bytes);
-    assert_int_equal(dcgan_generate(&t.model, t.weights, running, 77, 0, 3, images, t.workspace, bytes),
-                     DCGAN_OK);
+    assert_int_equal(
+        dcgan_generate(&t.model, t.weights, running, 77, 0, 3, images, t.workspace, bytes),
+        DCGAN_OK);
     close_enough("generated images", images, fixture_get(t.f, "generated", 3 * t.model.image_count),
                  3 * t.model.image_count, TOLERANCE);
     free(m), free(v), free(running), free(images);
@@ -195,7 +205,8 @@ static void ten_steps_equal_pytorch(void **state) {
     check_training("unit_b.bin");
 }
 
-/* The ancestor's worst fault: the generator's backward pass added into the discriminator's gradient. */
+/* The ancestor's worst fault: the generator's backward pass added into the discriminator's
+ * gradient. */
 static void discriminator_gradient_has_nothing_of_the_generators(void **state) {
     unit_test t;
     (void)state;
@@ -235,7 +246,8 @@ static void the_same_unit_gives_the_same_bits(void **state) {
     (void)state;
     open_test(&a, "unit_a.bin"), open_test(&b, "unit_a.bin");
     memset(b.workspace, 0xff,
-           b.workspace_bytes); /* nothing may be read before it is written: this is NaN everywhere */
+           /* nothing may be read before it is written: this is NaN everywhere */
+           b.workspace_bytes);
     assert_int_equal(run(&a), DCGAN_OK);
     assert_int_equal(run(&b), DCGAN_OK);
     assert_memory_equal(a.gradient, b.gradient, a.model.parameter_count * sizeof(float));
@@ -319,8 +331,10 @@ static void one_network_alone_gives_the_same_bits(void **state) {
         assert_memory_equal(one.gradient + first, both.gradient + first, count * sizeof(float));
         for (size_t i = 0; i < one.model.parameter_count; i++)
             assert_true((i >= first && i < first + count) || one.gradient[i] == 0);
-        assert_memory_equal(one.statistics, both.statistics, one.model.statistics_count * sizeof(float));
-        assert_true(one.result.loss_d == both.result.loss_d && one.result.loss_g == both.result.loss_g);
+        assert_memory_equal(one.statistics, both.statistics,
+                            one.model.statistics_count * sizeof(float));
+        assert_true(one.result.loss_d == both.result.loss_d &&
+                    one.result.loss_g == both.result.loss_g);
         assert_true(one.result.accuracy_real == both.result.accuracy_real &&
                     one.result.accuracy_fake == both.result.accuracy_fake);
         close_test(&both), close_test(&one);
@@ -332,7 +346,8 @@ static dcgan_local_options open_local(unit_test *t) {
     open_test(t, "local.bin");
     const float *o = fixture_get(t->f, "local_options", 3);
 
-    assert_int_equal(dcgan_unit_local_workspace(&t->model, t->unit.batch, &t->workspace_bytes), DCGAN_OK);
+    assert_int_equal(dcgan_unit_local_workspace(&t->model, t->unit.batch, &t->workspace_bytes),
+                     DCGAN_OK);
     t->workspace = realloc(t->workspace, t->workspace_bytes);
     return (dcgan_local_options){.generator = {(double)o[0], 0.5, 0.999, 1e-8},
                                  .discriminator = {(double)o[1], 0.5, 0.999, 1e-8},
@@ -340,7 +355,8 @@ static dcgan_local_options open_local(unit_test *t) {
 }
 
 static dcgan_status run_local(unit_test *t, const dcgan_local_options *options) {
-    return dcgan_unit_local(&t->model, &t->unit, options, &t->result, t->workspace, t->workspace_bytes);
+    return dcgan_unit_local(&t->model, &t->unit, options, &t->result, t->workspace,
+                            t->workspace_bytes);
 }
 
 static void local_steps_equal_pytorch(void **state) {
@@ -351,8 +367,10 @@ static void local_steps_equal_pytorch(void **state) {
 
     assert_true(t.unit.count > 2 * t.unit.batch && t.unit.count % t.unit.batch > 0);
     assert_int_equal(run_local(&t, &options), DCGAN_OK);
-    tensors_close(&t.model, "change", t.gradient, fixture_get(t.f, "change", t.model.parameter_count));
-    close_enough("statistics", t.statistics, fixture_get(t.f, "local_statistics", t.model.statistics_count),
+    tensors_close(&t.model, "change", t.gradient,
+                  fixture_get(t.f, "change", t.model.parameter_count));
+    close_enough("statistics", t.statistics,
+                 fixture_get(t.f, "local_statistics", t.model.statistics_count),
                  t.model.statistics_count, TOLERANCE);
     assert_true(fabs(t.result.loss_d - losses[0]) <= TOLERANCE);
     assert_true(fabs(t.result.loss_g - losses[1]) <= TOLERANCE);
@@ -375,8 +393,8 @@ static void one_local_step_is_an_alternating_step(void **state) {
     assert_int_equal(run(&hand), DCGAN_OK);
     double loss_d = hand.result.loss_d, accuracy_fake = hand.result.accuracy_fake;
     assert_memory_equal(t.statistics, hand.statistics, t.model.statistics_count * sizeof(float));
-    dcgan_adam(hand.weights + border, m + border, v + border, hand.gradient + border, parameters - border, 1,
-               &options.discriminator);
+    dcgan_adam(hand.weights + border, m + border, v + border, hand.gradient + border,
+               parameters - border, 1, &options.discriminator);
     assert_int_equal(run(&hand), DCGAN_OK);
     dcgan_adam(hand.weights, m, v, hand.gradient, border, 1, &options.generator);
     for (size_t i = 0; i < parameters; i++)
@@ -427,7 +445,8 @@ static void local_units_refuse_what_others_refuse(void **state) {
     }
 }
 
-/* A local unit tells progress like any other, and that D's change is final before G's is computed. */
+/* A local unit tells progress like any other, and that D's change is final before G's is
+ * computed. */
 static void a_local_unit_is_ready_network_by_network(void **state) {
     unit_test t;
     told_ranges told = {.test = &t};

@@ -1,8 +1,9 @@
 /*
- * test_winograd.c - the Winograd path on every instruction set of this machine, against the plainest loops
+ * test_winograd.c - the Winograd path on every instruction set of this machine, against the
+ * plainest loops
  *
- * Compiled twice: with floats, and with doubles (test_winograd_double.c), where only rounding may be left of
- * the difference and a wrong coefficient has nothing to hide behind.
+ * Compiled twice: with floats, and with doubles (test_winograd_double.c), where only rounding may
+ * be left of the difference and a wrong coefficient has nothing to hide behind.
  */
 #include "../../src/dcgan/backend.h"
 #include "../../src/dcgan/cpu/im2col.h"
@@ -54,7 +55,8 @@ static real *randoms(size_t count) {
     return x;
 }
 
-/* Fails unless x is y to the tolerance, in the largest norm; and unless what lies behind them is untouched. */
+/* Fails unless x is y to the tolerance, in the largest norm; and unless what lies behind them is
+ * untouched. */
 static void close_to(const char *what, const char *path, real *x, real *y, size_t count) {
     double largest = 0, error = 0;
 
@@ -64,7 +66,8 @@ static void close_to(const char *what, const char *path, real *x, real *y, size_
         error = !(difference <= error) ? difference : error; /* NaN stays */
     }
     if (!(error <= TOLERANCE * largest) || !(largest > 0.1))
-        fail_msg("%s, %s: error %g of %g (seed %" PRIu64 ")", what, path, error, largest, test_seed);
+        fail_msg("%s, %s: error %g of %g (seed %" PRIu64 ")", what, path, error, largest,
+                 test_seed);
     assert_true(x[count] == CANARY && y[count] == CANARY);
 }
 
@@ -125,7 +128,8 @@ typedef struct conv_result {
 static conv_result run_conv(const dcgan_backend *b, const conv_data *d, pool *threads) {
     real *scratch = filled(d->scratch_count, NAN);
     const dcgan_work work = {scratch, threads};
-    conv_result r = {filled(d->small_count, NAN), filled(d->large_count, NAN), filled(d->weight_count, 0)};
+    conv_result r = {filled(d->small_count, NAN), filled(d->large_count, NAN),
+                     filled(d->weight_count, 0)};
 
     memcpy(r.dweights, d->start, d->weight_count * sizeof(real));
     b->convolution(r.small, d->large, d->weights, d->images, &d->shape, &work);
@@ -140,7 +144,8 @@ static void free_result(conv_result *r) {
     free(r->small), free(r->large), free(r->dweights);
 }
 
-static void compare(const char *path, const conv_data *d, const conv_result *x, const conv_result *y) {
+static void compare(const char *path, const conv_data *d, const conv_result *x,
+                    const conv_result *y) {
     close_to("convolution", path, x->small, y->small, d->small_count);
     close_to("transposed convolution", path, x->large, y->large, d->large_count);
     close_to("weight gradient", path, x->dweights, y->dweights, d->weight_count);
@@ -204,7 +209,8 @@ static void other_shapes_are_declined(void **state) {
     s = fine, s.small_channels = 48, assert_false(winograd_takes(&s));
     s = fine, s.large_channels = 24, assert_false(winograd_takes(&s));
     s = fine, s.large_channels = 3, assert_false(winograd_takes(&s));
-    s = fine, s.stride = 1, s.padding = 0, s.large_height = s.large_width = 7, assert_false(winograd_takes(&s));
+    s = fine, s.stride = 1, s.padding = 0, s.large_height = s.large_width = 7,
+    assert_false(winograd_takes(&s));
     assert_string_equal(cpu_path_name(&s), "im2col");
     assert_false(cpu_path_prefer("no such path"));
 }
@@ -217,10 +223,12 @@ typedef struct unit_data {
     uint8_t images[5 * 32 * 32 * 3];
 } unit_data;
 
-/* Computes a unit of five images, in minibatches of three, with networks that are wide enough for Winograd. */
+/* Computes a unit of five images, in minibatches of three, with networks that are wide enough for
+ * Winograd. */
 static real *unit_gradient(unit_data *u, int threads) {
     const dcgan_config config = {3, 32, 20, 16, 16};
-    dcgan_unit unit = {.count = 5, .batch = 3, .seed = 7, .iteration = 2, .position = 11, .threads = threads};
+    dcgan_unit unit = {
+        .count = 5, .batch = 3, .seed = 7, .iteration = 2, .position = 11, .threads = threads};
     dcgan_unit_result result = {0};
     void *workspace;
     size_t bytes;
@@ -255,7 +263,8 @@ static void same_gradient(const char *what, const real *x, const real *expected,
         fail_msg("%s: relative error %g", what, sqrt(difference / norm));
 }
 
-/* With floats, rounding turns the sign of a rectifier's input here and there: only doubles can be compared. */
+/* With floats, rounding turns the sign of a rectifier's input here and there: only doubles can be
+ * compared. */
 static void a_unit_is_the_same_on_every_path(void **state) {
     unit_data u;
     real *expected, *gradient;
@@ -307,6 +316,6 @@ int main(void) {
 
     if (seed)
         test_seed = strtoull(seed, NULL, 0);
-    return cmocka_run_group_tests_name(sizeof(real) == 8 ? "winograd in double precision" : "winograd", tests,
-                                       NULL, NULL);
+    return cmocka_run_group_tests_name(
+        sizeof(real) == 8 ? "winograd in double precision" : "winograd", tests, NULL, NULL);
 }

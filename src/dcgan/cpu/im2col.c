@@ -1,13 +1,14 @@
 /*
  * im2col.c - the three convolutions as matrix products over OpenBLAS: the exact path
  *
- * A 4x4 patch of an NHWC image is four runs of 4 channels-long rows. Patches of a few images at a time are
- * written down as a matrix that stays in cache, and all three operations are one matrix product with the
- * weights [b][4 4 a]:
+ * A 4x4 patch of an NHWC image is four runs of 4 channels-long rows. Patches of a few images at a
+ * time are written down as a matrix that stays in cache, and all three operations are one matrix
+ * product with the weights [b][4 4 a]:
  *
  *     convolution             small[pixels][b]   = patches[pixels][16 a]  weights^T
- *     transposed convolution  patches[pixels][16 a] = small[pixels][b]  weights, then added up where patches
- * overlap weight gradient         dweights[b][16 a] += small^T  patches
+ *     transposed convolution  patches[pixels][16 a] = small[pixels][b]  weights,
+ *                             then added up where patches overlap
+ *     weight gradient         dweights[b][16 a] += small^T  patches
  *
  * A thread's task is a group of images, for the weight gradient a group of outputs.
  */
@@ -16,8 +17,8 @@
 #include <cblas.h>
 #include <string.h>
 
-/* Patches are cut for as many images at a time as this many floats hold (4 MiB): they stay in the second or
- * third level cache. */
+/* Patches are cut for as many images at a time as this many floats hold (4 MiB): they stay in the
+ * second or third level cache. */
 #define PATCH_COUNT ((size_t)1 << 20)
 
 #ifdef DCGAN_DOUBLE
@@ -56,8 +57,8 @@ size_t im2col_scratch_count(const dcgan_convolution *s, size_t images) {
     return block_of(s, images) * pixels_of(s) * 16 * s->large_channels;
 }
 
-/* Finds the range of kernel columns (or rows) that fall inside the image for an output at start = stride i -
- * padding. */
+/* Finds the range of kernel columns (or rows) that fall inside the image for an output at start =
+ * stride i - padding. */
 static void clip(size_t stride, size_t i, size_t padding, size_t size, size_t *first, size_t *end) {
     size_t start = stride * i; /* kernel column k is image column start + k - padding */
     *first = start < padding ? padding - start : 0;
@@ -76,7 +77,8 @@ static void cut_patches(real *patches, const real *large, const dcgan_convolutio
                 memset(patches, 0, 16 * a * sizeof *patches);
             for (size_t ky = y0; ky < y1; ky++)
                 memcpy(patches + (4 * ky + x0) * a,
-                       large + (s->stride * i + ky - s->padding) * row + (s->stride * j + x0 - s->padding) * a,
+                       large + (s->stride * i + ky - s->padding) * row +
+                           (s->stride * j + x0 - s->padding) * a,
                        (x1 - x0) * a * sizeof *patches);
         }
     }
@@ -93,8 +95,8 @@ static void add_patches(real *large, const real *patches, const dcgan_convolutio
             clip(s->stride, j, s->padding, s->large_width, &x0, &x1);
             for (size_t ky = y0; ky < y1; ky++) {
                 const real *from = patches + (4 * ky + x0) * a;
-                real *to =
-                    large + (s->stride * i + ky - s->padding) * row + (s->stride * j + x0 - s->padding) * a;
+                real *to = large + (s->stride * i + ky - s->padding) * row +
+                           (s->stride * j + x0 - s->padding) * a;
                 for (size_t k = 0; k < (x1 - x0) * a; k++)
                     to[k] += from[k];
             }
@@ -116,7 +118,10 @@ typedef struct im2col {
 
 /* Prepares for blocks of images. */
 static im2col begin(const dcgan_convolution *s, const dcgan_work *work) {
-    im2col c = {.shape = s, .pixels = pixels_of(s), .depth = 16 * s->large_channels, .patches = work->scratch};
+    im2col c = {.shape = s,
+                .pixels = pixels_of(s),
+                .depth = 16 * s->large_channels,
+                .patches = work->scratch};
     c.group = c.pixels < GROUP_ROWS ? GROUP_ROWS / c.pixels : 1;
     return c;
 }
@@ -136,7 +141,8 @@ static const real *group_patches(const im2col *c, size_t first, size_t count) {
     if (patch_is_image(c->shape))
         return c->large + first * large_of(c->shape);
     for (size_t n = first; n < first + count; n++)
-        cut_patches(c->patches + n * c->pixels * c->depth, c->large + n * large_of(c->shape), c->shape);
+        cut_patches(c->patches + n * c->pixels * c->depth, c->large + n * large_of(c->shape),
+                    c->shape);
     return c->patches + first * c->pixels * c->depth;
 }
 
@@ -145,8 +151,9 @@ static void convolve_group(void *context, size_t task) {
     size_t first, count = group_images(c, task, &first), b = c->shape->small_channels;
     const real *patches = group_patches(c, first, count);
 
-    gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(count * c->pixels), (int)b, (int)c->depth, 1, patches,
-         (int)c->depth, c->weights, (int)c->depth, 0, c->to_small + first * c->pixels * b, (int)b);
+    gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(count * c->pixels), (int)b, (int)c->depth,
+         1, patches, (int)c->depth, c->weights, (int)c->depth, 0,
+         c->to_small + first * c->pixels * b, (int)b);
 }
 
 void im2col_convolution(real *small, const real *large, const real *weights, size_t images,
@@ -169,15 +176,17 @@ static void transpose_group(void *context, size_t task) {
     real *patches = patch_is_image(c->shape) ? c->to_large + first * large_of(c->shape)
                                              : c->patches + first * c->pixels * c->depth;
 
-    gemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(count * c->pixels), (int)c->depth, (int)b, 1,
-         c->small + first * c->pixels * b, (int)b, c->weights, (int)c->depth, 0, patches, (int)c->depth);
+    gemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(count * c->pixels), (int)c->depth, (int)b,
+         1, c->small + first * c->pixels * b, (int)b, c->weights, (int)c->depth, 0, patches,
+         (int)c->depth);
     for (size_t n = 0; n < count && !patch_is_image(c->shape); n++)
-        add_patches(c->to_large + (first + n) * large_of(c->shape), patches + n * c->pixels * c->depth,
-                    c->shape);
+        add_patches(c->to_large + (first + n) * large_of(c->shape),
+                    patches + n * c->pixels * c->depth, c->shape);
 }
 
-void im2col_transposed_convolution(real *large, const real *small, const real *weights, size_t images,
-                                   const dcgan_convolution *s, const dcgan_work *work) {
+void im2col_transposed_convolution(real *large, const real *small, const real *weights,
+                                   size_t images, const dcgan_convolution *s,
+                                   const dcgan_work *work) {
     im2col c = begin(s, work);
     size_t block = block_of(s, images);
 
@@ -202,8 +211,9 @@ static void weigh_outputs(void *context, size_t task) {
     size_t count = b - first < GROUP_OUTPUTS ? b - first : GROUP_OUTPUTS;
     const real *patches = patch_is_image(c->shape) ? c->large : c->patches;
 
-    gemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)count, (int)c->depth, (int)(c->images * c->pixels), 1,
-         c->small + first, (int)b, patches, (int)c->depth, 1, c->dweights + first * c->depth, (int)c->depth);
+    gemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)count, (int)c->depth,
+         (int)(c->images * c->pixels), 1, c->small + first, (int)b, patches, (int)c->depth, 1,
+         c->dweights + first * c->depth, (int)c->depth);
 }
 
 void im2col_weight_gradient(real *dweights, const real *large, const real *small, size_t images,
@@ -218,6 +228,7 @@ void im2col_weight_gradient(real *dweights, const real *large, const real *small
         c.small = small + n * c.pixels * s->small_channels;
         if (!patch_is_image(s))
             pool_run(work->pool, group_count(&c), cut_group, &c);
-        pool_run(work->pool, (s->small_channels + GROUP_OUTPUTS - 1) / GROUP_OUTPUTS, weigh_outputs, &c);
+        pool_run(work->pool, (s->small_channels + GROUP_OUTPUTS - 1) / GROUP_OUTPUTS, weigh_outputs,
+                 &c);
     }
 }

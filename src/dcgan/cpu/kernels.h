@@ -1,23 +1,26 @@
 /*
  * kernels.h - the inner loops of the Winograd path, compiled for several instruction sets
  *
- * kernels_body.h is one text; kernels_avx512.c, kernels_avx2.c and kernels_portable.c compile it, each with
- * vectors of another length. Which one runs is chosen when the program runs.
+ * kernels_body.h is one text; kernels_avx512.c, kernels_avx2.c and kernels_portable.c compile it,
+ * each with vectors of another length. Which one runs is chosen when the program runs.
  *
- * A 4x4 convolution with stride 2 is a 2x2 convolution with stride 1 between images whose pixels are the four
- * "quarters" (even and odd rows and columns) of the larger image: channel 4 a = quarter x a + channel.
- * Winograd's F(4x4, 2x2) (Winograd 1980; Lavin and Gray 2016, here with the points 0, 1, -1, 2, infinity) turns
- * a tile of 4x4 of its outputs, which reads 5x5 inputs, into 25 places at which inputs and weights are
- * multiplied as matrices: 25 multiplications in place of 64.
+ * A 4x4 convolution with stride 2 is a 2x2 convolution with stride 1 between images whose pixels
+ * are the four "quarters" (even and odd rows and columns) of the larger image: channel 4 a =
+ * quarter x a + channel. Winograd's F(4x4, 2x2) (Winograd 1980; Lavin and Gray 2016, here with the
+ * points 0, 1, -1, 2, infinity) turns a tile of 4x4 of its outputs, which reads 5x5 inputs, into 25
+ * places at which inputs and weights are multiplied as matrices: 25 multiplications in place of 64.
  *
- *     large image --gather--> patches[25][tiles][4 a]    products[25][tiles][b] --finish--> small image
- *     large image <-scatter-- patches                     products              <-spread---  small image
+ *     large image --gather--> patches[25][tiles][4 a]
+ *     large image <-scatter-- patches
+ *                             products[25][tiles][b] --finish--> small image
+ *                             products               <-spread--- small image
  *
  *     convolution             products[p] = patches[p]  weights[p]^T
  *     transposed convolution  patches[p]  = products[p] weights[p]
  *     weight gradient         dweights[p] = products[p]^T patches[p]
  *
- * scatter is the adjoint of gather, spread of finish: the same three products as im2col's, 25 times smaller.
+ * scatter is the adjoint of gather, spread of finish: the same three products as im2col's, 25 times
+ * smaller.
  */
 #ifndef DCGAN_CPU_KERNELS_H
 #define DCGAN_CPU_KERNELS_H
@@ -38,10 +41,10 @@ typedef struct kernels {
     const char *name;
     size_t columns; /* of a panel: what multiply works on at a time */
 
-    /* c[rows][columns] = a b, where a is [rows][depth] with the given distances between rows and between
-     * columns, and b is [depth][columns] with b_step from row to row. */
-    void (*multiply)(real *c, size_t c_step, const real *a, size_t a_step, const real *b, size_t b_step,
-                     size_t rows, size_t depth);
+    /* c[rows][columns] = a b, where a is [rows][depth] with the given distances between rows and
+     * between columns, and b is [depth][columns] with b_step from row to row. */
+    void (*multiply)(real *c, size_t c_step, const real *a, size_t a_step, const real *b,
+                     size_t b_step, size_t rows, size_t depth);
     /* The same with a transposed: [depth][rows]. */
     void (*multiply_transposed)(real *c, size_t c_step, const real *a, size_t a_step, const real *b,
                                 size_t b_step, size_t rows, size_t depth);
@@ -52,10 +55,12 @@ typedef struct kernels {
     void (*finish)(real *small, kernel_matrices products, const dcgan_convolution *s);
     void (*spread)(kernel_matrices products, const real *small, const dcgan_convolution *s);
 
-    /* Panels of the weights: of columns outputs from b on, [4 a][columns]; of columns inputs from k on,
-     * [b][columns]. */
-    void (*output_panel)(kernel_matrices panel, const real *weights, size_t b, const dcgan_convolution *s);
-    void (*input_panel)(kernel_matrices panel, const real *weights, size_t k, const dcgan_convolution *s);
+    /* Panels of the weights: of columns outputs from b on, [4 a][columns]; of columns inputs from k
+     * on, [b][columns]. */
+    void (*output_panel)(kernel_matrices panel, const real *weights, size_t b,
+                         const dcgan_convolution *s);
+    void (*input_panel)(kernel_matrices panel, const real *weights, size_t k,
+                        const dcgan_convolution *s);
     /* The adjoint of input_panel: adds to dweights. */
     void (*add_panel)(real *dweights, kernel_matrices panel, size_t k, const dcgan_convolution *s);
 } kernels;
@@ -66,7 +71,8 @@ const kernels *kernels_choose(void);
 /* Lists what this processor can run, best first; returns null behind the last. */
 const kernels *kernels_list(size_t index);
 
-/* For tests and benchmarks: uses these kernels from now on, in all threads; NULL: the best again. */
+/* For tests and benchmarks: uses these kernels from now on, in all threads; NULL: the best
+ * again. */
 void kernels_force(const kernels *k);
 
 #endif

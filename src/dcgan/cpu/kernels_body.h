@@ -1,19 +1,20 @@
 /*
- * kernels_body.h - the text of the inner loops; compiled once for each instruction set (kernels.h says what
- * each does)
+ * kernels_body.h - the text of the inner loops; compiled once for each instruction set (kernels.h
+ * says what each does)
  *
- * The including file defines KERNELS (the table's name), KERNELS_NAME, VECTOR_BYTES and TILE_ROWS: the rows
- * whose sums, two vectors each, fit into the registers. All channel counts are multiples of a vector.
+ * The including file defines KERNELS (the table's name), KERNELS_NAME, VECTOR_BYTES and TILE_ROWS:
+ * the rows whose sums, two vectors each, fit into the registers. All channel counts are multiples
+ * of a vector.
  */
 #include "kernels.h"
 
 #include <string.h>
 
+/* These loops are not among those that must give the same bits everywhere. */
 #ifdef __clang__
 #pragma clang fp contract(fast)
 #else
-#pragma GCC optimize(                                                                                          \
-    "fp-contract=fast") /* these loops are not among those that must give the same bits everywhere */
+#pragma GCC optimize("fp-contract=fast")
 #endif
 
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
@@ -34,8 +35,9 @@ ALWAYS_INLINE void store(real *p, vector v) {
 /* ---- matrix products ---- */
 
 /* Multiplies rows (a constant) of a by a panel; the sums stay in registers. */
-ALWAYS_INLINE void multiply_rows(const size_t rows, real *c, size_t c_step, const real *a, size_t a_row,
-                                 size_t a_column, const real *b, size_t b_step, size_t depth) {
+ALWAYS_INLINE void multiply_rows(const size_t rows, real *c, size_t c_step, const real *a,
+                                 size_t a_row, size_t a_column, const real *b, size_t b_step,
+                                 size_t depth) {
     vector sum[TILE_ROWS][2];
 
     UNROLLED for (size_t i = 0; i < rows; i++) sum[i][0] = sum[i][1] = (vector){0};
@@ -56,16 +58,17 @@ ALWAYS_INLINE void multiply_rows(const size_t rows, real *c, size_t c_step, cons
 }
 
 /* Multiplies any number of rows by a panel, in blocks as equal as can be. */
-ALWAYS_INLINE void multiply_panel(real *c, size_t c_step, const real *a, size_t a_row, size_t a_column,
-                                  const real *b, size_t b_step, size_t rows, size_t depth) {
+ALWAYS_INLINE void multiply_panel(real *c, size_t c_step, const real *a, size_t a_row,
+                                  size_t a_column, const real *b, size_t b_step, size_t rows,
+                                  size_t depth) {
     size_t blocks = (rows + TILE_ROWS - 1) / TILE_ROWS;
 
     for (size_t block = 0; block < blocks; block++) {
         size_t count = rows / blocks + (block < rows % blocks);
         switch (count) {
-#define CASE(n)                                                                                                \
-    case n:                                                                                                    \
-        multiply_rows(n, c, c_step, a, a_row, a_column, b, b_step, depth);                                     \
+#define CASE(n)                                                                                    \
+    case n:                                                                                        \
+        multiply_rows(n, c, c_step, a, a_row, a_column, b, b_step, depth);                         \
         break;
             /* clang-format off */
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -80,8 +83,8 @@ ALWAYS_INLINE void multiply_panel(real *c, size_t c_step, const real *a, size_t 
     }
 }
 
-static void multiply(real *c, size_t c_step, const real *a, size_t a_step, const real *b, size_t b_step,
-                     size_t rows, size_t depth) {
+static void multiply(real *c, size_t c_step, const real *a, size_t a_step, const real *b,
+                     size_t b_step, size_t rows, size_t depth) {
     multiply_panel(c, c_step, a, a_step, 1, b, b_step, rows, depth);
 }
 
@@ -90,7 +93,9 @@ static void multiply_transposed(real *c, size_t c_step, const real *a, size_t a_
     multiply_panel(c, c_step, a, 1, a_step, b, b_step, rows, depth);
 }
 
-/* ---- transforms in one dimension, of vectors step apart; Lavin and Gray's names: B d, A m, G g ---- */
+/* ---- transforms in one dimension, of vectors step apart ----
+ *
+ * Lavin and Gray's names: B d, A m, G g. */
 
 /* d = B^T d: five inputs to five places. */
 ALWAYS_INLINE void input_transform(vector *d, const size_t step) {
@@ -150,15 +155,16 @@ ALWAYS_INLINE void weight_adjoint(vector *u, const size_t step) {
 
 /* ---- images ---- */
 
-/* Finds the pixels of the larger image under a tile's 5x5 inputs of one quarter; what is outside gets outside.
- */
+/* Finds the pixels of the larger image under a tile's 5x5 inputs of one quarter; what is outside
+ * gets outside. */
 ALWAYS_INLINE void locate(size_t offset[25], size_t i, size_t j, size_t quarter, size_t outside,
                           const dcgan_convolution *s) {
     for (size_t p = 0; p < 25; p++) {
         size_t y = 2 * (i + p / 5) + quarter / 2 - 1,
                x = 2 * (j + p % 5) + quarter % 2 - 1; /* huge if negative */
-        offset[p] =
-            y < s->large_height && x < s->large_width ? (y * s->large_width + x) * s->large_channels : outside;
+        offset[p] = y < s->large_height && x < s->large_width
+                        ? (y * s->large_width + x) * s->large_channels
+                        : outside;
     }
 }
 
@@ -241,7 +247,9 @@ static void spread(kernel_matrices products, const real *small, const dcgan_conv
             }
 }
 
-/* ---- weights: kernel row 2 y + quarter / 2, column 2 x + quarter % 2 is weight (y, x) of a quarter ---- */
+/* ---- weights ----
+ *
+ * Kernel row 2 y + quarter / 2, column 2 x + quarter % 2 is weight (y, x) of a quarter. */
 
 /* Transforms weights (0, 0), (0, 1), (1, 0), (1, 1), which stand at 0, 1, 5, 6, to 25 places. */
 ALWAYS_INLINE void weight_tile(vector *g) {
@@ -250,7 +258,8 @@ ALWAYS_INLINE void weight_tile(vector *g) {
     UNROLLED for (size_t y = 0; y < 5; y++) weight_transform(g + 5 * y, 1);
 }
 
-static void input_panel(kernel_matrices panel, const real *weights, size_t k, const dcgan_convolution *s) {
+static void input_panel(kernel_matrices panel, const real *weights, size_t k,
+                        const dcgan_convolution *s) {
     size_t a = s->large_channels, quarter = k / a;
     const real *from = weights + (quarter / 2 * 4 + quarter % 2) * a + k % a;
     real *to = panel.at;
@@ -291,7 +300,8 @@ ALWAYS_INLINE void transpose(real to[LANES][COLUMNS], const real *from, size_t o
             to[c][b] = from[b * output_step + c];
 }
 
-static void output_panel(kernel_matrices panel, const real *weights, size_t b, const dcgan_convolution *s) {
+static void output_panel(kernel_matrices panel, const real *weights, size_t b,
+                         const dcgan_convolution *s) {
     size_t a = s->large_channels;
     real *to = panel.at, turned[4][LANES][COLUMNS];
 

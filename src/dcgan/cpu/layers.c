@@ -1,10 +1,10 @@
 /*
  * layers.c - batch norm (Ioffe and Szegedy 2015) and activations on the CPU
  *
- * NHWC makes the channels of a pixel neighbours: rows stream by, the channels' sums stay in cache. Rows are cut
- * into PARTS, always the same, one task each; sums over rows are kept in double precision and added up in the
- * order of the parts. The backward pass computes the sign of the activation's input again in place of reading
- * its output.
+ * NHWC makes the channels of a pixel neighbours: rows stream by, the channels' sums stay in cache.
+ * Rows are cut into PARTS, always the same, one task each; sums over rows are kept in double
+ * precision and added up in the order of the parts. The backward pass computes the sign of the
+ * activation's input again in place of reading its output.
  */
 #include "layers.h"
 #include "../vectorised.h"
@@ -50,7 +50,8 @@ static norm begin(const real *x, size_t rows, size_t channels, real slope, const
 }
 
 /* Computes what turns x into the activation's input. */
-static void set_line(norm *n, const real *mean, const real *variance, const real *scale, const real *shift) {
+static void set_line(norm *n, const real *mean, const real *variance, const real *scale,
+                     const real *shift) {
     n->mean = mean;
     for (size_t c = 0; c < n->channels; c++) {
         double inverse = 1 / sqrt((double)variance[c] + DCGAN_NORM_EPSILON),
@@ -74,7 +75,8 @@ static double total(const norm *n, size_t which, size_t channel) {
     return sum;
 }
 
-/* Sums x - pivot and its square over rows: the pivot, near the mean, keeps the difference of the two exact. */
+/* Sums x - pivot and its square over rows: the pivot, near the mean, keeps the difference of the
+ * two exact. */
 VECTORISED static void add_moments(double *restrict sum, double *restrict square, const real *x,
                                    const real *pivot, size_t rows, size_t channels, size_t block) {
     for (size_t r = 0; r < rows; r++, x += channels)
@@ -92,8 +94,8 @@ static void moments_part(void *context, size_t part) {
 
     memset(sum, 0, 2 * n->channels * sizeof *sum);
     for (size_t c = 0; c < n->channels; c += CHANNEL_BLOCK)
-        add_moments(sum + c, square + c, n->x + first * n->channels + c, n->x + c, rows, n->channels,
-                    n->channels - c < CHANNEL_BLOCK ? n->channels - c : CHANNEL_BLOCK);
+        add_moments(sum + c, square + c, n->x + first * n->channels + c, n->x + c, rows,
+                    n->channels, n->channels - c < CHANNEL_BLOCK ? n->channels - c : CHANNEL_BLOCK);
 }
 
 void layer_moments(real *mean, real *variance, const real *x, size_t rows, size_t channels,
@@ -104,12 +106,14 @@ void layer_moments(real *mean, real *variance, const real *x, size_t rows, size_
     for (size_t c = 0; c < channels; c++) {
         double shift = total(&n, 0, c) / (double)rows, square = total(&n, 1, c) / (double)rows;
         mean[c] = (real)((double)x[c] + shift);
-        variance[c] = (real)fmax(square - shift * shift, isnan(square) ? square : 0); /* fmax drops NaN */
+        /* fmax drops NaN */
+        variance[c] = (real)fmax(square - shift * shift, isnan(square) ? square : 0);
     }
 }
 
 VECTORISED static void normalise_rows(real *y, const real *x, const real *restrict factor,
-                                      const real *restrict offset, size_t rows, size_t channels, real slope) {
+                                      const real *restrict offset, size_t rows, size_t channels,
+                                      real slope) {
     for (size_t r = 0; r < rows; r++, x += channels, y += channels)
         for (size_t c = 0; c < channels; c++) {
             real v = factor[c] * x[c] + offset[c];
@@ -120,12 +124,13 @@ VECTORISED static void normalise_rows(real *y, const real *x, const real *restri
 static void normalise_part(void *context, size_t part) {
     const norm *n = context;
     size_t first = part_row(n, part), rows = part_row(n, part + 1) - first;
-    normalise_rows(n->out + first * n->channels, n->x + first * n->channels, n->factor, n->offset, rows,
-                   n->channels, n->slope);
+    normalise_rows(n->out + first * n->channels, n->x + first * n->channels, n->factor, n->offset,
+                   rows, n->channels, n->slope);
 }
 
-void layer_normalise(real *y, const real *x, const real *mean, const real *variance, const real *scale,
-                     const real *shift, size_t rows, size_t channels, real slope, const dcgan_work *work) {
+void layer_normalise(real *y, const real *x, const real *mean, const real *variance,
+                     const real *scale, const real *shift, size_t rows, size_t channels, real slope,
+                     const dcgan_work *work) {
     norm n = begin(x, rows, channels, slope, work);
 
     n.out = y;
@@ -133,12 +138,13 @@ void layer_normalise(real *y, const real *x, const real *mean, const real *varia
     pool_run(work->pool, PARTS, normalise_part, &n);
 }
 
-/* Sums dv and dv x^ over rows, where dv = dy (activation's input > 0 ? 1 : slope) and x^ is the normalised x.
- */
-VECTORISED static void add_derivatives(double *restrict sum_dv, double *restrict sum_dvx, const real *x,
-                                       const real *dy, const real *restrict mean, const real *restrict inverse,
-                                       const real *restrict factor, const real *restrict offset, size_t rows,
-                                       size_t channels, size_t block, real slope) {
+/* Sums dv and dv x^ over rows, where dv = dy (activation's input > 0 ? 1 : slope) and x^ is the
+ * normalised x. */
+VECTORISED static void add_derivatives(double *restrict sum_dv, double *restrict sum_dvx,
+                                       const real *x, const real *dy, const real *restrict mean,
+                                       const real *restrict inverse, const real *restrict factor,
+                                       const real *restrict offset, size_t rows, size_t channels,
+                                       size_t block, real slope) {
     for (size_t r = 0; r < rows; r++, x += channels, dy += channels)
         for (size_t c = 0; c < block; c++) {
             real v = factor[c] * x[c] + offset[c], dv = v > 0 ? dy[c] : slope * dy[c];
@@ -149,20 +155,25 @@ VECTORISED static void add_derivatives(double *restrict sum_dv, double *restrict
 
 static void derivatives_part(void *context, size_t part) {
     const norm *n = context;
-    size_t first = part_row(n, part), rows = part_row(n, part + 1) - first, at = first * n->channels;
+    size_t first = part_row(n, part), rows = part_row(n, part + 1) - first,
+           at = first * n->channels;
     double *sum_dv = n->sums + 2 * part * n->channels, *sum_dvx = sum_dv + n->channels;
 
     memset(sum_dv, 0, 2 * n->channels * sizeof *sum_dv);
     for (size_t c = 0; c < n->channels; c += CHANNEL_BLOCK)
-        add_derivatives(sum_dv + c, sum_dvx + c, n->x + at + c, n->dy + at + c, n->mean + c, n->inverse + c,
-                        n->factor + c, n->offset + c, rows, n->channels,
-                        n->channels - c < CHANNEL_BLOCK ? n->channels - c : CHANNEL_BLOCK, n->slope);
+        add_derivatives(sum_dv + c, sum_dvx + c, n->x + at + c, n->dy + at + c, n->mean + c,
+                        n->inverse + c, n->factor + c, n->offset + c, rows, n->channels,
+                        n->channels - c < CHANNEL_BLOCK ? n->channels - c : CHANNEL_BLOCK,
+                        n->slope);
 }
 
 /* Computes dx = factor (dv - mean(dv) - x^ mean(dv x^)). */
-VECTORISED static void derive_rows(real *dx, const real *dy, const real *x, const norm *n, size_t rows) {
-    const real *restrict mean = n->mean, *restrict inverse = n->inverse, *restrict factor = n->factor;
-    const real *restrict offset = n->offset, *restrict mean_dv = n->mean_dv, *restrict mean_dvx = n->mean_dvx;
+VECTORISED static void derive_rows(real *dx, const real *dy, const real *x, const norm *n,
+                                   size_t rows) {
+    const real *restrict mean = n->mean, *restrict inverse = n->inverse,
+                         *restrict factor = n->factor;
+    const real *restrict offset = n->offset, *restrict mean_dv = n->mean_dv,
+                         *restrict mean_dvx = n->mean_dvx;
     const size_t channels = n->channels;
     const real slope = n->slope;
 
@@ -175,13 +186,15 @@ VECTORISED static void derive_rows(real *dx, const real *dy, const real *x, cons
 
 static void derive_part(void *context, size_t part) {
     const norm *n = context;
-    size_t first = part_row(n, part), rows = part_row(n, part + 1) - first, at = first * n->channels;
+    size_t first = part_row(n, part), rows = part_row(n, part + 1) - first,
+           at = first * n->channels;
     derive_rows(n->out + at, n->dy + at, n->x + at, n, rows);
 }
 
 void layer_normalise_backward(real *dx, real *dscale, real *dshift, const real *dy, const real *x,
-                              const real *mean, const real *variance, const real *scale, const real *shift,
-                              size_t rows, size_t channels, real slope, const dcgan_work *work) {
+                              const real *mean, const real *variance, const real *scale,
+                              const real *shift, size_t rows, size_t channels, real slope,
+                              const dcgan_work *work) {
     norm n = begin(x, rows, channels, slope, work);
 
     n.dy = dy;
@@ -212,7 +225,8 @@ typedef struct piecewise {
 
 static void run_piece(void *context, size_t piece) {
     const piecewise *p = context;
-    size_t first = piece * PIECE_COUNT, count = p->count - first < PIECE_COUNT ? p->count - first : PIECE_COUNT;
+    size_t first = piece * PIECE_COUNT,
+           count = p->count - first < PIECE_COUNT ? p->count - first : PIECE_COUNT;
     p->function(p->x + first, p->y ? p->y + first : NULL, count, p->slope);
 }
 
@@ -232,12 +246,14 @@ void layer_rectify(real *x, size_t count, real slope, const dcgan_work *work) {
 }
 
 /* The slope is positive or y is 0, so the sign of y is the sign of x. */
-VECTORISED static void rectify_backward(real *restrict dy, const real *restrict y, size_t count, real slope) {
+VECTORISED static void rectify_backward(real *restrict dy, const real *restrict y, size_t count,
+                                        real slope) {
     for (size_t i = 0; i < count; i++)
         dy[i] = y[i] > 0 ? dy[i] : slope * dy[i];
 }
 
-void layer_rectify_backward(real *dy, const real *y, size_t count, real slope, const dcgan_work *work) {
+void layer_rectify_backward(real *dy, const real *y, size_t count, real slope,
+                            const dcgan_work *work) {
     run_pieces((piecewise){dy, y, count, slope, rectify_backward}, work);
 }
 
@@ -255,13 +271,14 @@ void layer_hyperbolic_tangent(real *x, size_t count, const dcgan_work *work) {
     run_pieces((piecewise){x, NULL, count, 0, hyperbolic_tangent}, work);
 }
 
-VECTORISED static void hyperbolic_tangent_backward(real *restrict dy, const real *restrict y, size_t count,
-                                                   real slope) {
+VECTORISED static void hyperbolic_tangent_backward(real *restrict dy, const real *restrict y,
+                                                   size_t count, real slope) {
     (void)slope;
     for (size_t i = 0; i < count; i++)
         dy[i] *= 1 - y[i] * y[i];
 }
 
-void layer_hyperbolic_tangent_backward(real *dy, const real *y, size_t count, const dcgan_work *work) {
+void layer_hyperbolic_tangent_backward(real *dy, const real *y, size_t count,
+                                       const dcgan_work *work) {
     run_pieces((piecewise){dy, y, count, 0, hyperbolic_tangent_backward}, work);
 }

@@ -1,8 +1,9 @@
 /*
  * paths.c - the CPU backend: which of the ways to compute a convolution serves which layer
  *
- * The table is short because measurement made it so (bench/README.md): where Winograd's tiles fit it is the
- * faster one in all three passes; the layers at the ends of the networks (3 channels, one pixel) are im2col's.
+ * The table is short because measurement made it so (bench/README.md): where Winograd's tiles fit
+ * it is the faster one in all three passes; the layers at the ends of the networks (3 channels, one
+ * pixel) are im2col's.
  */
 #include "paths.h"
 #include "im2col.h"
@@ -19,18 +20,18 @@ typedef struct path {
     size_t (*scratch_count)(const dcgan_convolution *s, size_t images);
     void (*convolution)(real *, const real *, const real *, size_t, const dcgan_convolution *,
                         const dcgan_work *);
-    void (*transposed_convolution)(real *, const real *, const real *, size_t, const dcgan_convolution *,
-                                   const dcgan_work *);
+    void (*transposed_convolution)(real *, const real *, const real *, size_t,
+                                   const dcgan_convolution *, const dcgan_work *);
     void (*weight_gradient)(real *, const real *, const real *, size_t, const dcgan_convolution *,
                             const dcgan_work *);
 } path;
 
 /* In the order in which they are asked; the last takes every shape. */
 static const path paths[] = {
-    {"Winograd", winograd_takes, winograd_scratch_count, winograd_convolution, winograd_transposed_convolution,
-     winograd_weight_gradient},
-    {"im2col", im2col_takes, im2col_scratch_count, im2col_convolution, im2col_transposed_convolution,
-     im2col_weight_gradient},
+    {"Winograd", winograd_takes, winograd_scratch_count, winograd_convolution,
+     winograd_transposed_convolution, winograd_weight_gradient},
+    {"im2col", im2col_takes, im2col_scratch_count, im2col_convolution,
+     im2col_transposed_convolution, im2col_weight_gradient},
 };
 
 static _Atomic(const path *) preferred;
@@ -47,7 +48,8 @@ static const path *path_of(const dcgan_convolution *s) {
 }
 
 const char *cpu_path_name(const dcgan_convolution *s) {
-    static const char *const winograd[] = {"Winograd (AVX-512)", "Winograd (AVX2)", "Winograd (portable)"};
+    static const char *const winograd[] = {"Winograd (AVX-512)", "Winograd (AVX2)",
+                                           "Winograd (portable)"};
     const path *p = path_of(s);
 
     for (size_t i = 0; p == &paths[0] && i < sizeof winograd / sizeof *winograd; i++)
@@ -67,8 +69,8 @@ int cpu_path_prefer(const char *name) {
     return !name;
 }
 
-/* Counts what the path of a shape needs, and batch norm's sums. Asked for the largest, as the preference may
- * change. */
+/* Counts what the path of a shape needs, and batch norm's sums. Asked for the largest, as the
+ * preference may change. */
 static size_t scratch_count(const dcgan_convolution *s, size_t images) {
     size_t largest = layer_scratch_count(s);
 
@@ -84,8 +86,9 @@ static void convolution(real *small, const real *large, const real *weights, siz
     path_of(s)->convolution(small, large, weights, images, s, work);
 }
 
-static void transposed_convolution(real *large, const real *small, const real *weights, size_t images,
-                                   const dcgan_convolution *s, const dcgan_work *work) {
+static void transposed_convolution(real *large, const real *small, const real *weights,
+                                   size_t images, const dcgan_convolution *s,
+                                   const dcgan_work *work) {
     path_of(s)->transposed_convolution(large, small, weights, images, s, work);
 }
 

@@ -1,8 +1,9 @@
 /*
  * pool.c - threads that share out the tasks of one operation after the other
  *
- * An operation may last 50 microseconds, so helpers look for the next one in a short loop before they sleep.
- * Nobody waits for a helper that has not taken a task: it may have lost its processor to another program.
+ * An operation may last 50 microseconds, so helpers look for the next one in a short loop before
+ * they sleep. Nobody waits for a helper that has not taken a task: it may have lost its processor
+ * to another program.
  */
 #include "pool.h"
 
@@ -20,8 +21,9 @@ static void relax(void) {
 #endif
 }
 
-/* Takes a task of the operation at hand; returns 0 if there is none left. Operation and tasks left are one
- * number, so that who comes late can't take a task of the next operation for one of the last. */
+/* Takes a task of the operation at hand; returns 0 if there is none left. Operation and tasks left
+ * are one number, so that who comes late can't take a task of the next operation for one of the
+ * last. */
 static int take_task(pool *p, size_t *task) {
     uint64_t ticket = atomic_load(&p->ticket);
 
@@ -73,7 +75,8 @@ static void *help(void *context) {
     }
 }
 
-/* Announces an operation. The lock makes sure that no helper falls asleep between looking and waiting. */
+/* Announces an operation. The lock makes sure that no helper falls asleep between looking and
+ * waiting. */
 static void announce(pool *p, size_t tasks) {
     pthread_mutex_lock(&p->mutex);
     atomic_store(&p->finished, 0);

@@ -1,8 +1,8 @@
 /*
  * pool.h - threads that share out the tasks of one operation after the other
  *
- * An operation is cut into tasks that write to different memory, always into the same tasks however many
- * threads there are. So results have the same bits for every number of threads.
+ * An operation is cut into tasks that write to different memory, always into the same tasks however
+ * many threads there are. So results have the same bits for every number of threads.
  */
 #ifndef DCGAN_POOL_H
 #define DCGAN_POOL_H
@@ -35,8 +35,8 @@ void pool_start(pool *p, int threads);
 /* Ends the helpers. */
 void pool_stop(pool *p);
 
-/* Calls function(context, 0 … tasks - 1), in any order and from any thread of the pool; returns when all have
- * returned. p may be NULL: the caller does them all. */
+/* Calls function(context, 0 … tasks - 1), in any order and from any thread of the pool; returns
+ * when all have returned. p may be NULL: the caller does them all. */
 void pool_run(pool *p, size_t tasks, pool_task function, void *context);
 
 #endif

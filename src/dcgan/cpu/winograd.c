@@ -1,8 +1,10 @@
 /*
- * winograd.c - the three convolutions by Winograd's F(4x4, 2x2): which matrices, in what order, by which thread
+ * winograd.c - the three convolutions by Winograd's F(4x4, 2x2): which matrices, in what order, by
+ * which thread
  *
- * Images go by in blocks whose matrices fit the second or third level cache, and within a block the weights go
- * by in slices of a few panels, for the same reason. Each stage is a set of tasks for the threads.
+ * Images go by in blocks whose matrices fit the second or third level cache, and within a block the
+ * weights go by in slices of a few panels, for the same reason. Each stage is a set of tasks for
+ * the threads.
  */
 #include "winograd.h"
 #include "kernels.h"
@@ -91,22 +93,26 @@ static kernel_matrices slice_panel(const winograd *w, size_t panel, size_t rows)
 
 static void gather_image(void *context, size_t image) {
     const winograd *w = context;
-    w->kernels->gather(image_rows(w, &w->patches, image), w->input + image * w->large_count, w->shape);
+    w->kernels->gather(image_rows(w, &w->patches, image), w->input + image * w->large_count,
+                       w->shape);
 }
 
 static void scatter_image(void *context, size_t image) {
     const winograd *w = context;
-    w->kernels->scatter(w->output + image * w->large_count, image_rows(w, &w->patches, image), w->shape);
+    w->kernels->scatter(w->output + image * w->large_count, image_rows(w, &w->patches, image),
+                        w->shape);
 }
 
 static void finish_image(void *context, size_t image) {
     const winograd *w = context;
-    w->kernels->finish(w->output + image * w->small_count, image_rows(w, &w->products, image), w->shape);
+    w->kernels->finish(w->output + image * w->small_count, image_rows(w, &w->products, image),
+                       w->shape);
 }
 
 static void spread_image(void *context, size_t image) {
     const winograd *w = context;
-    w->kernels->spread(image_rows(w, &w->products, image), w->input + image * w->small_count, w->shape);
+    w->kernels->spread(image_rows(w, &w->products, image), w->input + image * w->small_count,
+                       w->shape);
 }
 
 /* ---- tasks over the panels of a slice, and over its panels and places ---- */
@@ -132,34 +138,39 @@ static void add_panel(void *context, size_t panel) {
 /* products[place] = patches[place] panel^T */
 static void multiply_patches(void *context, size_t task) {
     const winograd *w = context;
-    size_t panel = task / KERNEL_PLACES, place = task % KERNEL_PLACES, inputs = 4 * w->shape->large_channels;
+    size_t panel = task / KERNEL_PLACES, place = task % KERNEL_PLACES,
+           inputs = 4 * w->shape->large_channels;
     kernel_matrices b = slice_panel(w, panel, inputs);
     real *c = w->products.at + place * w->products.place + w->first + panel * w->kernels->columns;
 
-    w->kernels->multiply(c, w->products.step, w->patches.at + place * w->patches.place, w->patches.step,
-                         b.at + place * b.place, b.step, w->rows, inputs);
+    w->kernels->multiply(c, w->products.step, w->patches.at + place * w->patches.place,
+                         w->patches.step, b.at + place * b.place, b.step, w->rows, inputs);
 }
 
 /* patches[place] = products[place] panel */
 static void multiply_products(void *context, size_t task) {
     const winograd *w = context;
-    size_t panel = task / KERNEL_PLACES, place = task % KERNEL_PLACES, outputs = w->shape->small_channels;
+    size_t panel = task / KERNEL_PLACES, place = task % KERNEL_PLACES,
+           outputs = w->shape->small_channels;
     kernel_matrices b = slice_panel(w, panel, outputs);
     real *c = w->patches.at + place * w->patches.place + w->first + panel * w->kernels->columns;
 
-    w->kernels->multiply(c, w->patches.step, w->products.at + place * w->products.place, w->products.step,
-                         b.at + place * b.place, b.step, w->rows, outputs);
+    w->kernels->multiply(c, w->patches.step, w->products.at + place * w->products.place,
+                         w->products.step, b.at + place * b.place, b.step, w->rows, outputs);
 }
 
 /* panel = products[place]^T patches[place] */
 static void multiply_both(void *context, size_t task) {
     const winograd *w = context;
-    size_t panel = task / KERNEL_PLACES, place = task % KERNEL_PLACES, outputs = w->shape->small_channels;
+    size_t panel = task / KERNEL_PLACES, place = task % KERNEL_PLACES,
+           outputs = w->shape->small_channels;
     kernel_matrices c = slice_panel(w, panel, outputs);
-    const real *b = w->patches.at + place * w->patches.place + w->first + panel * w->kernels->columns;
+    const real *b =
+        w->patches.at + place * w->patches.place + w->first + panel * w->kernels->columns;
 
-    w->kernels->multiply_transposed(c.at + place * c.place, c.step, w->products.at + place * w->products.place,
-                                    w->products.step, b, w->patches.step, outputs, w->rows);
+    w->kernels->multiply_transposed(c.at + place * c.place, c.step,
+                                    w->products.at + place * w->products.place, w->products.step, b,
+                                    w->patches.step, outputs, w->rows);
 }
 
 /* Goes through columns by slices; for each, one stage after the other (a stage may be null). */
@@ -168,7 +179,8 @@ static void run_slices(winograd *w, size_t columns, const dcgan_work *work, pool
     size_t slice = SLICE_PANELS * w->kernels->columns;
 
     for (w->first = 0; w->first < columns; w->first += slice) {
-        size_t left = columns - w->first, panels = (left < slice ? left : slice) / w->kernels->columns;
+        size_t left = columns - w->first,
+               panels = (left < slice ? left : slice) / w->kernels->columns;
         if (before)
             pool_run(work->pool, panels, before, w);
         pool_run(work->pool, panels * KERNEL_PLACES, multiply, w);
@@ -194,8 +206,9 @@ void winograd_convolution(real *small, const real *large, const real *weights, s
     }
 }
 
-void winograd_transposed_convolution(real *large, const real *small, const real *weights, size_t images,
-                                     const dcgan_convolution *s, const dcgan_work *work) {
+void winograd_transposed_convolution(real *large, const real *small, const real *weights,
+                                     size_t images, const dcgan_convolution *s,
+                                     const dcgan_work *work) {
     winograd w = begin(s, images, work);
     size_t block = block_of(s, images);
 

@@ -33,8 +33,9 @@ double *arena_take_doubles(dcgan_arena *arena, size_t count) {
 /* Starts an arena in a workspace of any alignment. */
 dcgan_arena arena_begin(void *workspace) {
     size_t misaligned = (uintptr_t)workspace % ALIGNMENT;
-    return (dcgan_arena){
-        .base = workspace ? (unsigned char *)workspace + (misaligned ? ALIGNMENT - misaligned : 0) : NULL};
+    return (dcgan_arena){.base = workspace ? (unsigned char *)workspace +
+                                                 (misaligned ? ALIGNMENT - misaligned : 0)
+                                           : NULL};
 }
 
 /* Returns the bytes a workspace must have, alignment included, or DCGAN_TOO_LARGE. */

@@ -1,8 +1,8 @@
 /*
  * arena.h - hands out pieces of the caller's workspace
  *
- * The same walk over the pieces runs twice: with base null it only adds up sizes, then it hands out addresses.
- * So the size that is asked for and the size that is used can't differ.
+ * The same walk over the pieces runs twice: with base null it only adds up sizes, then it hands out
+ * addresses. So the size that is asked for and the size that is used can't differ.
  */
 #ifndef DCGAN_ARENA_H
 #define DCGAN_ARENA_H

@@ -38,7 +38,8 @@ void tape_take(dcgan_tape *tape, dcgan_arena *arena, const dcgan_network *networ
 }
 
 /* Finds the largest scratch memory over all layers. */
-size_t network_scratch_count(const dcgan_network *network, const dcgan_backend *backend, size_t images) {
+size_t network_scratch_count(const dcgan_network *network, const dcgan_backend *backend,
+                             size_t images) {
     size_t largest = 0;
     for (size_t i = 0; i < network->layer_count; i++) {
         size_t count = backend->scratch_count(&network->layers[i].shape, images);
@@ -58,8 +59,9 @@ size_t network_widest(const dcgan_network *network) {
 }
 
 /* Normalises (in training by the batch's own statistics) and applies the layer's activation. */
-static void finish_layer(dcgan_tape *tape, size_t i, const dcgan_layer *layer, const dcgan_backend *backend,
-                         const real *weights, const real *running, size_t images, const dcgan_work *work) {
+static void finish_layer(dcgan_tape *tape, size_t i, const dcgan_layer *layer,
+                         const dcgan_backend *backend, const real *weights, const real *running,
+                         size_t images, const dcgan_work *work) {
     size_t channels = layer_channels(layer), count = images * layer_output_count(layer),
            rows = count / channels;
     real *y = tape->output[i];
@@ -69,8 +71,8 @@ static void finish_layer(dcgan_tape *tape, size_t i, const dcgan_layer *layer, c
         const real *variance = running ? running + layer->statistics + channels : tape->variance[i];
         if (!running)
             backend->moments(tape->mean[i], tape->variance[i], tape->z[i], rows, channels, work);
-        backend->normalise(y, tape->z[i], mean, variance, weights + layer->scale, weights + layer->shift, rows,
-                           channels, layer->slope, work);
+        backend->normalise(y, tape->z[i], mean, variance, weights + layer->scale,
+                           weights + layer->shift, rows, channels, layer->slope, work);
     } else if (layer->activation == DCGAN_RECTIFIER)
         backend->rectify(y, count, layer->slope, work);
     else if (layer->activation == DCGAN_TANH)
@@ -78,15 +80,17 @@ static void finish_layer(dcgan_tape *tape, size_t i, const dcgan_layer *layer, c
 }
 
 /* Runs the network on tape->input; returns the last output. */
-const real *network_forward(dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
-                            const real *weights, const real *running, size_t images, const dcgan_work *work) {
+const real *network_forward(dcgan_tape *tape, const dcgan_network *network,
+                            const dcgan_backend *backend, const real *weights, const real *running,
+                            size_t images, const dcgan_work *work) {
     const real *x = tape->input;
 
     for (size_t i = 0; i < network->layer_count; i++) {
         const dcgan_layer *layer = &network->layers[i];
         real *z = layer->normalised ? tape->z[i] : tape->output[i];
         if (layer->transposed)
-            backend->transposed_convolution(z, x, weights + layer->weight, images, &layer->shape, work);
+            backend->transposed_convolution(z, x, weights + layer->weight, images, &layer->shape,
+                                            work);
         else
             backend->convolution(z, x, weights + layer->weight, images, &layer->shape, work);
         finish_layer(tape, i, layer, backend, weights, running, images, work);
@@ -97,15 +101,16 @@ const real *network_forward(dcgan_tape *tape, const dcgan_network *network, cons
 
 /* Turns dy into dz in place: backward of finish_layer, line by line from its end. */
 static void unfinish_layer(const dcgan_tape *tape, size_t i, const dcgan_layer *layer,
-                           const dcgan_backend *backend, const real *weights, real *dweights, real *dy,
-                           size_t images, const dcgan_work *work) {
+                           const dcgan_backend *backend, const real *weights, real *dweights,
+                           real *dy, size_t images, const dcgan_work *work) {
     size_t channels = layer_channels(layer), count = images * layer_output_count(layer);
 
     if (layer->normalised)
         backend->normalise_backward(dy, dweights ? dweights + layer->scale : NULL,
-                                    dweights ? dweights + layer->shift : NULL, dy, tape->z[i], tape->mean[i],
-                                    tape->variance[i], weights + layer->scale, weights + layer->shift,
-                                    count / channels, channels, layer->slope, work);
+                                    dweights ? dweights + layer->shift : NULL, dy, tape->z[i],
+                                    tape->mean[i], tape->variance[i], weights + layer->scale,
+                                    weights + layer->shift, count / channels, channels,
+                                    layer->slope, work);
     else if (layer->activation == DCGAN_RECTIFIER)
         backend->rectify_backward(dy, tape->output[i], count, layer->slope, work);
     else if (layer->activation == DCGAN_TANH)
@@ -121,9 +126,10 @@ static void tell_layer_done(const network_listener *listener, const dcgan_layer 
 }
 
 /* Runs backward from dy; returns the derivative of the input where wanted. */
-real *network_backward(const dcgan_tape *tape, const dcgan_network *network, const dcgan_backend *backend,
-                       const real *weights, real *dweights, int want_dinput, real *dy, real *spare,
-                       size_t images, const dcgan_work *work, const network_listener *listener) {
+real *network_backward(const dcgan_tape *tape, const dcgan_network *network,
+                       const dcgan_backend *backend, const real *weights, real *dweights,
+                       int want_dinput, real *dy, real *spare, size_t images,
+                       const dcgan_work *work, const network_listener *listener) {
     for (size_t i = network->layer_count; i-- > 0;) {
         const dcgan_layer *layer = &network->layers[i];
         const dcgan_convolution *shape = &layer->shape;
@@ -149,7 +155,8 @@ real *network_backward(const dcgan_tape *tape, const dcgan_network *network, con
 }
 
 /* Adds the batch statistics on the tape to double sums, for this network's layers. */
-void tape_add_statistics(const dcgan_tape *tape, const dcgan_network *network, double *sums, double weight) {
+void tape_add_statistics(const dcgan_tape *tape, const dcgan_network *network, double *sums,
+                         double weight) {
     for (size_t i = 0; i < network->layer_count; i++) {
         const dcgan_layer *layer = &network->layers[i];
         size_t channels = layer_channels(layer);

@@ -38,7 +38,8 @@ dcgan_status passes_take(dcgan_passes *p, dcgan_arena *arena, size_t batch) {
     return DCGAN_OK;
 }
 
-dcgan_status passes_check(const dcgan_unit *unit, const dcgan_unit_result *result, const void *workspace) {
+dcgan_status passes_check(const dcgan_unit *unit, const dcgan_unit_result *result,
+                          const void *workspace) {
     return unit->weights && unit->images && workspace && unit->count >= 1 && unit->threads >= 1 &&
                    result->gradient && result->statistics
                ? DCGAN_OK
@@ -92,22 +93,22 @@ static size_t count_right(const real *logits, size_t count, int real_images) {
 
 const real *passes_judge(dcgan_passes *p, const real *images, size_t count) {
     p->discriminator.input = images;
-    return network_forward(&p->discriminator, &p->model->discriminator, p->backend, p->weights, NULL, count,
-                           &p->work);
+    return network_forward(&p->discriminator, &p->model->discriminator, p->backend, p->weights,
+                           NULL, count, &p->work);
 }
 
 /*
- * Backpropagates the loss that wants the logits to be target through the discriminator. Each image weighs 1 /
- * mean_over, so that a unit's minibatches add up to its mean, a short last one by its images. For the
- * discriminator's own loss the gradient of its weights is wanted, for the generator's loss only the derivative
- * of the image: neither gets anything of the other's.
+ * Backpropagates the loss that wants the logits to be target through the discriminator. Each image
+ * weighs 1 / mean_over, so that a unit's minibatches add up to its mean, a short last one by its
+ * images. For the discriminator's own loss the gradient of its weights is wanted, for the
+ * generator's loss only the derivative of the image: neither gets anything of the other's.
  */
-static real *judge_backward(dcgan_passes *p, const real *logits, size_t count, double target, int own_loss,
-                            const network_listener *listener) {
+static real *judge_backward(dcgan_passes *p, const real *logits, size_t count, double target,
+                            int own_loss, const network_listener *listener) {
     loss_backward(p->buffers[0], logits, count, target, 1.0 / (double)p->mean_over);
     return network_backward(&p->discriminator, &p->model->discriminator, p->backend, p->weights,
-                            own_loss ? p->result->gradient : NULL, !own_loss, p->buffers[0], p->buffers[1],
-                            count, &p->work, listener);
+                            own_loss ? p->result->gradient : NULL, !own_loss, p->buffers[0],
+                            p->buffers[1], count, &p->work, listener);
 }
 
 void passes_real(dcgan_passes *p, size_t first, size_t count, double share) {
@@ -120,7 +121,8 @@ void passes_real(dcgan_passes *p, size_t first, size_t count, double share) {
     logits = passes_judge(p, p->images, count);
     p->result->loss_d += loss_real(logits, count);
     p->result->accuracy_real += (double)count_right(logits, count, 1);
-    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share);
+    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums,
+                        0.5 * share);
     if (p->unit->networks != DCGAN_GENERATOR_ONLY)
         judge_backward(p, logits, count, 1.0, 1, NULL);
 }
@@ -131,10 +133,11 @@ const real *passes_generate(dcgan_passes *p, size_t first, size_t count, double 
     const real *fake;
 
     for (size_t i = 0; i < count; i++)
-        dcgan_noise(unit->seed, (uint32_t)(unit->position + first + i), unit->iteration, DCGAN_STREAM_UNIT,
-                    latent, p->latent + i * latent);
+        dcgan_noise(unit->seed, (uint32_t)(unit->position + first + i), unit->iteration,
+                    DCGAN_STREAM_UNIT, latent, p->latent + i * latent);
     p->generator.input = p->latent;
-    fake = network_forward(&p->generator, &p->model->generator, p->backend, p->weights, NULL, count, &p->work);
+    fake = network_forward(&p->generator, &p->model->generator, p->backend, p->weights, NULL, count,
+                           &p->work);
     tape_add_statistics(&p->generator, &p->model->generator, p->statistics_sums, share);
     return fake;
 }
@@ -143,12 +146,14 @@ void passes_fake(dcgan_passes *p, const real *logits, size_t count, double share
                  const network_listener *listener) {
     p->result->loss_d += loss_fake(logits, count);
     p->result->accuracy_fake += (double)count_right(logits, count, 0);
-    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share);
+    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums,
+                        0.5 * share);
     if (p->unit->networks != DCGAN_GENERATOR_ONLY)
         judge_backward(p, logits, count, 0.0, 1, listener);
 }
 
-void passes_generator(dcgan_passes *p, const real *logits, size_t count, const network_listener *listener) {
+void passes_generator(dcgan_passes *p, const real *logits, size_t count,
+                      const network_listener *listener) {
     real *dfake, *other;
 
     p->result->loss_g += loss_real(logits, count);
@@ -156,6 +161,6 @@ void passes_generator(dcgan_passes *p, const real *logits, size_t count, const n
         return;
     dfake = judge_backward(p, logits, count, 1.0, 0, NULL);
     other = dfake == p->buffers[0] ? p->buffers[1] : p->buffers[0];
-    network_backward(&p->generator, &p->model->generator, p->backend, p->weights, p->result->gradient, 0, dfake,
-                     other, count, &p->work, listener);
+    network_backward(&p->generator, &p->model->generator, p->backend, p->weights,
+                     p->result->gradient, 0, dfake, other, count, &p->work, listener);
 }

@@ -1,7 +1,8 @@
 /*
  * passes.h - the passes of a minibatch, from which every kind of unit is put together
  *
- * unit.c runs all of them at the same weights and adds up gradients; local.c moves the weights in between.
+ * unit.c runs all of them at the same weights and adds up gradients; local.c moves the weights in
+ * between.
  */
 #ifndef DCGAN_PASSES_H
 #define DCGAN_PASSES_H
@@ -30,21 +31,23 @@ typedef struct dcgan_passes {
 dcgan_status passes_take(dcgan_passes *p, dcgan_arena *arena, size_t batch);
 
 /* Checks what every kind of unit is given. */
-dcgan_status passes_check(const dcgan_unit *unit, const dcgan_unit_result *result, const void *workspace);
+dcgan_status passes_check(const dcgan_unit *unit, const dcgan_unit_result *result,
+                          const void *workspace);
 
 /* Starts the threads and clears the sums; the workspace is laid out. */
 void passes_begin(dcgan_passes *p);
 
-/* Ends the threads. If all went well so far, turns sums into means and looks for NaN and infinity in all of the
- * result. */
+/* Ends the threads. If all went well so far, turns sums into means and looks for NaN and infinity
+ * in all of the result. */
 dcgan_status passes_end(dcgan_passes *p, dcgan_status status);
 
 /* Asks the caller whether to go on. */
 int passes_cancelled(const dcgan_passes *p, size_t images_done);
 
 /*
- * In all of these, first is a minibatch's first image of the unit and count its number of images; share is the
- * weight of its batch-norm statistics. A loss's gradient is added to result->gradient; listener may be null.
+ * In all of these, first is a minibatch's first image of the unit and count its number of images;
+ * share is the weight of its batch-norm statistics. A loss's gradient is added to result->gradient;
+ * listener may be null.
  */
 
 /* Learns from real images: D's loss; only judges them where D's gradient is not wanted. */
@@ -60,7 +63,9 @@ const real *passes_judge(dcgan_passes *p, const real *images, size_t count);
 void passes_fake(dcgan_passes *p, const real *logits, size_t count, double share,
                  const network_listener *listener);
 
-/* Learns from the same, or only counts: G's loss. The tapes of both networks must be those of these images. */
-void passes_generator(dcgan_passes *p, const real *logits, size_t count, const network_listener *listener);
+/* Learns from the same, or only counts: G's loss. The tapes of both networks must be those of these
+ * images. */
+void passes_generator(dcgan_passes *p, const real *logits, size_t count,
+                      const network_listener *listener);
 
 #endif

@@ -14,9 +14,11 @@ typedef struct adam_factors {
     real beta1, beta2, rest1, rest2, rate, root, epsilon;
 } adam_factors;
 
-/* Moves a slice; sqrt of a float is computed in double precision and rounded, which is sqrtf to the bit. */
-VECTORISED static void adam_slice(real *restrict weights, real *restrict moment1, real *restrict moment2,
-                                  const real *restrict gradient, size_t count, const adam_factors *factors) {
+/* Moves a slice; sqrt of a float is computed in double precision and rounded, which is sqrtf to the
+ * bit. */
+VECTORISED static void adam_slice(real *restrict weights, real *restrict moment1,
+                                  real *restrict moment2, const real *restrict gradient,
+                                  size_t count, const adam_factors *factors) {
     const adam_factors f = *factors;
 
     for (size_t j = 0; j < count; j++) {
@@ -29,9 +31,11 @@ VECTORISED static void adam_slice(real *restrict weights, real *restrict moment1
     }
 }
 
-/* Takes step number t = 1, 2, … (Kingma and Ba 2015, algorithm 1, with PyTorch's placing of epsilon). */
+/* Takes step number t = 1, 2, … (Kingma and Ba 2015, algorithm 1, with PyTorch's placing of
+ * epsilon). */
 void dcgan_adam(real *restrict weights, real *restrict moment1, real *restrict moment2,
-                const real *restrict gradient, size_t count, uint64_t t, const dcgan_adam_options *options) {
+                const real *restrict gradient, size_t count, uint64_t t,
+                const dcgan_adam_options *options) {
     const adam_factors factors = {
         .beta1 = (real)options->beta1,
         .beta2 = (real)options->beta2,

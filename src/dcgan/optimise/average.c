@@ -1,6 +1,6 @@
 /*
- * average.c - the exponential moving average of weights (Polyak and Juditsky 1992; of GANs' generators Yazici
- * et al. 2019)
+ * average.c - the exponential moving average of weights (Polyak and Juditsky 1992; of GANs'
+ * generators Yazici et al. 2019)
  */
 #include "../dcgan.h"
 

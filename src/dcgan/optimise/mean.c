@@ -5,7 +5,8 @@
 #include "../vectorised.h"
 
 /* Adds weight * x to a sum in double precision. */
-VECTORISED void dcgan_mean_add(double *restrict sum, const real *restrict x, double weight, size_t count) {
+VECTORISED void dcgan_mean_add(double *restrict sum, const real *restrict x, double weight,
+                               size_t count) {
     for (size_t j = 0; j < count; j++)
         sum[j] += weight * (double)x[j];
 }

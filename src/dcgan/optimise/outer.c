@@ -1,20 +1,25 @@
 /*
- * outer.c - the outer optimiser: what becomes of the mean change of local units, on any slice of the vectors
+ * outer.c - the outer optimiser: what becomes of the mean change of local units, on any slice of
+ * the vectors
  *
- * As adam.c: elementwise, without contraction, so that the same changes give the same bits on every machine.
+ * As adam.c: elementwise, without contraction, so that the same changes give the same bits on every
+ * machine.
  */
 #include "../dcgan.h"
 #include "../vectorised.h"
 
-/* Moves the weights along the mean change. At learning rate 1 that is the average of the units' weights. */
-VECTORISED static void average(real *restrict weights, const real *restrict change, size_t count, real rate) {
+/* Moves the weights along the mean change. At learning rate 1 that is the average of the units'
+ * weights. */
+VECTORISED static void average(real *restrict weights, const real *restrict change, size_t count,
+                               real rate) {
     for (size_t j = 0; j < count; j++)
         weights[j] += rate * change[j];
 }
 
 /* Takes Nesterov's step for the gradient -change (Sutskever et al. 2013, in PyTorch's form). */
-VECTORISED static void nesterov(real *restrict weights, real *restrict velocity, const real *restrict change,
-                                size_t count, real rate, real momentum) {
+VECTORISED static void nesterov(real *restrict weights, real *restrict velocity,
+                                const real *restrict change, size_t count, real rate,
+                                real momentum) {
     for (size_t j = 0; j < count; j++) {
         real gradient = -change[j];
         real v = momentum * velocity[j] + gradient;
@@ -34,8 +39,9 @@ int dcgan_outer_moments(dcgan_outer_optimizer optimizer) {
 }
 
 /* Takes outer step number t = 1, 2, …; change is overwritten. */
-void dcgan_outer(real *restrict weights, real *restrict moment1, real *restrict moment2, real *restrict change,
-                 size_t count, uint64_t t, const dcgan_outer_options *options) {
+void dcgan_outer(real *restrict weights, real *restrict moment1, real *restrict moment2,
+                 real *restrict change, size_t count, uint64_t t,
+                 const dcgan_outer_options *options) {
     const dcgan_adam_options adam = {options->learning_rate, options->momentum, options->beta2,
                                      options->epsilon};
 
@@ -44,7 +50,8 @@ void dcgan_outer(real *restrict weights, real *restrict moment1, real *restrict 
         average(weights, change, count, (real)options->learning_rate);
         break;
     case DCGAN_OUTER_NESTEROV:
-        nesterov(weights, moment1, change, count, (real)options->learning_rate, (real)options->momentum);
+        nesterov(weights, moment1, change, count, (real)options->learning_rate,
+                 (real)options->momentum);
         break;
     case DCGAN_OUTER_ADAM:
         negate(change, count);

@@ -1,5 +1,6 @@
 /*
- * schedule.c - what changes from iteration to iteration: learning rates, and which network is stepped
+ * schedule.c - what changes from iteration to iteration: learning rates, and which network is
+ * stepped
  */
 #include "../dcgan.h"
 
@@ -20,7 +21,8 @@ dcgan_networks dcgan_networks_stepped(int alternating, uint32_t iteration) {
 }
 
 /* Tells which part of the parameter vector belongs to them. */
-void dcgan_networks_range(const dcgan_model *model, dcgan_networks networks, size_t *first, size_t *count) {
+void dcgan_networks_range(const dcgan_model *model, dcgan_networks networks, size_t *first,
+                          size_t *count) {
     *first = networks == DCGAN_DISCRIMINATOR_ONLY ? model->discriminator.first : 0;
     *count = networks == DCGAN_BOTH                 ? model->parameter_count
              : networks == DCGAN_DISCRIMINATOR_ONLY ? model->discriminator.count

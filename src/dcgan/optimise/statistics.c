@@ -1,16 +1,17 @@
 /*
  * statistics.c - batch-norm statistics of parts put together
  *
- * A part is a minibatch of a unit, or a unit of an iteration: the same formula (law of total variance) joins
- * both. Sums are kept as first and second moment in double precision, so that the order of the parts is the
- * only thing that matters.
+ * A part is a minibatch of a unit, or a unit of an iteration: the same formula (law of total
+ * variance) joins both. Sums are kept as first and second moment in double precision, so that the
+ * order of the parts is the only thing that matters.
  */
 #include "../dcgan.h"
 
 #include <string.h>
 
 /* Calls back for every layer with batch norm, in the order of the statistics vector. */
-typedef void (*layer_function)(const dcgan_layer *layer, size_t channels, int discriminator, void *context);
+typedef void (*layer_function)(const dcgan_layer *layer, size_t channels, int discriminator,
+                               void *context);
 
 static void for_each_norm(const dcgan_model *model, layer_function function, void *context) {
     for (int n = 0; n < 2; n++) {
@@ -18,7 +19,9 @@ static void for_each_norm(const dcgan_model *model, layer_function function, voi
         for (size_t i = 0; i < network->layer_count; i++) {
             const dcgan_layer *layer = &network->layers[i];
             if (layer->normalised)
-                function(layer, layer->transposed ? layer->shape.large_channels : layer->shape.small_channels,
+                function(layer,
+                         layer->transposed ? layer->shape.large_channels
+                                           : layer->shape.small_channels,
                          n, context);
         }
     }
@@ -52,7 +55,8 @@ struct finishing {
     const double *sums;
 };
 
-static void finish_layer(const dcgan_layer *layer, size_t channels, int discriminator, void *context) {
+static void finish_layer(const dcgan_layer *layer, size_t channels, int discriminator,
+                         void *context) {
     struct finishing *f = context;
     const double *first = f->sums + layer->statistics, *second = first + channels;
     real *mean = f->statistics + layer->statistics, *variance = mean + channels;
@@ -84,7 +88,8 @@ static void run_layer(const dcgan_layer *layer, size_t channels, int discriminat
     size_t pixels = layer->transposed ? layer->shape.large_height * layer->shape.large_width
                                       : layer->shape.small_height * layer->shape.small_width;
     double values =
-        (double)r->images * (double)pixels * (discriminator ? 2 : 1); /* D sees real and fake images */
+        /* D sees real and fake images */
+        (double)r->images * (double)pixels * (discriminator ? 2 : 1);
 
     for (size_t c = 0; c < channels; c++) {
         double unbiased = (double)new_variance[c] * values / (values - 1);
@@ -93,14 +98,15 @@ static void run_layer(const dcgan_layer *layer, size_t channels, int discriminat
     }
 }
 
-/* Moves the running statistics towards an iteration's merged ones; images is the number of images behind them.
- */
-void dcgan_statistics_run(const dcgan_model *model, real *running, const real *merged, double momentum,
-                          uint64_t images) {
+/* Moves the running statistics towards an iteration's merged ones; images is the number of images
+ * behind them. */
+void dcgan_statistics_run(const dcgan_model *model, real *running, const real *merged,
+                          double momentum, uint64_t images) {
     for_each_norm(model, run_layer, &(struct running){running, merged, momentum, images});
 }
 
-static void initialise_layer(const dcgan_layer *layer, size_t channels, int discriminator, void *context) {
+static void initialise_layer(const dcgan_layer *layer, size_t channels, int discriminator,
+                             void *context) {
     real *mean = (real *)context + layer->statistics;
 
     (void)discriminator;

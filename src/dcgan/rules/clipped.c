@@ -1,18 +1,20 @@
 /*
  * clipped.c - an adaptive bound on the norm of what a unit may add, then the mean
  *
- * A result whose norm is above the bound is scaled down to it, G and D together by the same factor. The bound
- * is twice the median, over accounts, of the norms of their units (weighted by images): it follows the
- * training, it can't be set by anybody who has fewer than half of the accounts, however many programs they run,
- * and an honest result seldom reaches it (so that the mean of an honest class has the same bits as without).
- * Compare "adaptive clipping" of Andrew et al. 2021 and TensorFlow Federated's robust_aggregator.
+ * A result whose norm is above the bound is scaled down to it, G and D together by the same factor.
+ * The bound is twice the median, over accounts, of the norms of their units (weighted by images):
+ * it follows the training, it can't be set by anybody who has fewer than half of the accounts,
+ * however many programs they run, and an honest result seldom reaches it (so that the mean of an
+ * honest class has the same bits as without). Compare "adaptive clipping" of Andrew et al. 2021 and
+ * TensorFlow Federated's robust_aggregator.
  *
- * Changes of the weights after H local steps are the longer the larger H is: they grow between as sqrt(H),
- * where steps are noise, and as H, where they agree. So each unit is held against the larger of two bounds, one
- * for each law. Where all H are equal, and of gradients, both are the same.
+ * Changes of the weights after H local steps are the longer the larger H is: they grow between as
+ * sqrt(H), where steps are noise, and as H, where they agree. So each unit is held against the
+ * larger of two bounds, one for each law. Where all H are equal, and of gradients, both are the
+ * same.
  *
- * Of one account, or two, neither is the exception: with the mean of the two as median the bound is the sum of
- * the norms, and nothing is clipped.
+ * Of one account, or two, neither is the exception: with the mean of the two as median the bound is
+ * the sum of the norms, and nothing is clipped.
  */
 #include "aggregators.h"
 
@@ -20,16 +22,16 @@
 
 #define BOUND 2.0 /* medians */
 
-/* Returns the median over accounts of the units' norms divided by effort^power; images and level are
- * [accounts].
- */
+/* Returns the median over accounts of the units' norms divided by effort^power; images and level
+ * are [accounts]. */
 static double median_level(const dcgan_round *r, size_t network, double power, const double *images,
                            double *level) {
     for (size_t a = 0; a < r->accounts; a++)
         level[a] = 0;
     for (size_t i = 0; i < r->units; i++)
-        level[r->account[i]] += r->images[i] / images[r->account[i]] *
-                                (r->norms[i * DCGAN_NETWORK_COUNT + network] / pow(r->effort[i], power));
+        level[r->account[i]] +=
+            r->images[i] / images[r->account[i]] *
+            (r->norms[i * DCGAN_NETWORK_COUNT + network] / pow(r->effort[i], power));
     return dcgan_median(level, r->accounts);
 }
 

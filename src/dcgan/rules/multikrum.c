@@ -1,11 +1,12 @@
 /*
  * multikrum.c - the mean of the accounts whose results have near neighbours
  *
- * (Blanchard et al. 2017, "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent".) Of n
- * accounts f are taken for attackers. An account's score is the sum of its squared distances to the n - f - 2
- * nearest others; the n - f with the lowest scores are averaged, each account as much as any other. Distances
- * of G and D are measured in units of their medians over all pairs and added: so neither network's poison hides
- * behind the size of the other's gradient, and an account is taken or left as a whole.
+ * (Blanchard et al. 2017, "Machine Learning with Adversaries: Byzantine Tolerant Gradient
+ * Descent".) Of n accounts f are taken for attackers. An account's score is the sum of its squared
+ * distances to the n - f - 2 nearest others; the n - f with the lowest scores are averaged, each
+ * account as much as any other. Distances of G and D are measured in units of their medians over
+ * all pairs and added: so neither network's poison hides behind the size of the other's gradient,
+ * and an account is taken or left as a whole.
  */
 #include "aggregators.h"
 #include "../vectorised.h"
@@ -38,7 +39,8 @@ VECTORISED static double distance(const real *restrict x, const real *restrict y
     return sum;
 }
 
-void dcgan_add_distances(double *distances, const real *rows, size_t stride, size_t inputs, size_t count) {
+void dcgan_add_distances(double *distances, const real *rows, size_t stride, size_t inputs,
+                         size_t count) {
     for (size_t at = 0; at < count; at += PART) {
         size_t length = count - at < PART ? count - at : PART;
         for (size_t i = 0; i < inputs; i++)
@@ -64,20 +66,22 @@ static double usual_distance(const double *distances, size_t n, double *pairs) {
 
 /* Computes an account's score; near is [accounts]. */
 static double score(const dcgan_round *r, size_t account, const double *usual, double *near) {
-    size_t n = r->accounts, count = 0, f = dcgan_multikrum_refused(n), neighbours = n > f + 3 ? n - f - 2 : 1;
+    size_t n = r->accounts, count = 0, f = dcgan_multikrum_refused(n),
+           neighbours = n > f + 3 ? n - f - 2 : 1;
     double sum = 0;
 
     for (size_t j = 0; j < n; j++)
         if (j != account)
-            near[count++] =
-                r->distances[account * n + j] / usual[0] + r->distances[n * n + account * n + j] / usual[1];
+            near[count++] = r->distances[account * n + j] / usual[0] +
+                            r->distances[n * n + account * n + j] / usual[1];
     dcgan_sort(near, count);
     for (size_t k = 0; k < neighbours && k < count; k++)
         sum += near[k];
     return sum;
 }
 
-/* Tells whether an account is among those with the lowest scores; of equal ones the earlier come first. */
+/* Tells whether an account is among those with the lowest scores; of equal ones the earlier come
+ * first. */
 static int is_chosen(const double *scores, size_t n, size_t account, size_t chosen) {
     size_t better = 0;
 

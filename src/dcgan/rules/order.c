@@ -1,10 +1,12 @@
 /*
- * order.c - the mean of the middle of sorted numbers, coordinate by coordinate: trimmed mean and median
+ * order.c - the mean of the middle of sorted numbers, coordinate by coordinate: trimmed mean and
+ * median
  *
- * (Yin et al. 2018.) A sorting network compares the same pairs whatever the numbers are, so 64 coordinates are
- * sorted at a time, by vectors of minima and maxima, without a branch; a qsort of each coordinate takes twenty
- * times as long. The network is Batcher's odd-even merge sort (Knuth, TAOCP 3, 5.2.2, algorithm M), without the
- * comparators on which none of the ranks that are wanted depends.
+ * (Yin et al. 2018.) A sorting network compares the same pairs whatever the numbers are, so 64
+ * coordinates are sorted at a time, by vectors of minima and maxima, without a branch; a qsort of
+ * each coordinate takes twenty times as long. The network is Batcher's odd-even merge sort (Knuth,
+ * TAOCP 3, 5.2.2, algorithm M), without the comparators on which none of the ranks that are wanted
+ * depends.
  */
 #include "aggregators.h"
 #include "../vectorised.h"
@@ -74,7 +76,8 @@ size_t dcgan_sorting_network(size_t inputs, size_t first, size_t last, dcgan_com
 }
 
 /* Sorts the lanes of the scratch memory, all at the same time. */
-VECTORISED static void sort_lanes(real *restrict x, const dcgan_comparator *network, size_t comparators) {
+VECTORISED static void sort_lanes(real *restrict x, const dcgan_comparator *network,
+                                  size_t comparators) {
     for (size_t n = 0; n < comparators; n++) {
         real *restrict a = x + (size_t)network[n].low * DCGAN_SORT_LANES;
         real *restrict b = x + (size_t)network[n].high * DCGAN_SORT_LANES;
@@ -87,7 +90,8 @@ VECTORISED static void sort_lanes(real *restrict x, const dcgan_comparator *netw
 }
 
 /* Averages ranks first … last - 1 of the lanes. */
-VECTORISED static void average_lanes(real *restrict mean, const real *restrict x, size_t first, size_t last) {
+VECTORISED static void average_lanes(real *restrict mean, const real *restrict x, size_t first,
+                                     size_t last) {
     double sum[DCGAN_SORT_LANES] = {0}, count = (double)(last - first);
 
     for (size_t k = first; k < last; k++)
@@ -97,7 +101,8 @@ VECTORISED static void average_lanes(real *restrict mean, const real *restrict x
         mean[l] = (real)(sum[l] / count);
 }
 
-void dcgan_ranked_mean(real *mean, const real *rows, size_t stride, size_t count, const dcgan_sorter *s) {
+void dcgan_ranked_mean(real *mean, const real *rows, size_t stride, size_t count,
+                       const dcgan_sorter *s) {
     real block[DCGAN_SORT_LANES];
 
     for (size_t at = 0; at < count; at += DCGAN_SORT_LANES) {
@@ -112,8 +117,8 @@ void dcgan_ranked_mean(real *mean, const real *rows, size_t stride, size_t count
     }
 }
 
-void dcgan_ranked_sums(double *sums, const double *rows, size_t inputs, size_t count, size_t first, size_t last,
-                       double *column) {
+void dcgan_ranked_sums(double *sums, const double *rows, size_t inputs, size_t count, size_t first,
+                       size_t last, double *column) {
     for (size_t j = 0; j < count; j++) {
         double sum = 0;
         for (size_t k = 0; k < inputs; k++)

@@ -6,8 +6,8 @@
 
 #define LANES 32 /* partial sums: fixed, so that every width of vector gives the same bits */
 
-VECTORISED void dcgan_update_size(const real *restrict weights, const real *restrict old, size_t count,
-                                  double *change, double *size) {
+VECTORISED void dcgan_update_size(const real *restrict weights, const real *restrict old,
+                                  size_t count, double *change, double *size) {
     double changes[LANES] = {0}, sizes[LANES] = {0};
 
     for (size_t j = 0; j + LANES <= count; j += LANES)

@@ -1,9 +1,10 @@
 /*
  * claim.c - where a session's search for a free unit begins
  *
- * Units are claimed in the order of their positions. A claim that began at the first one each time would pass
- * over the index entries of all that were claimed before. So each session remembers where it found its last one
- * and begins behind it. It is a hint: whoever finds nothing there begins again at the front.
+ * Units are claimed in the order of their positions. A claim that began at the first one each time
+ * would pass over the index entries of all that were claimed before. So each session remembers
+ * where it found its last one and begins behind it. It is a hint: whoever finds nothing there
+ * begins again at the front.
  */
 #include "../module/module.h"
 

@@ -1,11 +1,12 @@
 /*
  * result.c - what the result of a unit may be, and a result that was refused
  *
- * The same checks meet a shard when it arrives (transfer.c) and when a step has failed because of it (trace.c).
+ * The same checks meet a shard when it arrives (transfer.c) and when a step has failed because of
+ * it (trace.c).
  *
- * An upload is refused by an error, and what a statement that fails has written is gone. So the session
- * remembers the refusal, and the next call of the worker's that commits (its release of the unit, or its next
- * claim) notes it: gan_note_refusal in SQL.
+ * An upload is refused by an error, and what a statement that fails has written is gone. So the
+ * session remembers the refusal, and the next call of the worker's that commits (its release of the
+ * unit, or its next claim) notes it: gan_note_refusal in SQL.
  */
 #include "result.h"
 
@@ -29,7 +30,8 @@ bool gan_variances_possible(const dcgan_model *model, const float *statistics) {
         const dcgan_network *network = n ? &model->discriminator : &model->generator;
         for (size_t i = 0; i < network->layer_count; i++) {
             const dcgan_layer *layer = &network->layers[i];
-            size_t channels = layer->transposed ? layer->shape.large_channels : layer->shape.small_channels;
+            size_t channels =
+                layer->transposed ? layer->shape.large_channels : layer->shape.small_channels;
             for (size_t c = 0; layer->normalised && c < channels; c++)
                 if (!(statistics[layer->statistics + channels + c] >= 0))
                     return false;
@@ -38,8 +40,10 @@ bool gan_variances_possible(const dcgan_model *model, const float *statistics) {
     return true;
 }
 
-/* Returns what is wrong with the numbers of a shard, or null; squares becomes the sum of their squares. */
-char *gan_shard_problem(const gan_run *run, int32 shard, const float *values, double limit, double *squares) {
+/* Returns what is wrong with the numbers of a shard, or null; squares becomes the sum of their
+ * squares. */
+char *gan_shard_problem(const gan_run *run, int32 shard, const float *values, double limit,
+                        double *squares) {
     size_t count = gan_shard_length(&run->model, shard);
     bool statistics = shard == run->shards;
 
@@ -47,11 +51,12 @@ char *gan_shard_problem(const gan_run *run, int32 shard, const float *values, do
     if (!dcgan_finite(values, count, squares))
         return psprintf("shard %d holds NaN or infinity", shard);
     if (statistics && !(sqrt(*squares) <= GAN_STATISTICS_LIMIT))
-        return psprintf("the norm of shard %d, the batch-norm statistics, is %g, the limit of statistics is %g",
-                        shard, sqrt(*squares), GAN_STATISTICS_LIMIT);
+        return psprintf(
+            "the norm of shard %d, the batch-norm statistics, is %g, the limit of statistics is %g",
+            shard, sqrt(*squares), GAN_STATISTICS_LIMIT);
     if (!statistics && !(sqrt(*squares) <= limit))
-        return psprintf("the norm of shard %d is %g, the run's gradient_limit is %g", shard, sqrt(*squares),
-                        limit);
+        return psprintf("the norm of shard %d is %g, the run's gradient_limit is %g", shard,
+                        sqrt(*squares), limit);
     if (statistics && !gan_variances_possible(&run->model, values))
         return psprintf("shard %d, the batch-norm statistics, holds a negative variance", shard);
     return NULL;

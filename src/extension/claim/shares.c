@@ -1,8 +1,8 @@
 /*
  * shares.c - who gets how many units of an iteration, and how large they are
  *
- * Everybody is meant to finish together: what a worker gets is in proportion to its speed. Both functions are
- * pure; ties go to whoever comes first, so that the same speeds give the same shares.
+ * Everybody is meant to finish together: what a worker gets is in proportion to its speed. Both
+ * functions are pure; ties go to whoever comes first, so that the same speeds give the same shares.
  */
 #include "../module/module.h"
 
@@ -24,13 +24,15 @@ static positive read_positive(FunctionCallInfo fcinfo, int argument) {
     Datum *elements;
     bool *nulls;
 
-    deconstruct_array(array, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, &nulls, &p.count);
+    deconstruct_array(array, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, &nulls,
+                      &p.count);
     p.values = palloc(Max(p.count, 1) * sizeof *p.values);
     for (int i = 0; i < p.count; i++) {
         p.values[i] = nulls[i] ? 0 : DatumGetFloat8(elements[i]);
         if (!(p.values[i] > 0 && isfinite(p.values[i])))
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("number %d is %g, but must be above 0 and finite", i + 1, p.values[i])));
+                            errmsg("number %d is %g, but must be above 0 and finite", i + 1,
+                                   p.values[i])));
     }
     return p;
 }
@@ -47,8 +49,9 @@ static Datum integers(const int32 *numbers, int count) {
 PG_FUNCTION_INFO_V1(gan_deal);
 
 /*
- * Deals units to workers: one to each, the fastest first, as far as they go; each further one to the worker
- * that has the most speed for each unit it holds (the highest quotient, as in d'Hondt's method).
+ * Deals units to workers: one to each, the fastest first, as far as they go; each further one to
+ * the worker that has the most speed for each unit it holds (the highest quotient, as in d'Hondt's
+ * method).
  */
 Datum gan_deal(PG_FUNCTION_ARGS) {
     positive speeds = read_positive(fcinfo, 0);
@@ -59,7 +62,8 @@ Datum gan_deal(PG_FUNCTION_ARGS) {
 
         for (int i = 1; i < speeds.count; i++) {
             bool first = dealt[i] == 0, best_first = dealt[best] == 0;
-            double mine = speeds.values[i] / Max(dealt[i], 1), its = speeds.values[best] / Max(dealt[best], 1);
+            double mine = speeds.values[i] / Max(dealt[i], 1),
+                   its = speeds.values[best] / Max(dealt[best], 1);
 
             if (first != best_first ? first : mine > its)
                 best = i;
@@ -77,8 +81,8 @@ typedef struct division {
 } division;
 
 /*
- * Finds the shares that add up to the total: factor * weight, or the bound that it would pass. The sum grows
- * with the factor, so bisection finds it, to the last bit or nearly.
+ * Finds the shares that add up to the total: factor * weight, or the bound that it would pass. The
+ * sum grows with the factor, so bisection finds it, to the last bit or nearly.
  */
 static void find_shares(division *d, double total) {
     double below = 0, above = 0;
@@ -123,8 +127,8 @@ static void round_shares(const division *d, int64 total, int32 *parts) {
 
 PG_FUNCTION_INFO_V1(gan_divide);
 
-/* Divides a total into whole numbers between two bounds, as nearly in proportion to the weights as they allow.
- */
+/* Divides a total into whole numbers between two bounds, as nearly in proportion to the weights as
+ * they allow. */
 Datum gan_divide(PG_FUNCTION_ARGS) {
     division d = {.weights = read_positive(fcinfo, 0)};
     int64 total = PG_GETARG_INT64(1);
@@ -132,8 +136,8 @@ Datum gan_divide(PG_FUNCTION_ARGS) {
 
     if (low < 0 || total < (int64)low * d.weights.count || total > (int64)high * d.weights.count)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg(INT64_FORMAT " can't be divided into %d parts between %d and %d", total,
-                               d.weights.count, low, high)));
+                        errmsg(INT64_FORMAT " can't be divided into %d parts between %d and %d",
+                               total, d.weights.count, low, high)));
     d.low = low;
     d.high = high;
     d.shares = palloc0(Max(d.weights.count, 1) * sizeof *d.shares);

@@ -25,8 +25,8 @@ static void read_run_of_shard(gan_run *run, FunctionCallInfo fcinfo) {
     if (iteration < 0 || gan_shard_length(&run->model, shard) == 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("there is no shard %d of iteration %d", shard, iteration),
-                        errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.", run->run,
-                                run->shards, run->shards)));
+                        errhint("Run %d has shards 0 to %d; shard %d holds the running statistics.",
+                                run->run, run->shards, run->shards)));
 }
 
 /* Returns a part of one shard of an iteration; null if it is not held, or no longer. */
@@ -40,7 +40,8 @@ static bytea *fetch_part(const gan_run *run, int32 iteration, gan_part part, int
     data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
     SET_VARSIZE(data, VARHDRSZ + size);
     gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
-    state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
+    /* a step that failed may have begun to overwrite it */
+    state.lenient = iteration != run->iteration;
     held = gan_pieces_read(&state, part, shard, (unsigned char *)VARDATA(data), size);
     gan_pieces_release(&state);
     return held ? data : NULL;
@@ -48,8 +49,8 @@ static bytea *fetch_part(const gan_run *run, int32 iteration, gan_part part, int
 
 PG_FUNCTION_INFO_V1(gan_fetch_weights);
 
-/* Returns one shard of the weights that an iteration's units are computed at, or the running statistics; null
- * if they are no longer held. */
+/* Returns one shard of the weights that an iteration's units are computed at, or the running
+ * statistics; null if they are no longer held. */
 Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
     int32 shard = PG_GETARG_INT32(2);
     MemoryContext caller = CurrentMemoryContext;
@@ -60,9 +61,9 @@ Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
     gan_keep_memory();
     SPI_connect();
     read_run_of_shard(&run, fcinfo);
-    data =
-        fetch_part(&run, PG_GETARG_INT32(1),
-                   gan_run_has(&run, GAN_COPY) && shard < run.shards ? GAN_COPY : GAN_WEIGHTS, shard, caller);
+    data = fetch_part(&run, PG_GETARG_INT32(1),
+                      gan_run_has(&run, GAN_COPY) && shard < run.shards ? GAN_COPY : GAN_WEIGHTS,
+                      shard, caller);
     SPI_finish();
     if (!data)
         PG_RETURN_NULL();
@@ -71,8 +72,8 @@ Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_fetch_change);
 
-/* Returns what leads a worker from its copy of the iteration before to that of this one, one shard of it; null
- * if that is not held. */
+/* Returns what leads a worker from its copy of the iteration before to that of this one, one shard
+ * of it; null if that is not held. */
 Datum gan_fetch_change(PG_FUNCTION_ARGS) {
     int32 shard = PG_GETARG_INT32(2);
     MemoryContext caller = CurrentMemoryContext;
@@ -104,11 +105,14 @@ static claimed_unit find_claim(Datum unit, Datum token) {
 
     if (gan_execute_saved(
             &plan,
-            "SELECT u.run, u.iteration FROM gan_work_unit u JOIN gan_run r ON r.run = u.run JOIN gan_worker w "
+            "SELECT u.run, u.iteration FROM gan_work_unit u JOIN gan_run r ON r.run = u.run JOIN "
+            "gan_worker w "
             "ON w.worker = u.worker "
-            "WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND u.lease_until > "
+            "WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND "
+            "u.lease_until > "
             "statement_timestamp() "
-            "AND u.iteration = r.iteration AND u.weights_nonce = r.weights_nonce AND r.state IN ('running', "
+            "AND u.iteration = r.iteration AND u.weights_nonce = r.weights_nonce AND r.state IN "
+            "('running', "
             "'paused') AND w.login = session_user "
             "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)",
             2, (Oid[]){INT8OID, UUIDOID}, (Datum[]){unit, token}, false) != 1)
@@ -136,17 +140,21 @@ static void check_form(const upload *u, bytea *data, blob_element element) {
 
     if (status == BLOB_OK)
         return;
-    gan_refusal_remember(u->unit, u->token, psprintf("shard %d %s", u->shard, blob_status_text(status)));
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-             errmsg("the uploaded shard %s", blob_status_text(status)),
-             errdetail("Shard %d has %zu elements of %s, %zu bytes with the header; %zu bytes came.", u->shard,
-                       u->count, blob_element_name(element), blob_size_of(u->count, element), size),
-             status == BLOB_CRC ? errhint("Send it again.")
-                                : errhint("The format is in docs/format.md, section 8.")));
+    gan_refusal_remember(u->unit, u->token,
+                         psprintf("shard %d %s", u->shard, blob_status_text(status)));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+         errmsg("the uploaded shard %s", blob_status_text(status)),
+         errdetail("Shard %d has %zu elements of %s, %zu bytes with the header; %zu bytes came.",
+                   u->shard, u->count, blob_element_name(element), blob_size_of(u->count, element),
+                   size),
+         status == BLOB_CRC ? errhint("Send it again.")
+                            : errhint("The format is in docs/format.md, section 8.")));
 }
 
-/* Makes a float32 blob of a checked one of fewer bytes: from here on nothing knows how it travelled. */
+/* Makes a float32 blob of a checked one of fewer bytes: from here on nothing knows how it
+ * travelled. */
 static bytea *widen(bytea *data, size_t count, blob_element element) {
     bytea *wide = palloc(VARHDRSZ + blob_size(count));
     float *values = (float *)(VARDATA(wide) + BLOB_HEADER_SIZE);
@@ -157,18 +165,20 @@ static bytea *widen(bytea *data, size_t count, blob_element element) {
     return wide;
 }
 
-/* Checks the numbers of an uploaded shard: finiteness, norm. Returns the sum of squares; raises an error on
- * anything wrong. */
+/* Checks the numbers of an uploaded shard: finiteness, norm. Returns the sum of squares; raises an
+ * error on anything wrong. */
 static double check_numbers(const upload *u, bytea *data, double limit) {
     double squares;
-    char *what =
-        gan_shard_problem(u->run, u->shard, (const float *)(VARDATA(data) + BLOB_HEADER_SIZE), limit, &squares);
+    char *what = gan_shard_problem(
+        u->run, u->shard, (const float *)(VARDATA(data) + BLOB_HEADER_SIZE), limit, &squares);
 
     if (what) {
         gan_refusal_remember(u->unit, u->token, what);
-        ereport(ERROR,
-                (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the upload is refused: %s", what),
-                 errhint("Release the unit and claim again; if it happens again, tell the instructor.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the upload is refused: %s", what),
+             errhint(
+                 "Release the unit and claim again; if it happens again, tell the instructor.")));
     }
     return squares;
 }
@@ -179,8 +189,8 @@ typedef struct upload_rules {
     blob_element element;
 } upload_rules;
 
-/* Reads what the run asks of a shard. Statistics are always float32: they are few, and variances must not be
- * rounded to 0. */
+/* Reads what the run asks of a shard. Statistics are always float32: they are few, and variances
+ * must not be rounded to 0. */
 static upload_rules read_rules(const gan_run *run, int32 shard) {
     static SPIPlanPtr plan;
     upload_rules rules;
@@ -205,7 +215,8 @@ static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard, Sna
     CommandCounterIncrement(); /* so that the same keys can be written */
 }
 
-/* Tells whether a shard was stored under this token before; what an earlier claim left is deleted. */
+/* Tells whether a shard was stored under this token before; what an earlier claim left is
+ * deleted. */
 static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     gan_pieces pieces;
@@ -224,12 +235,13 @@ static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *to
 }
 
 /*
- * Stores a shard under the claim's token; returns the answer. Two uploads of one shard at a time (an answer was
- * lost, or a lease ended) come one after the other: the lock is one that a student can't take. Who waited for
- * it may hold the unit no longer, and must not replace what a later claim has stored.
+ * Stores a shard under the claim's token; returns the answer. Two uploads of one shard at a time
+ * (an answer was lost, or a lease ended) come one after the other: the lock is one that a student
+ * can't take. Who waited for it may hold the unit no longer, and must not replace what a later
+ * claim has stored.
  */
-static const char *store_shard(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard,
-                               double squares, bytea *data) {
+static const char *store_shard(const claimed_unit *claim, int64 unit, const pg_uuid_t *token,
+                               int32 shard, double squares, bytea *data) {
     gan_pieces pieces;
 
     GANN_FAULT("upload_to_store");
@@ -240,8 +252,8 @@ static const char *store_shard(const claimed_unit *claim, int64 unit, const pg_u
         return "already";
     GANN_FAULT("upload_checked");
     gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
-    gan_pieces_write(&pieces, unit, shard, (unsigned char *)VARDATA(data), VARSIZE(data) - VARHDRSZ, token,
-                     squares);
+    gan_pieces_write(&pieces, unit, shard, (unsigned char *)VARDATA(data), VARSIZE(data) - VARHDRSZ,
+                     token, squares);
     gan_pieces_release(&pieces);
     GANN_FAULT("upload_stored");
     return "accepted";
@@ -257,10 +269,10 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
     claimed_unit claim;
 
     gan_refuse_block("gan_upload");
-    /* Its commit waits for no disk: the submission's does, and what is durable then includes all that came
-     * before. */
-    (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
-                            false);
+    /* Its commit waits for no disk: the submission's does, and what is durable then includes all
+     * that came before. */
+    (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+                            GUC_ACTION_LOCAL, true, 0, false);
     gan_keep_memory();
     SPI_connect();
     claim = find_claim(unit, token);
@@ -273,16 +285,19 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
         gan_run_read(&run, claim.run, false);
         count = gan_shard_length(&run.model, shard);
         if (count == 0)
-            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no shard %d", shard),
-                            errhint("A result has shards 0 to %d; shard %d holds the statistics.", run.shards,
-                                    run.shards)));
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("there is no shard %d", shard),
+                            errhint("A result has shards 0 to %d; shard %d holds the statistics.",
+                                    run.shards, run.shards)));
         if (!gan_shard_needed(&run, claim.iteration, shard))
-            ereport(ERROR,
-                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                     errmsg("shard %d holds nothing of the network that iteration %d steps", shard,
-                            claim.iteration),
-                     errhint("Even iterations step the discriminator, odd ones the generator: upload the "
-                             "shards that hold something of it.")));
+            ereport(
+                ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("shard %d holds nothing of the network that iteration %d steps", shard,
+                        claim.iteration),
+                 errhint(
+                     "Even iterations step the discriminator, odd ones the generator: upload the "
+                     "shards that hold something of it.")));
         u = (upload){&run, DatumGetInt64(unit), DatumGetUUIDP(token), shard, count};
         rules = read_rules(&run, shard);
         check_form(&u, data, rules.element);
@@ -297,8 +312,8 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_uploaded);
 
-/* Adds up what was uploaded under a claim: number of shards there and missing, and the square of the gradient's
- * norm. */
+/* Adds up what was uploaded under a claim: number of shards there and missing, and the square of
+ * the gradient's norm. */
 Datum gan_uploaded(PG_FUNCTION_ARGS) {
     int64 unit = PG_GETARG_INT64(0);
     pg_uuid_t *token = PG_GETARG_UUID_P(1), stored;
@@ -314,8 +329,8 @@ Datum gan_uploaded(PG_FUNCTION_ARGS) {
         elog(ERROR, "gan_uploaded must return a row");
     BlessTupleDesc(descriptor);
     SPI_connect();
-    if (gan_execute_saved(&plan, "SELECT u.run, u.iteration FROM gan_work_unit u WHERE u.unit = $1", 1,
-                          (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
+    if (gan_execute_saved(&plan, "SELECT u.run, u.iteration FROM gan_work_unit u WHERE u.unit = $1",
+                          1, (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
         elog(ERROR, "the unit is gone");
     number = DatumGetInt32(gan_value(0, 1, NULL));
     iteration = DatumGetInt32(gan_value(0, 2, NULL));

@@ -1,16 +1,18 @@
 /*
  * combine.c - the results of units put together, tile by tile
  *
- * Memory is that of a tile, or of a tile for each account where the rule compares accounts: tiles are shorter then,
- * so that it stays within a few megabytes.
+ * Memory is that of a tile, or of a tile for each account where the rule compares accounts: tiles
+ * are shorter then, so that it stays within a few megabytes.
  */
 #include "combine.h"
 
 #include "miscadmin.h"
 
-/* Pieces of a shard that are summed at a time: their sums, 200 kB, stay in the second level cache. */
+/* Pieces of a shard that are summed at a time: their sums, 200 kB, stay in the second level
+ * cache. */
 #define TILE_PIECES 13
-/* What the rows of a rule that compares accounts may take, if there are no more than 512 accounts. */
+/* What the rows of a rule that compares accounts may take, if there are no more than 512
+ * accounts. */
 #define ROWS_BYTES ((size_t)4 << 20)
 
 /* Makes the network by which a rule sorts. */
@@ -21,13 +23,16 @@ static void make_sorter(gan_combiner *c) {
 
     c->sorter = (dcgan_sorter){.network = network, .inputs = accounts};
     c->rule->ranks(accounts, &c->sorter.first, &c->sorter.last);
-    c->sorter.comparators = dcgan_sorting_network(accounts, c->sorter.first, c->sorter.last, network);
-    c->sorter.scratch = palloc_extended(accounts * DCGAN_SORT_LANES * sizeof(float), MCXT_ALLOC_HUGE);
+    c->sorter.comparators =
+        dcgan_sorting_network(accounts, c->sorter.first, c->sorter.last, network);
+    c->sorter.scratch =
+        palloc_extended(accounts * DCGAN_SORT_LANES * sizeof(float), MCXT_ALLOC_HUGE);
 }
 
-/* Begins with the units' results, and weighs them, as far as the rule does that beforehand. A list of no unit
- * is an error. */
-void gan_combiner_open(gan_combiner *c, const gan_run *run, const gan_unit_list *list, gan_pieces *gradients) {
+/* Begins with the units' results, and weighs them, as far as the rule does that beforehand. A list
+ * of no unit is an error. */
+void gan_combiner_open(gan_combiner *c, const gan_run *run, const gan_unit_list *list,
+                       gan_pieces *gradients) {
     size_t tile_count, accounts = list->account_count;
 
     memset(c, 0, sizeof *c);
@@ -78,11 +83,13 @@ void gan_combine_tile(gan_combiner *c, const gan_tile *t) {
 /* Raises an error unless what was read of a shard has the checksums that it announces. */
 void gan_combine_done(const gan_combiner *c, int32 shard) {
     for (int i = 0; i < c->list->count; i++)
-        gan_blob_require(c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC, "gan_gradient", shard);
+        gan_blob_require(c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC, "gan_gradient",
+                         shard);
 }
 
 /* Adds a unit's statistics to sums. */
-static void add_statistics(gan_combiner *c, int i, double weight, double *sums, unsigned char *blob) {
+static void add_statistics(gan_combiner *c, int i, double weight, double *sums,
+                           unsigned char *blob) {
     size_t count = c->run->model.statistics_count;
 
     CHECK_FOR_INTERRUPTS();
@@ -95,7 +102,8 @@ static void add_statistics(gan_combiner *c, int i, double weight, double *sums, 
 /* Sorts accounts' statistics, number by number, as the rule does with their results. */
 static void rank_statistics(gan_combiner *c, double *sums, unsigned char *blob) {
     size_t count = c->run->model.statistics_count, accounts = c->list->account_count;
-    double *rows = palloc_extended(accounts * count * sizeof *rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+    double *rows =
+        palloc_extended(accounts * count * sizeof *rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
     double *column = palloc(accounts * sizeof *column);
 
     for (int i = 0; i < c->list->count; i++)
@@ -104,7 +112,8 @@ static void rank_statistics(gan_combiner *c, double *sums, unsigned char *blob) 
     pfree(rows);
 }
 
-/* Puts the units' batch-norm statistics together: merged is [statistics_count], means and biased variances. */
+/* Puts the units' batch-norm statistics together: merged is [statistics_count], means and biased
+ * variances. */
 void gan_combine_statistics(gan_combiner *c, float *merged) {
     size_t count = c->run->model.statistics_count;
     double *sums = palloc0(count * sizeof *sums);

@@ -1,15 +1,15 @@
 /*
  * combine.h - from the results of an iteration's units to the one that moves the weights
  *
- * results.c reads what units have uploaded, shard by shard and tile by tile; weigh.c asks the run's rule
- * (src/dcgan/rules/aggregators.h) how much each counts; combine.c puts them together. Nothing is written: what becomes
- * of a tile is the caller's affair.
+ * results.c reads what units have uploaded, shard by shard and tile by tile; weigh.c asks the run's
+ * rule (src/dcgan/rules/aggregators.h) how much each counts; combine.c puts them together. Nothing
+ * is written: what becomes of a tile is the caller's affair.
  *
  *     gan_combiner c;
- *     gan_combiner_open(&c, &run, &list, &gradients);    // reads all once where the rule must know norms or distances
+ *     gan_combiner_open(&c, &run, &list, &gradients);    // reads all once if the rule compares
  *     for (gan_tile t = gan_first_tile(&c, shard); gan_tile_is_in(&t); gan_next_tile(&c, &t))
- *         gan_combine_tile(&c, &t);                      // c.mean holds the t.last - t.first numbers of the tile
- *     gan_combine_done(&c, shard);                       // raises an error unless the checksums fit
+ *         gan_combine_tile(&c, &t);                      // c.mean: t.last - t.first numbers
+ *     gan_combine_done(&c, shard);                       // an error unless the checksums fit
  *     gan_combine_statistics(&c, merged);
  */
 #ifndef GAN_COMBINE_H
@@ -48,11 +48,12 @@ typedef struct gan_combiner {
     dcgan_sorter sorter;   /* of a rule that sorts */
     gan_pieces *gradients; /* open for reading, of the iteration that the run is at */
     int32 tile_pieces;
-    uint32 *announced, *computed;            /* checksums of the units' results of this shard */
-    int *first_unit, *next_unit;             /* of each account, of the same account; -1: none */
-    double *sum;                             /* [a tile] */
-    float *mean;                             /* [a tile]: the outcome */
-    float *rows;                             /* [accounts][a tile], of a rule that compares accounts */
+    uint32 *announced, *computed; /* checksums of the units' results of this shard */
+    int *first_unit, *next_unit;  /* of each account, of the same account; -1: none */
+    double *sum;                  /* [a tile] */
+    float *mean;                  /* [a tile]: the outcome */
+    /* [accounts][a tile], of a rule that compares accounts */
+    float *rows;
     double square_sums[DCGAN_NETWORK_COUNT]; /* of the outcome so far, by network */
 } gan_combiner;
 
@@ -73,7 +74,8 @@ extern void gan_result_missing(const gan_combiner *c, int i, int32 shard) pg_att
 extern void gan_add_unit(gan_combiner *c, int i, const gan_tile *t);
 extern void gan_chain_units(gan_combiner *c);
 
-/* weigh.c: what a rule must know of whole vectors before the first tile, and the weights that follow */
+/* weigh.c: what a rule must know of whole vectors before the first tile, and the weights that
+ * follow */
 extern void gan_weigh(gan_combiner *c);
 extern const double *gan_weigh_statistics(gan_combiner *c);
 

@@ -1,8 +1,8 @@
 /*
  * results.c - what units have uploaded, read tile by tile
  *
- * Results are read where they lie in the server's buffers, unit after unit in the order of their first positions,
- * and checksums are computed in the same pass.
+ * Results are read where they lie in the server's buffers, unit after unit in the order of their
+ * first positions, and checksums are computed in the same pass.
  */
 #include "combine.h"
 
@@ -10,8 +10,8 @@
 
 /* ---- the units ---- */
 
-/* Numbers the accounts of the units as they appear. The logins' order is of no matter: of two classes that did
- * the same units the same way, one has the bits of the other. */
+/* Numbers the accounts of the units as they appear. The logins' order is of no matter: of two
+ * classes that did the same units the same way, one has the bits of the other. */
 static void number_accounts(gan_unit_list *list, char *const *logins) {
     int *first = palloc(list->count * sizeof *first);
 
@@ -26,8 +26,8 @@ static void number_accounts(gan_unit_list *list, char *const *logins) {
     pfree(first);
 }
 
-/* Makes the list from the last query's rows: unit, images, whether it is done, login. Those that are done are
- * in it. */
+/* Makes the list from the last query's rows: unit, images, whether it is done, login. Those that
+ * are done are in it. */
 void gan_unit_list_read(gan_unit_list *list, int rows) {
     char **logins = palloc(Max(rows, 1) * sizeof *logins);
 
@@ -95,7 +95,8 @@ bool gan_tile_is_in(const gan_tile *t) {
 
 /* Cuts out of a tile what belongs to a network; nothing if it isn't stepped. */
 gan_slice gan_tile_slice(const gan_combiner *c, const gan_tile *t, dcgan_networks network) {
-    size_t begin = (size_t)t->shard * SHARD_COUNT + t->first, end = begin + (t->last - t->first), first, count;
+    size_t begin = (size_t)t->shard * SHARD_COUNT + t->first, end = begin + (t->last - t->first),
+           first, count;
 
     if (c->networks != DCGAN_BOTH && c->networks != network)
         return (gan_slice){0, 0};
@@ -109,18 +110,22 @@ gan_slice gan_tile_slice(const gan_combiner *c, const gan_tile *t, dcgan_network
 
 /* Says that a unit's result isn't whole, and what to do. */
 void gan_result_missing(const gan_combiner *c, int i, int32 shard) {
-    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                    errmsg("shard %d of unit " INT64_FORMAT " is missing", shard, c->list->units[i]),
-                    errhint("SELECT gan_tick(%d) opens units again whose gradients a crash of the server has "
-                            "taken.",
-                            c->run->run)));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_DATA_CORRUPTED),
+         errmsg("shard %d of unit " INT64_FORMAT " is missing", shard, c->list->units[i]),
+         errhint("SELECT gan_tick(%d) opens units again whose gradients a crash of the server has "
+                 "taken.",
+                 c->run->run)));
 }
 
 /* Checks the header that begins a unit's shard, and notes the checksum it announces. */
-static void check_header(gan_combiner *c, int i, const gan_tile *t, const unsigned char *bytes, size_t size) {
+static void check_header(gan_combiner *c, int i, const gan_tile *t, const unsigned char *bytes,
+                         size_t size) {
     if (size < BLOB_HEADER_SIZE)
         gan_result_missing(c, i, t->shard);
-    gan_blob_require(blob_check_header(bytes, blob_size(t->count), t->count), "gan_gradient", t->shard);
+    gan_blob_require(blob_check_header(bytes, blob_size(t->count), t->count), "gan_gradient",
+                     t->shard);
     c->announced[i] = blob_stored_crc(bytes);
     c->computed[i] = blob_crc32c(NULL, 0);
 }

@@ -13,7 +13,8 @@ Datum gan_aggregators(PG_FUNCTION_ARGS) {
     Datum names[16];
     int count = 0;
 
-    for (const dcgan_aggregator *rule; count < lengthof(names) && (rule = dcgan_aggregator_at(count)) != NULL;)
+    for (const dcgan_aggregator *rule;
+         count < lengthof(names) && (rule = dcgan_aggregator_at(count)) != NULL;)
         names[count++] = CStringGetTextDatum(rule->name);
     PG_RETURN_ARRAYTYPE_P(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
 }

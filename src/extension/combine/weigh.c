@@ -1,6 +1,6 @@
 /*
- * weigh.c - what a rule knows of the results before it adds the first number: norms, distances, and the weights
- * that follow
+ * weigh.c - what a rule knows of the results before it adds the first number: norms, distances, and
+ * the weights that follow
  */
 #include "combine.h"
 
@@ -16,7 +16,8 @@ static bool is_shared(const gan_combiner *c, int32 shard) {
 }
 
 /* Adds up the squares of a unit's shard by network, from the numbers themselves. */
-static void measure_shared(gan_combiner *c, int i, int32 shard, unsigned char *blob, double *squares) {
+static void measure_shared(gan_combiner *c, int i, int32 shard, unsigned char *blob,
+                           double *squares) {
     size_t count = gan_shard_length(&c->run->model, shard);
     gan_tile whole = {.shard = shard, .last = count};
 
@@ -25,8 +26,9 @@ static void measure_shared(gan_combiner *c, int i, int32 shard, unsigned char *b
     for (int n = 0; n < DCGAN_NETWORK_COUNT; n++) {
         gan_slice part = gan_tile_slice(
             c, &whole, n == DCGAN_OF_GENERATOR ? DCGAN_GENERATOR_ONLY : DCGAN_DISCRIMINATOR_ONLY);
-        gan_blob_require(dcgan_finite(gan_blob_values(blob) + part.at, part.count, &squares[n]) ? BLOB_OK
-                                                                                                : BLOB_CRC,
+        gan_blob_require(dcgan_finite(gan_blob_values(blob) + part.at, part.count, &squares[n])
+                             ? BLOB_OK
+                             : BLOB_CRC,
                          "gan_gradient", shard);
     }
 }
@@ -41,8 +43,8 @@ static double stored_squares(gan_combiner *c, int i, int32 shard) {
     return squares;
 }
 
-/* Computes the norms of the units' results, by network: from what was stored with the uploads, and for the one
- * shard that holds something of both networks from the numbers. */
+/* Computes the norms of the units' results, by network: from what was stored with the uploads, and
+ * for the one shard that holds something of both networks from the numbers. */
 static double *measure_norms(gan_combiner *c) {
     double *norms = palloc0(c->list->count * DCGAN_NETWORK_COUNT * sizeof *norms);
     unsigned char *blob = gan_blob_new(SHARD_COUNT);
@@ -66,11 +68,12 @@ static double *measure_norms(gan_combiner *c) {
     return norms;
 }
 
-/* Computes the squared distances between all accounts, by network; tile by tile, like the step itself. */
+/* Computes the squared distances between all accounts, by network; tile by tile, like the step
+ * itself. */
 static double *measure_distances(gan_combiner *c) {
     size_t n = c->list->account_count;
-    double *distances =
-        palloc_extended(DCGAN_NETWORK_COUNT * n * n * sizeof *distances, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+    double *distances = palloc_extended(DCGAN_NETWORK_COUNT * n * n * sizeof *distances,
+                                        MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
     dcgan_weigh_within_account(&c->round);
     for (int32 shard = 0; shard < c->run->shards; shard++) {
@@ -106,8 +109,8 @@ void gan_weigh(gan_combiner *c) {
         .account = c->list->accounts,
         .images = c->list->images,
         .effort = efforts(c),
-        .scratch = palloc_extended(dcgan_round_scratch(c->rule, c->list->account_count) * sizeof(double),
-                                   MCXT_ALLOC_HUGE),
+        .scratch = palloc_extended(
+            dcgan_round_scratch(c->rule, c->list->account_count) * sizeof(double), MCXT_ALLOC_HUGE),
         .weight = palloc(units * sizeof(double)),
         .scale = palloc(units * sizeof(double)),
     };
@@ -119,8 +122,9 @@ void gan_weigh(gan_combiner *c) {
 }
 
 /*
- * Returns the units' weights in the mean of the statistics; they sum to 1. A rule that bounds norms bounds
- * those of the statistics as well, as if they were one more network, and what was clipped counts for less.
+ * Returns the units' weights in the mean of the statistics; they sum to 1. A rule that bounds norms
+ * bounds those of the statistics as well, as if they were one more network, and what was clipped
+ * counts for less.
  */
 const double *gan_weigh_statistics(gan_combiner *c) {
     dcgan_round round = c->round;

@@ -1,9 +1,10 @@
 /*
  * audit.c - two results of the same work compared, number by number
  *
- * Units are deterministic, so two honest accounts agree to rounding, whatever processors they have. G, D and
- * the batch-norm statistics are compared apart, and the worst of the three counts: who spoils only the smaller
- * network must not hide behind the larger one. Memory is that of two shards.
+ * Units are deterministic, so two honest accounts agree to rounding, whatever processors they have.
+ * G, D and the batch-norm statistics are compared apart, and the worst of the three counts: who
+ * spoils only the smaller network must not hide behind the larger one. Memory is that of two
+ * shards.
  */
 #include "../store/store.h"
 
@@ -44,8 +45,8 @@ static double cosine(const agreement *s) {
 }
 
 /* Adds the part of a shard that belongs to a network. */
-static void add_network(agreement *s, const gan_run *run, dcgan_networks network, int32 shard, const float *a,
-                        const float *b, size_t count) {
+static void add_network(agreement *s, const gan_run *run, dcgan_networks network, int32 shard,
+                        const float *a, const float *b, size_t count) {
     size_t begin = (size_t)shard * SHARD_COUNT, end = begin + count, first, length;
 
     dcgan_networks_range(&run->model, network, &first, &length);
@@ -68,7 +69,8 @@ static const float *read_result(const gan_run *run, gan_pieces *pieces, int64 un
 }
 
 /* Compares the results of two units of an iteration, shard by shard. */
-static void compare(const gan_run *run, gan_pieces *pieces, int64 one, int64 other, agreement sums[GROUPS]) {
+static void compare(const gan_run *run, gan_pieces *pieces, int64 one, int64 other,
+                    agreement sums[GROUPS]) {
     unsigned char *blobs[2] = {gan_blob_new(SHARD_COUNT), gan_blob_new(SHARD_COUNT)};
     dcgan_networks stepped = gan_networks_stepped(run, run->iteration);
 
@@ -86,15 +88,16 @@ static void compare(const gan_run *run, gan_pieces *pieces, int64 one, int64 oth
             if (stepped != DCGAN_DISCRIMINATOR_ONLY)
                 add_network(&sums[OF_GENERATOR], run, DCGAN_GENERATOR_ONLY, shard, a, b, count);
             if (stepped != DCGAN_GENERATOR_ONLY)
-                add_network(&sums[OF_DISCRIMINATOR], run, DCGAN_DISCRIMINATOR_ONLY, shard, a, b, count);
+                add_network(&sums[OF_DISCRIMINATOR], run, DCGAN_DISCRIMINATOR_ONLY, shard, a, b,
+                            count);
         }
     }
 }
 
 PG_FUNCTION_INFO_V1(gan_compare_results);
 
-/* Returns how far the results of two units of an iteration are apart: the largest relative error of G, D and
- * the statistics, and the smallest cosine. */
+/* Returns how far the results of two units of an iteration are apart: the largest relative error of
+ * G, D and the statistics, and the smallest cosine. */
 Datum gan_compare_results(PG_FUNCTION_ARGS) {
     agreement sums[GROUPS] = {{0}};
     double error = 0, least = 1;
@@ -119,6 +122,7 @@ Datum gan_compare_results(PG_FUNCTION_ARGS) {
         error = Max(error, relative_error(&sums[i]));
         least = Min(least, cosine(&sums[i]));
     }
-    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(
-        descriptor, (Datum[]){Float8GetDatum(error), Float8GetDatum(least)}, (bool[]){false, false})));
+    PG_RETURN_DATUM(HeapTupleGetDatum(
+        heap_form_tuple(descriptor, (Datum[]){Float8GetDatum(error), Float8GetDatum(least)},
+                        (bool[]){false, false})));
 }

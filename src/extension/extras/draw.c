@@ -21,39 +21,42 @@ static void require_count(const char *name, int32 n, int32 least, int32 most, in
 static unsigned char *lay_out(const unsigned char *images, size_t n, size_t columns,
                               const dcgan_config *config) {
     size_t size = config->image_size, row = size * config->channels, width = columns * row;
-    unsigned char *sheet =
-        palloc_extended((n + columns - 1) / columns * size * width, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+    unsigned char *sheet = palloc_extended((n + columns - 1) / columns * size * width,
+                                           MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
     for (size_t i = 0; i < n; i++)
         for (size_t y = 0; y < size; y++)
-            memcpy(sheet + (i / columns * size + y) * width + i % columns * row, images + (i * size + y) * row,
-                   row);
+            memcpy(sheet + (i / columns * size + y) * width + i % columns * row,
+                   images + (i * size + y) * row, row);
     return sheet;
 }
 
 /* Makes a PNG of n images; the value outlives SPI. */
-static bytea *to_png(const unsigned char *images, size_t n, size_t columns, const dcgan_config *config,
-                     MemoryContext caller) {
-    size_t width = columns * config->image_size, height = (n + columns - 1) / columns * config->image_size,
-           size, capacity = png_capacity(width, height, config->channels);
+static bytea *to_png(const unsigned char *images, size_t n, size_t columns,
+                     const dcgan_config *config, MemoryContext caller) {
+    size_t width = columns * config->image_size,
+           height = (n + columns - 1) / columns * config->image_size, size,
+           capacity = png_capacity(width, height, config->channels);
     bytea *png = MemoryContextAlloc(caller, VARHDRSZ + capacity);
 
-    if (png_encode((unsigned char *)VARDATA(png), capacity, &size, lay_out(images, n, columns, config), width,
-                   height, config->channels) != 0)
+    if (png_encode((unsigned char *)VARDATA(png), capacity, &size,
+                   lay_out(images, n, columns, config), width, height, config->channels) != 0)
         ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not write the PNG")));
     SET_VARSIZE(png, VARHDRSZ + size);
     return png;
 }
 
-/* Chooses what to draw by a function's argument: null is the average where there is one, and so is none (0.1.0
- * had no such argument, and until ALTER EXTENSION … UPDATE its functions call this library). */
+/* Chooses what to draw by a function's argument: null is the average where there is one, and so is
+ * none (0.1.0 had no such argument, and until ALTER EXTENSION … UPDATE its functions call this
+ * library). */
 static gan_part part_wanted(FunctionCallInfo fcinfo, int argument, const gan_run *run) {
     if (PG_NARGS() <= argument || PG_ARGISNULL(argument))
         return gan_generator_part(run);
     if (PG_GETARG_BOOL(argument) && !gan_run_has(run, GAN_AVERAGE))
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("run %d keeps no average of the generator's weights", run->run),
-                        errhint("gan_create_run(..., average_decay => 0.999) makes one that does.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("run %d keeps no average of the generator's weights", run->run),
+                 errhint("gan_create_run(..., average_decay => 0.999) makes one that does.")));
     return PG_GETARG_BOOL(argument) ? GAN_AVERAGE : GAN_WEIGHTS;
 }
 
@@ -109,7 +112,8 @@ Datum gan_interpolate(PG_FUNCTION_ARGS) {
         dcgan_sample_latent(&run.model, (uint64)PG_GETARG_INT64(end), 0, ends[end]);
     }
     for (int32 i = 0; i < steps; i++)
-        dcgan_interpolate(ends[0], ends[1], latent, (double)i / (steps - 1), vectors + (size_t)i * latent);
+        dcgan_interpolate(ends[0], ends[1], latent, (double)i / (steps - 1),
+                          vectors + (size_t)i * latent);
     images = palloc_extended((size_t)steps * run.model.image_count, MCXT_ALLOC_HUGE);
     gan_generator_draw_from(&g, vectors, (size_t)steps, images);
     png = to_png(images, (size_t)steps, (size_t)steps, &run.model.config, caller);

@@ -1,8 +1,8 @@
 /*
  * exchange.c - gan_export and what gan_import is made of: an iteration as a safetensors file
  *
- * The file is a value like any other, so all of it is in memory once; beside it there is never more than a
- * shard.
+ * The file is a value like any other, so all of it is in memory once; beside it there is never more
+ * than a shard.
  */
 #include "../store/store.h"
 #include "../../formats/safetensors/networks.h"
@@ -21,15 +21,17 @@
 /* ---- out ---- */
 
 /* Reads the pairs of the metadata, which SQL puts together. */
-static safetensors_text *read_pairs(const gan_run *run, int32 iteration, bool moments, size_t *count) {
+static safetensors_text *read_pairs(const gan_run *run, int32 iteration, bool moments,
+                                    size_t *count) {
     Datum *texts;
     int total;
     safetensors_text *pairs;
 
     gan_execute("SELECT gan_checkpoint_metadata($1, $2, $3)", 3, (Oid[]){INT4OID, INT4OID, BOOLOID},
-                (Datum[]){Int32GetDatum(run->run), Int32GetDatum(iteration), BoolGetDatum(moments)}, true);
-    deconstruct_array(DatumGetArrayTypeP(gan_value(0, 1, NULL)), TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL,
-                      &total);
+                (Datum[]){Int32GetDatum(run->run), Int32GetDatum(iteration), BoolGetDatum(moments)},
+                true);
+    deconstruct_array(DatumGetArrayTypeP(gan_value(0, 1, NULL)), TEXTOID, -1, false, TYPALIGN_INT,
+                      &texts, NULL, &total);
     pairs = palloc(Max(total, 1) * sizeof *pairs);
     *count = (size_t)total / 2;
     for (size_t i = 0; i < 2 * *count; i++) {
@@ -41,8 +43,8 @@ static safetensors_text *read_pairs(const gan_run *run, int32 iteration, bool mo
 }
 
 /* Copies one vector into the file; false if the iteration is not held. */
-static bool put_vector(const gan_run *run, gan_pieces *state, const checkpoint *c, unsigned char *bytes,
-                       gan_part part) {
+static bool put_vector(const gan_run *run, gan_pieces *state, const checkpoint *c,
+                       unsigned char *bytes, gan_part part) {
     unsigned char *blob = gan_blob_new(SHARD_COUNT);
 
     for (int32 shard = 0; shard < run->shards; shard++) {
@@ -58,7 +60,8 @@ static bool put_vector(const gan_run *run, gan_pieces *state, const checkpoint *
 }
 
 /* Copies everything into the file; false if the iteration is not held. */
-static bool put_all(const gan_run *run, int32 iteration, const checkpoint *c, unsigned char *bytes) {
+static bool put_all(const gan_run *run, int32 iteration, const checkpoint *c,
+                    unsigned char *bytes) {
     unsigned char *running = gan_blob_new(run->model.statistics_count);
     gan_pieces state;
     bool held;
@@ -66,7 +69,8 @@ static bool put_all(const gan_run *run, int32 iteration, const checkpoint *c, un
     if (iteration < 0)
         return false;
     gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
-    state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
+    /* a step that failed may have begun to overwrite it */
+    state.lenient = iteration != run->iteration;
     held = gan_state_read(&state, GAN_WEIGHTS, run->shards, running, run->model.statistics_count);
     for (int part = GAN_WEIGHTS; held && part <= c->moments; part++)
         held = put_vector(run, &state, c, bytes, part);
@@ -95,8 +99,8 @@ Datum gan_export(PG_FUNCTION_ARGS) {
     iteration = PG_ARGISNULL(1) ? run.iteration : PG_GETARG_INT32(1);
     pairs = read_pairs(&run, iteration, moments, &count);
     tensors = palloc(sizeof *tensors);
-    checkpoint_plan(&c, &run.model, moments ? run.optimiser_parts - 1 : 0, (uint64)Max(iteration, 0), pairs,
-                    count, tensors);
+    checkpoint_plan(&c, &run.model, moments ? run.optimiser_parts - 1 : 0,
+                    (uint64)Max(iteration, 0), pairs, count, tensors);
     if (c.size > MaxAllocSize - VARHDRSZ)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                         errmsg("the file would be %zu bytes long, a value has at most %zu", c.size,
@@ -106,10 +110,10 @@ Datum gan_export(PG_FUNCTION_ARGS) {
     SET_VARSIZE(file, VARHDRSZ + c.size);
     checkpoint_begin(&c, (unsigned char *)VARDATA(file), pairs, count, tensors);
     if (!put_all(&run, iteration, &c, (unsigned char *)VARDATA(file)))
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("the weights of iteration %d are not held", iteration),
-                 errhint("Run %d is at iteration %d; the one before is held too.", run.run, run.iteration)));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("the weights of iteration %d are not held", iteration),
+                        errhint("Run %d is at iteration %d; the one before is held too.", run.run,
+                                run.iteration)));
     SPI_finish();
     PG_RETURN_BYTEA_P(file);
 }
@@ -125,10 +129,11 @@ static safetensors_file *open_file(bytea *file, checkpoint *c) {
 
     if (safetensors_read(header, bytes, size, error, sizeof error) != 0 ||
         checkpoint_open(c, header, size, error, sizeof error) != 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-                        errmsg("the checkpoint can't be used: %s", error),
-                        errhint("It must be a safetensors file with both networks under the names of "
-                                "docs/format.md, Checkpoints.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+                 errmsg("the checkpoint can't be used: %s", error),
+                 errhint("It must be a safetensors file with both networks under the names of "
+                         "docs/format.md, Checkpoints.")));
     return header;
 }
 
@@ -154,7 +159,8 @@ static text *metadata_json(const safetensors_file *header, const unsigned char *
 
 PG_FUNCTION_INFO_V1(gan_checkpoint_header);
 
-/* Checks a file and tells its networks' configuration, how many vectors of moments it has, and its metadata. */
+/* Checks a file and tells its networks' configuration, how many vectors of moments it has, and its
+ * metadata. */
 Datum gan_checkpoint_header(PG_FUNCTION_ARGS) {
     bytea *file = PG_GETARG_BYTEA_PP(0);
     bool nulls[7] = {false};
@@ -178,17 +184,18 @@ Datum gan_checkpoint_header(PG_FUNCTION_ARGS) {
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
-/* Stores one shard of a vector; moments that the file doesn't give are zero. What workers hold and the average
- * begin with the weights, as in a run that begins with random ones. */
-static void store_shard(const gan_run *run, gan_pieces *state, const checkpoint *c, const unsigned char *bytes,
-                        gan_part part, int32 shard, bool given) {
+/* Stores one shard of a vector; moments that the file doesn't give are zero. What workers hold and
+ * the average begin with the weights, as in a run that begins with random ones. */
+static void store_shard(const gan_run *run, gan_pieces *state, const checkpoint *c,
+                        const unsigned char *bytes, gan_part part, int32 shard, bool given) {
     size_t count = gan_shard_length(&run->model, shard), negative;
     unsigned char *blob = gan_blob_new(count);
     float *values = gan_blob_values(blob);
 
     memset(values, 0, count * sizeof *values);
     if (given)
-        checkpoint_get(c, bytes, (checkpoint_vector)part, (size_t)shard * SHARD_COUNT, count, values);
+        checkpoint_get(c, bytes, (checkpoint_vector)part, (size_t)shard * SHARD_COUNT, count,
+                       values);
     if (!dcgan_finite(values, count, NULL))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                         errmsg("the checkpoint holds NaN or infinity, in parameters " INT64_FORMAT
@@ -196,9 +203,11 @@ static void store_shard(const gan_run *run, gan_pieces *state, const checkpoint 
                                (int64)shard * (int64)SHARD_COUNT,
                                (int64)shard * (int64)SHARD_COUNT + (int64)count - 1)));
     if (part == GAN_SECOND_MOMENT && (negative = gan_first_negative(values, count)) < count)
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("the checkpoint holds a negative second moment, %g, of parameter " INT64_FORMAT,
-                               values[negative], (int64)shard * (int64)SHARD_COUNT + (int64)negative)));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+             errmsg("the checkpoint holds a negative second moment, %g, of parameter " INT64_FORMAT,
+                    values[negative], (int64)shard * (int64)SHARD_COUNT + (int64)negative)));
     gan_blob_seal(blob, count);
     gan_pieces_write(state, part, shard, blob, blob_size(count), NULL, 0);
     if (part == GAN_WEIGHTS && gan_run_has(run, GAN_COPY))
@@ -214,16 +223,19 @@ static void store_statistics(const gan_run *run, gan_pieces *state, const checkp
     unsigned char *running = gan_blob_new(count);
 
     if (checkpoint_get_statistics(c, bytes, gan_blob_values(running)) != 0)
-        ereport(ERROR,
-                (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                 errmsg("the checkpoint's running statistics hold NaN, infinity or a negative variance")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+             errmsg(
+                 "the checkpoint's running statistics hold NaN, infinity or a negative variance")));
     gan_blob_seal(running, count);
     gan_pieces_write(state, GAN_WEIGHTS, run->shards, running, blob_size(count), NULL, 0);
 }
 
 PG_FUNCTION_INFO_V1(gan_initialise_from);
 
-/* Replaces what gan_initialise has written by what is in a file, as the weights of the run's iteration. */
+/* Replaces what gan_initialise has written by what is in a file, as the weights of the run's
+ * iteration. */
 Datum gan_initialise_from(PG_FUNCTION_ARGS) {
     bytea *file = PG_GETARG_BYTEA_PP(1);
     bool moments = PG_GETARG_BOOL(2);
@@ -238,7 +250,8 @@ Datum gan_initialise_from(PG_FUNCTION_ARGS) {
     open_file(file, &c);
     if (memcmp(&c.model.config, &run.model.config, sizeof c.model.config) != 0 ||
         (moments && c.moments < run.optimiser_parts - 1))
-        elog(ERROR, "the checkpoint is not of networks or an optimiser like those of run %d", run.run);
+        elog(ERROR, "the checkpoint is not of networks or an optimiser like those of run %d",
+             run.run);
     gan_partition_empty(GAN_STATE, run.run, 0);
     gan_pieces_open_to_write(&state, GAN_STATE, run.run, run.iteration);
     outer = CurrentMemoryContext;

@@ -20,7 +20,8 @@ static float *read_weights(const gan_run *run, gan_pieces *state, gan_part part)
         CHECK_FOR_INTERRUPTS();
         if (!gan_state_read(state, part, shard, blob, length))
             return NULL;
-        memcpy(weights + (size_t)shard * SHARD_COUNT, gan_blob_values(blob), length * sizeof *weights);
+        memcpy(weights + (size_t)shard * SHARD_COUNT, gan_blob_values(blob),
+               length * sizeof *weights);
     }
     return weights;
 }
@@ -33,14 +34,15 @@ static float *read_running(const gan_run *run, gan_pieces *state) {
                : NULL;
 }
 
-/* Gives the average statistics of its own: the running ones belong to weights that no iteration has averaged.
- */
+/* Gives the average statistics of its own: the running ones belong to weights that no iteration has
+ * averaged. */
 static void calibrate(gan_generator *g) {
     double *sums = palloc(g->run->model.statistics_count * sizeof *sums);
 
     CHECK_FOR_INTERRUPTS();
-    gan_check_status(dcgan_generator_statistics(&g->run->model, g->weights, (uint64)g->run->seed, BATCH, PARTS,
-                                                g->running, sums, g->workspace, g->bytes));
+    gan_check_status(dcgan_generator_statistics(&g->run->model, g->weights, (uint64)g->run->seed,
+                                                BATCH, PARTS, g->running, sums, g->workspace,
+                                                g->bytes));
     pfree(sums);
 }
 
@@ -55,19 +57,21 @@ void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration, g
     g->run = run;
     if (iteration >= 0) {
         gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
-        state.lenient = iteration != run->iteration; /* a step that failed may have begun to overwrite it */
+        /* a step that failed may have begun to overwrite it */
+        state.lenient = iteration != run->iteration;
         g->weights = read_weights(run, &state, part);
         g->running = g->weights ? read_running(run, &state) : NULL;
         gan_pieces_close(&state);
     }
     if (!g->running)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("the weights of iteration %d are not held", iteration),
-                 errhint("Run %d is at iteration %d; the one before is held too.", run->run, run->iteration)));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("the weights of iteration %d are not held", iteration),
+                        errhint("Run %d is at iteration %d; the one before is held too.", run->run,
+                                run->iteration)));
     gan_check_status(dcgan_generate_workspace(&run->model, BATCH, &g->bytes));
     g->workspace = palloc_extended(g->bytes, MCXT_ALLOC_HUGE);
-    g->images = palloc_extended(BATCH * run->model.image_count * sizeof *g->images, MCXT_ALLOC_HUGE);
+    g->images =
+        palloc_extended(BATCH * run->model.image_count * sizeof *g->images, MCXT_ALLOC_HUGE);
     if (part == GAN_AVERAGE)
         calibrate(g);
 }
@@ -78,15 +82,16 @@ static void to_samples(const gan_generator *g, size_t count, unsigned char *samp
         samples[i] = dcgan_to_sample(g->images[i]);
 }
 
-void gan_generator_draw_from(gan_generator *g, const float *vectors, size_t count, unsigned char *samples) {
+void gan_generator_draw_from(gan_generator *g, const float *vectors, size_t count,
+                             unsigned char *samples) {
     const dcgan_model *model = &g->run->model;
 
     for (size_t first = 0; first < count; first += BATCH) {
         size_t n = Min(count - first, BATCH);
         CHECK_FOR_INTERRUPTS();
         gan_check_status(dcgan_generate_from(model, g->weights, g->running,
-                                             vectors + first * model->config.latent, n, g->images, g->workspace,
-                                             g->bytes));
+                                             vectors + first * model->config.latent, n, g->images,
+                                             g->workspace, g->bytes));
         to_samples(g, n, samples + first * model->image_count);
     }
 }
@@ -97,8 +102,8 @@ void gan_generator_draw(gan_generator *g, int64 seed, size_t count, unsigned cha
     for (size_t first = 0; first < count; first += BATCH) {
         size_t n = Min(count - first, BATCH);
         CHECK_FOR_INTERRUPTS();
-        gan_check_status(dcgan_generate(model, g->weights, g->running, (uint64)seed, (uint32)first, n,
-                                        g->images, g->workspace, g->bytes));
+        gan_check_status(dcgan_generate(model, g->weights, g->running, (uint64)seed, (uint32)first,
+                                        n, g->images, g->workspace, g->bytes));
         to_samples(g, n, samples + first * model->image_count);
     }
 }

@@ -15,16 +15,17 @@ typedef struct gan_generator {
     size_t bytes;
 } gan_generator;
 
-/* Reads the generator of an iteration that is held, the current one or the one before; an error otherwise. SPI
- * must be connected. */
+/* Reads the generator of an iteration that is held, the current one or the one before; an error
+ * otherwise. SPI must be connected. */
 /* (part: GAN_WEIGHTS or GAN_AVERAGE) */
-extern void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration, gan_part part);
+extern void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration,
+                               gan_part part);
 
 /* Returns the part that is drawn unless another is wanted: the average where there is one. */
 extern gan_part gan_generator_part(const gan_run *run);
 
-/* Draws count images from latent vectors[count][latent], or images 0 … count - 1 of a seed, as samples of 8
- * bits, NHWC. */
+/* Draws count images from latent vectors[count][latent], or images 0 … count - 1 of a seed, as
+ * samples of 8 bits, NHWC. */
 extern void gan_generator_draw_from(gan_generator *g, const float *vectors, size_t count,
                                     unsigned char *samples);
 extern void gan_generator_draw(gan_generator *g, int64 seed, size_t count, unsigned char *samples);

@@ -1,6 +1,7 @@
 /*
- * inspect.c - whether the state of a run's current iteration is whole: every blob there and undamaged, every
- * number finite, what are means of squares or variances not negative, and the digest the one in gan_history
+ * inspect.c - whether the state of a run's current iteration is whole: every blob there and
+ * undamaged, every number finite, what are means of squares or variances not negative, and the
+ * digest the one in gan_history
  */
 #include "../store/store.h"
 #include "../claim/result.h"
@@ -21,7 +22,8 @@ static char *inspect_blob(const gan_run *run, gan_part part, int32 shard, const 
     if (!dcgan_finite(values, count, NULL))
         return psprintf("part %d: shard %d holds NaN or infinity", part, shard);
     if (part == GAN_SECOND_MOMENT && (negative = gan_first_negative(values, count)) < count)
-        return psprintf("second moment: shard %d, number %zu is %g", shard, negative, values[negative]);
+        return psprintf("second moment: shard %d, number %zu is %g", shard, negative,
+                        values[negative]);
     if (shard == run->shards && !gan_variances_possible(&run->model, values))
         return pstrdup("a running variance is negative");
     return NULL;
@@ -38,8 +40,8 @@ static char *inspect_shard(const gan_run *run, gan_pieces *state, int32 shard, u
         if (part == GAN_CHANGE || !gan_shard_has(run, part, shard))
             continue;
         if (!gan_pieces_read(state, part, shard, blob, blob_size(count)))
-            return psprintf("part %d: shard %d of iteration %d is missing, or of another length", part, shard,
-                            run->iteration);
+            return psprintf("part %d: shard %d of iteration %d is missing, or of another length",
+                            part, shard, run->iteration);
         problem = inspect_blob(run, part, shard, blob, count);
         if (problem)
             return problem;
@@ -56,18 +58,21 @@ static char *inspect_digest(const gan_run *run, const uint32 *checksums) {
     gan_digest(checksums, run->shards + 1, digest);
     if (gan_execute(
             "SELECT FROM gan_history WHERE run = $1 AND iteration = $2 - 1 AND weights_digest = $3"
-            " UNION ALL SELECT FROM gan_run WHERE run = $1 AND first_iteration = $2", /* no step made these */
+            /* no step made these */
+            " UNION ALL SELECT FROM gan_run WHERE run = $1 AND first_iteration = $2",
             3, (Oid[]){INT4OID, INT4OID, BYTEAOID},
             (Datum[]){Int32GetDatum(run->run), Int32GetDatum(run->iteration),
                       PointerGetDatum(gan_bytea(digest, sizeof digest))},
             true) == 1)
         return NULL;
-    return psprintf("gan_history has another digest than the weights of iteration %d", run->iteration);
+    return psprintf("gan_history has another digest than the weights of iteration %d",
+                    run->iteration);
 }
 
 PG_FUNCTION_INFO_V1(gan_inspect);
 
-/* Returns the first thing that is wrong with the state of a run's current iteration; null if nothing is. */
+/* Returns the first thing that is wrong with the state of a run's current iteration; null if
+ * nothing is. */
 Datum gan_inspect(PG_FUNCTION_ARGS) {
     MemoryContext caller = CurrentMemoryContext;
     Snapshot snapshot;

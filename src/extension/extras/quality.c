@@ -1,5 +1,6 @@
 /*
- * quality.c - the sliced Wasserstein distance between what a run draws and what its workers see (src/quality)
+ * quality.c - the sliced Wasserstein distance between what a run draws and what its workers see
+ * (src/quality)
  */
 #include "generator.h"
 
@@ -25,20 +26,21 @@ static void require_status(swd_status status, const char *what) {
                         errhint("The format is in docs/format.md, section 11.")));
 }
 
-/* Returns the numbers of a summary that has the form of one of the run's; raises an error otherwise. */
+/* Returns the numbers of a summary that has the form of one of the run's; raises an error
+ * otherwise. */
 static const float *summary_of(const gan_run *run, bytea *data, const char *what) {
     size_t count = swd_summary_count(run->model.config.image_size), size = VARSIZE_ANY_EXHDR(data);
     unsigned char *blob = palloc(blob_size(count)); /* aligned for floats */
     blob_status status = blob_check((unsigned char *)VARDATA_ANY(data), size, count);
 
     if (status != BLOB_OK)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-                 errmsg("%s %s", what, blob_status_text(status)),
-                 errdetail(
-                     "A summary at %u x %u pixels has %zu numbers, %zu bytes with the header; %zu bytes came.",
-                     run->model.config.image_size, run->model.config.image_size, count, blob_size(count), size),
-                 errhint("The format is in docs/format.md, section 11.")));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+                        errmsg("%s %s", what, blob_status_text(status)),
+                        errdetail("A summary at %u x %u pixels has %zu numbers, %zu bytes with the "
+                                  "header; %zu bytes came.",
+                                  run->model.config.image_size, run->model.config.image_size, count,
+                                  blob_size(count), size),
+                        errhint("The format is in docs/format.md, section 11.")));
     memcpy(blob, VARDATA_ANY(data), size);
     return (const float *)(blob + BLOB_HEADER_SIZE);
 }
@@ -53,7 +55,8 @@ Datum gan_check_reference(PG_FUNCTION_ARGS) {
     SPI_connect();
     gan_run_read(&run, PG_GETARG_INT32(0), false);
     summary = summary_of(&run, PG_GETARG_BYTEA_PP(1), "the summary");
-    require_status(swd_check(summary, run.model.config.image_size, run.model.config.channels), "the summary");
+    require_status(swd_check(summary, run.model.config.image_size, run.model.config.channels),
+                   "the summary");
     SPI_finish();
     PG_RETURN_VOID();
 }
@@ -90,15 +93,17 @@ static float *summarise_generated(const gan_run *run, int32 iteration, size_t co
     set.images = images;
     require_status(swd_workspace(count, set.channels, &bytes), "a summary of generated images");
     workspace = palloc_extended(bytes, MCXT_ALLOC_HUGE);
-    require_status(swd_summarise(&set, (uint64)run->seed, summary, workspace, bytes, heed_interrupts, NULL),
-                   "a summary of generated images");
+    require_status(
+        swd_summarise(&set, (uint64)run->seed, summary, workspace, bytes, heed_interrupts, NULL),
+        "a summary of generated images");
     pfree(workspace);
     return summary;
 }
 
 PG_FUNCTION_INFO_V1(gan_measure_distances);
 
-/* Returns the distance of each level between generated images of an iteration that is held and a summary. */
+/* Returns the distance of each level between generated images of an iteration that is held and a
+ * summary. */
 Datum gan_measure_distances(PG_FUNCTION_ARGS) {
     int32 iteration = PG_GETARG_INT32(1), images = PG_GETARG_INT32(2);
     MemoryContext caller = CurrentMemoryContext, inner;
@@ -114,13 +119,15 @@ Datum gan_measure_distances(PG_FUNCTION_ARGS) {
     size = run.model.config.image_size;
     reference = summary_of(&run, PG_GETARG_BYTEA_PP(3), "the stored summary");
     if (images < 1 || images > SWD_MAX_IMAGES)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("images is %d, but must be between 1 and %d", images, SWD_MAX_IMAGES)));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("images is %d, but must be between 1 and %d", images, SWD_MAX_IMAGES)));
     swd_distance(reference, summarise_generated(&run, iteration, (size_t)images), size, distances);
     for (size_t l = 0; l < swd_levels(size); l++)
         values[l] = Float8GetDatum(distances[l]);
     inner = MemoryContextSwitchTo(caller);
-    answer = construct_array(values, (int)swd_levels(size), FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+    answer = construct_array(values, (int)swd_levels(size), FLOAT8OID, 8, FLOAT8PASSBYVAL,
+                             TYPALIGN_DOUBLE);
     MemoryContextSwitchTo(inner);
     SPI_finish();
     PG_RETURN_ARRAYTYPE_P(answer);

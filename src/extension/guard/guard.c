@@ -1,11 +1,12 @@
 /*
  * guard.c - what a student's statement may be
  *
- * PostgreSQL can't take from a login what belongs to everybody: settings of the session, advisory locks,
- * channels, open transactions, ready-made functions that burn time or memory. Rights on the database can be
- * revoked (gan_doctor says how), settings can't. So where the server loads this library at its start, its hooks
- * let a student's session do what gan_worker does and nothing else: call the protocol's functions, listen on a
- * run's channel (shapes.c has the list). Other sessions, and what those functions do inside, are not looked at.
+ * PostgreSQL can't take from a login what belongs to everybody: settings of the session, advisory
+ * locks, channels, open transactions, ready-made functions that burn time or memory. Rights on the
+ * database can be revoked (gan_doctor says how), settings can't. So where the server loads this
+ * library at its start, its hooks let a student's session do what gan_worker does and nothing else:
+ * call the protocol's functions, listen on a run's channel (shapes.c has the list). Other sessions,
+ * and what those functions do inside, are not looked at.
  */
 #include "../module/module.h"
 #include "guard.h"
@@ -20,8 +21,8 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 
-#define TEXT_MAX                                                                                               \
-    65536 /* bytes of a statement; gan_worker's have less than 1,000, what is large is a parameter */
+/* Bytes of a statement: gan_worker's have less than 1,000, what is large is a parameter. */
+#define TEXT_MAX 65536
 
 static bool guard_on = true; /* gannsfriends.guard */
 static bool loaded;
@@ -30,8 +31,8 @@ static ProcessUtility_hook_type next_utility;
 static object_access_hook_type next_access;
 static ExecutorStart_hook_type next_start;
 
-/* Tells whether what runs now is a student's own statement, not the inside of a function that runs as its
- * owner. */
+/* Tells whether what runs now is a student's own statement, not the inside of a function that runs
+ * as its owner. */
 static bool is_guarded(void) {
     Oid students;
 
@@ -54,8 +55,9 @@ static void check_command(Node *command) {
         refuse(psprintf("is the command %s", CreateCommandName(command)));
 }
 
-/* Refuses a statement of a student's that is neither a call of the protocol nor an allowed command. Commands
- * are looked at here, too: to parse EXPLAIN or DECLARE takes locks on the tables that they name. */
+/* Refuses a statement of a student's that is neither a call of the protocol nor an allowed command.
+ * Commands are looked at here, too: to parse EXPLAIN or DECLARE takes locks on the tables that they
+ * name. */
 static void check_statement(const Query *query, const char *text) {
     gan_check_session_memory();
     if (strlen(text) > TEXT_MAX)
@@ -75,11 +77,12 @@ static void guard_analyze(ParseState *state, Query *query, JumbleState *jumble) 
 
 static void guard_utility(PlannedStmt *statement, const char *text, bool read_only,
                           ProcessUtilityContext context, ParamListInfo parameters,
-                          QueryEnvironment *environment, DestReceiver *to, QueryCompletion *completion) {
+                          QueryEnvironment *environment, DestReceiver *to,
+                          QueryCompletion *completion) {
     if (is_guarded())
         check_command(statement->utilityStmt);
-    (next_utility ? next_utility : standard_ProcessUtility)(statement, text, read_only, context, parameters,
-                                                            environment, to, completion);
+    (next_utility ? next_utility : standard_ProcessUtility)(
+        statement, text, read_only, context, parameters, environment, to, completion);
 }
 
 /* A Bind message comes here, with what its parameters take, and each portal that it leaves open. */
@@ -89,8 +92,8 @@ static void guard_start(QueryDesc *query, int flags) {
     (next_start ? next_start : standard_ExecutorStart)(query, flags);
 }
 
-/* The protocol's function calls ("fast path") are neither parsed nor utilities; what tells them apart is that
- * no statement is under way. */
+/* The protocol's function calls ("fast path") are neither parsed nor utilities; what tells them
+ * apart is that no statement is under way. */
 static void guard_access(ObjectAccessType access, Oid class, Oid object, int part, void *argument) {
     if (access == OAT_FUNCTION_EXECUTE && !debug_query_string && is_guarded())
         refuse("is a function call without SQL");
@@ -100,13 +103,15 @@ static void guard_access(ObjectAccessType access, Oid class, Oid object, int par
 
 void gan_guard_init(void) {
     loaded = true;
-    DefineCustomBoolVariable("gannsfriends.guard",
-                             "Lets students' sessions call the worker's functions and nothing else.", NULL,
-                             &guard_on, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
-    DefineCustomIntVariable(
-        "gannsfriends.watchdog_seconds",
-        "Ends students' sessions whose transaction, or wait for the next statement, lasts longer. 0: never.",
-        NULL, &gan_watchdog_seconds, 60, 0, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+    DefineCustomBoolVariable(
+        "gannsfriends.guard",
+        "Lets students' sessions call the worker's functions and nothing else.", NULL, &guard_on,
+        true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+    DefineCustomIntVariable("gannsfriends.watchdog_seconds",
+                            "Ends students' sessions whose transaction, or wait for the next "
+                            "statement, lasts longer. 0: never.",
+                            NULL, &gan_watchdog_seconds, 60, 0, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL,
+                            NULL, NULL);
     next_analyze = post_parse_analyze_hook;
     post_parse_analyze_hook = guard_analyze;
     next_utility = ProcessUtility_hook;

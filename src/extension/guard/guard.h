@@ -1,6 +1,6 @@
 /*
- * guard.h - what the server lets a student's session do; in force where shared_preload_libraries names
- * gannsfriends
+ * guard.h - what the server lets a student's session do; in force where shared_preload_libraries
+ * names gannsfriends
  */
 #ifndef GANN_GUARD_H
 #define GANN_GUARD_H
@@ -9,8 +9,8 @@
 
 #include "nodes/parsenodes.h"
 
-/* Tells whether a role is a student's: a member of gan_student that is neither a superuser nor a member of
- * gan_owner. Needs a transaction. */
+/* Tells whether a role is a student's: a member of gan_student that is neither a superuser nor a
+ * member of gan_owner. Needs a transaction. */
 extern bool gan_is_student(Oid role);
 
 /* Defines the settings and puts the hooks in place; to be called while the server starts. */
@@ -25,11 +25,12 @@ extern bool gan_is_allowed_command(const Node *command);
 /* Tells whether a student may choose this setting. */
 extern bool gan_is_harmless_setting(const char *name);
 
-/* Has students' sessions begin with the settings and the bound of memory that are meant for them, where
- * *guard_on. */
+/* Has students' sessions begin with the settings and the bound of memory that are meant for them,
+ * where *guard_on. */
 extern void gan_session_init(const bool *guard_on);
 
-/* Ends this session, a student's, if a statement takes seconds of processor time before any hook sees it. */
+/* Ends this session, a student's, if a statement takes seconds of processor time before any hook
+ * sees it. */
 extern void gan_bound_reading(void);
 
 /* Ends this session, a student's, if it holds more memory than it may. */
@@ -38,7 +39,8 @@ extern void gan_check_session_memory(void);
 /* Registers the background worker that ends sessions which hoard; the same. */
 extern void gan_watchdog_init(void);
 
-/* Seconds after which a student's transaction, or a wait for the next statement, ends the session; 0: never. */
+/* Seconds after which a student's transaction, or a wait for the next statement, ends the session;
+ * 0: never. */
 extern int gan_watchdog_seconds;
 
 #endif

@@ -1,15 +1,15 @@
 /*
  * reading.c - a bound for what PostgreSQL does with a statement before any hook sees it
  *
- * The guard refuses a statement when it has been parsed and analysed. Neither looks for interrupts, and both
- * can take minutes: the scanner reads a comment in a comment in a comment anew for each of them, GROUP BY
- * compares each expression with all others. SIGTERM has no effect meanwhile, and SIGKILL would restart the
- * whole server.
+ * The guard refuses a statement when it has been parsed and analysed. Neither looks for interrupts,
+ * and both can take minutes: the scanner reads a comment in a comment in a comment anew for each of
+ * them, GROUP BY compares each expression with all others. SIGTERM has no effect meanwhile, and
+ * SIGKILL would restart the whole server.
  *
- * So a timer counts the processor time of a student's session, one signal a second. If so many come while one
- * statement is still being read, the session is ended from the signal's handler. That is only safe where the
- * interrupted code holds nothing: it is PostgreSQL's own (neither malloc nor another library), no lock is held,
- * no critical section entered. Else the next signal decides.
+ * So a timer counts the processor time of a student's session, one signal a second. If so many come
+ * while one statement is still being read, the session is ended from the signal's handler. That is
+ * only safe where the interrupted code holds nothing: it is PostgreSQL's own (neither malloc nor
+ * another library), no lock is held, no critical section entered. Else the next signal decides.
  */
 #include "../module/module.h"
 #include "guard.h"
@@ -24,7 +24,8 @@
 #include <sys/time.h>
 #include <ucontext.h>
 
-#define SECONDS_MAX 2 /* of processor time, to read one statement; gan_worker's take less than 1 ms */
+#define SECONDS_MAX                                                                                \
+    2 /* of processor time, to read one statement; gan_worker's take less than 1 ms */
 
 static uintptr_t text_begin, text_end; /* PostgreSQL's own machine code */
 
@@ -51,7 +52,8 @@ static bool holds_nothing(const ucontext_t *at) {
 #else
     uintptr_t where = 0;
 #endif
-    return where >= text_begin && where < text_end && InterruptHoldoffCount == 0 && CritSectionCount == 0;
+    return where >= text_begin && where < text_end && InterruptHoldoffCount == 0 &&
+           CritSectionCount == 0;
 }
 
 /* Comes once for each second that this process has computed. */
@@ -68,7 +70,8 @@ static void second_passed(int number, siginfo_t *information, void *at) {
         seconds = 0;
     } else if (++seconds >= SECONDS_MAX && holds_nothing(at))
         ereport(FATAL, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
-                        errmsg("the statement took more than %d s to read", SECONDS_MAX), errhidestmt(true)));
+                        errmsg("the statement took more than %d s to read", SECONDS_MAX),
+                        errhidestmt(true)));
     errno = error;
 }
 

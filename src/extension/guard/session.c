@@ -1,16 +1,16 @@
 /*
  * session.c - what a student's session begins with: settings, and a bound of memory
  *
- * Before any hook sees a statement, PostgreSQL has read the message, parsed it and run the input functions of
- * its constants. A message may have 1 GB, and its parse tree fifty times that. So the operating system bounds
- * what the process may take: the allocation that goes over it is an error of that session, "out of memory". The
- * time that it takes is reading.c's affair.
+ * Before any hook sees a statement, PostgreSQL has read the message, parsed it and run the input
+ * functions of its constants. A message may have 1 GB, and its parse tree fifty times that. So the
+ * operating system bounds what the process may take: the allocation that goes over it is an error
+ * of that session, "out of memory". The time that it takes is reading.c's affair.
  */
 #include "../module/module.h"
 #include "guard.h"
 
-/* Else libpq-be.h asks for Kerberos' headers. struct Port has the same layout without (its comments promise
- * that to extensions). */
+/* Else libpq-be.h asks for Kerberos' headers. struct Port has the same layout without (its comments
+ * promise that to extensions). */
 #undef ENABLE_GSS
 
 #include "libpq/auth.h"
@@ -28,8 +28,8 @@ static int memory_mb = 128; /* gannsfriends.student_memory; gan_worker's session
 static const bool *guarded;
 static ClientAuthentication_hook_type next_authentication;
 
-/* What students' sessions begin with, whatever the database or the login says: what PostgreSQL takes from the
- * start of a connection goes before ALTER DATABASE and ALTER ROLE. */
+/* What students' sessions begin with, whatever the database or the login says: what PostgreSQL
+ * takes from the start of a connection goes before ALTER DATABASE and ALTER ROLE. */
 static const char *const imposed[][2] = {
     {"jit", "off"}, /* compiles for minutes, and looks at no interrupt meanwhile */
     /* What the protocol's statements are written for. */
@@ -44,7 +44,8 @@ static const char *const imposed[][2] = {
     {"lock_timeout", "0"},
 };
 
-/* Keeps of the settings that a connection asks for those that change nothing here, and adds ours. */
+/* Keeps of the settings that a connection asks for those that change nothing here, and adds
+ * ours. */
 static List *chosen_settings(List *asked) {
     List *kept = NIL;
 
@@ -56,8 +57,8 @@ static List *chosen_settings(List *asked) {
     return kept;
 }
 
-/* Returns the bytes of memory that count for the bound and that this process has already; 0 where the system
- * doesn't tell (it is not Linux). */
+/* Returns the bytes of memory that count for the bound and that this process has already; 0 where
+ * the system doesn't tell (it is not Linux). */
 static rlim_t memory_now(void) {
     unsigned long pages = 0;
     FILE *in = fopen("/proc/self/statm", "r");
@@ -70,7 +71,8 @@ static rlim_t memory_now(void) {
     return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Bounds the memory of this process: its data, not what it shares with other processes of the server. */
+/* Bounds the memory of this process: its data, not what it shares with other processes of the
+ * server. */
 static void bound_memory(void) {
     rlim_t now = memory_now();
     struct rlimit limit;
@@ -84,8 +86,8 @@ static void bound_memory(void) {
         ereport(LOG, (errmsg("the memory of a student's session could not be bounded: %m")));
 }
 
-/* Not an error where a student asks for more: libpq sends some settings from the environment without being
- * asked. */
+/* Not an error where a student asks for more: libpq sends some settings from the environment
+ * without being asked. */
 static void begin_session(Port *port, int status) {
     if (next_authentication)
         next_authentication(port, status);
@@ -112,8 +114,8 @@ void gan_check_session_memory(void) {
 void gan_session_init(const bool *guard_on) {
     guarded = guard_on;
     DefineCustomIntVariable("gannsfriends.student_memory",
-                            "Bounds the memory that a student's session takes. 0: no bound.", NULL, &memory_mb,
-                            128, 0, 65536, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+                            "Bounds the memory that a student's session takes. 0: no bound.", NULL,
+                            &memory_mb, 128, 0, 65536, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
     next_authentication = ClientAuthentication_hook;
     ClientAuthentication_hook = begin_session;
 }

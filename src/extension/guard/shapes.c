@@ -6,9 +6,9 @@
  *     SELECT f(arguments)
  *     SELECT columns FROM f(arguments)
  *
- * where f is one function of the protocol and each argument is a parameter or a constant. Whatever else SQL
- * can say is not on the list: nobody has to think of everything that could burn time, take memory or tell a
- * secret.
+ * where f is one function of the protocol and each argument is a parameter or a constant. Whatever
+ * else SQL can say is not on the list: nobody has to think of everything that could burn time, take
+ * memory or tell a secret.
  */
 #include "../run/run.h"
 #include "guard.h"
@@ -22,7 +22,8 @@
 
 #include <ctype.h>
 
-/* Tells whether a function is one of the protocol's: it runs as gan_owner, and students may execute it. */
+/* Tells whether a function is one of the protocol's: it runs as gan_owner, and students may execute
+ * it. */
 static bool is_protocol(Oid function) {
     HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
     bool is;
@@ -36,12 +37,13 @@ static bool is_protocol(Oid function) {
     return is;
 }
 
-/* Tells whether an argument is a parameter or a constant. The parser has made it one of the argument's own
- * type: a cast to another type would be a node of its own. */
+/* Tells whether an argument is a parameter or a constant. The parser has made it one of the
+ * argument's own type: a cast to another type would be a node of its own. */
 static bool is_plain(const Node *argument) {
     if (IsA(argument, NamedArgExpr))
         argument = (Node *)((NamedArgExpr *)argument)->arg;
-    return IsA(argument, Const) || (IsA(argument, Param) && ((Param *)argument)->paramkind == PARAM_EXTERN);
+    return IsA(argument, Const) ||
+           (IsA(argument, Param) && ((Param *)argument)->paramkind == PARAM_EXTERN);
 }
 
 /* Tells whether an expression is a call of the protocol. */
@@ -49,7 +51,8 @@ static bool is_call(const Node *node) {
     const FuncExpr *call = (FuncExpr *)node;
     ListCell *argument;
 
-    if (!node || !IsA(node, FuncExpr) || call->funcformat != COERCE_EXPLICIT_CALL || call->funcvariadic)
+    if (!node || !IsA(node, FuncExpr) || call->funcformat != COERCE_EXPLICIT_CALL ||
+        call->funcvariadic)
         return false;
     foreach (argument, call->args)
         if (!is_plain(lfirst(argument)))
@@ -57,12 +60,13 @@ static bool is_call(const Node *node) {
     return is_protocol(call->funcid);
 }
 
-/* Tells whether a query has nothing but columns and a FROM: none of the clauses that Query knows. */
+/* Tells whether a query has nothing but columns and a FROM: none of the clauses that Query
+ * knows. */
 static bool is_bare(const Query *q) {
     return q->commandType == CMD_SELECT && !q->hasAggs && !q->hasWindowFuncs && !q->hasSubLinks &&
-           !q->cteList && !q->setOperations && !q->jointree->quals && !q->groupClause && !q->groupingSets &&
-           !q->havingQual && !q->windowClause && !q->distinctClause && !q->sortClause && !q->limitOffset &&
-           !q->limitCount && !q->rowMarks && !q->hasForUpdate;
+           !q->cteList && !q->setOperations && !q->jointree->quals && !q->groupClause &&
+           !q->groupingSets && !q->havingQual && !q->windowClause && !q->distinctClause &&
+           !q->sortClause && !q->limitOffset && !q->limitCount && !q->rowMarks && !q->hasForUpdate;
 }
 
 /* Tells whether the FROM is one call and nothing else. */
@@ -106,8 +110,8 @@ static bool is_channel(const char *name) {
     return *digit == '\0';
 }
 
-/* Tells whether a command is one that gan_worker, or a pooler between it and the server, sends. It must not
- * look into the catalog: the transaction may have failed. */
+/* Tells whether a command is one that gan_worker, or a pooler between it and the server, sends. It
+ * must not look into the catalog: the transaction may have failed. */
 bool gan_is_allowed_command(const Node *command) {
     switch (nodeTag(command)) {
     case T_ListenStmt:
@@ -129,5 +133,6 @@ bool gan_is_allowed_command(const Node *command) {
 
 /* Tells whether a student may set this: a name in the list of sessions, and how texts travel. */
 bool gan_is_harmless_setting(const char *name) {
-    return pg_strcasecmp(name, "application_name") == 0 || pg_strcasecmp(name, "client_encoding") == 0;
+    return pg_strcasecmp(name, "application_name") == 0 ||
+           pg_strcasecmp(name, "client_encoding") == 0;
 }

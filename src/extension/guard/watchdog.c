@@ -1,11 +1,12 @@
 /*
  * watchdog.c - the background worker that ends students' sessions which hoard
  *
- * PostgreSQL's own timeouts are settings that a session may change, and none of them runs in a pipeline without
- * a Sync or while a failed one is skipped. So a process of the server looks at the sessions from outside: at
- * how old the transaction is, and how long it has been since the last statement began or ended, whatever the
- * state. A message that comes by drops counts as waiting: the statement has not begun. A backend heeds SIGTERM
- * in the midst of reading or writing a message.
+ * PostgreSQL's own timeouts are settings that a session may change, and none of them runs in a
+ * pipeline without a Sync or while a failed one is skipped. So a process of the server looks at the
+ * sessions from outside: at how old the transaction is, and how long it has been since the last
+ * statement began or ended, whatever the state. A message that comes by drops counts as waiting:
+ * the statement has not begun. A backend heeds SIGTERM in the midst of reading or writing a
+ * message.
  */
 #include "../module/module.h"
 #include "guard.h"
@@ -33,10 +34,12 @@ static TimestampTz later(TimestampTz a, TimestampTz b) {
     return a > b ? a : b;
 }
 
-/* Says since when a session has done what it may not do for long; 0: it does nothing of the kind. */
+/* Says since when a session has done what it may not do for long; 0: it does nothing of the
+ * kind. */
 static TimestampTz hoards_since(const PgBackendStatus *session, const char **what) {
-    TimestampTz last = later(session->st_proc_start_timestamp,
-                             later(session->st_activity_start_timestamp, session->st_state_start_timestamp));
+    TimestampTz last =
+        later(session->st_proc_start_timestamp,
+              later(session->st_activity_start_timestamp, session->st_state_start_timestamp));
 
     if (session->st_xact_start_timestamp != 0 && session->st_xact_start_timestamp < last) {
         *what = "its transaction began";
@@ -63,17 +66,19 @@ static void end_hoarders(void) {
         if (since == 0 || !TimestampDifferenceExceeds(since, now, gan_watchdog_seconds * 1000) ||
             !gan_is_student(session->st_userid))
             continue;
-        ereport(LOG, (errmsg("session %d of student \"%s\" is ended: %s %ld s ago", session->st_procpid,
-                             GetUserNameFromId(session->st_userid, true), what,
+        ereport(LOG, (errmsg("session %d of student \"%s\" is ended: %s %ld s ago",
+                             session->st_procpid, GetUserNameFromId(session->st_userid, true), what,
                              (long)((now - since) / USECS_PER_SEC)),
                       errdetail("gannsfriends.watchdog_seconds is %d.", gan_watchdog_seconds)));
         (void)kill(session->st_procpid, SIGTERM); /* it may have gone by itself */
     }
 }
 
-/* Chooses how long to sleep: a session is ended at most a twelfth of the limit late, but not below a second. */
+/* Chooses how long to sleep: a session is ended at most a twelfth of the limit late, but not below
+ * a second. */
 static long nap_ms(void) {
-    return gan_watchdog_seconds == 0 ? 10000L : Max(1000L, Min(5000L, gan_watchdog_seconds * 1000L / 12));
+    return gan_watchdog_seconds == 0 ? 10000L
+                                     : Max(1000L, Min(5000L, gan_watchdog_seconds * 1000L / 12));
 }
 
 void gan_watchdog_main(Datum argument) {
@@ -82,9 +87,11 @@ void gan_watchdog_main(Datum argument) {
     pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnection(NULL, NULL,
-                                         0); /* no database: roles and sessions belong to the server */
+                                         /* no database: roles and sessions belong to the server */
+                                         0);
     while (!ShutdownRequestPending) {
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms(), PG_WAIT_EXTENSION);
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms(),
+                        PG_WAIT_EXTENSION);
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
         if (ConfigReloadPending) {
@@ -101,7 +108,8 @@ void gan_watchdog_main(Datum argument) {
 }
 
 void gan_watchdog_init(void) {
-    BackgroundWorker worker = {.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+    BackgroundWorker worker = {.bgw_flags =
+                                   BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
                                .bgw_start_time = BgWorkerStart_ConsistentState,
                                .bgw_restart_time = 5,
                                .bgw_name = "gannsfriends watchdog",

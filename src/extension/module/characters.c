@@ -1,9 +1,10 @@
 /*
  * characters.c - what a name and a line of text may be made of
  *
- * PostgreSQL's own answer to "is this a letter?" depends on the database's locale: under C only a-z are, so a
- * row that one database accepts can't be restored in another. CHECKs therefore ask the functions here. They
- * look at Unicode's characters, whatever the encoding and the locale of the database.
+ * PostgreSQL's own answer to "is this a letter?" depends on the database's locale: under C only a-z
+ * are, so a row that one database accepts can't be restored in another. CHECKs therefore ask the
+ * functions here. They look at Unicode's characters, whatever the encoding and the locale of the
+ * database.
  */
 #include "module.h"
 
@@ -14,31 +15,34 @@ typedef struct {
     pg_wchar first, last;
 } range;
 
-/* What is neither letter nor digit: controls, punctuation, symbols, what is invisible, private use. A letter of
- * a script that Unicode adds later is a letter without a change here. */
+/* What is neither letter nor digit: controls, punctuation, symbols, what is invisible, private use.
+ * A letter of a script that Unicode adds later is a letter without a change here. */
 static const range not_in_names[] = {
-    {0x80, 0xA9},       {0xAB, 0xB1},       {0xB4, 0xB4},       {0xB6, 0xB8},       {0xBB, 0xBF},
-    {0xD7, 0xD7},       {0xF7, 0xF7},       {0x34F, 0x34F},     {0x37E, 0x37E},     {0x387, 0x387},
-    {0x55A, 0x55F},     {0x589, 0x58F},     {0x5BE, 0x5BE},     {0x5F3, 0x60F},     {0x61B, 0x61F},
-    {0x66A, 0x66D},     {0x6D4, 0x6D4},     {0x6DD, 0x6DE},     {0x700, 0x70F},     {0x890, 0x891},
-    {0x8E2, 0x8E2},     {0x964, 0x965},     {0x115F, 0x1160},   {0x1680, 0x1680},   {0x17B4, 0x17B5},
-    {0x1800, 0x180E},   {0x2000, 0x206F},   {0x207A, 0x207E},   {0x208A, 0x208E},   {0x20A0, 0x20FF},
-    {0x2190, 0x244F},   {0x249C, 0x24B5},   {0x2500, 0x2775},   {0x2794, 0x2BFF},   {0x2E00, 0x2E2E},
-    {0x2E30, 0x3004},   {0x3008, 0x3020},   {0x3030, 0x3030},   {0x303D, 0x303F},   {0x3164, 0x3164},
-    {0x3200, 0x321E},   {0x3260, 0x327F},   {0x32C0, 0x33FF},   {0x4DC0, 0x4DFF},   {0xD800, 0xF8FF},
-    {0xFE00, 0xFE1F},   {0xFE30, 0xFE6F},   {0xFEFF, 0xFEFF},   {0xFF01, 0xFF0F},   {0xFF1A, 0xFF20},
-    {0xFF3B, 0xFF40},   {0xFF5B, 0xFF65},   {0xFFA0, 0xFFA0},   {0xFFE0, 0xFFFF},   {0x110BD, 0x110BD},
-    {0x110CD, 0x110CD}, {0x13430, 0x1345F}, {0x1BCA0, 0x1BCA3}, {0x1D000, 0x1D2BF}, {0x1D300, 0x1D35F},
+    {0x80, 0xA9},       {0xAB, 0xB1},       {0xB4, 0xB4},       {0xB6, 0xB8},
+    {0xBB, 0xBF},       {0xD7, 0xD7},       {0xF7, 0xF7},       {0x34F, 0x34F},
+    {0x37E, 0x37E},     {0x387, 0x387},     {0x55A, 0x55F},     {0x589, 0x58F},
+    {0x5BE, 0x5BE},     {0x5F3, 0x60F},     {0x61B, 0x61F},     {0x66A, 0x66D},
+    {0x6D4, 0x6D4},     {0x6DD, 0x6DE},     {0x700, 0x70F},     {0x890, 0x891},
+    {0x8E2, 0x8E2},     {0x964, 0x965},     {0x115F, 0x1160},   {0x1680, 0x1680},
+    {0x17B4, 0x17B5},   {0x1800, 0x180E},   {0x2000, 0x206F},   {0x207A, 0x207E},
+    {0x208A, 0x208E},   {0x20A0, 0x20FF},   {0x2190, 0x244F},   {0x249C, 0x24B5},
+    {0x2500, 0x2775},   {0x2794, 0x2BFF},   {0x2E00, 0x2E2E},   {0x2E30, 0x3004},
+    {0x3008, 0x3020},   {0x3030, 0x3030},   {0x303D, 0x303F},   {0x3164, 0x3164},
+    {0x3200, 0x321E},   {0x3260, 0x327F},   {0x32C0, 0x33FF},   {0x4DC0, 0x4DFF},
+    {0xD800, 0xF8FF},   {0xFE00, 0xFE1F},   {0xFE30, 0xFE6F},   {0xFEFF, 0xFEFF},
+    {0xFF01, 0xFF0F},   {0xFF1A, 0xFF20},   {0xFF3B, 0xFF40},   {0xFF5B, 0xFF65},
+    {0xFFA0, 0xFFA0},   {0xFFE0, 0xFFFF},   {0x110BD, 0x110BD}, {0x110CD, 0x110CD},
+    {0x13430, 0x1345F}, {0x1BCA0, 0x1BCA3}, {0x1D000, 0x1D2BF}, {0x1D300, 0x1D35F},
     {0x1F000, 0x1F0FF}, {0x1F200, 0x1FBEF}, {0x1FFFE, 0x1FFFF}, {0xE0000, 0x10FFFF}};
 
 /* Marks that belong to the letter before them: no name begins with one. */
 static const range marks[] = {{0x300, 0x36F}, {0x483, 0x489}, {0x1AB0, 0x1AFF}, {0x1DC0, 0x1DFF}};
 
-/* What is not shown as itself on a screen: controls, and what turns the direction of writing or is invisible.
- */
-static const range not_in_lines[] = {{0x1, 0x1F},      {0x7F, 0x9F},       {0xAD, 0xAD},     {0x61C, 0x61C},
-                                     {0x200B, 0x200F}, {0x2028, 0x202E},   {0x2060, 0x206F}, {0xFEFF, 0xFEFF},
-                                     {0xFFF9, 0xFFFB}, {0xE0000, 0x10FFFF}};
+/* What is not shown as itself on a screen: controls, and what turns the direction of writing or is
+ * invisible. */
+static const range not_in_lines[] = {
+    {0x1, 0x1F},      {0x7F, 0x9F},     {0xAD, 0xAD},     {0x61C, 0x61C},   {0x200B, 0x200F},
+    {0x2028, 0x202E}, {0x2060, 0x206F}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0x10FFFF}};
 
 static bool is_in(pg_wchar c, const range *ranges, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -72,7 +76,8 @@ static bool is_separator(pg_wchar c) {
 
 PG_FUNCTION_INFO_V1(gan_is_name);
 
-/* Tells whether a text is a name: letters and digits of any script, and separators except at its beginning. */
+/* Tells whether a text is a name: letters and digits of any script, and separators except at its
+ * beginning. */
 Datum gan_is_name(PG_FUNCTION_ARGS) {
     size_t count;
     const pg_wchar *name = unicode_of(PG_GETARG_TEXT_PP(0), &count);
@@ -99,7 +104,8 @@ Datum gan_is_line(PG_FUNCTION_ARGS) {
     PG_RETURN_BOOL(true);
 }
 
-/* Capitals whose small letters stand at one distance; step 2: capitals and small letters alternate. */
+/* Capitals whose small letters stand at one distance; step 2: capitals and small letters
+ * alternate. */
 static const struct {
     pg_wchar first, last, step;
     int distance;
@@ -131,15 +137,17 @@ static const struct {
 
 static pg_wchar small_letter(pg_wchar c) {
     for (size_t i = 0; i < lengthof(capitals); i++)
-        if (c >= capitals[i].first && c <= capitals[i].last && (c - capitals[i].first) % capitals[i].step == 0)
+        if (c >= capitals[i].first && c <= capitals[i].last &&
+            (c - capitals[i].first) % capitals[i].step == 0)
             return (pg_wchar)((int)c + capitals[i].distance);
     return c;
 }
 
 PG_FUNCTION_INFO_V1(gan_name_key);
 
-/* Returns what names that would be taken for each other have in common: small letters without separators, in
- * Unicode's compatible form. As bytes, because the database's encoding may lack a small letter. */
+/* Returns what names that would be taken for each other have in common: small letters without
+ * separators, in Unicode's compatible form. As bytes, because the database's encoding may lack a
+ * small letter. */
 Datum gan_name_key(PG_FUNCTION_ARGS) {
     size_t count;
     pg_wchar *name = unicode_of(PG_GETARG_TEXT_PP(0), &count);

@@ -1,8 +1,9 @@
 /*
  * clock.c - the coordinator's clock, which nobody sets
  *
- * The time of day may be set by hours while a class computes, and the machine may be suspended. What passes is
- * told by CLOCK_MONOTONIC; the difference of the two tells when something else has happened than time passing.
+ * The time of day may be set by hours while a class computes, and the machine may be suspended.
+ * What passes is told by CLOCK_MONOTONIC; the difference of the two tells when something else has
+ * happened than time passing.
  */
 #include "module.h"
 
@@ -17,9 +18,11 @@
 #include <math.h>
 #include <time.h>
 
-#define LONG_NAP 5.0 /* seconds that a sleep may last longer than it should before the machine stood still */
+#define LONG_NAP                                                                                   \
+    5.0 /* seconds that a sleep may last longer than it should before the machine stood still */
 
-static double stood_still; /* seconds in this session in which nothing ran, though CLOCK_MONOTONIC went on */
+/* seconds in this session in which nothing ran, though CLOCK_MONOTONIC went on */
+static double stood_still;
 
 /* Returns the seconds of a clock that only moves forward. */
 static double monotonic_seconds(void) {
@@ -29,8 +32,8 @@ static double monotonic_seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* Reads the configuration again if the server was told to. Otherwise that is done between a session's
- * statements, and the coordinator's lasts for hours. */
+/* Reads the configuration again if the server was told to. Otherwise that is done between a
+ * session's statements, and the coordinator's lasts for hours. */
 static void reload_configuration(void) {
     if (ConfigReloadPending) {
         ConfigReloadPending = false;
@@ -40,8 +43,8 @@ static void reload_configuration(void) {
 
 PG_FUNCTION_INFO_V1(gan_sleep);
 
-/* Sleeps for so many seconds, whatever wakes the session meanwhile. (pg_sleep() waits for a time of day:
- * one that was begun before the clock was set back by an hour lasts an hour.) */
+/* Sleeps for so many seconds, whatever wakes the session meanwhile. (pg_sleep() waits for a time of
+ * day: one that was begun before the clock was set back by an hour lasts an hour.) */
 Datum gan_sleep(PG_FUNCTION_ARGS) {
     double seconds = PG_GETARG_FLOAT8(0), end = monotonic_seconds() + seconds, left;
 
@@ -49,8 +52,8 @@ Datum gan_sleep(PG_FUNCTION_ARGS) {
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("gan_sleep sleeps for 0 to 60 seconds, not %g", seconds)));
     while ((left = end - monotonic_seconds()) > 0) {
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (long)ceil(left * 1000),
-                        PG_WAIT_EXTENSION);
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                        (long)ceil(left * 1000), PG_WAIT_EXTENSION);
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
     }
@@ -62,8 +65,8 @@ Datum gan_sleep(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_clock_offset);
 
-/* Returns by how many seconds the time of day (since 2000) is ahead of the time that this session has seen pass
- * (since the machine's start). Only its changes mean something. */
+/* Returns by how many seconds the time of day (since 2000) is ahead of the time that this session
+ * has seen pass (since the machine's start). Only its changes mean something. */
 Datum gan_clock_offset(PG_FUNCTION_ARGS) {
     double time_of_day = (double)GetCurrentTimestamp() / USECS_PER_SEC;
 
@@ -73,7 +76,8 @@ Datum gan_clock_offset(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_outlast);
 
-/* Ends the time-out of the statement under way: to change statement_timeout would begin with the next one. */
+/* Ends the time-out of the statement under way: to change statement_timeout would begin with the
+ * next one. */
 Datum gan_outlast(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     disable_timeout(STATEMENT_TIMEOUT, false);

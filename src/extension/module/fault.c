@@ -1,14 +1,15 @@
 /*
  * fault.c - how a backend fails where a test wants it to; empty in the library that is installed
  *
- * SET gann_test.fault = 'POINT:ACTION[:N]': when POINT is passed for the N-th time (the first), error; term, as
- * pg_terminate_backend does; kill, that is SIGKILL to itself; or wait, while somebody holds advisory lock 4711.
- * SET gann_test.fail_alloc = 'N': the N-th allocation that the extension asks for fails.
- * SET gann_test.fail_statement = 'N': the N-th SQL statement fails, whoever sends it, within functions too.
+ * SET gann_test.fault = 'POINT:ACTION[:N]': when POINT is passed for the N-th time (the first),
+ * error; term, as pg_terminate_backend does; kill, that is SIGKILL to itself; or wait, while
+ * somebody holds advisory lock 4711. SET gann_test.fail_alloc = 'N': the N-th allocation that the
+ * extension asks for fails. SET gann_test.fail_statement = 'N': the N-th SQL statement fails,
+ * whoever sends it, within functions too.
  *
- * Settings are read where they are needed, so nothing need be defined when the library is loaded. Counting
- * begins anew whenever a setting is another one than before. The linker leads the extension's allocations here
- * (--wrap in the Makefile).
+ * Settings are read where they are needed, so nothing need be defined when the library is loaded.
+ * Counting begins anew whenever a setting is another one than before. The linker leads the
+ * extension's allocations here (--wrap in the Makefile).
  */
 #include "module.h"
 
@@ -100,8 +101,8 @@ static void at_end(XactEvent event, void *context) {
 
 static void fail_statement(void) {
     if (is_due(&statements))
-        ereport(ERROR,
-                (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory: statement %d", statements.count)));
+        ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
+                        errmsg("out of memory: statement %d", statements.count)));
 }
 
 static void start(QueryDesc *query, int flags) {
@@ -112,16 +113,18 @@ static void start(QueryDesc *query, int flags) {
         standard_ExecutorStart(query, flags);
 }
 
-static void utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context,
-                    ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *receiver,
+static void utility(PlannedStmt *statement, const char *text, bool read_only,
+                    ProcessUtilityContext context, ParamListInfo parameters,
+                    QueryEnvironment *environment, DestReceiver *receiver,
                     QueryCompletion *completion) {
     if (context != PROCESS_UTILITY_TOPLEVEL)
         fail_statement();
     if (previous_utility)
-        previous_utility(statement, text, read_only, context, parameters, environment, receiver, completion);
+        previous_utility(statement, text, read_only, context, parameters, environment, receiver,
+                         completion);
     else
-        standard_ProcessUtility(statement, text, read_only, context, parameters, environment, receiver,
-                                completion);
+        standard_ProcessUtility(statement, text, read_only, context, parameters, environment,
+                                receiver, completion);
 }
 
 /* Runs when the library is loaded, and leaves _PG_init to others. */
@@ -135,8 +138,8 @@ __attribute__((constructor)) static void load(void) {
 
 static void fail_allocation(void) {
     if (is_due(&allocations))
-        ereport(ERROR,
-                (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory: allocation %d", allocations.count)));
+        ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
+                        errmsg("out of memory: allocation %d", allocations.count)));
 }
 
 /* What the extension's calls become by the linker's --wrap. */

@@ -5,17 +5,19 @@
 
 #include "mb/pg_wchar.h"
 
-/* As libpq/scram.h has it, which includes headers of Kerberos that Debian keeps in another package. */
+/* As libpq/scram.h has it, which includes headers of Kerberos that Debian keeps in another
+ * package. */
 extern char *pg_be_scram_build_secret(const char *password);
 
-/* Beside ASCII, what is not shown as itself: controls, what is invisible, what turns the direction of writing,
- * and spaces that are none. */
+/* Beside ASCII, what is not shown as itself: controls, what is invisible, what turns the direction
+ * of writing, and spaces that are none. */
 static const struct {
     pg_wchar first, last;
-} hidden[] = {{0x80, 0xA0},     {0xAD, 0xAD},       {0x34F, 0x34F},   {0x61C, 0x61C},   {0x115F, 0x1160},
-              {0x1680, 0x1680}, {0x17B4, 0x17B5},   {0x180B, 0x180F}, {0x2000, 0x206F}, {0x3000, 0x3000},
-              {0x3164, 0x3164}, {0xE000, 0xF8FF},   {0xFE00, 0xFE0F}, {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0},
-              {0xFFF0, 0xFFFF}, {0xE0000, 0x10FFFF}};
+} hidden[] = {{0x80, 0xA0},       {0xAD, 0xAD},     {0x34F, 0x34F},   {0x61C, 0x61C},
+              {0x115F, 0x1160},   {0x1680, 0x1680}, {0x17B4, 0x17B5}, {0x180B, 0x180F},
+              {0x2000, 0x206F},   {0x3000, 0x3000}, {0x3164, 0x3164}, {0xE000, 0xF8FF},
+              {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFF},
+              {0xE0000, 0x10FFFF}};
 
 static bool is_fine_in_login(pg_wchar c) {
     if (c < 0x80)
@@ -29,14 +31,15 @@ static bool is_fine_in_login(pg_wchar c) {
 
 PG_FUNCTION_INFO_V1(gan_is_login);
 
-/* Tells whether a text can be a login: 1 to 63 bytes, the first a letter or digit or no ASCII, no space in the
- * end. By Unicode, whatever the locale and the encoding of the database. */
+/* Tells whether a text can be a login: 1 to 63 bytes, the first a letter or digit or no ASCII, no
+ * space in the end. By Unicode, whatever the locale and the encoding of the database. */
 Datum gan_is_login(PG_FUNCTION_ARGS) {
     const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
     size_t length = strlen(name);
     const unsigned char *utf8 = (const unsigned char *)pg_server_to_any(name, (int)length, PG_UTF8);
 
-    if (length == 0 || length >= NAMEDATALEN || strchr(" _.@+-", name[0]) || name[length - 1] == ' ')
+    if (length == 0 || length >= NAMEDATALEN || strchr(" _.@+-", name[0]) ||
+        name[length - 1] == ' ')
         PG_RETURN_BOOL(false);
     for (; *utf8; utf8 += pg_utf_mblen(utf8))
         if (!is_fine_in_login(utf8_to_unicode(utf8)))
@@ -46,8 +49,9 @@ Datum gan_is_login(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_scram_verifier);
 
-/* Returns what the server keeps of a password. The statement that stores it then holds the verifier and not the
- * password: statements end up in the log, in pg_stat_statements and in pg_stat_activity. */
+/* Returns what the server keeps of a password. The statement that stores it then holds the verifier
+ * and not the password: statements end up in the log, in pg_stat_statements and in
+ * pg_stat_activity. */
 Datum gan_scram_verifier(PG_FUNCTION_ARGS) {
     char *password = text_to_cstring(PG_GETARG_TEXT_PP(0));
     char *verifier = pg_be_scram_build_secret(password);

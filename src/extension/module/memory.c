@@ -1,9 +1,9 @@
 /*
  * memory.c - what a backend does with memory that it frees
  *
- * A shard is 1 MiB, and on its way through a backend it is copied several times. The C library gives such
- * pieces back to the system at once, and the system hands them out again page by page, cleared: that took
- * longer than all the rest of a download. A few of them are kept instead.
+ * A shard is 1 MiB, and on its way through a backend it is copied several times. The C library
+ * gives such pieces back to the system at once, and the system hands them out again page by page,
+ * cleared: that took longer than all the rest of a download. A few of them are kept instead.
  */
 #include "module.h"
 

@@ -11,8 +11,8 @@ PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init(void);
 
-/* Only a library that is loaded while the server starts may watch all sessions; without it everything else
- * works. */
+/* Only a library that is loaded while the server starts may watch all sessions; without it
+ * everything else works. */
 void _PG_init(void) {
     if (process_shared_preload_libraries_in_progress) {
         gan_guard_init();
@@ -31,7 +31,8 @@ void gan_check_status(dcgan_status status) {
         ereport(ERROR, (errcode(code), errmsg("%s", dcgan_status_text(status))));
 }
 
-/* Refuses to go on inside a transaction block: what is locked, or kept for a snapshot, would stay so. */
+/* Refuses to go on inside a transaction block: what is locked, or kept for a snapshot, would stay
+ * so. */
 void gan_refuse_block(const char *name) {
     if (IsTransactionBlock() || IsSubTransaction())
         ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),

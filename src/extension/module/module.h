@@ -1,8 +1,9 @@
 /*
  * module.h - what all of the extension needs: PostgreSQL's headers, queries (spi.c), errors, memory
  *
- * The other folders build on this one, each on those before it: guard/ (what a student's session may do), run/ (a run
- * as a value), store/ (its tensors in tables), claim/ (units, uploads), step/, and extras/, which could be left out.
+ * The other folders build on this one, each on those before it: guard/ (what a student's session
+ * may do), run/ (a run as a value), store/ (its tensors in tables), claim/ (units, uploads), step/,
+ * and extras/, which could be left out.
  */
 #ifndef GAN_MODULE_H
 #define GAN_MODULE_H
@@ -16,15 +17,17 @@
 #include "../../dcgan/dcgan.h"
 #include "fault.h"
 
-/* spi.c: all of these need SPI to be connected. Runs a query with parameters; returns the number of rows. Anything but
- * success is an error. */
+/* spi.c: all of these need SPI to be connected. Runs a query with parameters; returns the number of
+ * rows. Anything but success is an error. */
 extern int gan_execute(const char *query, int arguments, Oid *types, Datum *values, bool read_only);
 
-/* The same for a query that is asked again and again: planned once a session. The plan is kept in *plan, null at first. */
-extern int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types, Datum *values,
-                             bool read_only);
+/* The same for a query that is asked again and again: planned once a session. The plan is kept in
+ * *plan, null at first. */
+extern int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types,
+                             Datum *values, bool read_only);
 
-/* Returns one value of the last query's result, columns from 1; an error if it is null and is_null is. */
+/* Returns one value of the last query's result, columns from 1; an error if it is null and is_null
+ * is. */
 extern Datum gan_value(int row, int column, bool *is_null);
 
 /* Makes a bytea of bytes. */

@@ -12,8 +12,8 @@ int gan_execute(const char *query, int arguments, Oid *types, Datum *values, boo
     return (int)SPI_processed;
 }
 
-/* The same for a query that is asked again and again: planned once a session. The plan is kept in *plan, null
- * at first. */
+/* The same for a query that is asked again and again: planned once a session. The plan is kept in
+ * *plan, null at first. */
 int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types, Datum *values,
                       bool read_only) {
     int result;

@@ -64,19 +64,24 @@ static void read_rule(gan_run *run) {
 
     run->aggregator = dcgan_aggregator_find(name);
     if (!run->aggregator)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no aggregator \"%s\"", name),
-                        errhint("SELECT gan_aggregators() lists them.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no aggregator \"%s\"", name),
+                 errhint("SELECT gan_aggregators() lists them.")));
     run->update_limit = DatumGetFloat8(gan_value(0, 26, NULL));
     run->batch = DatumGetInt32(gan_value(0, 27, NULL));
 }
 
-/* Reads a run from gan_run; with lock, so that nobody else changes it until the end of the transaction. */
+/* Reads a run from gan_run; with lock, so that nobody else changes it until the end of the
+ * transaction. */
 void gan_run_read(gan_run *run, int32 number, bool lock) {
     const char *query =
         "SELECT iteration, quorum, state, seed, channels, image_size, latent, generator_features, "
-        "discriminator_features, norm_momentum, generator_learning_rate, discriminator_learning_rate, beta1, "
-        "beta2, epsilon, local_steps, update_rule = 'alternating', learning_rate_schedule = 'linear', "
-        "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, outer_momentum, "
+        "discriminator_features, norm_momentum, generator_learning_rate, "
+        "discriminator_learning_rate, beta1, "
+        "beta2, epsilon, local_steps, update_rule = 'alternating', learning_rate_schedule = "
+        "'linear', "
+        "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, "
+        "outer_momentum, "
         "download_element, aggregator, update_limit, batch, average_decay "
         "FROM gan_run WHERE run = $1";
     static SPIPlanPtr plan, locking_plan;
@@ -120,8 +125,8 @@ int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
     bool null = PG_ARGISNULL(argument);
 
     if (SPI_execute_with_args("SELECT gan_the_run($1)", 1, (Oid[]){INT4OID},
-                              (Datum[]){null ? (Datum)0 : PG_GETARG_DATUM(argument)}, null ? "n" : " ", true,
-                              1) != SPI_OK_SELECT)
+                              (Datum[]){null ? (Datum)0 : PG_GETARG_DATUM(argument)},
+                              null ? "n" : " ", true, 1) != SPI_OK_SELECT)
         elog(ERROR, "gan_the_run failed");
     return DatumGetInt32(gan_value(0, 1, NULL));
 }

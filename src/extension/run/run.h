@@ -1,5 +1,6 @@
 /*
- * run.h - a run as a value: what a step, a download or a sample needs to know of it, and which shards it has
+ * run.h - a run as a value: what a step, a download or a sample needs to know of it, and which
+ * shards it has
  */
 #ifndef GAN_RUN_H
 #define GAN_RUN_H
@@ -33,20 +34,23 @@ typedef struct gan_run {
     double average_decay;  /* of the generator's moving average; 0: there is none */
 } gan_run;
 
-/* The parts of a run's state. Each is stored in shards; which a run has follows from its options. */
+/* The parts of a run's state. Each is stored in shards; which a run has follows from its
+ * options. */
 typedef enum gan_part {
     GAN_WEIGHTS,
     GAN_FIRST_MOMENT,
     GAN_SECOND_MOMENT,
     GAN_OPTIMISER_PARTS,
-    GAN_COPY = GAN_OPTIMISER_PARTS, /* what workers hold, where the run has changes for them to follow */
-    GAN_CHANGE,                     /* what led to it from the copy of the iteration before */
-    GAN_AVERAGE, /* moving average of the weights, of the shards that hold something of the generator */
+    /* what workers hold, where the run has changes for them to follow */
+    GAN_COPY = GAN_OPTIMISER_PARTS,
+    GAN_CHANGE, /* what led to it from the copy of the iteration before */
+    /* moving average of the weights, of the shards that hold something of the generator */
+    GAN_AVERAGE,
     GAN_PARTS
 } gan_part;
 
-/* run.c: reads a run from gan_run; with lock, so that nobody else changes it until the end of the transaction. Needs SPI
- * to be connected. */
+/* run.c: reads a run from gan_run; with lock, so that nobody else changes it until the end of the
+ * transaction. Needs SPI to be connected. */
 extern void gan_run_read(gan_run *run, int32 number, bool lock);
 
 /* Makes of a run what it is at an iteration: its number, and the learning rates of its schedule. */
@@ -58,11 +62,12 @@ extern int32 gan_run_find(FunctionCallInfo fcinfo, int argument);
 /* shards.c: names the networks that an iteration's units learn and its step moves */
 extern dcgan_networks gan_networks_stepped(const gan_run *run, int32 iteration);
 
-/* Counts the numbers of a shard; the shard after the last is the statistics. 0: there is no such shard. */
+/* Counts the numbers of a shard; the shard after the last is the statistics. 0: there is no such
+ * shard. */
 extern size_t gan_shard_length(const dcgan_model *model, int32 shard);
 
-/* Tells whether an iteration's units upload a shard: one that holds something of a network that is stepped, or the
- * statistics. */
+/* Tells whether an iteration's units upload a shard: one that holds something of a network that is
+ * stepped, or the statistics. */
 extern bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard);
 
 /* Tells whether a part of the state is stored in a run, and whether a shard of it is. */

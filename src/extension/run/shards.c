@@ -10,8 +10,8 @@ dcgan_networks gan_networks_stepped(const gan_run *run, int32 iteration) {
     return dcgan_networks_stepped(run->alternating, (uint32)iteration);
 }
 
-/* Tells whether an iteration's units upload this shard: one that holds something of a network that is stepped,
- * or the statistics. */
+/* Tells whether an iteration's units upload this shard: one that holds something of a network that
+ * is stepped, or the statistics. */
 bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard) {
     size_t first, count, begin = (size_t)shard * SHARD_COUNT;
 
@@ -20,7 +20,8 @@ bool gan_shard_needed(const gan_run *run, int32 iteration, int32 shard) {
            (begin < first + count && begin + gan_shard_length(&run->model, shard) > first);
 }
 
-/* Counts the numbers of a shard; the shard after the last is the statistics. Zero: there is no such shard. */
+/* Counts the numbers of a shard; the shard after the last is the statistics. Zero: there is no such
+ * shard. */
 size_t gan_shard_length(const dcgan_model *model, int32 shard) {
     if (shard < 0)
         return 0;
@@ -33,11 +34,12 @@ size_t gan_shard_length(const dcgan_model *model, int32 shard) {
 bool gan_run_has(const gan_run *run, gan_part part) {
     if (part == GAN_AVERAGE)
         return run->average_decay > 0;
-    return part < GAN_OPTIMISER_PARTS ? (int)part < run->optimiser_parts : run->download != BLOB_FLOAT32;
+    return part < GAN_OPTIMISER_PARTS ? (int)part < run->optimiser_parts
+                                      : run->download != BLOB_FLOAT32;
 }
 
-/* Tells whether a part of a shard of the state is stored in a run; the shard after the last is the statistics.
- */
+/* Tells whether a part of a shard of the state is stored in a run; the shard after the last is the
+ * statistics. */
 bool gan_shard_has(const gan_run *run, gan_part part, int32 shard) {
     if (shard >= run->shards)
         return shard == run->shards && part == GAN_WEIGHTS;

@@ -17,8 +17,9 @@ static void read_config(FunctionCallInfo fcinfo, dcgan_model *model) {
 
     for (int i = 0; i < 5; i++) {
         if (PG_GETARG_INT32(i) < 0)
-            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("%s is %d, but must not be negative", names[i], PG_GETARG_INT32(i))));
+            ereport(ERROR,
+                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                     errmsg("%s is %d, but must not be negative", names[i], PG_GETARG_INT32(i))));
         values[i] = (uint32_t)PG_GETARG_INT32(i);
     }
     config = (dcgan_config){values[0], values[1], values[2], values[3], values[4]};
@@ -28,11 +29,11 @@ static void read_config(FunctionCallInfo fcinfo, dcgan_model *model) {
                                 "generator_features => 64, discriminator_features => 64")));
     status = dcgan_model_init(model, &config);
     if (status == DCGAN_TOO_LARGE)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("the networks would have %zu parameters, more than %zu", model->parameter_count,
-                        (size_t)DCGAN_MAX_PARAMETERS),
-                 errhint("Choose fewer feature maps: generator_features => 64, discriminator_features => 64")));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("the networks would have %zu parameters, more than %zu",
+                               model->parameter_count, (size_t)DCGAN_MAX_PARAMETERS),
+                        errhint("Choose fewer feature maps: generator_features => 64, "
+                                "discriminator_features => 64")));
     gan_check_status(status);
 }
 
@@ -63,10 +64,11 @@ Datum gan_image_number(PG_FUNCTION_ARGS) {
 
     if (images < 1 || images > INT64CONST(4294967296))
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("a dataset has between 1 and 4294967296 images, not " INT64_FORMAT, images)));
+                        errmsg("a dataset has between 1 and 4294967296 images, not " INT64_FORMAT,
+                               images)));
     if (position < 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("a position is at least 0, not " INT64_FORMAT, position)));
-    PG_RETURN_INT64(
-        (int64)dcgan_permute(seed, (uint64)(position / images), (uint64)images, (uint64)(position % images)));
+    PG_RETURN_INT64((int64)dcgan_permute(seed, (uint64)(position / images), (uint64)images,
+                                         (uint64)(position % images)));
 }

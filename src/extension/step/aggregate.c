@@ -1,8 +1,8 @@
 /*
  * aggregate.c - takes the step, in one transaction (docs/format.md sections 7 and 9)
  *
- * It locks the run and its units, computes the step (step.c), and closes the iteration: history, credit, the next units.
- * All is committed together or nothing is.
+ * It locks the run and its units, computes the step (step.c), and closes the iteration: history,
+ * credit, the next units. All is committed together or nothing is.
  */
 #include "step.h"
 
@@ -18,34 +18,40 @@ static Datum unit_array(const int64 *units, int count) {
 
     for (int i = 0; i < count; i++)
         elements[i] = Int64GetDatum(units[i]);
-    return PointerGetDatum(construct_array(elements, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+    return PointerGetDatum(
+        construct_array(elements, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* Units that may enter the step, in its order; the others were replaced or set aside, or are copies of one that
- * is done. */
-#define UNITS_OF_ITERATION                                                                                     \
-    "SELECT u.unit, u.images::bigint, u.state = 'done', (SELECT w.login::text FROM gan_worker w WHERE "        \
-    "w.worker = u.worker) "                                                                                    \
-    "FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed', "        \
-    "'done') "                                                                                                 \
-    "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "                          \
+/* Units that may enter the step, in its order; the others were replaced or set aside, or are copies
+ * of one that is done. */
+#define UNITS_OF_ITERATION                                                                         \
+    "SELECT u.unit, u.images::bigint, u.state = 'done', (SELECT w.login::text FROM gan_worker w "  \
+    "WHERE "                                                                                       \
+    "w.worker = u.worker) "                                                                        \
+    "FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', "       \
+    "'claimed', "                                                                                  \
+    "'done') "                                                                                     \
+    "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "              \
     "ORDER BY u.first_position"
 
-/* Lists the units whose results entered a step that was taken before, by the same order and weights. */
+/* Lists the units whose results entered a step that was taken before, by the same order and
+ * weights. */
 void gan_step_units(step *s) {
     gan_unit_list_read(
-        &s->done, gan_execute(UNITS_OF_ITERATION, 2, (Oid[]){INT4OID, INT4OID},
-                              (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, true));
+        &s->done,
+        gan_execute(UNITS_OF_ITERATION, 2, (Oid[]){INT4OID, INT4OID},
+                    (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, true));
 }
 
 /*
- * Locks the iteration's units and lists those that are done. One that somebody else has locked is not waited
- * for: if it may still be on its way in, the step is put off; if its lease is long over, gan_tick has replaced
- * it already. Returns those that are locked.
+ * Locks the iteration's units and lists those that are done. One that somebody else has locked is
+ * not waited for: if it may still be on its way in, the step is put off; if its lease is long over,
+ * gan_tick has replaced it already. Returns those that are locked.
  */
 static Datum lock_units(step *s) {
-    int rows = gan_execute(UNITS_OF_ITERATION " FOR UPDATE OF u SKIP LOCKED", 2, (Oid[]){INT4OID, INT4OID},
-                           (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false);
+    int rows =
+        gan_execute(UNITS_OF_ITERATION " FOR UPDATE OF u SKIP LOCKED", 2, (Oid[]){INT4OID, INT4OID},
+                    (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false);
     int64 *locked = palloc0(Max(rows, 1) * sizeof *locked);
 
     for (int i = 0; i < rows; i++)
@@ -56,14 +62,15 @@ static Datum lock_units(step *s) {
 }
 
 /*
- * Makes sure that no unit is left out that may be on its way in: one that somebody else has locked. Where
- * another unit of the same positions is done, that does not matter.
+ * Makes sure that no unit is left out that may be on its way in: one that somebody else has locked.
+ * Where another unit of the same positions is done, that does not matter.
  */
 static void require_all_locked(const step *s, Datum locked) {
     Datum done = unit_array(s->done.units, s->done.count);
 
     gan_execute(
-        "SELECT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN "
+        "SELECT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND "
+        "u.state IN "
         "('pending', 'claimed', 'done') AND u.unit <> ALL ($3) "
         "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "
         "AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = "
@@ -71,9 +78,10 @@ static void require_all_locked(const step *s, Datum locked) {
         4, (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID},
         (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration), locked, done}, false);
     if (DatumGetBool(gan_value(0, 1, NULL)))
-        ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-                        errmsg("a unit of iteration %d is being handed in right now", s->run.iteration),
-                        errhint("Try again.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                 errmsg("a unit of iteration %d is being handed in right now", s->run.iteration),
+                 errhint("Try again.")));
 }
 
 /* Refuses to step with fewer units than the quorum. */
@@ -85,8 +93,8 @@ static void require_quorum(const step *s) {
     needed = DatumGetInt32(gan_value(0, 1, NULL));
     if (s->done.count < needed)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("iteration %d of run %d has %d units done, the quorum is %d", s->run.iteration,
-                               s->run.run, s->done.count, needed),
+                        errmsg("iteration %d of run %d has %d units done, the quorum is %d",
+                               s->run.iteration, s->run.run, s->done.count, needed),
                         errhint("Let workers finish; gan_progress shows what is missing.")));
 }
 
@@ -97,19 +105,20 @@ static void close_iteration(const step *s) {
 
     for (int i = 0; i < count; i++)
         scales[i] = Float8GetDatum(s->combiner.round.scale[i]);
-    gan_execute(
-        "SELECT gan_close_iteration($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
-        (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, FLOAT8OID, FLOAT8OID, BYTEAOID, INT4OID, FLOAT8ARRAYOID,
-                FLOAT8OID, FLOAT8OID},
-        (Datum[]){
-            Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration), unit_array(s->done.units, count),
-            Float8GetDatum(gan_step_norm(s, DCGAN_OF_GENERATOR)),
-            Float8GetDatum(gan_step_norm(s, DCGAN_OF_DISCRIMINATOR)), PointerGetDatum(gan_step_digest(s)),
-            Int32GetDatum((int32)s->done.account_count),
-            PointerGetDatum(construct_array(scales, count, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-            Float8GetDatum(s->relative[DCGAN_OF_GENERATOR]),
-            Float8GetDatum(s->relative[DCGAN_OF_DISCRIMINATOR])},
-        false);
+    gan_execute("SELECT gan_close_iteration($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
+                (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, FLOAT8OID, FLOAT8OID, BYTEAOID, INT4OID,
+                        FLOAT8ARRAYOID, FLOAT8OID, FLOAT8OID},
+                (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration),
+                          unit_array(s->done.units, count),
+                          Float8GetDatum(gan_step_norm(s, DCGAN_OF_GENERATOR)),
+                          Float8GetDatum(gan_step_norm(s, DCGAN_OF_DISCRIMINATOR)),
+                          PointerGetDatum(gan_step_digest(s)),
+                          Int32GetDatum((int32)s->done.account_count),
+                          PointerGetDatum(construct_array(scales, count, FLOAT8OID, 8,
+                                                          FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+                          Float8GetDatum(s->relative[DCGAN_OF_GENERATOR]),
+                          Float8GetDatum(s->relative[DCGAN_OF_DISCRIMINATOR])},
+                false);
 }
 
 /* The sink of a step that is taken. */
@@ -118,16 +127,18 @@ static void store(step *s, gan_part part, int32 shard, const unsigned char *blob
 }
 
 /*
- * Makes sure, where the next iteration's partition is locked, that the step was not taken meanwhile. The lock
- * on the run sees to that; but page.c goes over pages for good, and what it destroyed the key of gan_history,
- * which would refuse a second step, could not bring back. So nothing here relies on one lock alone.
+ * Makes sure, where the next iteration's partition is locked, that the step was not taken
+ * meanwhile. The lock on the run sees to that; but page.c goes over pages for good, and what it
+ * destroyed the key of gan_history, which would refuse a second step, could not bring back. So
+ * nothing here relies on one lock alone.
  */
 static void require_still_due(const step *s) {
-    if (gan_execute("SELECT FROM gan_run WHERE run = $1 AND iteration = $2", 2, (Oid[]){INT4OID, INT4OID},
-                    (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false) != 1)
+    if (gan_execute(
+            "SELECT FROM gan_run WHERE run = $1 AND iteration = $2", 2, (Oid[]){INT4OID, INT4OID},
+            (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false) != 1)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("another session has taken the step of iteration %d of run %d", s->run.iteration,
-                               s->run.run)));
+                        errmsg("another session has taken the step of iteration %d of run %d",
+                               s->run.iteration, s->run.run)));
 }
 
 /* What was stored was not the last word. */
@@ -155,8 +166,9 @@ static void close_partitions(step *s) {
 /* Raises an error unless the run is at this iteration and has a step to take. */
 static void require_due(const gan_run *run, int32 iteration) {
     if (run->iteration != iteration)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("run %d is at iteration %d, not %d", run->run, run->iteration, iteration)));
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("run %d is at iteration %d, not %d", run->run, run->iteration, iteration)));
     if (strcmp(run->state, "running") != 0 && strcmp(run->state, "paused") != 0)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("run %d is %s", run->run, run->state)));
@@ -172,7 +184,8 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
     char *answer;
 
     if (PG_ARGISNULL(0))
-        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("iteration must not be null")));
+        ereport(ERROR,
+                (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("iteration must not be null")));
     SPI_connect();
     gan_run_read(&s.run, gan_run_find(fcinfo, 1), true);
     require_due(&s.run, PG_GETARG_INT32(0));
@@ -190,8 +203,9 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
     GANN_FAULT("closed");
 
     inner = MemoryContextSwitchTo(caller); /* what is returned must outlive SPI */
-    answer = psprintf("step: run %d is at iteration %d, %d units of " INT64_FORMAT " images averaged", s.run.run,
-                      s.run.iteration + 1, s.done.count, s.done.total_images);
+    answer =
+        psprintf("step: run %d is at iteration %d, %d units of " INT64_FORMAT " images averaged",
+                 s.run.run, s.run.iteration + 1, s.done.count, s.done.total_images);
     MemoryContextSwitchTo(inner);
     SPI_finish();
     PG_RETURN_TEXT_P(cstring_to_text(answer));

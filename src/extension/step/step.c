@@ -1,10 +1,11 @@
 /*
  * step.c - one step's arithmetic: read, combine, move, write (docs/format.md sections 7 and 9)
  *
- * gan_step, at the end, goes through the shards. Of each it reads weights and moments; then, by tiles that stay in the
- * cache, it combines the units' gradients, or changes of the weights, and moves the weights by Adam, or by the outer
- * optimiser; then it writes the shard of the next iteration. Memory is that of a few shards, whatever the size of the
- * class. src/dcgan/optimise/step.c is the same on plain arrays.
+ * gan_step, at the end, goes through the shards. Of each it reads weights and moments; then, by
+ * tiles that stay in the cache, it combines the units' gradients, or changes of the weights, and
+ * moves the weights by Adam, or by the outer optimiser; then it writes the shard of the next
+ * iteration. Memory is that of a few shards, whatever the size of the class.
+ * src/dcgan/optimise/step.c is the same on plain arrays.
  */
 #include "step.h"
 
@@ -21,20 +22,25 @@ static void read_shard(step *s, int32 shard, size_t count) {
     for (gan_part part = 0; part < GAN_PARTS; part++)
         if (gan_shard_has(&s->run, part, shard) && part != GAN_CHANGE &&
             !gan_state_read(&s->old, part, shard, s->state[part], count))
-            ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                            errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
+            ereport(ERROR,
+                    (errcode(ERRCODE_DATA_CORRUPTED),
+                     errmsg("shard %d of iteration %d is missing", shard, s->run.iteration)));
 }
 
 /* ---- combine: gan_combine_tile (../combine/combine.h), then move ---- */
 
-/* Moves one network's part of a tile, by Adam or by the outer optimiser, and measures by how much. */
+/* Moves one network's part of a tile, by Adam or by the outer optimiser, and measures by how
+ * much. */
 static void move_tile(step *s, const gan_tile *t, int network) {
-    gan_slice part = gan_tile_slice(
-        &s->combiner, t, network == DCGAN_OF_GENERATOR ? DCGAN_GENERATOR_ONLY : DCGAN_DISCRIMINATOR_ONLY);
+    gan_slice part = gan_tile_slice(&s->combiner, t,
+                                    network == DCGAN_OF_GENERATOR ? DCGAN_GENERATOR_ONLY
+                                                                  : DCGAN_DISCRIMINATOR_ONLY);
     size_t at = t->first + part.at;
     float *weights = s->values[GAN_WEIGHTS] + at, *mean = s->combiner.mean + part.at;
-    float *moment1 = s->run.optimiser_parts > GAN_FIRST_MOMENT ? s->values[GAN_FIRST_MOMENT] + at : NULL;
-    float *moment2 = s->run.optimiser_parts > GAN_SECOND_MOMENT ? s->values[GAN_SECOND_MOMENT] + at : NULL;
+    float *moment1 =
+        s->run.optimiser_parts > GAN_FIRST_MOMENT ? s->values[GAN_FIRST_MOMENT] + at : NULL;
+    float *moment2 =
+        s->run.optimiser_parts > GAN_SECOND_MOMENT ? s->values[GAN_SECOND_MOMENT] + at : NULL;
     uint64 number = dcgan_step_number(s->networks, (uint32)s->run.iteration);
 
     if (part.count == 0)
@@ -52,8 +58,8 @@ static void move_tile(step *s, const gan_tile *t, int network) {
 
 /* Makes the change that leads what workers hold to the new weights, as far as it goes. */
 static void make_change(step *s, int32 shard, size_t count) {
-    if (!change_make(s->state[GAN_CHANGE], s->values[GAN_COPY], s->values[GAN_WEIGHTS], s->difference, count,
-                     s->run.download))
+    if (!change_make(s->state[GAN_CHANGE], s->values[GAN_COPY], s->values[GAN_WEIGHTS],
+                     s->difference, count, s->run.download))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                         errmsg("the changes of the weights of shard %d are not finite", shard),
                         errhint("Use a smaller learning_rate.")));
@@ -63,9 +69,11 @@ static void make_change(step *s, int32 shard, size_t count) {
 
 /* Raises an error unless what a part of a shard has become is finite. */
 static void require_finite(const step *s, gan_part part, int32 shard, size_t count) {
-    static const char *const what[GAN_PARTS] = {
-        [GAN_WEIGHTS] = "new weights", [GAN_FIRST_MOMENT] = "new moments", [GAN_SECOND_MOMENT] = "new moments",
-        [GAN_COPY] = "changes of the weights", [GAN_AVERAGE] = "averages of the weights"};
+    static const char *const what[GAN_PARTS] = {[GAN_WEIGHTS] = "new weights",
+                                                [GAN_FIRST_MOMENT] = "new moments",
+                                                [GAN_SECOND_MOMENT] = "new moments",
+                                                [GAN_COPY] = "changes of the weights",
+                                                [GAN_AVERAGE] = "averages of the weights"};
 
     if (!dcgan_finite(s->values[part], count, NULL))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
@@ -73,7 +81,8 @@ static void require_finite(const step *s, gan_part part, int32 shard, size_t cou
                         errhint("Use a smaller learning_rate.")));
 }
 
-/* Puts out a shard of the next iteration: weights, moments, what workers will hold of it, and the average. */
+/* Puts out a shard of the next iteration: weights, moments, what workers will hold of it, and the
+ * average. */
 static void write_shard(step *s, int32 shard, size_t count) {
     for (gan_part part = 0; part < GAN_PARTS; part++) {
         if (!gan_shard_has(&s->run, part, shard))
@@ -88,8 +97,8 @@ static void write_shard(step *s, int32 shard, size_t count) {
     GANN_FAULT("shard_stored");
 }
 
-/* Merges the units' batch-norm statistics into the running ones: they are the shard after the last of the weights. Local
- * units stand for as many updates as they have steps. */
+/* Merges the units' batch-norm statistics into the running ones: they are the shard after the last
+ * of the weights. Local units stand for as many updates as they have steps. */
 static void step_statistics(step *s) {
     const dcgan_model *model = &s->run.model;
     size_t count = model->statistics_count;
@@ -101,9 +110,11 @@ static void step_statistics(step *s) {
         momentum = 1.0 - pow(1.0 - momentum, s->run.local_steps);
     gan_combine_statistics(&s->combiner, merged);
     if (!gan_state_read(&s->old, GAN_WEIGHTS, s->run.shards, blob, count))
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("the running statistics of iteration %d are missing", s->run.iteration)));
-    dcgan_statistics_run(model, gan_blob_values(blob), merged, momentum, (uint64)s->done.total_images);
+        ereport(ERROR,
+                (errcode(ERRCODE_DATA_CORRUPTED),
+                 errmsg("the running statistics of iteration %d are missing", s->run.iteration)));
+    dcgan_statistics_run(model, gan_blob_values(blob), merged, momentum,
+                         (uint64)s->done.total_images);
     gan_blob_seal(blob, count);
     s->checksums[s->run.shards] = blob_stored_crc(blob);
     s->put(s, GAN_WEIGHTS, s->run.shards, blob, blob_size(count));
@@ -125,7 +136,8 @@ bytea *gan_step_digest(const step *s) {
 
 /* ---- all of it ---- */
 
-/* Allocates what is for a shard and used for all of them, and asks the rule how much each unit counts. */
+/* Allocates what is for a shard and used for all of them, and asks the rule how much each unit
+ * counts. */
 static void begin(step *s) {
     s->networks = gan_networks_stepped(&s->run, s->run.iteration);
     for (gan_part part = 0; part < GAN_PARTS; part++) {
@@ -141,9 +153,10 @@ static void begin(step *s) {
 }
 
 /*
- * Tells whether a network's update is longer than the run allows, and by what it is multiplied then. That shows only
- * when all of it is known; an update that is too long, which is a rare thing, is made a second time, shorter. (Its
- * length is measured before it is shortened, so the second time it has the same one.)
+ * Tells whether a network's update is longer than the run allows, and by what it is multiplied
+ * then. That shows only when all of it is known; an update that is too long, which is a rare thing,
+ * is made a second time, shorter. (Its length is measured before it is shortened, so the second
+ * time it has the same one.)
  */
 static bool is_too_long(step *s) {
     bool too_long = false;

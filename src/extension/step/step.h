@@ -1,9 +1,9 @@
 /*
- * step.h - the step: aggregate.c takes it, in one transaction; step.c is its arithmetic, which verify.c does again to
- * compare, and trace.c to find out which unit makes it fail
+ * step.h - the step: aggregate.c takes it, in one transaction; step.c is its arithmetic, which
+ * verify.c does again to compare, and trace.c to find out which unit makes it fail
  *
- * Whoever computes a step fills in run, done (the units) and the partitions gradients and old, says where the new state
- * goes (put), and calls gan_step.
+ * Whoever computes a step fills in run, done (the units) and the partitions gradients and old, says
+ * where the new state goes (put), and calls gan_step.
  */
 #ifndef GAN_STEP_H
 #define GAN_STEP_H
@@ -13,7 +13,8 @@
 typedef struct step step;
 
 /* Takes one blob of the next iteration's state, sealed; it is overwritten after the return. */
-typedef void (*step_sink)(step *s, gan_part part, int32 shard, const unsigned char *blob, size_t size);
+typedef void (*step_sink)(step *s, gan_part part, int32 shard, const unsigned char *blob,
+                          size_t size);
 
 /* Called if all that was put out is to be forgotten: it comes again, as it shall be. */
 typedef void (*step_restart)(step *s);
@@ -32,15 +33,19 @@ struct step {
     float *values[GAN_PARTS];        /* their numbers */
     float *difference;               /* [SHARD_COUNT] where there are changes */
     float *before;                   /* [a tile] weights before they move */
-    double update[DCGAN_NETWORK_COUNT], size[DCGAN_NETWORK_COUNT]; /* squares: of the update, of the weights */
-    double relative[DCGAN_NETWORK_COUNT];  /* how long an update was, beside the weights; 0 if there was none */
+    /* squares: of the update, of the weights */
+    double update[DCGAN_NETWORK_COUNT], size[DCGAN_NETWORK_COUNT];
+    /* how long an update was, beside the weights; 0 if there was none */
+    double relative[DCGAN_NETWORK_COUNT];
     double shortened[DCGAN_NETWORK_COUNT]; /* by what updates are multiplied; 1 at first */
 };
 
-/* aggregate.c: lists the units whose results entered a step that was taken before, by the same order and weights */
+/* aggregate.c: lists the units whose results entered a step that was taken before, by the same
+ * order and weights */
 extern void gan_step_units(step *s);
 
-/* step.c: computes the step from what gradients and old hold, and puts out all shards and the statistics */
+/* step.c: computes the step from what gradients and old hold, and puts out all shards and the
+ * statistics */
 extern void gan_step(step *s);
 
 /* Returns the norm of what the rule made of a network's gradients. */

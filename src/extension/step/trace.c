@@ -1,9 +1,9 @@
 /*
  * trace.c - which unit makes a step fail
  *
- * Each result is checked once more by itself, as when it arrived: it may have been damaged since. Where all are
- * fine alone, the step is tried with fewer of them, and what comes out is thrown away (gan_find_guilty in SQL
- * chooses which).
+ * Each result is checked once more by itself, as when it arrived: it may have been damaged since.
+ * Where all are fine alone, the step is tried with fewer of them, and what comes out is thrown away
+ * (gan_find_guilty in SQL chooses which).
  */
 #include "step.h"
 #include "../claim/result.h"
@@ -23,8 +23,8 @@ typedef struct fault {
 } fault;
 
 /* Checks one shard of a unit's result; squares is added up. */
-static fault check_shard(const gan_run *run, gan_pieces *pieces, int64 unit, int32 shard, double limit,
-                         unsigned char *blob, double *squares) {
+static fault check_shard(const gan_run *run, gan_pieces *pieces, int64 unit, int32 shard,
+                         double limit, unsigned char *blob, double *squares) {
     size_t count = gan_shard_length(&run->model, shard);
     blob_status status;
     double sum;
@@ -58,8 +58,8 @@ static fault check_result(const gan_run *run, gan_pieces *pieces, int64 unit, do
 
 PG_FUNCTION_INFO_V1(gan_check_result);
 
-/* Returns what is wrong with a unit's result by itself, and whether it was damaged after it arrived; null if
- * nothing is. */
+/* Returns what is wrong with a unit's result by itself, and whether it was damaged after it
+ * arrived; null if nothing is. */
 Datum gan_check_result(PG_FUNCTION_ARGS) {
     double limit = PG_GETARG_FLOAT8(2);
     MemoryContext caller = CurrentMemoryContext, inner;
@@ -85,7 +85,8 @@ Datum gan_check_result(PG_FUNCTION_ARGS) {
     values[1] = f.what ? CStringGetTextDatum(f.what) : (Datum)0;
     MemoryContextSwitchTo(inner);
     SPI_finish();
-    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, (bool[]){false, !f.what})));
+    PG_RETURN_DATUM(
+        HeapTupleGetDatum(heap_form_tuple(descriptor, values, (bool[]){false, !f.what})));
 }
 
 /* The sink of a step that is only tried. */
@@ -101,16 +102,17 @@ static void discard_again(step *s) {
 static void list_units(step *s, Datum units) {
     gan_unit_list_read(
         &s->done,
-        gan_execute("SELECT u.unit, u.images::bigint, true, w.login::text FROM gan_work_unit u JOIN "
-                    "gan_worker w ON w.worker = u.worker WHERE u.unit = ANY ($1) AND u.state = 'done' "
-                    "ORDER BY u.first_position",
-                    1, (Oid[]){INT8ARRAYOID}, (Datum[]){units}, false));
+        gan_execute(
+            "SELECT u.unit, u.images::bigint, true, w.login::text FROM gan_work_unit u JOIN "
+            "gan_worker w ON w.worker = u.worker WHERE u.unit = ANY ($1) AND u.state = 'done' "
+            "ORDER BY u.first_position",
+            1, (Oid[]){INT8ARRAYOID}, (Datum[]){units}, false));
 }
 
 PG_FUNCTION_INFO_V1(gan_try_step);
 
-/* Computes the step of the run's iteration from these units alone and throws the outcome away; raises the error
- * that the step would. */
+/* Computes the step of the run's iteration from these units alone and throws the outcome away;
+ * raises the error that the step would. */
 Datum gan_try_step(PG_FUNCTION_ARGS) {
     Snapshot snapshot;
     step s = {0};

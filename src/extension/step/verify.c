@@ -1,10 +1,10 @@
 /*
  * verify.c - a step that was taken, computed again from its inputs and compared bit by bit
  *
- * The last step's inputs are there until the next step, or the first tick after it, makes room: the state of
- * the iteration before in its slot, and what was uploaded. The arithmetic is that of aggregate.c, which hands
- * the new state to a sink that compares it with what is stored. Nothing is written; it runs in a read-only
- * transaction.
+ * The last step's inputs are there until the next step, or the first tick after it, makes room: the
+ * state of the iteration before in its slot, and what was uploaded. The arithmetic is that of
+ * aggregate.c, which hands the new state to a sink that compares it with what is stored. Nothing is
+ * written; it runs in a read-only transaction.
  */
 #include "step.h"
 
@@ -56,14 +56,17 @@ static void not_kept(finding *f, char *message) {
 
 /* Notes that an input was damaged after it was stored. */
 static void damaged(finding *f, char *part, int32 shard, char *message) {
-    *f = (finding){.answer = "damaged", .part = part, .shard = shard, .element = -1, .message = message};
+    *f = (finding){
+        .answer = "damaged", .part = part, .shard = shard, .element = -1, .message = message};
 }
 
 /* Decodes a stored blob and the one it should be; false if its header doesn't allow that. */
-static bool decode_both(const step *s, gan_part part, size_t count, const unsigned char *recomputed) {
+static bool decode_both(const step *s, gan_part part, size_t count,
+                        const unsigned char *recomputed) {
     comparison *c = s->context;
     blob_element element = part == GAN_CHANGE ? s->run.download : BLOB_FLOAT32;
-    blob_status status = blob_check_element(c->stored, blob_size_of(count, element), count, element);
+    blob_status status =
+        blob_check_element(c->stored, blob_size_of(count, element), count, element);
 
     if (status != BLOB_OK && status != BLOB_CRC)
         return false;
@@ -73,12 +76,16 @@ static bool decode_both(const step *s, gan_part part, size_t count, const unsign
 }
 
 /* Notes the first number in which a stored blob differs from the one it should be. */
-static void note_difference(const step *s, gan_part part, int32 shard, const unsigned char *recomputed) {
+static void note_difference(const step *s, gan_part part, int32 shard,
+                            const unsigned char *recomputed) {
     comparison *c = s->context;
     finding *f = &c->first;
     size_t count = gan_shard_length(&s->run.model, shard), j = 0;
 
-    *f = (finding){.answer = "differs", .part = part_name(&s->run, part, shard), .shard = shard, .element = -1};
+    *f = (finding){.answer = "differs",
+                   .part = part_name(&s->run, part, shard),
+                   .shard = shard,
+                   .element = -1};
     if (decode_both(s, part, count, recomputed)) {
         while (j < count && memcmp(&c->values[0][j], &c->values[1][j], sizeof(float)) == 0)
             j++;
@@ -86,13 +93,13 @@ static void note_difference(const step *s, gan_part part, int32 shard, const uns
             f->element = (int64)j;
             f->stored = c->values[0][j];
             f->recomputed = c->values[1][j];
-            f->message = psprintf("%s, shard %d, number %zu: %.9g is stored, %.9g is recomputed", f->part,
-                                  shard, j, f->stored, f->recomputed);
+            f->message = psprintf("%s, shard %d, number %zu: %.9g is stored, %.9g is recomputed",
+                                  f->part, shard, j, f->stored, f->recomputed);
         }
     }
     if (!f->message)
-        f->message =
-            psprintf("%s, shard %d: the header or a checksum of the stored blob is another", f->part, shard);
+        f->message = psprintf(
+            "%s, shard %d: the header or a checksum of the stored blob is another", f->part, shard);
 }
 
 /* The sink: compares one blob of the new state with what is stored. */
@@ -109,13 +116,13 @@ static void compare(step *s, gan_part part, int32 shard, const unsigned char *bl
     if (there)
         note_difference(s, part, shard, blob);
     else
-        c->first =
-            (finding){.answer = "differs",
-                      .part = part_name(&s->run, part, shard),
-                      .shard = shard,
-                      .element = -1,
-                      .message = psprintf("%s, shard %d: iteration %d's are missing, or of another length",
-                                          part_name(&s->run, part, shard), shard, s->run.iteration + 1)};
+        c->first = (finding){
+            .answer = "differs",
+            .part = part_name(&s->run, part, shard),
+            .shard = shard,
+            .element = -1,
+            .message = psprintf("%s, shard %d: iteration %d's are missing, or of another length",
+                                part_name(&s->run, part, shard), shard, s->run.iteration + 1)};
 }
 
 /* Forgets what was compared: the step was longer than the run allows, and comes again. */
@@ -138,15 +145,17 @@ static void check_state(step *s, finding *f) {
             if (part == GAN_CHANGE || !gan_shard_has(&s->run, part, shard))
                 continue;
             if (!gan_pieces_read(&s->old, part, shard, c->stored, blob_size(count))) {
-                not_kept(f, psprintf("the state of iteration %d is not held any more", s->run.iteration));
+                not_kept(f, psprintf("the state of iteration %d is not held any more",
+                                     s->run.iteration));
                 return;
             }
             status = blob_check(c->stored, blob_size(count), count);
             if (status != BLOB_OK) {
                 damaged(f, part_name(&s->run, part, shard), shard,
-                        psprintf("%s of iteration %d, from which the step began: the stored shard %d %s",
-                                 part_name(&s->run, part, shard), s->run.iteration, shard,
-                                 blob_status_text(status)));
+                        psprintf(
+                            "%s of iteration %d, from which the step began: the stored shard %d %s",
+                            part_name(&s->run, part, shard), s->run.iteration, shard,
+                            blob_status_text(status)));
                 return;
             }
         }
@@ -163,15 +172,15 @@ static void check_upload(step *s, int64 unit, finding *f) {
         if (!gan_shard_needed(&s->run, s->run.iteration, shard))
             continue;
         if (!gan_pieces_read(&s->gradients, unit, shard, c->stored, blob_size(count))) {
-            not_kept(
-                f, psprintf("what the units of iteration %d uploaded is not held any more", s->run.iteration));
+            not_kept(f, psprintf("what the units of iteration %d uploaded is not held any more",
+                                 s->run.iteration));
             return;
         }
         status = blob_check(c->stored, blob_size(count), count);
         if (status != BLOB_OK) {
             damaged(f, psprintf("upload of unit " INT64_FORMAT, unit), shard,
-                    psprintf("unit " INT64_FORMAT ": the stored shard %d of its upload %s", unit, shard,
-                             blob_status_text(status)));
+                    psprintf("unit " INT64_FORMAT ": the stored shard %d of its upload %s", unit,
+                             shard, blob_status_text(status)));
             return;
         }
     }
@@ -181,13 +190,15 @@ static void check_upload(step *s, int64 unit, finding *f) {
 static record read_record(const step *s) {
     record r = {0};
 
-    if (gan_execute("SELECT units, images, gradient_norm_g, gradient_norm_d, weights_digest FROM gan_history "
+    if (gan_execute("SELECT units, images, gradient_norm_g, gradient_norm_d, weights_digest FROM "
+                    "gan_history "
                     "WHERE run = $1 AND iteration = $2",
                     2, (Oid[]){INT4OID, INT4OID},
-                    (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, true) != 1)
-        ereport(ERROR,
-                (errcode(ERRCODE_DATA_CORRUPTED),
-                 errmsg("gan_history has no row for iteration %d of run %d", s->run.iteration, s->run.run)));
+                    (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)},
+                    true) != 1)
+        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                        errmsg("gan_history has no row for iteration %d of run %d",
+                               s->run.iteration, s->run.run)));
     r.units = DatumGetInt32(gan_value(0, 1, NULL));
     r.images = DatumGetInt64(gan_value(0, 2, NULL));
     r.norm_g = DatumGetFloat8(gan_value(0, 3, NULL));
@@ -198,8 +209,9 @@ static record read_record(const step *s) {
 
 /* Compares what gan_history says of the outcome with what was recomputed. */
 static void check_record(const step *s, const record *r, finding *f) {
-    const double stored[] = {r->norm_g, r->norm_d}, recomputed[] = {gan_step_norm(s, DCGAN_OF_GENERATOR),
-                                                                    gan_step_norm(s, DCGAN_OF_DISCRIMINATOR)};
+    const double stored[] = {r->norm_g, r->norm_d},
+                 recomputed[] = {gan_step_norm(s, DCGAN_OF_GENERATOR),
+                                 gan_step_norm(s, DCGAN_OF_DISCRIMINATOR)};
     static const char *const names[] = {"gradient_norm_g", "gradient_norm_d"};
 
     for (int i = 0; i < 2 && !f->message; i++)
@@ -210,15 +222,16 @@ static void check_record(const step *s, const record *r, finding *f) {
                            0,
                            stored[i],
                            recomputed[i],
-                           psprintf("gan_history: %s is %.17g, recomputed it is %.17g", names[i], stored[i],
-                                    recomputed[i])};
+                           psprintf("gan_history: %s is %.17g, recomputed it is %.17g", names[i],
+                                    stored[i], recomputed[i])};
     if (!f->message && memcmp(VARDATA(r->digest), VARDATA(gan_step_digest(s)), 32) != 0)
-        *f = (finding){.answer = "differs",
-                       .part = pstrdup("digest"),
-                       .shard = -1,
-                       .element = -1,
-                       .message = pstrdup("gan_history: weights_digest is not that of the recomputed weights, "
-                                          "which are the stored ones")};
+        *f = (finding){
+            .answer = "differs",
+            .part = pstrdup("digest"),
+            .shard = -1,
+            .element = -1,
+            .message = pstrdup("gan_history: weights_digest is not that of the recomputed weights, "
+                               "which are the stored ones")};
 }
 
 /* Opens an iteration's partition to read, unless a step or a tick has it for itself. */
@@ -227,8 +240,9 @@ static void open_to_verify(gan_pieces *p, gan_table table, const gan_run *run, i
     Oid relation = RelnameGetRelid(gan_partition(table, run->run, iteration));
 
     if (!OidIsValid(relation) || !ConditionalLockRelationOid(relation, AccessShareLock))
-        ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-                        errmsg("another session is working on run %d", run->run), errhint("Try again.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                 errmsg("another session is working on run %d", run->run), errhint("Try again.")));
     gan_pieces_open(p, table, run->run, iteration, snapshot);
     p->lenient = true;
 }
@@ -240,8 +254,8 @@ static void recompute(step *s, finding *f) {
 
     gan_step_units(s);
     if (s->done.count != r.units || s->done.total_images != r.images)
-        not_kept(f, psprintf("of the %d units that were averaged in iteration %d, %d are held", r.units,
-                             s->run.iteration, s->done.count));
+        not_kept(f, psprintf("of the %d units that were averaged in iteration %d, %d are held",
+                             r.units, s->run.iteration, s->done.count));
     if (!f->message)
         check_state(s, f);
     for (int i = 0; i < s->done.count && !f->message; i++)
@@ -257,13 +271,15 @@ static void recompute(step *s, finding *f) {
         *f = (finding){.answer = "verified",
                        .shard = -1,
                        .element = -1,
-                       .message = psprintf("iteration %d: %d units of " INT64_FORMAT
-                                           " images give the stored state of iteration %d, bit by bit",
-                                           s->run.iteration, s->done.count, s->done.total_images,
-                                           s->run.iteration + 1)};
+                       .message =
+                           psprintf("iteration %d: %d units of " INT64_FORMAT
+                                    " images give the stored state of iteration %d, bit by bit",
+                                    s->run.iteration, s->done.count, s->done.total_images,
+                                    s->run.iteration + 1)};
 }
 
-/* Verifies the step of the iteration that the run is set to; it must be the last one that was taken. */
+/* Verifies the step of the iteration that the run is set to; it must be the last one that was
+ * taken. */
 static void verify(step *s, finding *f) {
     comparison c = {.first = {.shard = -1, .element = -1}};
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -321,12 +337,13 @@ Datum gan_verify(PG_FUNCTION_ARGS) {
                         errmsg("run %d has not taken a step yet", s.run.run),
                         errhint("A step can be verified after gan_history shows it.")));
     if (iteration < 0 || iteration >= s.run.iteration)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("run %d has not taken the step of iteration %d", s.run.run, iteration),
-                        errhint("It is at iteration %d.", s.run.iteration)));
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("run %d has not taken the step of iteration %d", s.run.run, iteration),
+                 errhint("It is at iteration %d.", s.run.iteration)));
     if (iteration < s.run.iteration - 1)
-        not_kept(&f, psprintf("the state of iteration %d was overwritten by that of iteration %d", iteration,
-                              iteration + 2));
+        not_kept(&f, psprintf("the state of iteration %d was overwritten by that of iteration %d",
+                              iteration, iteration + 2));
     else if (RecoveryInProgress())
         not_kept(&f, pstrdup("uploads are not sent to standbys; ask the primary"));
     else {

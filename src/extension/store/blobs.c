@@ -8,7 +8,8 @@
 /* Allocates a blob for count numbers, which begin at a cache line; to be filled in and sealed. */
 unsigned char *gan_blob_new(size_t count) {
     char *memory = palloc(blob_size(count) + 2 * PG_CACHE_LINE_SIZE);
-    return (unsigned char *)TYPEALIGN(PG_CACHE_LINE_SIZE, memory + BLOB_HEADER_SIZE) - BLOB_HEADER_SIZE;
+    return (unsigned char *)TYPEALIGN(PG_CACHE_LINE_SIZE, memory + BLOB_HEADER_SIZE) -
+           BLOB_HEADER_SIZE;
 }
 
 /* Returns the numbers of a blob. */
@@ -24,11 +25,12 @@ void gan_blob_seal(unsigned char *blob, size_t count) {
 /* Raises an error unless a stored blob is fine (it may have been restored, or damaged on disk). */
 void gan_blob_require(blob_status status, const char *what, int32 shard) {
     if (status != BLOB_OK)
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("%s: the stored shard %d %s", what, shard, blob_status_text(status))));
+        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("%s: the stored shard %d %s", what,
+                                                                shard, blob_status_text(status))));
 }
 
-/* Computes the digest of a state: SHA-256 of the checksums of its weights' shards, statistics last. */
+/* Computes the digest of a state: SHA-256 of the checksums of its weights' shards, statistics
+ * last. */
 void gan_digest(const uint32 *checksums, int count, uint8 digest[32]) {
     pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
 
@@ -39,7 +41,8 @@ void gan_digest(const uint32 *checksums, int count, uint8 digest[32]) {
     pg_cryptohash_free(hash);
 }
 
-/* Returns where the first negative number is, count if there is none: Adam takes the root of second moments. */
+/* Returns where the first negative number is, count if there is none: Adam takes the root of second
+ * moments. */
 size_t gan_first_negative(const float *values, size_t count) {
     size_t i = 0;
 

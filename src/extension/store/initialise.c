@@ -6,13 +6,14 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* Stores one shard of initial weights, which workers hold as they are, and moments of zero as far as there are
- * any. */
+/* Stores one shard of initial weights, which workers hold as they are, and moments of zero as far
+ * as there are any. */
 static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 shard) {
     size_t count = gan_shard_length(&run->model, shard), size = blob_size(count);
     unsigned char *blob = gan_blob_new(count);
 
-    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count, gan_blob_values(blob));
+    dcgan_initialise(&run->model, (uint64)run->seed, (size_t)shard * SHARD_COUNT, count,
+                     gan_blob_values(blob));
     gan_blob_seal(blob, count);
     gan_pieces_write(state, GAN_WEIGHTS, shard, blob, size, NULL, 0);
     if (gan_run_has(run, GAN_COPY))
@@ -25,7 +26,8 @@ static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 sha
         gan_pieces_write(state, part, shard, blob, size, NULL, 0);
 }
 
-/* Stores running statistics of mean 0 and variance 1: they are the shard after the last of the weights. */
+/* Stores running statistics of mean 0 and variance 1: they are the shard after the last of the
+ * weights. */
 static void store_initial_statistics(const gan_run *run, gan_pieces *state) {
     size_t count = run->model.statistics_count;
     unsigned char *running = gan_blob_new(count);
@@ -46,7 +48,8 @@ Datum gan_initialise(PG_FUNCTION_ARGS) {
     SPI_connect();
     gan_run_read(&run, PG_GETARG_INT32(0), false);
     gan_pieces_open_to_write(&state, GAN_STATE, run.run, 0);
-    one = AllocSetContextCreate(CurrentMemoryContext, "gan_initialise shard", ALLOCSET_DEFAULT_SIZES);
+    one =
+        AllocSetContextCreate(CurrentMemoryContext, "gan_initialise shard", ALLOCSET_DEFAULT_SIZES);
     for (int32 shard = 0; shard < run.shards; shard++) {
         CHECK_FOR_INTERRUPTS();
         MemoryContextSwitchTo(one);

@@ -1,8 +1,9 @@
 /*
  * page.c - a page that holds one row, made anew
  *
- * The page goes into the log through PostgreSQL's API for extensions (GenericXLog): it is put together in a copy,
- * and copy and log record become valid together. Whatever fails before that leaves the page as it was.
+ * The page goes into the log through PostgreSQL's API for extensions (GenericXLog): it is put
+ * together in a copy, and copy and log record become valid together. Whatever fails before that
+ * leaves the page as it was.
  */
 #include "store.h"
 
@@ -40,7 +41,8 @@ void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, 
     log = GenericXLogStart(p->relation);
     page = GenericXLogRegisterBuffer(log, buffer, GENERIC_XLOG_FULL_IMAGE);
     PageInit(page, BufferGetPageSize(buffer), 0);
-    if (PageAddItem(page, (Item)row->t_data, row->t_len, FirstOffsetNumber, false, true) != FirstOffsetNumber)
+    if (PageAddItem(page, (Item)row->t_data, row->t_len, FirstOffsetNumber, false, true) !=
+        FirstOffsetNumber)
         elog(ERROR, "a piece does not fit on an empty page");
     GANN_FAULT("page_not_logged");
     GenericXLogFinish(log);

@@ -1,8 +1,8 @@
 /*
  * partition.c - the partitions of the large tables
  *
- * A run has two partitions of each large table, for even and for odd iterations. A step reads one and fills the
- * other.
+ * A run has two partitions of each large table, for even and for odd iterations. A step reads one
+ * and fills the other.
  */
 #include "store.h"
 
@@ -38,17 +38,19 @@ static void at_end(XactEvent event, void *context) {
         truncated = false;
 }
 
-static void at_end_of_part(SubXactEvent event, SubTransactionId part, SubTransactionId parent, void *context) {
+static void at_end_of_part(SubXactEvent event, SubTransactionId part, SubTransactionId parent,
+                           void *context) {
     if (event == SUBXACT_EVENT_ABORT_SUB && truncated)
         flush_log();
 }
 
 /*
- * Sees to it that the server starts after a crash that follows a TRUNCATE that was rolled back. PostgreSQL
- * deletes the new files when it has written the abort into the log, but not yet to disk. If a crash comes in
- * between, recovery makes the file by which it knows an unlogged table again, doesn't learn of the abort, finds
- * what is left of the table in its way ("could not create file …: File exists") and gives up, at every start.
- * So the abort goes to disk first: these functions are called between the two.
+ * Sees to it that the server starts after a crash that follows a TRUNCATE that was rolled back.
+ * PostgreSQL deletes the new files when it has written the abort into the log, but not yet to disk.
+ * If a crash comes in between, recovery makes the file by which it knows an unlogged table again,
+ * doesn't learn of the abort, finds what is left of the table in its way ("could not create file …:
+ * File exists") and gives up, at every start. So the abort goes to disk first: these functions are
+ * called between the two.
  */
 static void guard_rollback(void) {
     static bool registered;
@@ -61,25 +63,27 @@ static void guard_rollback(void) {
     truncated = true;
 }
 
-/* Refuses to let a partition grow without end while somebody keeps it from being emptied: it has live rows, of
- * about a page each, and the dead ones of earlier steps. */
+/* Refuses to let a partition grow without end while somebody keeps it from being emptied: it has
+ * live rows, of about a page each, and the dead ones of earlier steps. */
 static void check_growth(Oid relation, uint64 live) {
-    Datum size = DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation), CStringGetTextDatum("main"));
+    Datum size = DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation),
+                                     CStringGetTextDatum("main"));
 
     if (DatumGetInt64(size) / BLCKSZ > GROWTH_MAX * (int64)live + GROWTH_FREE)
         ereport(
             ERROR,
             (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-             errmsg("partition %s can't be emptied: another session has it open, and it has grown to %d times "
+             errmsg("partition %s can't be emptied: another session has it open, and it has grown "
+                    "to %d times "
                     "its size",
                     get_rel_name(relation), GROWTH_MAX),
              errhint("The step waits. End that session: pg_locks and pg_stat_activity show it.")));
 }
 
 /*
- * Empties the partition that an iteration will fill. TRUNCATE gives the space back at once and leaves nothing
- * for vacuum, but it needs the table for itself. If somebody reads it (pg_dump, say), deleting the rows is as
- * right and only leaves dead ones, until the next TRUNCATE.
+ * Empties the partition that an iteration will fill. TRUNCATE gives the space back at once and
+ * leaves nothing for vacuum, but it needs the table for itself. If somebody reads it (pg_dump,
+ * say), deleting the rows is as right and only leaves dead ones, until the next TRUNCATE.
  */
 void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
     const char *name = gan_partition(table, run, iteration);
@@ -101,9 +105,10 @@ void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
 /* Finds the partition of the next iteration's gradients; invalid if there is nothing in it. */
 static Oid next_gradients(const gan_run *run) {
     Oid relation = RelnameGetRelid(gan_partition(GAN_GRADIENT, run->run, run->iteration + 1));
-    Datum size = !OidIsValid(relation) ? Int64GetDatum(0)
-                                       : DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation),
-                                                             CStringGetTextDatum("main"));
+    Datum size = !OidIsValid(relation)
+                     ? Int64GetDatum(0)
+                     : DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation),
+                                           CStringGetTextDatum("main"));
     return DatumGetInt64(size) > 0 ? relation : InvalidOid;
 }
 

@@ -1,13 +1,13 @@
 /*
  * pieces.c - blobs in tables: rows of almost a page, written and read without SQL in between
  *
- * A blob of 1 MiB is cut into pieces of PIECE_BYTES, so that a row fills a page of its own and is stored in
- * line. Against TOAST's chunks of 2 kB that is a quarter of the rows, of the index entries and of the WAL
- * records; and a piece can be read where it lies, in the server's buffer.
+ * A blob of 1 MiB is cut into pieces of PIECE_BYTES, so that a row fills a page of its own and is
+ * stored in line. Against TOAST's chunks of 2 kB that is a quarter of the rows, of the index
+ * entries and of the WAL records; and a piece can be read where it lies, in the server's buffer.
  *
- * The tables have their columns in common: run, slot, iteration, owner (a unit, or a part of the state), shard,
- * piece, data, and for gradients token and square_sum, in the first piece of a shard only. The primary key is
- * (owner, shard, piece).
+ * The tables have their columns in common: run, slot, iteration, owner (a unit, or a part of the
+ * state), shard, piece, data, and for gradients token and square_sum, in the first piece of a shard
+ * only. The primary key is (owner, shard, piece).
  */
 #include "store.h"
 
@@ -26,7 +26,8 @@
 enum { RUN = 1, SLOT, ITERATION, OWNER, SHARD, PIECE, DATA, TOKEN, SQUARE_SUM };
 
 /* Opens the partition of an iteration and its primary key. */
-static void open_partition(gan_pieces *p, gan_table table, int32 run, int32 iteration, LOCKMODE mode) {
+static void open_partition(gan_pieces *p, gan_table table, int32 run, int32 iteration,
+                           LOCKMODE mode) {
     Oid relation = RelnameGetRelid(gan_partition(table, run, iteration));
 
     memset(p, 0, sizeof *p);
@@ -42,8 +43,10 @@ static void open_partition(gan_pieces *p, gan_table table, int32 run, int32 iter
     p->slot = table_slot_create(p->relation, NULL);
 }
 
-/* Opens an iteration's partition for reading what a snapshot sees; it must stay registered until the end. */
-void gan_pieces_open(gan_pieces *p, gan_table table, int32 run, int32 iteration, Snapshot snapshot) {
+/* Opens an iteration's partition for reading what a snapshot sees; it must stay registered until
+ * the end. */
+void gan_pieces_open(gan_pieces *p, gan_table table, int32 run, int32 iteration,
+                     Snapshot snapshot) {
     open_partition(p, table, run, iteration, AccessShareLock);
     p->scan = index_beginscan(p->relation, p->index, snapshot, 3, 0);
 }
@@ -68,11 +71,12 @@ void gan_pieces_close(gan_pieces *p) {
 }
 
 /*
- * Closes it and gives the lock back, for a function that a student calls: the transaction may go on after the
- * call for as long as the student likes (a pipeline without a Sync, an answer that nobody reads), and the step
- * needs the partition for itself. What was read is a copy. What was written is this transaction's as before; if
- * the partition is emptied before it commits, the rows go with the file that they are in, and nobody misses
- * them: emptied are only the uploads of an iteration that is over.
+ * Closes it and gives the lock back, for a function that a student calls: the transaction may go on
+ * after the call for as long as the student likes (a pipeline without a Sync, an answer that nobody
+ * reads), and the step needs the partition for itself. What was read is a copy. What was written is
+ * this transaction's as before; if the partition is emptied before it commits, the rows go with the
+ * file that they are in, and nobody misses them: emptied are only the uploads of an iteration that
+ * is over.
  */
 void gan_pieces_release(gan_pieces *p) {
     close_partition(p, p->lock);
@@ -92,8 +96,9 @@ void gan_pieces_seek(gan_pieces *p, int64 owner, int32 shard, int32 piece) {
 }
 
 /*
- * Returns the bytes of the next piece where they lie in the server's buffer, until the next call; null at the
- * end of the shard, or if it is of another iteration. Pieces come in order; one that is missing is an error.
+ * Returns the bytes of the next piece where they lie in the server's buffer, until the next call;
+ * null at the end of the shard, or if it is of another iteration. Pieces come in order; one that is
+ * missing is an error.
  */
 const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size) {
     bool null;
@@ -106,8 +111,8 @@ const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size) {
         if (p->lenient)
             return NULL;
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("%s: piece %d of shard %d is missing", RelationGetRelationName(p->relation),
-                               p->piece, p->shard)));
+                        errmsg("%s: piece %d of shard %d is missing",
+                               RelationGetRelationName(p->relation), p->piece, p->shard)));
     }
     p->piece++;
     data = (bytea *)DatumGetPointer(slot_getattr(p->slot, DATA, &null));
@@ -117,8 +122,10 @@ const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size) {
     return (unsigned char *)VARDATA(data);
 }
 
-/* Reads the receipt of an upload from the first piece of a shard; false if there is none in this iteration. */
-bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_t *token, double *square_sum) {
+/* Reads the receipt of an upload from the first piece of a shard; false if there is none in this
+ * iteration. */
+bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_t *token,
+                        double *square_sum) {
     bool null[2];
     size_t size;
     Datum values[2];
@@ -150,22 +157,23 @@ bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blo
     if (p->lenient && at != size)
         return false;
     if (bytes || (at != 0 && at != size))
-        ereport(ERROR,
-                (errcode(ERRCODE_DATA_CORRUPTED), errmsg("%s: shard %d has another length than its %zu bytes",
-                                                         RelationGetRelationName(p->relation), shard, size)));
+        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                        errmsg("%s: shard %d has another length than its %zu bytes",
+                               RelationGetRelationName(p->relation), shard, size)));
     return at != 0;
 }
 
 /* Reads a stored shard of the state into a blob and checks it; false if it isn't held. */
-bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob, size_t count) {
+bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob,
+                    size_t count) {
     if (!gan_pieces_read(state, part, shard, blob, blob_size(count)))
         return false;
     gan_blob_require(blob_check(blob, blob_size(count), count), "gan_state_piece", shard);
     return true;
 }
 
-/* Deletes what a snapshot sees of a shard, from a partition that is open for writing. The caller sees to it
- * that nobody else writes that shard. */
+/* Deletes what a snapshot sees of a shard, from a partition that is open for writing. The caller
+ * sees to it that nobody else writes that shard. */
 void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot snapshot) {
     p->scan = index_beginscan(p->relation, p->index, snapshot, 3, 0);
     gan_pieces_seek(p, owner, shard, 0);
@@ -177,15 +185,16 @@ void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot snapsho
 static void insert_piece(gan_pieces *p, HeapTuple row, Datum *values, bool *nulls) {
     ExecForceStoreHeapTuple(row, p->slot, false);
     /* Space is only ever won back by TRUNCATE: no look at the free space map. */
-    table_tuple_insert(p->relation, p->slot, GetCurrentCommandId(true), TABLE_INSERT_SKIP_FSM, NULL);
+    table_tuple_insert(p->relation, p->slot, GetCurrentCommandId(true), TABLE_INSERT_SKIP_FSM,
+                       NULL);
     GANN_FAULT("row_without_entry");
     index_insert(p->index, &values[OWNER - 1], &nulls[OWNER - 1], &p->slot->tts_tid, p->relation,
                  UNIQUE_CHECK_YES, false, p->info);
 }
 
 /* Stores a blob in pieces; the token and the sum of squares of an upload go with the first one. */
-void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob, size_t size,
-                      const pg_uuid_t *token, double square_sum) {
+void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob,
+                      size_t size, const pg_uuid_t *token, double square_sum) {
     struct {
         int32 length;
         char bytes[PIECE_BYTES];

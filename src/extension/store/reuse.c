@@ -1,14 +1,16 @@
 /*
- * reuse.c - the next iteration's weights and moments over those of the iteration before, page by page
+ * reuse.c - the next iteration's weights and moments over those of the iteration before, page by
+ * page
  *
- * What TRUNCATE and INSERT do, without giving 76 MB of file back to the system and asking for them again: every
- * page is made anew with the one row it had, under this transaction's number (page.c). The row keeps its place
- * and its key, so that the index stays as it is. It takes the same lock as TRUNCATE, and the outcome is the
- * same: the rows are there if the transaction commits; if it doesn't, the partition is empty.
+ * What TRUNCATE and INSERT do, without giving 76 MB of file back to the system and asking for them
+ * again: every page is made anew with the one row it had, under this transaction's number (page.c).
+ * The row keeps its place and its key, so that the index stays as it is. It takes the same lock as
+ * TRUNCATE, and the outcome is the same: the rows are there if the transaction commits; if it
+ * doesn't, the partition is empty.
  *
- * Only if everything is as a step leaves it: one row a page, each in the index once and not marked as dead (a
- * reader marks the rows of a step that failed), no page in the visibility map (a manual VACUUM). Otherwise
- * TRUNCATE makes it so.
+ * Only if everything is as a step leaves it: one row a page, each in the index once and not marked
+ * as dead (a reader marks the rows of a step that failed), no page in the visibility map (a manual
+ * VACUUM). Otherwise TRUNCATE makes it so.
  */
 #include "store.h"
 
@@ -35,8 +37,8 @@ static bool is_entry(IndexScanDesc scan, ItemPointer tid, int64 part, int32 shar
            DatumGetInt32(index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &null)) == piece;
 }
 
-/* Walks through the whole index and notes the block of each row, in the order of the keys; tells whether all
- * are there and nothing else. */
+/* Walks through the whole index and notes the block of each row, in the order of the keys; tells
+ * whether all are there and nothing else. */
 static bool note_blocks(gan_pieces *p, const gan_run *run, IndexScanDesc scan, size_t total) {
     size_t n = 0;
 
@@ -57,8 +59,8 @@ static bool note_blocks(gan_pieces *p, const gan_run *run, IndexScanDesc scan, s
     return n == total && !index_getnext_tid(scan, ForwardScanDirection);
 }
 
-/* Tells whether the partition is as a step leaves it. Rows that are as many as pages, each the first of its
- * page, have a page each. */
+/* Tells whether the partition is as a step leaves it. Rows that are as many as pages, each the
+ * first of its page, have a page each. */
 static bool is_reusable(gan_pieces *p, const gan_run *run) {
     BlockNumber total = RelationGetNumberOfBlocks(p->relation), visible;
     IndexScanDesc scan;
@@ -78,7 +80,8 @@ static bool is_reusable(gan_pieces *p, const gan_run *run) {
     return fine;
 }
 
-/* Opens the partition that a step will fill: over the old rows where that can be done, else emptied. */
+/* Opens the partition that a step will fill: over the old rows where that can be done, else
+ * emptied. */
 void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration) {
     Oid relation = RelnameGetRelid(gan_partition(GAN_STATE, run->run, iteration));
 

@@ -1,12 +1,12 @@
 /*
  * room.c - a partition for the step alone
  *
- * TRUNCATE, and writing over old pages, need a partition that nobody else has open. A student could keep it
- * open: by a pipeline that names it and never ends, by not reading an answer. The protocol's functions give
- * their locks back before they return (gan_pieces_release) and the guard refuses the rest, so whatever
- * student's session still has a lock after GRACE_MS has no good reason for it, and is ended. Anybody else
- * (pg_dump, the instructor) is not: then the step deletes the rows, appends the new ones, and gives the space
- * back later.
+ * TRUNCATE, and writing over old pages, need a partition that nobody else has open. A student could
+ * keep it open: by a pipeline that names it and never ends, by not reading an answer. The
+ * protocol's functions give their locks back before they return (gan_pieces_release) and the guard
+ * refuses the rest, so whatever student's session still has a lock after GRACE_MS has no good
+ * reason for it, and is ended. Anybody else (pg_dump, the instructor) is not: then the step deletes
+ * the rows, appends the new ones, and gives the space back later.
  */
 #include "store.h"
 #include "../guard/guard.h"
@@ -40,9 +40,10 @@ static bool students_hold(Oid relation, bool end) {
         found = true;
         if (!end)
             continue;
-        ereport(LOG,
-                (errmsg("session %d of student \"%s\" is ended: it keeps a lock on %s, which the step needs",
-                        session->pid, GetUserNameFromId(session->roleId, true), get_rel_name(relation))));
+        ereport(LOG, (errmsg("session %d of student \"%s\" is ended: it keeps a lock on %s, which "
+                             "the step needs",
+                             session->pid, GetUserNameFromId(session->roleId, true),
+                             get_rel_name(relation))));
         (void)kill(session->pid, SIGTERM); /* it may have gone by itself */
     }
     pfree(holders);

@@ -1,13 +1,14 @@
 /*
  * store.h - where a run's tensors are: in rows of tables, in pieces of almost a page
  *
- * A run has two partitions of each large table, for even and for odd iterations. A step reads one and fills the other,
- * which it empties first (partition.c). A tensor is cut into shards, a shard's blob (blobs.c) into pieces (pieces.c):
+ * A run has two partitions of each large table, for even and for odd iterations. A step reads one
+ * and fills the other, which it empties first (partition.c). A tensor is cut into shards, a shard's
+ * blob (blobs.c) into pieces (pieces.c):
  *
  *     gan_pieces p;
  *     gan_pieces_open(&p, GAN_STATE, run, iteration, snapshot);           // to read
  *     gan_pieces_read(&p, GAN_WEIGHTS, shard, blob, blob_size(count));    // a whole shard, or
- *     gan_pieces_seek(&p, GAN_WEIGHTS, shard, 0);                         // piece by piece, where they lie
+ *     gan_pieces_seek(&p, GAN_WEIGHTS, shard, 0);                       // piece by piece
  *     while ((bytes = gan_pieces_next(&p, &size)) != NULL) …
  *     gan_pieces_close(&p);
  */
@@ -44,13 +45,15 @@ typedef struct gan_pieces {
 /* partition.c: names the partition that holds an iteration */
 extern const char *gan_partition(gan_table table, int32 run, int32 iteration);
 
-/* Empties the partition that an iteration will fill: by TRUNCATE, or row by row if somebody reads it. */
+/* Empties the partition that an iteration will fill: by TRUNCATE, or row by row if somebody reads
+ * it. */
 extern void gan_partition_empty(gan_table table, int32 run, int32 iteration);
 
 /* Empties the next iteration's gradients, if there are any. */
 extern void gan_make_room(const gan_run *run);
 
-/* room.c: takes a partition for this transaction alone; false if somebody who is no student has it open */
+/* room.c: takes a partition for this transaction alone; false if somebody who is no student has it
+ * open */
 extern bool gan_take_alone(Oid relation);
 
 /* blobs.c: allocates a blob for count numbers; to be filled in and sealed */
@@ -61,14 +64,16 @@ extern void gan_blob_seal(unsigned char *blob, size_t count);
 /* Raises an error unless a stored blob is fine. */
 extern void gan_blob_require(blob_status status, const char *what, int32 shard);
 
-/* Computes the digest of a state: SHA-256 of the checksums of its weights' shards, statistics last. */
+/* Computes the digest of a state: SHA-256 of the checksums of its weights' shards, statistics
+ * last. */
 extern void gan_digest(const uint32 *checksums, int count, uint8 digest[32]);
 
 /* Returns where the first negative number is, count if there is none. */
 extern size_t gan_first_negative(const float *values, size_t count);
 
 /* pieces.c: opens a partition, to read what a snapshot sees or to write */
-extern void gan_pieces_open(gan_pieces *p, gan_table table, int32 run, int32 iteration, Snapshot snapshot);
+extern void gan_pieces_open(gan_pieces *p, gan_table table, int32 run, int32 iteration,
+                            Snapshot snapshot);
 extern void gan_pieces_open_to_write(gan_pieces *p, gan_table table, int32 run, int32 iteration);
 
 /* Closes it: the lock stays until the end of the transaction, or (release) is given back. */
@@ -80,24 +85,30 @@ extern void gan_pieces_seek(gan_pieces *p, int64 owner, int32 shard, int32 piece
 extern const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size);
 
 /* Reads the receipt of an upload; false if there is none in this iteration. */
-extern bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_t *token, double *square_sum);
+extern bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_t *token,
+                               double *square_sum);
 
 /* Copies a whole blob of so many bytes; false if there is nothing of it. */
-extern bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blob, size_t size);
+extern bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blob,
+                            size_t size);
 
 /* The same of a shard of the state, which is checked; false if it isn't held. */
-extern bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob, size_t count);
+extern bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char *blob,
+                           size_t count);
 
 extern void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot snapshot);
 
 /* Stores a blob in pieces; the token and the sum of squares of an upload go with the first one. */
-extern void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob, size_t size,
-                             const pg_uuid_t *token, double square_sum);
+extern void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob,
+                             size_t size, const pg_uuid_t *token, double square_sum);
 
-/* page.c: puts a row in the place of the one that had its key, in a partition that was opened to be filled */
-extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece, HeapTuple row);
+/* page.c: puts a row in the place of the one that had its key, in a partition that was opened to be
+ * filled */
+extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece,
+                                 HeapTuple row);
 
-/* reuse.c: opens the partition that a step will fill: over the old rows where that can be done, else emptied */
+/* reuse.c: opens the partition that a step will fill: over the old rows where that can be done,
+ * else emptied */
 extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
 
 #endif

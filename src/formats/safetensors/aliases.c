@@ -56,20 +56,23 @@ static bool cut(parts *p, const char *name) {
 
 /* Names the network that a part stands for; NULL if it is none. */
 static const char *network_of(const char *part) {
-    return IS_ONE_OF(part, generators) ? "generator" : IS_ONE_OF(part, discriminators) ? "discriminator" : NULL;
+    return IS_ONE_OF(part, generators)       ? "generator"
+           : IS_ONE_OF(part, discriminators) ? "discriminator"
+                                             : NULL;
 }
 
 static bool is_number(const char *part) {
     return part[0] != '\0' && part[strspn(part, "0123456789")] == '\0';
 }
 
-/* Tells whether a tensor is one of the optimiser's moments, whose names begin with two parts of their own. */
+/* Tells whether a tensor is one of the optimiser's moments, whose names begin with two parts of
+ * their own. */
 static bool is_moment(const parts *p) {
     return p->count > 2 && strcmp(p->part[0], "optimizer") == 0;
 }
 
-/* Finds the part that names the network; the number of parts if none does. Its prefix is what stands before it.
- */
+/* Finds the part that names the network; the number of parts if none does. Its prefix is what
+ * stands before it. */
 static size_t find_network(const parts *p, char prefix[SAFETENSORS_NAME_SIZE]) {
     size_t used = 0;
 
@@ -97,18 +100,19 @@ static void find_prefix(const safetensors_file *file, char prefix[SAFETENSORS_NA
     }
 }
 
-/* Reads the parts as [VECTOR] [PREFIX] NETWORK [LAYERS] NUMBER WHAT and writes the name that we have for them.
- * Returns false if they are something else. */
+/* Reads the parts as [VECTOR] [PREFIX] NETWORK [LAYERS] NUMBER WHAT and writes the name that we
+ * have for them. Returns false if they are something else. */
 static bool translate(const parts *p, const char *prefix, char name[SAFETENSORS_NAME_SIZE]) {
     char own[SAFETENSORS_NAME_SIZE];
     size_t network = find_network(p, own), number = p->count - 2;
     bool moment = is_moment(p);
 
-    if (network == p->count || strcmp(own, prefix) != 0 || !is_number(p->part[number]) || number > network + 2)
+    if (network == p->count || strcmp(own, prefix) != 0 || !is_number(p->part[number]) ||
+        number > network + 2)
         return false;
     return snprintf(name, SAFETENSORS_NAME_SIZE, "%s%s%s%s.main.%s.%s", moment ? "optimizer." : "",
-                    moment ? p->part[1] : "", moment ? "." : "", network_of(p->part[network]), p->part[number],
-                    p->part[number + 1]) < SAFETENSORS_NAME_SIZE;
+                    moment ? p->part[1] : "", moment ? "." : "", network_of(p->part[network]),
+                    p->part[number], p->part[number + 1]) < SAFETENSORS_NAME_SIZE;
 }
 
 int checkpoint_rename(safetensors_file *file, char *error, size_t error_size) {
@@ -120,7 +124,8 @@ int checkpoint_rename(safetensors_file *file, char *error, size_t error_size) {
         char name[SAFETENSORS_NAME_SIZE];
         parts p;
 
-        if (!cut(&p, tensor->name) || !translate(&p, prefix, name) || strcmp(name, tensor->name) == 0)
+        if (!cut(&p, tensor->name) || !translate(&p, prefix, name) ||
+            strcmp(name, tensor->name) == 0)
             continue;
         if (safetensors_find(file, name) != NULL) {
             snprintf(error, error_size, "tensor \"%s\" would have the name of another one, \"%s\"",

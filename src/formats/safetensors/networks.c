@@ -1,8 +1,9 @@
 /*
  * networks.c - one table of a checkpoint's tensors, for writing and for reading
  *
- * In our vector a layer's weights are [small][ky][kx][large], in PyTorch's tensors [small][large][ky][kx], for
- * convolutions and transposed convolutions alike. All else is the same numbers in the same order.
+ * In our vector a layer's weights are [small][ky][kx][large], in PyTorch's tensors
+ * [small][large][ky][kx], for convolutions and transposed convolutions alike. All else is the same
+ * numbers in the same order.
  */
 #include "networks.h"
 #include "aliases.h"
@@ -15,8 +16,8 @@
 
 #define KERNEL ((size_t)16) /* 4x4 */
 
-/* Calls back for every tensor that a checkpoint of the model has, in the order of the file; place is where its
- * offset is to stand, type where its type is. */
+/* Calls back for every tensor that a checkpoint of the model has, in the order of the file; place
+ * is where its offset is to stand, type where its type is. */
 typedef bool (*tensor_function)(void *context, const safetensors_tensor *tensor, size_t *place,
                                 safetensors_type *type);
 
@@ -38,8 +39,8 @@ static size_t sequential_number(const dcgan_layer *layer, size_t number) {
 }
 
 /* Names a tensor, to be completed with its shape. */
-static safetensors_tensor named(const dcgan_layer *layer, size_t number, bool norm, const char *vector,
-                                const char *what) {
+static safetensors_tensor named(const dcgan_layer *layer, size_t number, bool norm,
+                                const char *vector, const char *what) {
     safetensors_tensor t = {.type = SAFETENSORS_F32};
 
     snprintf(t.name, sizeof t.name, "%s%s.main.%zu.%s", vector,
@@ -64,10 +65,10 @@ static const dcgan_layer *norm_layer(const dcgan_model *model, size_t norm) {
     return NULL;
 }
 
-/* Visits a layer's parameters in one of the vectors; tensor is the layer's first number in the model's table.
- */
-static bool walk_parameters(walk *w, const dcgan_layer *layer, size_t number, checkpoint_vector vector,
-                            size_t tensor) {
+/* Visits a layer's parameters in one of the vectors; tensor is the layer's first number in the
+ * model's table. */
+static bool walk_parameters(walk *w, const dcgan_layer *layer, size_t number,
+                            checkpoint_vector vector, size_t tensor) {
     size_t *place = &w->c->parameters[vector][tensor];
     safetensors_type *type = &w->c->parameter_types[vector][tensor];
     safetensors_tensor t = named(layer, number, false, vector_names[vector], "weight");
@@ -100,15 +101,16 @@ static bool walk_statistics(walk *w, const dcgan_layer *layer, size_t number, bo
         t.type = counters ? SAFETENSORS_I64 : SAFETENSORS_F32;
         t.dimensions = counters ? 0 : 1;
         t.shape[0] = counters ? 0 : norm_channels(layer);
-        if (!w->function(w->context, &t, &w->c->statistics[w->norm][i], &w->c->statistic_types[w->norm][i]))
+        if (!w->function(w->context, &t, &w->c->statistics[w->norm][i],
+                         &w->c->statistic_types[w->norm][i]))
             return false;
     }
     w->norm++;
     return true;
 }
 
-/* Visits the layers of both networks; what is a vector's number, or -1 for the statistics, -2 for their
- * counters. */
+/* Visits the layers of both networks; what is a vector's number, or -1 for the statistics, -2 for
+ * their counters. */
 static bool walk_layers(walk *w, int what) {
     const dcgan_model *model = &w->c->model;
     size_t tensor = 0;
@@ -129,7 +131,8 @@ static bool walk_layers(walk *w, int what) {
     return true;
 }
 
-/* Visits everything. The counters come first, because their numbers are the widest: so all data are aligned. */
+/* Visits everything. The counters come first, because their numbers are the widest: so all data are
+ * aligned. */
 static bool walk_all(checkpoint *c, tensor_function function, void *context) {
     walk w = {c, function, context, 0};
     bool good = walk_layers(&w, -2) && walk_layers(&w, CHECKPOINT_WEIGHTS) && walk_layers(&w, -1);
@@ -141,7 +144,8 @@ static bool walk_all(checkpoint *c, tensor_function function, void *context) {
 
 /* ---- laying out ---- */
 
-static bool append(void *context, const safetensors_tensor *tensor, size_t *place, safetensors_type *type) {
+static bool append(void *context, const safetensors_tensor *tensor, size_t *place,
+                   safetensors_type *type) {
     safetensors_file *tensors = context;
 
     *type = tensor->type;
@@ -157,7 +161,8 @@ typedef struct layout {
 } layout;
 
 /* Replaces a tensor's number by its offset. */
-static bool locate(void *context, const safetensors_tensor *tensor, size_t *place, safetensors_type *type) {
+static bool locate(void *context, const safetensors_tensor *tensor, size_t *place,
+                   safetensors_type *type) {
     const layout *l = context;
 
     (void)tensor;
@@ -177,14 +182,16 @@ void checkpoint_plan(checkpoint *c, const dcgan_model *model, int moments, uint6
     tensors->tensor_count = tensors->pair_count = 0;
     walk_all(c, append, tensors);
     data = safetensors_layout(tensors->tensors, tensors->tensor_count);
-    c->header = safetensors_header(NULL, 0, tensors->tensors, tensors->tensor_count, pairs, pair_count);
+    c->header =
+        safetensors_header(NULL, 0, tensors->tensors, tensors->tensor_count, pairs, pair_count);
     walk_all(c, locate, &(layout){tensors, c->header});
     c->size = c->header + data;
 }
 
 void checkpoint_begin(const checkpoint *c, unsigned char *bytes, const safetensors_text *pairs,
                       size_t pair_count, const safetensors_file *tensors) {
-    safetensors_header(bytes, c->header, tensors->tensors, tensors->tensor_count, pairs, pair_count);
+    safetensors_header(bytes, c->header, tensors->tensors, tensors->tensor_count, pairs,
+                       pair_count);
     for (size_t norm = 0; norm_layer(&c->model, norm) != NULL; norm++)
         for (size_t i = 0; i < 8; i++)
             bytes[c->statistics[norm][2] + i] = (unsigned char)(c->steps >> (8 * i));
@@ -201,7 +208,8 @@ typedef struct search {
 } search;
 
 /* Finds a tensor and compares its shape. */
-static bool find(void *context, const safetensors_tensor *wanted, size_t *place, safetensors_type *type) {
+static bool find(void *context, const safetensors_tensor *wanted, size_t *place,
+                 safetensors_type *type) {
     search *s = context;
     const safetensors_tensor *tensor = safetensors_find(s->file, wanted->name);
     bool counter = wanted->type == SAFETENSORS_I64;
@@ -215,7 +223,8 @@ static bool find(void *context, const safetensors_tensor *wanted, size_t *place,
     if (counter != (tensor->type == SAFETENSORS_I64) || tensor->dimensions != wanted->dimensions ||
         memcmp(tensor->shape, wanted->shape, wanted->dimensions * sizeof *wanted->shape) != 0) {
         snprintf(s->error, s->error_size,
-                 "tensor \"%s\" does not have the shape or type that the others make it have", wanted->name);
+                 "tensor \"%s\" does not have the shape or type that the others make it have",
+                 wanted->name);
         return false;
     }
     *place = s->file->data + tensor->offset;
@@ -225,7 +234,8 @@ static bool find(void *context, const safetensors_tensor *wanted, size_t *place,
 }
 
 /* Finds a weight of one of the networks; its shape has four numbers then. */
-static const safetensors_tensor *find_weight(const safetensors_file *file, const char *network, size_t number) {
+static const safetensors_tensor *find_weight(const safetensors_file *file, const char *network,
+                                             size_t number) {
     char name[SAFETENSORS_NAME_SIZE];
     const safetensors_tensor *tensor;
 
@@ -248,51 +258,57 @@ static int refuse(char *error, size_t error_size, const char *format, ...) {
 }
 
 /* Says that a file has one network, as those have that PyTorch's tutorial saves, or none. */
-static int refuse_network(const safetensors_file *file, const char *name, char *error, size_t error_size) {
+static int refuse_network(const safetensors_file *file, const char *name, char *error,
+                          size_t error_size) {
     char tensor[SAFETENSORS_NAME_SIZE];
 
     snprintf(tensor, sizeof tensor, "%s.main.0.weight", name);
     if (safetensors_find(file, tensor) != NULL)
         return refuse(error, error_size, "tensor \"%s\" has no four dimensions", tensor);
-    if (safetensors_find(file, "main.0.weight") != NULL || find_weight(file, "generator", 0) != NULL ||
-        find_weight(file, "discriminator", 0) != NULL)
-        return refuse(
-            error, error_size,
-            "it holds one network: tensor \"%s\" is missing. Put the state_dicts of both networks into "
-            "one file, their names beginning with \"generator.\" and \"discriminator.\"",
-            tensor);
+    if (safetensors_find(file, "main.0.weight") != NULL ||
+        find_weight(file, "generator", 0) != NULL || find_weight(file, "discriminator", 0) != NULL)
+        return refuse(error, error_size,
+                      "it holds one network: tensor \"%s\" is missing. Put the state_dicts of both "
+                      "networks into "
+                      "one file, their names beginning with \"generator.\" and \"discriminator.\"",
+                      tensor);
     return refuse(error, error_size, "tensor \"%s\" is missing", tensor);
 }
 
 /* Infers the networks' configuration from the shapes of their first and last weights. */
-static int infer_config(const safetensors_file *file, dcgan_config *config, char *error, size_t error_size) {
+static int infer_config(const safetensors_file *file, dcgan_config *config, char *error,
+                        size_t error_size) {
     const safetensors_tensor *first = find_weight(file, "generator", 0), *last = first, *next;
     const safetensors_tensor *judge = find_weight(file, "discriminator", 0);
     size_t layers = 1, features;
     char problem[128];
 
     if (first == NULL || judge == NULL)
-        return refuse_network(file, first == NULL ? "generator" : "discriminator", error, error_size);
-    while (layers < DCGAN_MAX_LAYERS && (next = find_weight(file, "generator", 3 * layers)) != NULL) {
+        return refuse_network(file, first == NULL ? "generator" : "discriminator", error,
+                              error_size);
+    while (layers < DCGAN_MAX_LAYERS &&
+           (next = find_weight(file, "generator", 3 * layers)) != NULL) {
         last = next;
         layers++;
     }
     features = layers >= 2 ? first->shape[1] >> (layers - 2) : 0;
     if (layers < 4)
-        return refuse(
-            error, error_size,
-            "tensor \"generator.main.%zu.weight\" is missing: the generator must have 4, 5 or 6 layers",
-            3 * layers);
+        return refuse(error, error_size,
+                      "tensor \"generator.main.%zu.weight\" is missing: the generator must have 4, "
+                      "5 or 6 layers",
+                      3 * layers);
     if (first->shape[0] > UINT32_MAX || last->shape[1] > UINT32_MAX || features > UINT32_MAX ||
         judge->shape[0] > UINT32_MAX)
-        return refuse(error, error_size, "a layer has more than %lu channels", (unsigned long)UINT32_MAX);
+        return refuse(error, error_size, "a layer has more than %lu channels",
+                      (unsigned long)UINT32_MAX);
     *config = (dcgan_config){.channels = (uint32_t)last->shape[1],
                              .image_size = (uint32_t)4 << (layers - 1),
                              .latent = (uint32_t)first->shape[0],
                              .generator_features = (uint32_t)features,
                              .discriminator_features = (uint32_t)judge->shape[0]};
     if (dcgan_config_check(config, problem, sizeof problem) != DCGAN_OK)
-        return refuse(error, error_size, "the tensors' shapes are of no network this program has: %s", problem);
+        return refuse(error, error_size,
+                      "the tensors' shapes are of no network this program has: %s", problem);
     return 0;
 }
 
@@ -312,29 +328,34 @@ static int count_moments(const safetensors_file *file) {
 }
 
 /* Names a tensor that belongs to nothing. */
-static bool is_known(void *context, const safetensors_tensor *wanted, size_t *place, safetensors_type *type) {
+static bool is_known(void *context, const safetensors_tensor *wanted, size_t *place,
+                     safetensors_type *type) {
     (void)place;
     (void)type;
     return strcmp(wanted->name, (const char *)context) != 0; /* false ends the walk: it is known */
 }
 
-static int refuse_unknown(checkpoint *c, const safetensors_file *file, char *error, size_t error_size) {
+static int refuse_unknown(checkpoint *c, const safetensors_file *file, char *error,
+                          size_t error_size) {
     for (size_t i = 0; i < file->tensor_count; i++) {
         char name[SAFETENSORS_NAME_SIZE];
 
         memcpy(name, file->tensors[i].name, sizeof name);
         if (walk_all(c, is_known, name))
-            return refuse(error, error_size, "tensor \"%s\" belongs to none of the two networks", name);
+            return refuse(error, error_size, "tensor \"%s\" belongs to none of the two networks",
+                          name);
     }
     return refuse(error, error_size, "there are tensors that belong to none of the two networks");
 }
 
-int checkpoint_open(checkpoint *c, safetensors_file *file, size_t size, char *error, size_t error_size) {
+int checkpoint_open(checkpoint *c, safetensors_file *file, size_t size, char *error,
+                    size_t error_size) {
     search s = {file, 0, error, error_size};
     dcgan_config config;
 
     memset(c, 0, sizeof *c);
-    if (checkpoint_rename(file, error, error_size) != 0 || infer_config(file, &config, error, error_size) != 0)
+    if (checkpoint_rename(file, error, error_size) != 0 ||
+        infer_config(file, &config, error, error_size) != 0)
         return -1;
     if (dcgan_model_init(&c->model, &config) != DCGAN_OK)
         return refuse(error, error_size, "the networks would have more than %zu parameters",
@@ -359,9 +380,11 @@ typedef struct slice {
 } slice;
 
 /* Copies what a slice and a tensor have in common. */
-static void copy_tensor(const slice *s, const dcgan_tensor *tensor, size_t offset, safetensors_type type) {
+static void copy_tensor(const slice *s, const dcgan_tensor *tensor, size_t offset,
+                        safetensors_type type) {
     size_t begin = tensor->offset > s->first ? tensor->offset : s->first;
-    size_t end = tensor->offset + tensor->count, large = tensor->kind == DCGAN_WEIGHT ? tensor->shape[3] : 1;
+    size_t end = tensor->offset + tensor->count,
+           large = tensor->kind == DCGAN_WEIGHT ? tensor->shape[3] : 1;
 
     end = end < s->first + s->count ? end : s->first + s->count;
     for (size_t j = begin; j < end; j++) {
@@ -370,7 +393,8 @@ static void copy_tensor(const slice *s, const dcgan_tensor *tensor, size_t offse
         if (tensor->kind == DCGAN_WEIGHT)
             place = (i / (KERNEL * large) * large + i % large) * KERNEL + i / large % KERNEL;
         if (s->bytes != NULL)
-            memcpy(s->bytes + offset + place * sizeof(float), s->values + (j - s->first), sizeof(float));
+            memcpy(s->bytes + offset + place * sizeof(float), s->values + (j - s->first),
+                   sizeof(float));
         else
             s->to[j - s->first] =
                 safetensors_number(type, s->from + offset + place * safetensors_element_size(type));
@@ -379,16 +403,18 @@ static void copy_tensor(const slice *s, const dcgan_tensor *tensor, size_t offse
 
 static void copy_slice(const checkpoint *c, checkpoint_vector vector, const slice *s) {
     for (size_t t = 0; t < c->model.tensor_count; t++)
-        copy_tensor(s, &c->model.tensors[t], c->parameters[vector][t], c->parameter_types[vector][t]);
+        copy_tensor(s, &c->model.tensors[t], c->parameters[vector][t],
+                    c->parameter_types[vector][t]);
 }
 
-void checkpoint_put(const checkpoint *c, unsigned char *bytes, checkpoint_vector vector, size_t first,
-                    size_t count, const float *values) {
-    copy_slice(c, vector, &(slice){.first = first, .count = count, .bytes = bytes, .values = values});
+void checkpoint_put(const checkpoint *c, unsigned char *bytes, checkpoint_vector vector,
+                    size_t first, size_t count, const float *values) {
+    copy_slice(c, vector,
+               &(slice){.first = first, .count = count, .bytes = bytes, .values = values});
 }
 
-void checkpoint_get(const checkpoint *c, const unsigned char *bytes, checkpoint_vector vector, size_t first,
-                    size_t count, float *values) {
+void checkpoint_get(const checkpoint *c, const unsigned char *bytes, checkpoint_vector vector,
+                    size_t first, size_t count, float *values) {
     copy_slice(c, vector, &(slice){.first = first, .count = count, .from = bytes, .to = values});
 }
 
@@ -397,7 +423,8 @@ void checkpoint_put_statistics(const checkpoint *c, unsigned char *bytes, const 
 
     for (size_t norm = 0; (layer = norm_layer(&c->model, norm)) != NULL; norm++)
         for (size_t i = 0; i < 2; i++)
-            memcpy(bytes + c->statistics[norm][i], statistics + layer->statistics + i * norm_channels(layer),
+            memcpy(bytes + c->statistics[norm][i],
+                   statistics + layer->statistics + i * norm_channels(layer),
                    norm_channels(layer) * sizeof *statistics);
 }
 

@@ -61,5 +61,6 @@ float safetensors_number(safetensors_type type, const unsigned char *at) {
         memcpy(&wide, at, sizeof wide);
         return (float)wide;
     }
-    return from_bits((uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24);
+    return from_bits((uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
+                     (uint32_t)at[3] << 24);
 }

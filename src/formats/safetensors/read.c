@@ -1,8 +1,8 @@
 /*
  * read.c - the reader: a strict parser of the little JSON that a safetensors header is made of
  *
- * It knows objects, strings and arrays of whole numbers, in the places where they may be; whatever else JSON
- * has is refused, as are duplicate names.
+ * It knows objects, strings and arrays of whole numbers, in the places where they may be; whatever
+ * else JSON has is refused, as are duplicate names.
  */
 #include "safetensors.h"
 
@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The place in the header, and where to say what is wrong. Once failed, every function returns false. */
+/* The place in the header, and where to say what is wrong. Once failed, every function returns
+ * false. */
 typedef struct parser {
     const unsigned char *bytes;
     size_t at, end;
@@ -32,8 +33,8 @@ static bool fail(parser *p, const char *format, ...) {
 }
 
 static bool unexpected(parser *p, const char *wanted) {
-    return fail(p, "the header is no JSON of a safetensors file: at byte %zu there should be %s", p->at,
-                wanted);
+    return fail(p, "the header is no JSON of a safetensors file: at byte %zu there should be %s",
+                p->at, wanted);
 }
 
 static void skip_space(parser *p) {
@@ -82,7 +83,8 @@ static size_t encode(unsigned code, char utf8[4]) {
     return length;
 }
 
-/* Decodes an escape that begins behind its backslash. Returns the bytes it takes, 0 if it is none. */
+/* Decodes an escape that begins behind its backslash. Returns the bytes it takes, 0 if it is
+ * none. */
 static size_t read_escape(const unsigned char *bytes, size_t left, char utf8[4], size_t *length) {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     const char *letter = left > 0 && bytes[0] != '\0' ? strchr(letters, bytes[0]) : NULL;
@@ -107,8 +109,8 @@ static size_t read_escape(const unsigned char *bytes, size_t left, char utf8[4],
     return 11;
 }
 
-/* Decodes a string's inside. Returns false if it doesn't fit, with the 0 behind it, or holds a 0 or something
- * that isn't allowed. */
+/* Decodes a string's inside. Returns false if it doesn't fit, with the 0 behind it, or holds a 0 or
+ * something that isn't allowed. */
 static bool decode(const unsigned char *bytes, size_t count, char *text, size_t size) {
     size_t used = 0;
 
@@ -116,7 +118,8 @@ static bool decode(const unsigned char *bytes, size_t count, char *text, size_t 
         char utf8[4] = {(char)bytes[i]};
         size_t length = 1, taken = 1;
 
-        if (bytes[i] == '\\' && (taken = read_escape(bytes + i + 1, count - i - 1, utf8, &length)) == 0)
+        if (bytes[i] == '\\' &&
+            (taken = read_escape(bytes + i + 1, count - i - 1, utf8, &length)) == 0)
             return false;
         i += bytes[i] == '\\' ? taken + 1 : 1;
         if (utf8[0] == '\0' || used + length >= size)
@@ -129,7 +132,8 @@ static bool decode(const unsigned char *bytes, size_t count, char *text, size_t 
     return size > 0;
 }
 
-int safetensors_value(const unsigned char *bytes, const safetensors_pair *pair, char *text, size_t size) {
+int safetensors_value(const unsigned char *bytes, const safetensors_pair *pair, char *text,
+                      size_t size) {
     return decode(bytes + pair->value, pair->length, text, size) ? 0 : -1;
 }
 
@@ -143,10 +147,11 @@ static bool find_string(parser *p, size_t *begin, size_t *length) {
         size_t taken, decoded;
 
         if (p->bytes[p->at] < ' ')
-            return fail(p,
-                        "the header is no JSON of a safetensors file: there is a control character in the "
-                        "string at byte %zu",
-                        *begin);
+            return fail(
+                p,
+                "the header is no JSON of a safetensors file: there is a control character in the "
+                "string at byte %zu",
+                *begin);
         if (p->bytes[p->at++] != '\\')
             continue;
         if ((taken = read_escape(p->bytes + p->at, p->end - p->at, utf8, &decoded)) == 0)
@@ -164,11 +169,13 @@ static bool read_name(parser *p, char *name, size_t size) {
     if (!find_string(p, &begin, &length))
         return false;
     if (!decode(p->bytes + begin, length, name, size))
-        return fail(p, "the name at byte %zu of the header is longer than %zu bytes, or holds a 0", begin,
-                    size - 1);
+        return fail(p, "the name at byte %zu of the header is longer than %zu bytes, or holds a 0",
+                    begin, size - 1);
     for (const char *c = name; *c != '\0'; c++)
         if (*c < ' ' || *c > '~')
-            return fail(p, "the name at byte %zu of the header has characters that are not plain ASCII", begin);
+            return fail(
+                p, "the name at byte %zu of the header has characters that are not plain ASCII",
+                begin);
     return true;
 }
 
@@ -194,7 +201,8 @@ static bool read_number(parser *p, size_t *number) {
 }
 
 /* Reads an array of at most so many numbers. */
-static bool read_numbers(parser *p, const char *tensor, size_t *numbers, size_t room, size_t *count) {
+static bool read_numbers(parser *p, const char *tensor, size_t *numbers, size_t room,
+                         size_t *count) {
     *count = 0;
     if (!expect(p, '['))
         return false;
@@ -202,7 +210,8 @@ static bool read_numbers(parser *p, const char *tensor, size_t *numbers, size_t 
         return true;
     do {
         if (*count == room)
-            return fail(p, "tensor \"%s\" has more than %zu numbers in its shape or offsets", tensor, room);
+            return fail(p, "tensor \"%s\" has more than %zu numbers in its shape or offsets",
+                        tensor, room);
         if (!read_number(p, &numbers[(*count)++]))
             return false;
     } while (accept(p, ','));
@@ -218,7 +227,8 @@ static bool read_type(parser *p, safetensors_tensor *tensor) {
         return false;
     return safetensors_type_of(type, &tensor->type) == 0 ||
            fail(p,
-                "tensor \"%s\" has the type %s, but must be F32, F16, BF16 or F64 (in PyTorch: tensor.float())",
+                "tensor \"%s\" has the type %s, but must be F32, F16, BF16 or F64 (in PyTorch: "
+                "tensor.float())",
                 tensor->name, type);
 }
 
@@ -233,8 +243,9 @@ static bool check_size(parser *p, const safetensors_tensor *tensor, size_t end) 
         bytes *= tensor->shape[d];
     }
     if (empty || too_large || end < tensor->offset || end - tensor->offset != bytes)
-        return fail(p, "tensor \"%s\" is empty, or its shape does not fit its data_offsets %zu and %zu",
-                    tensor->name, tensor->offset, end);
+        return fail(
+            p, "tensor \"%s\" is empty, or its shape does not fit its data_offsets %zu and %zu",
+            tensor->name, tensor->offset, end);
     return true;
 }
 
@@ -254,12 +265,13 @@ static bool read_tensor(parser *p, safetensors_tensor *tensor) {
         if (strcmp(key, "dtype") == 0 && !type)
             good = type = read_type(p, tensor);
         else if (strcmp(key, "shape") == 0 && !shape)
-            good = shape =
-                read_numbers(p, tensor->name, tensor->shape, SAFETENSORS_MAX_DIMENSIONS, &tensor->dimensions);
+            good = shape = read_numbers(p, tensor->name, tensor->shape, SAFETENSORS_MAX_DIMENSIONS,
+                                        &tensor->dimensions);
         else if (strcmp(key, "data_offsets") == 0 && !range)
             good = range = read_numbers(p, tensor->name, offsets, 2, &count);
         else
-            return fail(p, "tensor \"%s\" has \"%s\" twice, or should not have it", tensor->name, key);
+            return fail(p, "tensor \"%s\" has \"%s\" twice, or should not have it", tensor->name,
+                        key);
         if (!good)
             return false;
     } while (accept(p, ','));
@@ -335,8 +347,8 @@ static bool read_header(parser *p, safetensors_file *file) {
     return p->at == p->end || unexpected(p, "the end");
 }
 
-/* Makes sure that the tensors cover the data exactly: each place belongs to one of them. None is empty, so
- * where they follow each other there is one beginning for every end. */
+/* Makes sure that the tensors cover the data exactly: each place belongs to one of them. None is
+ * empty, so where they follow each other there is one beginning for every end. */
 static bool check_cover(parser *p, const safetensors_file *file, size_t data_size) {
     size_t covered = 0;
 
@@ -347,9 +359,10 @@ static bool check_cover(parser *p, const safetensors_file *file, size_t data_siz
             if (file->tensors[i].offset == covered)
                 next = &file->tensors[i];
         if (next == NULL || next->size > data_size - covered)
-            return fail(
-                p, "the tensors overlap, leave a gap, or go beyond the end of the file at byte %zu of the data",
-                covered);
+            return fail(p,
+                        "the tensors overlap, leave a gap, or go beyond the end of the file at "
+                        "byte %zu of the data",
+                        covered);
         covered += next->size;
     }
     return covered == data_size ||
@@ -365,14 +378,17 @@ int safetensors_read(safetensors_file *file, const unsigned char *bytes, size_t 
     for (size_t i = 8; i-- > 0 && size >= 8;)
         length = length << 8 | bytes[i];
     if (size >= 4 && (memcmp(bytes, "PK\3\4", 4) == 0 || memcmp(bytes, "\x80\2", 2) == 0)) {
-        fail(&p, "it is a file of torch.save, not a safetensors file. In Python: "
-                 "safetensors.torch.save_file(state, \"checkpoint.safetensors\") writes one, with the "
-                 "state_dicts of both "
-                 "networks in state, their names beginning with \"generator.\" and \"discriminator.\"");
+        fail(&p,
+             "it is a file of torch.save, not a safetensors file. In Python: "
+             "safetensors.torch.save_file(state, \"checkpoint.safetensors\") writes one, with the "
+             "state_dicts of both "
+             "networks in state, their names beginning with \"generator.\" and \"discriminator.\"");
         return -1;
     }
     if (size < 8 || length > size - 8) {
-        fail(&p, "the file is %zu bytes long, too short for a safetensors file with the header it announces",
+        fail(&p,
+             "the file is %zu bytes long, too short for a safetensors file with the header it "
+             "announces",
              size);
         return -1;
     }

@@ -42,7 +42,8 @@ typedef struct sink {
 
 static void put(sink *to, const char *text, size_t length) {
     if (to->size < to->room)
-        memcpy(to->bytes + to->size, text, length < to->room - to->size ? length : to->room - to->size);
+        memcpy(to->bytes + to->size, text,
+               length < to->room - to->size ? length : to->room - to->size);
     to->size += length;
 }
 
@@ -65,7 +66,8 @@ static void put_string(sink *to, const char *text) {
         if (*text == '"' || *text == '\\')
             put(to, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\%c", *text));
         else if ((unsigned char)*text < ' ' || *text == 127)
-            put(to, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned char)*text));
+            put(to, escaped,
+                (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned char)*text));
         else
             put(to, text, 1);
     }
@@ -88,8 +90,8 @@ static void put_tensor(sink *to, const safetensors_tensor *tensor) {
     put_text(to, "]}");
 }
 
-size_t safetensors_header(unsigned char *bytes, size_t room, const safetensors_tensor *tensors, size_t count,
-                          const safetensors_text *pairs, size_t pair_count) {
+size_t safetensors_header(unsigned char *bytes, size_t room, const safetensors_tensor *tensors,
+                          size_t count, const safetensors_text *pairs, size_t pair_count) {
     sink to = {bytes, 8, room};
 
     put_text(&to, "{");

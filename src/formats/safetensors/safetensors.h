@@ -1,13 +1,15 @@
 /*
- * safetensors.h - the file format of Hugging Face's safetensors: a JSON header, then tensors as they lie in
- * memory
+ * safetensors.h - the file format of Hugging Face's safetensors: a JSON header, then tensors as
+ * they lie in memory
  *
  *   8 bytes   length of the header, little-endian
- *   header    {"__metadata__": {"key": "value", ...}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets":
- * [0, 24]}, ...} data      the tensors one after the other, little-endian, row-major, without gaps
+ *   header    {"__metadata__": {"key": "value", ...},
+ *              "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}
+ *   data      the tensors one after the other, little-endian, row-major, without gaps
  *
- * Pure C, allocates nothing. Every byte of a file may come from an enemy: what safetensors_read() lets through
- * has no two tensors that overlap, no byte that belongs to none, and nothing beyond the file's end.
+ * Pure C, allocates nothing. Every byte of a file may come from an enemy: what safetensors_read()
+ * lets through has no two tensors that overlap, no byte that belongs to none, and nothing beyond
+ * the file's end.
  */
 #ifndef GANN_SAFETENSORS_H
 #define GANN_SAFETENSORS_H
@@ -15,7 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SAFETENSORS_MAX_HEADER ((size_t)1 << 20) /* bytes; the format itself allows a hundred times as many */
+#define SAFETENSORS_MAX_HEADER                                                                     \
+    ((size_t)1 << 20) /* bytes; the format itself allows a hundred times as many */
 #define SAFETENSORS_MAX_TENSORS 512
 #define SAFETENSORS_MAX_DIMENSIONS 8
 #define SAFETENSORS_MAX_PAIRS 128
@@ -53,15 +56,18 @@ typedef struct safetensors_file {
     safetensors_pair pairs[SAFETENSORS_MAX_PAIRS];
 } safetensors_file;
 
-/* numbers.c: the bytes of one number; a type's name, and the type of a name (-1: there is none such) */
+/* numbers.c: the bytes of one number; a type's name, and the type of a name (-1: there is none
+ * such) */
 size_t safetensors_element_size(safetensors_type type);
 const char *safetensors_type_name(safetensors_type type);
 int safetensors_type_of(const char *name, safetensors_type *type);
 
-/* numbers.c: reads a floating-point number. F16 and BF16 become float32 exactly, F64 is rounded once. */
+/* numbers.c: reads a floating-point number. F16 and BF16 become float32 exactly, F64 is rounded
+ * once. */
 float safetensors_number(safetensors_type type, const unsigned char *at);
 
-/* Reads and checks the header of bytes[size], the whole file. Returns 0, or -1 with what is wrong in error. */
+/* Reads and checks the header of bytes[size], the whole file. Returns 0, or -1 with what is wrong
+ * in error. */
 int safetensors_read(safetensors_file *file, const unsigned char *bytes, size_t size, char *error,
                      size_t error_size);
 
@@ -69,9 +75,10 @@ int safetensors_read(safetensors_file *file, const unsigned char *bytes, size_t 
 const safetensors_tensor *safetensors_find(const safetensors_file *file, const char *name);
 const safetensors_pair *safetensors_find_pair(const safetensors_file *file, const char *key);
 
-/* Decodes a value into UTF-8 (not checked for being so) with a 0 behind it. Returns 0, or -1 if it doesn't fit
- * or holds a 0. */
-int safetensors_value(const unsigned char *bytes, const safetensors_pair *pair, char *text, size_t size);
+/* Decodes a value into UTF-8 (not checked for being so) with a 0 behind it. Returns 0, or -1 if it
+ * doesn't fit or holds a 0. */
+int safetensors_value(const unsigned char *bytes, const safetensors_pair *pair, char *text,
+                      size_t size);
 
 /* A pair of the metadata to be written: any UTF-8. */
 typedef struct safetensors_text {
@@ -82,10 +89,11 @@ typedef struct safetensors_text {
 size_t safetensors_layout(safetensors_tensor *tensors, size_t count);
 
 /*
- * Writes the header of tensors that are laid out, its length ahead of it, as far as it fits into bytes[room];
- * spaces fill it up so that the data begin at a multiple of 8. Returns how long it is, whether it fits or not.
+ * Writes the header of tensors that are laid out, its length ahead of it, as far as it fits into
+ * bytes[room]; spaces fill it up so that the data begin at a multiple of 8. Returns how long it is,
+ * whether it fits or not.
  */
-size_t safetensors_header(unsigned char *bytes, size_t room, const safetensors_tensor *tensors, size_t count,
-                          const safetensors_text *pairs, size_t pair_count);
+size_t safetensors_header(unsigned char *bytes, size_t room, const safetensors_tensor *tensors,
+                          size_t count, const safetensors_text *pairs, size_t pair_count);
 
 #endif

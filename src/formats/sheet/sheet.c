@@ -1,9 +1,9 @@
 /*
  * sheet.c - a sheet of images as one PNG, in memory
  *
- * libpng reports errors by longjmp, PostgreSQL by siglongjmp. Nothing of PostgreSQL's may be called between
- * setjmp and the end of libpng's work, except by callbacks that can't fail: memory is allocated before, the
- * worst case of it.
+ * libpng reports errors by longjmp, PostgreSQL by siglongjmp. Nothing of PostgreSQL's may be called
+ * between setjmp and the end of libpng's work, except by callbacks that can't fail: memory is
+ * allocated before, the worst case of it.
  */
 #include "sheet.h"
 
@@ -62,10 +62,11 @@ size_t png_capacity(size_t width, size_t height, size_t channels) {
     return raw + raw / 100 + 65536; /* deflate's worst case, chunk headers */
 }
 
-int png_encode(unsigned char *png_bytes, size_t capacity, size_t *size, const unsigned char *samples,
-               size_t width, size_t height, size_t channels) {
+int png_encode(unsigned char *png_bytes, size_t capacity, size_t *size,
+               const unsigned char *samples, size_t width, size_t height, size_t channels) {
     sink to = {png_bytes, 0, capacity};
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, jump_on_error, ignore_warning);
+    png_structp png =
+        png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, jump_on_error, ignore_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
 
     if (!info || setjmp(png_jmpbuf(png))) {

@@ -66,8 +66,8 @@ size_t blob_size(size_t count) {
     return blob_size_of(count, BLOB_FLOAT32);
 }
 
-/* Fills the tables of the slicing-by-eight method: table[k][b] is the CRC of byte b followed by k zero bytes.
- */
+/* Fills the tables of the slicing-by-eight method: table[k][b] is the CRC of byte b followed by k
+ * zero bytes. */
 static void fill_tables(uint32_t table[8][256]) {
     for (uint32_t b = 0; b < 256; b++) {
         uint32_t crc = b;
@@ -80,8 +80,8 @@ static void fill_tables(uint32_t table[8][256]) {
             table[k][b] = table[k - 1][b] >> 8 ^ table[0][table[k - 1][b] & 255];
 }
 
-/* Computes a CRC-32C from tables, eight bytes at a time (Kounavis and Berry 2005): for machines without the
- * instruction. */
+/* Computes a CRC-32C from tables, eight bytes at a time (Kounavis and Berry 2005): for machines
+ * without the instruction. */
 static uint32_t crc_by_table(uint32_t crc, const unsigned char *p, size_t size) {
     uint32_t table[8][256];
 
@@ -91,9 +91,9 @@ static uint32_t crc_by_table(uint32_t crc, const unsigned char *p, size_t size) 
         memcpy(&low, p, 4);
         memcpy(&high, p + 4, 4);
         low ^= crc;
-        crc = table[7][low & 255] ^ table[6][low >> 8 & 255] ^ table[5][low >> 16 & 255] ^ table[4][low >> 24] ^
-              table[3][high & 255] ^ table[2][high >> 8 & 255] ^ table[1][high >> 16 & 255] ^
-              table[0][high >> 24];
+        crc = table[7][low & 255] ^ table[6][low >> 8 & 255] ^ table[5][low >> 16 & 255] ^
+              table[4][low >> 24] ^ table[3][high & 255] ^ table[2][high >> 8 & 255] ^
+              table[1][high >> 16 & 255] ^ table[0][high >> 24];
     }
     for (; size; size--)
         crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
@@ -102,8 +102,8 @@ static uint32_t crc_by_table(uint32_t crc, const unsigned char *p, size_t size) 
 
 #ifdef __x86_64__
 /* Computes a CRC-32C with the SSE 4.2 instruction. */
-__attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t crc, const unsigned char *p,
-                                                                     size_t size) {
+__attribute__((target("sse4.2"))) static uint32_t
+crc_by_instruction(uint32_t crc, const unsigned char *p, size_t size) {
     uint64_t wide = crc;
 
     for (; size >= 8; p += 8, size -= 8) {
@@ -117,21 +117,24 @@ __attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t cr
     return crc;
 }
 
-#define LANE 672 /* bytes of one of three streams; three of them are a quarter of a row of the server's */
+#define LANE                                                                                       \
+    672 /* bytes of one of three streams; three of them are a quarter of a row of the server's */
 
-/* x^(8 LANE - 33) and x^(16 LANE - 33) modulo the polynomial, bits reversed: times them, and through the CRC
- * instruction (which multiplies by x^33 with the product's shift), a CRC moves on over one or two lanes. */
+/* x^(8 LANE - 33) and x^(16 LANE - 33) modulo the polynomial, bits reversed: times them, and
+ * through the CRC instruction (which multiplies by x^33 with the product's shift), a CRC moves on
+ * over one or two lanes. */
 static const uint64_t over_one_lane = 0xCEC3662E, over_two_lanes = 0xC9C8B782;
 
-/* Multiplies without carries; the low half of the product, which holds all of it for 32-bit factors. */
+/* Multiplies without carries; the low half of the product, which holds all of it for 32-bit
+ * factors. */
 __attribute__((target("sse4.2,pclmul"))) static uint64_t multiply(uint32_t a, uint64_t b) {
     return (uint64_t)_mm_cvtsi128_si64(
         _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)a), _mm_cvtsi64_si128((long long)b), 0));
 }
 
 /* The same in three streams: the instruction takes three cycles but one can begin in each. */
-__attribute__((target("sse4.2,pclmul"))) static uint32_t crc_by_streams(uint32_t crc, const unsigned char *p,
-                                                                        size_t size) {
+__attribute__((target("sse4.2,pclmul"))) static uint32_t
+crc_by_streams(uint32_t crc, const unsigned char *p, size_t size) {
     for (; size >= 3 * LANE; p += 3 * LANE, size -= 3 * LANE) {
         uint64_t a = crc, b = 0, c = 0;
         for (size_t i = 0; i < LANE; i += 8) {
@@ -143,8 +146,9 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t crc_by_streams(uint32_t
             b = __builtin_ia32_crc32di(b, word[1]);
             c = __builtin_ia32_crc32di(c, word[2]);
         }
-        crc = (uint32_t)c ^ (uint32_t)__builtin_ia32_crc32di(0, multiply((uint32_t)a, over_two_lanes) ^
-                                                                    multiply((uint32_t)b, over_one_lane));
+        crc = (uint32_t)c ^
+              (uint32_t)__builtin_ia32_crc32di(0, multiply((uint32_t)a, over_two_lanes) ^
+                                                      multiply((uint32_t)b, over_one_lane));
     }
     return crc_by_instruction(crc, p, size);
 }
@@ -154,7 +158,8 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t crc_by_streams(uint32_t
 uint32_t blob_crc32c_extend(uint32_t crc, const void *data, size_t size) {
 #ifdef __x86_64__
     if (__builtin_cpu_supports("sse4.2"))
-        return ~(__builtin_cpu_supports("pclmul") ? crc_by_streams : crc_by_instruction)(~crc, data, size);
+        return ~(__builtin_cpu_supports("pclmul") ? crc_by_streams : crc_by_instruction)(~crc, data,
+                                                                                         size);
 #endif
     return ~crc_by_table(~crc, data, size);
 }
@@ -167,7 +172,8 @@ uint32_t blob_crc32c(const void *data, size_t size) {
 /* Writes the header of data that are in place. */
 static void write_header(unsigned char *blob, uint64_t count, uint16_t element, int16_t scale) {
     uint16_t version = BLOB_VERSION;
-    uint32_t crc = blob_crc32c(blob + BLOB_HEADER_SIZE, blob_size_of(count, element) - BLOB_HEADER_SIZE);
+    uint32_t crc =
+        blob_crc32c(blob + BLOB_HEADER_SIZE, blob_size_of(count, element) - BLOB_HEADER_SIZE);
 
     memcpy(blob, magic, 4);
     memcpy(blob + 4, &version, 2);
@@ -185,7 +191,8 @@ void blob_write(unsigned char *blob, const float *values, size_t count) {
     write_header(blob, count, BLOB_FLOAT32, 0);
 }
 
-/* Writes header and data as an element type; returns 0 if int8 is wanted and there is NaN or infinity. */
+/* Writes header and data as an element type; returns 0 if int8 is wanted and there is NaN or
+ * infinity. */
 int blob_encode(unsigned char *blob, const float *values, size_t count, blob_element element) {
     unsigned char *data = blob + BLOB_HEADER_SIZE;
     int scale = 0;
@@ -258,11 +265,14 @@ static int reserved_is_fine(const unsigned char *blob, blob_element element) {
     int scale = stored_scale(blob);
 
     return blob[22] == 0 && blob[23] == 0 &&
-           (element == BLOB_FLOAT16 ? scale >= HALF_SCALE_MIN && scale <= HALF_SCALE_MAX : scale == 0);
+           (element == BLOB_FLOAT16 ? scale >= HALF_SCALE_MIN && scale <= HALF_SCALE_MAX
+                                    : scale == 0);
 }
 
-/* Checks all but the checksum of a blob of some type, the cheap tests first; only the header is read. */
-static blob_status check_header(const unsigned char *blob, size_t size, size_t count, blob_element wanted) {
+/* Checks all but the checksum of a blob of some type, the cheap tests first; only the header is
+ * read. */
+static blob_status check_header(const unsigned char *blob, size_t size, size_t count,
+                                blob_element wanted) {
     uint16_t version, element;
     uint64_t elements;
 
@@ -287,7 +297,8 @@ static blob_status check_header(const unsigned char *blob, size_t size, size_t c
 }
 
 /* Checks all of a blob of some type. */
-blob_status blob_check_element(const unsigned char *blob, size_t size, size_t count, blob_element element) {
+blob_status blob_check_element(const unsigned char *blob, size_t size, size_t count,
+                               blob_element element) {
     blob_status status = check_header(blob, size, count, element);
 
     if (status != BLOB_OK)

@@ -1,8 +1,9 @@
 /*
- * blob.h - the bytes in which weights, moments, gradients and statistics are stored and sent (docs/format.md
- * section 8)
+ * blob.h - the bytes in which weights, moments, gradients and statistics are stored and sent
+ * (docs/format.md section 8)
  *
- * Pure C: shared by the worker and the server, and fed to fuzzers. Every byte of a blob may come from an enemy.
+ * Pure C: shared by the worker and the server, and fed to fuzzers. Every byte of a blob may come
+ * from an enemy.
  */
 #ifndef GANN_BLOB_H
 #define GANN_BLOB_H
@@ -22,11 +23,12 @@ typedef enum blob_status {
     BLOB_MAGIC,       /* does not begin with GANF */
     BLOB_VERSION_NEW, /* a version this program does not know */
     BLOB_ELEMENT,     /* an element type this program does not know */
-    BLOB_RESERVED,    /* reserved bytes are not zero, or the scale of a float16 blob is not within its limits */
-    BLOB_COUNT,       /* another number of elements than expected */
-    BLOB_LENGTH,      /* another number of bytes than the header announces */
-    BLOB_CRC,         /* damaged on the way */
-    BLOB_NUMBERS      /* int8: a scale that can't be, or -128 */
+    /* reserved bytes are not zero, or the scale of a float16 blob is not within its limits */
+    BLOB_RESERVED,
+    BLOB_COUNT,  /* another number of elements than expected */
+    BLOB_LENGTH, /* another number of bytes than the header announces */
+    BLOB_CRC,    /* damaged on the way */
+    BLOB_NUMBERS /* int8: a scale that can't be, or -128 */
 } blob_status;
 
 /* Says what is wrong, to follow "the blob": "is shorter than its header". */
@@ -46,25 +48,31 @@ uint32_t blob_crc32c(const void *data, size_t size);
 /* Goes on with a CRC-32C over data that follow those it was computed of; that of no data is 0. */
 uint32_t blob_crc32c_extend(uint32_t crc, const void *data, size_t size);
 
-/* Writes header and data into blob[blob_size(count)]; values may already lie at blob + BLOB_HEADER_SIZE. */
+/* Writes header and data into blob[blob_size(count)]; values may already lie at blob +
+ * BLOB_HEADER_SIZE. */
 void blob_write(unsigned char *blob, const float *values, size_t count);
 
-/* Checks all of a blob's header but the checksum; size is the whole blob's, only the header need be there. */
+/* Checks all of a blob's header but the checksum; size is the whole blob's, only the header need be
+ * there. */
 blob_status blob_check_header(const unsigned char *blob, size_t size, size_t count);
 
-/* Checks a blob that should hold count float32; the data begin at blob + BLOB_HEADER_SIZE, of any alignment. */
+/* Checks a blob that should hold count float32; the data begin at blob + BLOB_HEADER_SIZE, of any
+ * alignment. */
 blob_status blob_check(const unsigned char *blob, size_t size, size_t count);
 
 /*
- * The same for any element type (half.h, int8.h). values must not lie within the blob unless they are float32,
- * and the blob must be aligned for floats. blob_encode() returns 0 if int8 is wanted and there is NaN or
- * infinity, else 1; blob_decode() takes a checked blob, of an even address if it is float16.
+ * The same for any element type (half.h, int8.h). values must not lie within the blob unless they
+ * are float32, and the blob must be aligned for floats. blob_encode() returns 0 if int8 is wanted
+ * and there is NaN or infinity, else 1; blob_decode() takes a checked blob, of an even address if
+ * it is float16.
  */
 int blob_encode(unsigned char *blob, const float *values, size_t count, blob_element element);
-blob_status blob_check_element(const unsigned char *blob, size_t size, size_t count, blob_element element);
+blob_status blob_check_element(const unsigned char *blob, size_t size, size_t count,
+                               blob_element element);
 void blob_decode(float *values, const unsigned char *blob, size_t count, blob_element element);
 
-/* Adds the numbers of a checked blob of float16 or int8: each sum is rounded once, the same everywhere. */
+/* Adds the numbers of a checked blob of float16 or int8: each sum is rounded once, the same
+ * everywhere. */
 void blob_add(float *values, const unsigned char *blob, size_t count, blob_element element);
 
 /* Reads the checksum from the header of a checked blob. */

@@ -9,8 +9,8 @@ size_t change_size(size_t count, blob_element element) {
     return blob_size_of(count, element) + sizeof(uint32_t);
 }
 
-int change_make(unsigned char *change, float *copy, const float *target, float *scratch, size_t count,
-                blob_element element) {
+int change_make(unsigned char *change, float *copy, const float *target, float *scratch,
+                size_t count, blob_element element) {
     uint32_t crc;
 
     for (size_t i = 0; i < count; i++)

@@ -29,7 +29,8 @@ int half_scale(const float *x, size_t count) {
     }
     if (largest == 0)
         return 0;
-    scale = (int)(largest >> 23) - 127 - 14; /* a subnormal counts as 2^-127: the limit is above that */
+    /* a subnormal counts as 2^-127: the limit is above that */
+    scale = (int)(largest >> 23) - 127 - 14;
     return scale < HALF_SCALE_MIN ? HALF_SCALE_MIN : scale;
 }
 
@@ -41,11 +42,13 @@ static uint16_t round_to_half(float x) {
         return (uint16_t)(sign | 0x7E00 | (magnitude >> 13 & 0x3FF));
     if (magnitude >= 0x477FF000) /* 65520: half way from 65504 to what would come next */
         return (uint16_t)(sign | 0x7C00);
-    if (magnitude < 0x38800000) /* below 2^-14: adding 0.5 leaves the last 24 bits of the fraction, rounded by
+    if (magnitude <
+        0x38800000) /* below 2^-14: adding 0.5 leaves the last 24 bits of the fraction, rounded by
                                    the processor */
         return (uint16_t)(sign | (bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f)));
     /* Another bias, and half a unit in the last place more; at a tie only if that place is odd. */
-    return (uint16_t)(sign | (magnitude - ((127 - 15) << 23) + 0xFFF + (magnitude >> 13 & 1)) >> 13);
+    return (uint16_t)(sign |
+                      (magnitude - ((127 - 15) << 23) + 0xFFF + (magnitude >> 13 & 1)) >> 13);
 }
 
 /* Widens one number; exact. */
@@ -53,7 +56,8 @@ static float widen_half(uint16_t half) {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, magnitude = half & 0x7FFF;
 
     if (magnitude >= 0x7C00)
-        return float_of(sign | 0x7F800000 | (magnitude & 0x3FF) << 13 | (magnitude > 0x7C00 ? 0x400000u : 0));
+        return float_of(sign | 0x7F800000 | (magnitude & 0x3FF) << 13 |
+                        (magnitude > 0x7C00 ? 0x400000u : 0));
     if (magnitude < 0x400) /* subnormal: a multiple of 2^-24 */
         return float_of(sign | bits_of((float)magnitude * 0x1p-24f));
     return float_of(sign | ((magnitude << 13) + ((127 - 15) << 23)));
@@ -74,8 +78,8 @@ void half_decode_portable(float *x, const uint16_t *half, size_t count, int scal
 }
 
 #ifdef __x86_64__
-__attribute__((target("avx,f16c"))) static void encode_by_instruction(uint16_t *half, const float *x,
-                                                                      size_t count, int scale) {
+__attribute__((target("avx,f16c"))) static void
+encode_by_instruction(uint16_t *half, const float *x, size_t count, int scale) {
     __m256 factor = _mm256_set1_ps(power_of_two(-scale));
     size_t i = 0;
 
@@ -86,27 +90,30 @@ __attribute__((target("avx,f16c"))) static void encode_by_instruction(uint16_t *
     half_encode_portable(half + i, x + i, count - i, scale);
 }
 
-__attribute__((target("avx,f16c"))) static void decode_by_instruction(float *x, const uint16_t *half,
-                                                                      size_t count, int scale) {
+__attribute__((target("avx,f16c"))) static void
+decode_by_instruction(float *x, const uint16_t *half, size_t count, int scale) {
     __m256 factor = _mm256_set1_ps(power_of_two(scale));
     size_t i = 0;
 
     for (; i + 8 <= count; i += 8)
-        _mm256_storeu_ps(
-            x + i,
-            _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(half + i))), factor));
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128(
+                                                  (const __m128i *)(const void *)(half + i))),
+                                              factor));
     half_decode_portable(x + i, half + i, count - i, scale);
 }
 
-/* Tells whether processor and operating system have the instructions. It is asked once: in a virtual machine
- * the question takes longer than a thousand numbers. (Clang 14 doesn't know F16C by name.) */
+/* Tells whether processor and operating system have the instructions. It is asked once: in a
+ * virtual machine the question takes longer than a thousand numbers. (Clang 14 doesn't know F16C by
+ * name.) */
 static int has_instruction(void) {
     enum { UNKNOWN, NO, YES };
     static atomic_int known = UNKNOWN;
     unsigned a, b, c, d;
 
     if (known == UNKNOWN)
-        known = __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) ? YES : NO;
+        known = __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C)
+                    ? YES
+                    : NO;
     return known == YES;
 }
 #endif

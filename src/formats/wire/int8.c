@@ -1,8 +1,8 @@
 /*
  * int8.c - blocks of 8-bit numbers with a scale each, and back
  *
- * The inner loops run over whole blocks, so that the compiler knows how often and writes them for its vectors;
- * the last block of a vector is padded in a buffer.
+ * The inner loops run over whole blocks, so that the compiler knows how often and writes them for
+ * its vectors; the last block of a vector is padded in a buffer.
  */
 #include "int8.h"
 
@@ -12,8 +12,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Lets the compiler write a function once for every width of vector and choose when the program starts. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+/* Lets the compiler write a function once for every width of vector and choose when the program
+ * starts. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
 #define VECTORISED __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
 #else
 #define VECTORISED
@@ -46,8 +48,8 @@ static float choose_scale(float largest) {
     return float_of(bits);
 }
 
-/* Finds the bits of the largest magnitude of a block: of non-negative floats the larger one has the larger
- * bits, and NaN and infinity have larger ones than any number. */
+/* Finds the bits of the largest magnitude of a block: of non-negative floats the larger one has the
+ * larger bits, and NaN and infinity have larger ones than any number. */
 VECTORISED static uint32_t largest_bits(const float *x) {
     uint32_t largest = 0;
 
@@ -58,8 +60,8 @@ VECTORISED static uint32_t largest_bits(const float *x) {
     return largest;
 }
 
-/* Rounds a block: what is added leaves the whole number in the last bits of the sum, rounded by the processor.
- */
+/* Rounds a block: what is added leaves the whole number in the last bits of the sum, rounded by the
+ * processor. */
 VECTORISED static void round_block(int8_t *q, const float *x, float scale) {
     const float magic = 0x1.8p23f;
 
@@ -104,7 +106,8 @@ static float scale_of(const unsigned char *data, size_t block) {
     return scale;
 }
 
-/* Tells whether bits are those of a possible scale: 0, or positive, normal, of 17 bits and not too large. */
+/* Tells whether bits are those of a possible scale: 0, or positive, normal, of 17 bits and not too
+ * large. */
 static int scale_is_fine(uint32_t bits) {
     return bits == 0 || (bits >= SMALLEST && bits <= largest_scale() && (bits & SCALE_TAIL) == 0);
 }
@@ -146,7 +149,8 @@ VECTORISED static void add_block(float *restrict x, const int8_t *restrict q, fl
 void int8_decode(float *x, const unsigned char *data, size_t count) {
     const int8_t *q = (const int8_t *)data + blocks_of(count) * sizeof(float);
 
-    for (; count >= INT8_BLOCK; x += INT8_BLOCK, q += INT8_BLOCK, data += sizeof(float), count -= INT8_BLOCK)
+    for (; count >= INT8_BLOCK;
+         x += INT8_BLOCK, q += INT8_BLOCK, data += sizeof(float), count -= INT8_BLOCK)
         decode_block(x, q, scale_of(data, 0));
     for (size_t i = 0; i < count; i++)
         x[i] = (float)q[i] * scale_of(data, 0);
@@ -155,7 +159,8 @@ void int8_decode(float *x, const unsigned char *data, size_t count) {
 void int8_add(float *x, const unsigned char *data, size_t count) {
     const int8_t *q = (const int8_t *)data + blocks_of(count) * sizeof(float);
 
-    for (; count >= INT8_BLOCK; x += INT8_BLOCK, q += INT8_BLOCK, data += sizeof(float), count -= INT8_BLOCK)
+    for (; count >= INT8_BLOCK;
+         x += INT8_BLOCK, q += INT8_BLOCK, data += sizeof(float), count -= INT8_BLOCK)
         add_block(x, q, scale_of(data, 0));
     for (size_t i = 0; i < count; i++)
         x[i] += (float)q[i] * scale_of(data, 0);

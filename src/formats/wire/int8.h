@@ -1,10 +1,10 @@
 /*
  * int8.h - blocks of 8-bit numbers with a scale each, and back (docs/format.md section 8)
  *
- * A vector is cut into blocks of 256 numbers (the last one may be shorter). A block has a scale s and for each
- * number a whole q from -127 to 127 that stands for q s. The scale is a float32 of 17 significant bits, so that
- * q s is exact: everybody reads the same numbers from the same bytes, and adding them to others rounds once,
- * with fused multiply-adds or without.
+ * A vector is cut into blocks of 256 numbers (the last one may be shorter). A block has a scale s
+ * and for each number a whole q from -127 to 127 that stands for q s. The scale is a float32 of 17
+ * significant bits, so that q s is exact: everybody reads the same numbers from the same bytes, and
+ * adding them to others rounds once, with fused multiply-adds or without.
  */
 #ifndef GANN_INT8_H
 #define GANN_INT8_H
@@ -17,9 +17,9 @@
 size_t int8_size(size_t count);
 
 /*
- * Encodes x[count] into data[int8_size(count)], which must be aligned for floats. A block's scale is its
- * largest magnitude / 127, rounded up to 17 bits; a number is x / s, rounded to nearest, ties to even. Returns
- * 0 if there is NaN or infinity in x (data is then undefined), 1 otherwise.
+ * Encodes x[count] into data[int8_size(count)], which must be aligned for floats. A block's scale
+ * is its largest magnitude / 127, rounded up to 17 bits; a number is x / s, rounded to nearest,
+ * ties to even. Returns 0 if there is NaN or infinity in x (data is then undefined), 1 otherwise.
  */
 int int8_encode(unsigned char *data, const float *x, size_t count);
 

@@ -1,9 +1,9 @@
 /*
- * connection.c - connecting, sending statements and taking their answers, sorting errors into those that pass
- * and those that don't
+ * connection.c - connecting, sending statements and taking their answers, sorting errors into those
+ * that pass and those that don't
  *
- * The connection is in libpq's pipeline mode from the beginning to its end, with a Sync after each statement:
- * each is a transaction of its own, and many may be under way.
+ * The connection is in libpq's pipeline mode from the beginning to its end, with a Sync after each
+ * statement: each is a transaction of its own, and many may be under way.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -91,7 +91,8 @@ static void hang_up(server *s) {
 
 /* Closes a connection that is of no more use. */
 static server_status lose_for(server *s, const char *message) {
-    trouble_set(&s->trouble, true, "", message[0] != '\0' ? message : "the connection to the server is lost",
+    trouble_set(&s->trouble, true, "",
+                message[0] != '\0' ? message : "the connection to the server is lost",
                 "Check that this computer is online");
     hang_up(s);
     return SERVER_RETRY;
@@ -106,16 +107,17 @@ static server_status lose(server *s) {
     return lose_for(s, message);
 }
 
-/* Puts a message and its detail into one sentence, where both are the class's own; PostgreSQL's details are for
- * those who know it. */
-static void add_detail(char *message, size_t size, const char *state, const char *primary, const char *detail) {
+/* Puts a message and its detail into one sentence, where both are the class's own; PostgreSQL's
+ * details are for those who know it. */
+static void add_detail(char *message, size_t size, const char *state, const char *primary,
+                       const char *detail) {
     bool ours = strncmp(state, "UG", 2) == 0 && detail != NULL;
 
     snprintf(message, size, "%s%s%s", primary, ours ? ": " : "", ours ? detail : "");
 }
 
-/* Keeps why a statement failed, and closes a connection that is of no more use. Without an SQLSTATE it was
- * libpq that failed; after a failed write it may still call the connection fine. */
+/* Keeps why a statement failed, and closes a connection that is of no more use. Without an SQLSTATE
+ * it was libpq that failed; after a failed write it may still call the connection fine. */
 static server_status statement_failed(server *s, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -127,7 +129,8 @@ static server_status statement_failed(server *s, const PGresult *result) {
                PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
     trouble_of_server(&s->trouble, state, message, PQresultErrorField(result, PG_DIAG_MESSAGE_HINT),
                       s->dialler.known);
-    if (PQstatus(s->link) != CONNECTION_OK || strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0) {
+    if (PQstatus(s->link) != CONNECTION_OK || strncmp(state, "57P", 3) == 0 ||
+        strncmp(state, "08", 2) == 0) {
         hang_up(s);
         return SERVER_RETRY;
     }
@@ -147,8 +150,8 @@ static server_status enqueue(server *s, server_reply *reply) {
     return SERVER_OK;
 }
 
-/* Asks to be told of what comes on the channel. Whether that works is of no matter: who isn't woken asks again
- * after a while. */
+/* Asks to be told of what comes on the channel. Whether that works is of no matter: who isn't woken
+ * asks again after a while. */
 static server_status listen_again(server *s) {
     char sql[160];
     char *name;
@@ -160,10 +163,12 @@ static server_status listen_again(server *s) {
         return lose(s);
     snprintf(sql, sizeof sql, "LISTEN %s", name);
     PQfreemem(name);
-    return PQsendQueryParams(s->link, sql, 0, NULL, NULL, NULL, NULL, 0) ? enqueue(s, NULL) : lose(s);
+    return PQsendQueryParams(s->link, sql, 0, NULL, NULL, NULL, NULL, 0) ? enqueue(s, NULL)
+                                                                         : lose(s);
 }
 
-/* Makes a fresh connection ready for statements, and listens where the workers of the run are woken. */
+/* Makes a fresh connection ready for statements, and listens where the workers of the run are
+ * woken. */
 static server_status begin_pipeline(server *s) {
     if (PQsetnonblocking(s->link, 1) != 0 || !PQenterPipelineMode(s->link))
         return lose(s);
@@ -185,8 +190,9 @@ server_status connection_nonsense(server *s, const char *thing) {
     char what[200];
 
     snprintf(what, sizeof what, "the server sent %s that this program can't use", thing);
-    trouble_set(&s->trouble, false, "", what,
-                "Tell your instructor: gan_worker and the server's gannsfriends need the same version");
+    trouble_set(
+        &s->trouble, false, "", what,
+        "Tell your instructor: gan_worker and the server's gannsfriends need the same version");
     return SERVER_FATAL;
 }
 
@@ -228,7 +234,8 @@ static void take_result(server *s, PGresult *result) {
         PQclear(result);
 }
 
-/* Notes whether something came on the channel. What it says is of no matter: anybody could have sent it. */
+/* Notes whether something came on the channel. What it says is of no matter: anybody could have
+ * sent it. */
 static void take_notifications(server *s) {
     PGnotify *note;
 
@@ -353,8 +360,8 @@ server_status connection_read(server *s, server_reply *reply, PGresult **row) {
     return reply->status;
 }
 
-server_status connection_row(server *s, const char *sql, const server_value *values, int count, int columns,
-                             bool binary_result, PGresult **row) {
+server_status connection_row(server *s, const char *sql, const server_value *values, int count,
+                             int columns, bool binary_result, PGresult **row) {
     server_reply reply;
 
     connection_send(s, sql, values, count, columns, binary_result, &reply);

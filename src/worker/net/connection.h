@@ -1,8 +1,8 @@
 /*
  * connection.h - the connection to the server: made when it is needed, and made again
  *
- * Every function connects first if there is no connection, and may be called again after SERVER_RETRY. One thread at a
- * time. What is sent and read on it is in protocol.h.
+ * Every function connects first if there is no connection, and may be called again after
+ * SERVER_RETRY. One thread at a time. What is sent and read on it is in protocol.h.
  */
 #ifndef GANN_CONNECTION_H
 #define GANN_CONNECTION_H
@@ -22,8 +22,9 @@ typedef enum server_status {
 typedef struct server server;
 
 /*
- * A statement under way. Whoever sends it keeps the reply where it is until awaited is false; then the function
- * that reads the answer says what it was. A reply that nobody reads any more is given to server_drop().
+ * A statement under way. Whoever sends it keeps the reply where it is until awaited is false; then
+ * the function that reads the answer says what it was. A reply that nobody reads any more is given
+ * to server_drop().
  */
 typedef struct server_reply {
     bool awaited;
@@ -32,12 +33,13 @@ typedef struct server_reply {
     void *row;
 } server_reply;
 
-/* Prepares connections with a connection string, which may be NULL. Returns NULL when memory is short. */
+/* Prepares connections with a connection string, which may be NULL. Returns NULL when memory is
+ * short. */
 server *server_new(const char *conninfo);
 void server_free(server *s);
 
-/* Returns what is wrong and what to do after the last failure: as two lines, and taken apart; its SQLSTATE or
- * "". */
+/* Returns what is wrong and what to do after the last failure: as two lines, and taken apart; its
+ * SQLSTATE or "". */
 const char *server_error(const server *s);
 const trouble *server_trouble(const server *s);
 const char *server_state(const server *s);
@@ -53,11 +55,12 @@ bool server_connected(const server *s);
 
 /* ---- waiting: all functions above that have no reply wait by themselves ---- */
 
-/* Writes and reads as much as goes without waiting; answers come to their replies, in the order of sending. */
+/* Writes and reads as much as goes without waiting; answers come to their replies, in the order of
+ * sending. */
 void server_receive(server *s);
 
-/* Returns what to wait for before the next server_receive(): poll's descriptor, -1 without a connection, and
- * its events. */
+/* Returns what to wait for before the next server_receive(): poll's descriptor, -1 without a
+ * connection, and its events. */
 int server_descriptor(const server *s);
 short server_events(const server *s);
 

@@ -44,8 +44,8 @@ static bool get_whole(const PGresult *row, int column, int64_t low, int64_t high
 
     errno = 0;
     *number = strtoll(text, &end, 10);
-    return !PQgetisnull(row, 0, column) && end != text && *end == '\0' && errno == 0 && *number >= low &&
-           *number <= high;
+    return !PQgetisnull(row, 0, column) && end != text && *end == '\0' && errno == 0 &&
+           *number >= low && *number <= high;
 }
 
 /* Reads a number within limits. */
@@ -54,7 +54,8 @@ static bool get_real(const PGresult *row, int column, double low, double high, d
     char *end;
 
     *number = strtod(text, &end);
-    return !PQgetisnull(row, 0, column) && end != text && *end == '\0' && *number >= low && *number <= high;
+    return !PQgetisnull(row, 0, column) && end != text && *end == '\0' && *number >= low &&
+           *number <= high;
 }
 
 /* Copies a text, which may be cut off; SQL's NULL becomes "". */
@@ -65,7 +66,8 @@ static void get_text(const PGresult *row, int column, char *text, size_t size) {
 /* Reads a digest, in whatever form the server writes bytea. */
 static bool get_digest(const PGresult *row, int column, unsigned char digest[SERVER_DIGEST_SIZE]) {
     size_t size = 0;
-    unsigned char *bytes = PQunescapeBytea((const unsigned char *)PQgetvalue(row, 0, column), &size);
+    unsigned char *bytes =
+        PQunescapeBytea((const unsigned char *)PQgetvalue(row, 0, column), &size);
     bool fits = bytes != NULL && size == SERVER_DIGEST_SIZE;
 
     if (fits)
@@ -81,8 +83,9 @@ void server_describe(const server *s, char *text, size_t size) {
         snprintf(text, size, "not connected");
     else
         snprintf(text, size, "PostgreSQL %s at %s, database %s, TLS %s",
-                 PQparameterStatus(s->link, "server_version") ? PQparameterStatus(s->link, "server_version")
-                                                              : "?",
+                 PQparameterStatus(s->link, "server_version")
+                     ? PQparameterStatus(s->link, "server_version")
+                     : "?",
                  host != NULL && host[0] != '\0' ? host : "this machine", PQdb(s->link),
                  PQsslInUse(s->link) ? "yes" : "no");
 }
@@ -96,7 +99,8 @@ static bool is_local(const server *s) {
            (host == NULL || host[0] == '\0');
 }
 
-/* Returns a value of the connection's own options; "" if there is none. The caller frees nothing. */
+/* Returns a value of the connection's own options; "" if there is none. The caller frees
+ * nothing. */
 static void get_option(const server *s, const char *keyword, char *value, size_t size) {
     PQconninfoOption *options = PQconninfo(s->link);
 
@@ -120,7 +124,8 @@ void server_tls(const server *s, char *text, size_t size, bool *fine) {
     }
     get_option(s, "sslmode", mode, sizeof mode);
     if (strcmp(mode, "verify-full") == 0)
-        snprintf(text, size, "%s, the server's certificate was checked", version != NULL ? version : "yes");
+        snprintf(text, size, "%s, the server's certificate was checked",
+                 version != NULL ? version : "yes");
     else
         snprintf(text, size, "%s; sslmode=verify-full would check the server's certificate, too",
                  version != NULL ? version : "yes");
@@ -128,8 +133,8 @@ void server_tls(const server *s, char *text, size_t size, bool *fine) {
 
 server_status server_hello(server *s, server_greeting *greeting) {
     PGresult *row;
-    server_status status =
-        connection_row(s, "SELECT login, student, server_time FROM gan_hello()", NULL, 0, 3, false, &row);
+    server_status status = connection_row(s, "SELECT login, student, server_time FROM gan_hello()",
+                                          NULL, 0, 3, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -141,11 +146,12 @@ server_status server_hello(server *s, server_greeting *greeting) {
     return status;
 }
 
-/* Reads the network's shape, and makes sure that it is one and has the announced numbers of parameters, shards.
- */
+/* Reads the network's shape, and makes sure that it is one and has the announced numbers of
+ * parameters, shards. */
 static bool get_network(const PGresult *row, server_run *run) {
-    uint32_t *const fields[] = {&run->network.channels, &run->network.image_size, &run->network.latent,
-                                &run->network.generator_features, &run->network.discriminator_features};
+    uint32_t *const fields[] = {&run->network.channels, &run->network.image_size,
+                                &run->network.latent, &run->network.generator_features,
+                                &run->network.discriminator_features};
     int64_t number;
     dcgan_model model;
 
@@ -172,18 +178,21 @@ static bool get_steps(const PGresult *row, server_run *run) {
     dcgan_adam_options adam, *g = &run->local.generator, *d = &run->local.discriminator;
     int64_t steps, warmup;
 
-    if (!get_whole(row, 19, 0, UNIT_IMAGES_MAX, &steps) || !get_real(row, 21, 0, 1, &g->learning_rate) ||
+    if (!get_whole(row, 19, 0, UNIT_IMAGES_MAX, &steps) ||
+        !get_real(row, 21, 0, 1, &g->learning_rate) ||
         !get_real(row, 22, 0, 1, &d->learning_rate) || !get_real(row, 23, 0, 1, &adam.beta1) ||
         !get_real(row, 24, 0, 1, &adam.beta2) || !get_real(row, 25, 0, 1, &adam.epsilon) ||
-        !get_real(row, 26, 0, 1, &run->local.norm_momentum) || !get_whole(row, 28, 0, INT32_MAX, &warmup))
+        !get_real(row, 26, 0, 1, &run->local.norm_momentum) ||
+        !get_whole(row, 28, 0, INT32_MAX, &warmup))
         return false;
     g->beta1 = d->beta1 = adam.beta1;
     g->beta2 = d->beta2 = adam.beta2;
     g->epsilon = d->epsilon = adam.epsilon;
     run->local_steps = (size_t)steps;
     run->alternating = strcmp(rule, "alternating") == 0;
-    run->schedule = (dcgan_schedule){
-        .linear = strcmp(schedule, "linear") == 0, .warmup = (uint32_t)warmup, .target = (uint32_t)run->target};
+    run->schedule = (dcgan_schedule){.linear = strcmp(schedule, "linear") == 0,
+                                     .warmup = (uint32_t)warmup,
+                                     .target = (uint32_t)run->target};
     return (run->alternating || strcmp(rule, "simultaneous") == 0) &&
            (run->schedule.linear || strcmp(schedule, "constant") == 0);
 }
@@ -193,7 +202,8 @@ static bool get_run(const PGresult *row, server_run *run) {
     int64_t number, seed, batch, target, iteration;
 
     memset(run, 0, sizeof *run);
-    if (!get_whole(row, 0, 1, INT32_MAX, &number) || !get_whole(row, 3, INT64_MIN, INT64_MAX, &seed) ||
+    if (!get_whole(row, 0, 1, INT32_MAX, &number) ||
+        !get_whole(row, 3, INT64_MIN, INT64_MAX, &seed) ||
         !get_whole(row, 9, 1, BATCH_MAX, &batch) || !get_whole(row, 14, 1, INT32_MAX, &target) ||
         !get_whole(row, 15, 0, target, &iteration) || !get_network(row, run))
         return false;
@@ -232,7 +242,8 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
         " iteration, channel, upload_element, download_element, local_steps, update_rule, "
         "generator_learning_rate,"
         " discriminator_learning_rate, beta1, beta2, epsilon, norm_momentum,"
-        " learning_rate_schedule, warmup_iterations, batch_fixed FROM gan_run_config($1::pg_catalog.text)",
+        " learning_rate_schedule, warmup_iterations, batch_fixed FROM "
+        "gan_run_config($1::pg_catalog.text)",
         &value, 1, 30, false, &row);
 
     if (status != SERVER_OK)
@@ -258,9 +269,10 @@ server_status server_join(server *s, const server_member *member, int32_t *worke
                                    text_value(member->version)};
     PGresult *row;
     int64_t number = 0;
-    server_status status = connection_row(
-        s, "SELECT gan_join($1::int4, $2::text, $3::int8, $4::bytea, $5::int4, $6::int4, $7::text, $8::text)",
-        values, 8, 1, false, &row);
+    server_status status = connection_row(s,
+                                          "SELECT gan_join($1::int4, $2::text, $3::int8, "
+                                          "$4::bytea, $5::int4, $6::int4, $7::text, $8::text)",
+                                          values, 8, 1, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -275,11 +287,12 @@ server_status server_join(server *s, const server_member *member, int32_t *worke
 static server_reason read_reason(const char *reason) {
     if (strcmp(reason, "work") == 0)
         return SERVER_WORK;
-    return strcmp(reason, "finished") == 0 || strcmp(reason, "stopped") == 0 ? SERVER_OVER : SERVER_WAIT;
+    return strcmp(reason, "finished") == 0 || strcmp(reason, "stopped") == 0 ? SERVER_OVER
+                                                                             : SERVER_WAIT;
 }
 
-/* Reads the numbers that name the versions of the weights: this iteration's and those before, as many as there
- * are. */
+/* Reads the numbers that name the versions of the weights: this iteration's and those before, as
+ * many as there are. */
 static bool get_nonces(const PGresult *row, server_claim *claim) {
     for (int i = 0; i < SERVER_NONCES && !PQgetisnull(row, 0, 9 + i); i++)
         if (!get_whole(row, 9 + i, INT64_MIN, INT64_MAX, &claim->nonces[claim->nonce_count++]))
@@ -291,9 +304,11 @@ static bool get_nonces(const PGresult *row, server_claim *claim) {
 static bool get_unit(const PGresult *row, server_claim *claim) {
     int64_t iteration, position, images;
 
-    if (!get_whole(row, 0, 1, INT64_MAX, &claim->unit) || !get_whole(row, 2, 0, INT32_MAX, &iteration) ||
+    if (!get_whole(row, 0, 1, INT64_MAX, &claim->unit) ||
+        !get_whole(row, 2, 0, INT32_MAX, &iteration) ||
         !get_whole(row, 3, 0, INT64_MAX - UNIT_IMAGES_MAX, &position) ||
-        !get_whole(row, 4, 1, UNIT_IMAGES_MAX, &images) || !get_real(row, 5, 0.001, 1e6, &claim->lease_seconds))
+        !get_whole(row, 4, 1, UNIT_IMAGES_MAX, &images) ||
+        !get_real(row, 5, 0.001, 1e6, &claim->lease_seconds))
         return false;
     get_text(row, 1, claim->token, sizeof claim->token);
     claim->iteration = (uint32_t)iteration;
@@ -307,11 +322,12 @@ void server_take_send(server *s, int32_t worker, server_reply *reply) {
     const server_value value = whole_value(number, worker);
 
     s->woken = false; /* what came before is known to this claim */
-    connection_send(s,
-                    "SELECT unit, token, iteration, first_position, images, lease_seconds,"
-                    " reason, message, retry_seconds, weights_nonce, weights_nonce_1, weights_nonce_2"
-                    " FROM gan_claim($1::int4)",
-                    &value, 1, 9 + SERVER_NONCES, false, reply);
+    connection_send(
+        s,
+        "SELECT unit, token, iteration, first_position, images, lease_seconds,"
+        " reason, message, retry_seconds, weights_nonce, weights_nonce_1, weights_nonce_2"
+        " FROM gan_claim($1::int4)",
+        &value, 1, 9 + SERVER_NONCES, false, reply);
 }
 
 server_status server_take_read(server *s, server_reply *reply, server_claim *claim) {
@@ -343,11 +359,14 @@ static void send_fetch(server *s, const char *sql, int32_t run, uint32_t iterati
     connection_send(s, sql, values, 3, 1, true, reply);
 }
 
-void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
-    send_fetch(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", run, iteration, shard, reply);
+void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard,
+                         server_reply *reply) {
+    send_fetch(s, "SELECT gan_fetch_weights($1::int4, $2::int4, $3::int4)", run, iteration, shard,
+               reply);
 }
 
-server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count, bool *held) {
+server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count,
+                                  bool *held) {
     PGresult *row;
     server_status status = connection_read(s, reply, &row);
 
@@ -371,8 +390,10 @@ server_status server_weights_read(server *s, server_reply *reply, float *values,
     return status;
 }
 
-void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply) {
-    send_fetch(s, "SELECT gan_fetch_change($1::int4, $2::int4, $3::int4)", run, iteration, shard, reply);
+void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard,
+                        server_reply *reply) {
+    send_fetch(s, "SELECT gan_fetch_change($1::int4, $2::int4, $3::int4)", run, iteration, shard,
+               reply);
 }
 
 server_status server_change_read(server *s, server_reply *reply, float *values, size_t count,
@@ -382,8 +403,9 @@ server_status server_change_read(server *s, server_reply *reply, float *values, 
 
     if (status != SERVER_OK)
         return status;
-    *held = !PQgetisnull(row, 0, 0) && change_apply(values, (const unsigned char *)PQgetvalue(row, 0, 0),
-                                                    (size_t)PQgetlength(row, 0, 0), count, element) == BLOB_OK;
+    *held = !PQgetisnull(row, 0, 0) &&
+            change_apply(values, (const unsigned char *)PQgetvalue(row, 0, 0),
+                         (size_t)PQgetlength(row, 0, 0), count, element) == BLOB_OK;
     PQclear(row);
     return SERVER_OK;
 }
@@ -392,7 +414,8 @@ server_status server_renew(server *s, const server_claim *claim, bool *held) {
     char unit[NUMBER_SIZE];
     const server_value values[] = {whole_value(unit, claim->unit), text_value(claim->token)};
     PGresult *row;
-    server_status status = connection_row(s, "SELECT gan_renew($1::int8, $2::uuid)", values, 2, 1, false, &row);
+    server_status status =
+        connection_row(s, "SELECT gan_renew($1::int8, $2::uuid)", values, 2, 1, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -413,16 +436,16 @@ static bool read_answer(const char *text, server_answer *answer) {
     return false;
 }
 
-void server_upload_send(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
-                        size_t size, server_reply *reply) {
+void server_upload_send(server *s, const server_claim *claim, size_t shard,
+                        const unsigned char *blob, size_t size, server_reply *reply) {
     char numbers[2][NUMBER_SIZE];
     const server_value values[] = {whole_value(numbers[0], claim->unit),
                                    text_value(claim->token),
                                    whole_value(numbers[1], (int64_t)shard),
                                    {.data = blob, .size = size}};
 
-    connection_send(s, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", values, 4, 1, false,
-                    reply);
+    connection_send(s, "SELECT gan_upload($1::int8, $2::uuid, $3::int4, $4::bytea)", values, 4, 1,
+                    false, reply);
 }
 
 server_status server_upload_read(server *s, server_reply *reply, server_answer *answer) {
@@ -449,10 +472,11 @@ void server_submit_send(server *s, const server_claim *claim, int64_t nonce, siz
                                    real_value(n[5], result->accuracy_real),
                                    real_value(n[6], result->accuracy_fake)};
 
-    connection_send(s,
-                    "SELECT answer, code, message FROM gan_submit($1::int8, $2::uuid, $3::int8, $4::int4,"
-                    " $5::float8, $6::float8, $7::float8, $8::float8)",
-                    values, 8, 3, false, reply);
+    connection_send(
+        s,
+        "SELECT answer, code, message FROM gan_submit($1::int8, $2::uuid, $3::int8, $4::int4,"
+        " $5::float8, $6::float8, $7::float8, $8::float8)",
+        values, 8, 3, false, reply);
 }
 
 server_status server_submit_read(server *s, server_reply *reply, server_verdict *verdict) {
@@ -488,8 +512,8 @@ server_status server_credit(server *s, int32_t worker, server_credit_row *credit
     const server_value value = whole_value(number, worker);
     PGresult *row;
     int64_t got[3] = {0, 0, 0};
-    server_status status =
-        connection_row(s, "SELECT units, images, waiting FROM gan_credit($1::int4)", &value, 1, 3, false, &row);
+    server_status status = connection_row(
+        s, "SELECT units, images, waiting FROM gan_credit($1::int4)", &value, 1, 3, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -519,15 +543,16 @@ server_status server_reference_wanted(server *s, int32_t worker, size_t *images)
     return status;
 }
 
-server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob, size_t size,
-                               char answer[16]) {
+server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob,
+                               size_t size, char answer[16]) {
     char numbers[2][NUMBER_SIZE];
     const server_value values[] = {whole_value(numbers[0], worker),
                                    whole_value(numbers[1], (int64_t)images),
                                    {.data = blob, .size = size}};
     PGresult *row;
-    server_status status = connection_row(s, "SELECT gan_contribute_reference($1::int4, $2::int4, $3::bytea)",
-                                          values, 3, 1, false, &row);
+    server_status status =
+        connection_row(s, "SELECT gan_contribute_reference($1::int4, $2::int4, $3::bytea)", values,
+                       3, 1, false, &row);
 
     if (status != SERVER_OK)
         return status;
@@ -542,10 +567,10 @@ void server_standing_send(server *s, int32_t worker, int64_t after, server_reply
                                    after < 0 ? text_value(NULL) : whole_value(numbers[1], after)};
 
     s->noted = false; /* what came before is known to this question */
-    connection_send(
-        s,
-        "SELECT rank, students, share, seconds_left, message, messages FROM gan_standing($1::int4, $2::int8)",
-        values, 2, 6, false, reply);
+    connection_send(s,
+                    "SELECT rank, students, share, seconds_left, message, messages FROM "
+                    "gan_standing($1::int4, $2::int8)",
+                    values, 2, 6, false, reply);
 }
 
 server_status server_standing_read(server *s, server_reply *reply, server_standing_row *row) {

@@ -1,8 +1,8 @@
 /*
  * protocol.h - the protocol: one C function for each SQL function of docs/protocol.md
  *
- * What comes from the server is checked before it is returned. Where a function is split into …_send and …_read, many
- * statements may be under way; each is a transaction of its own.
+ * What comes from the server is checked before it is returned. Where a function is split into
+ * …_send and …_read, many statements may be under way; each is a transaction of its own.
  */
 #ifndef GANN_PROTOCOL_H
 #define GANN_PROTOCOL_H
@@ -59,7 +59,12 @@ typedef struct server_claim {
     size_t nonce_count;
 } server_claim;
 
-typedef enum server_answer { SERVER_ACCEPTED, SERVER_ALREADY, SERVER_STALE, SERVER_REFUSED } server_answer;
+typedef enum server_answer {
+    SERVER_ACCEPTED,
+    SERVER_ALREADY,
+    SERVER_STALE,
+    SERVER_REFUSED
+} server_answer;
 
 typedef struct server_verdict {
     server_answer answer;
@@ -69,8 +74,8 @@ typedef struct server_verdict {
 /* Describes the connection: "PostgreSQL 15.4 at host, TLS yes". */
 void server_describe(const server *s, char *text, size_t size);
 
-/* What gan_hello tells: the login, whether it is a student's, and the server's clock in seconds since 1970. The
- * clock was read after server_hello() was called and before it returned. */
+/* What gan_hello tells: the login, whether it is a student's, and the server's clock in seconds
+ * since 1970. The clock was read after server_hello() was called and before it returned. */
 typedef struct server_greeting {
     char login[64];
     bool student;
@@ -87,15 +92,18 @@ void server_take_send(server *s, int32_t worker, server_reply *reply);
 server_status server_take_read(server *s, server_reply *reply, server_claim *claim);
 
 /* Downloads a shard into values[count]; held is false if the iteration is no longer there. */
-void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply);
-server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count, bool *held);
+void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard,
+                         server_reply *reply);
+server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count,
+                                  bool *held);
 
 /*
- * Downloads what leads one shard of the weights from the iteration before to this one, and applies it to
- * values[count]. held is false if it can't be had, or if values were not those it was made for; then they are
- * undefined.
+ * Downloads what leads one shard of the weights from the iteration before to this one, and applies
+ * it to values[count]. held is false if it can't be had, or if values were not those it was made
+ * for; then they are undefined.
  */
-void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard, server_reply *reply);
+void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard,
+                        server_reply *reply);
 server_status server_change_read(server *s, server_reply *reply, float *values, size_t count,
                                  blob_element element, bool *held);
 
@@ -103,8 +111,8 @@ server_status server_change_read(server *s, server_reply *reply, float *values, 
 server_status server_renew(server *s, const server_claim *claim, bool *held);
 
 /* Uploads a shard's blob, which is copied. */
-void server_upload_send(server *s, const server_claim *claim, size_t shard, const unsigned char *blob,
-                        size_t size, server_reply *reply);
+void server_upload_send(server *s, const server_claim *claim, size_t shard,
+                        const unsigned char *blob, size_t size, server_reply *reply);
 server_status server_upload_read(server *s, server_reply *reply, server_answer *answer);
 
 /* nonce: of the weights that the result was computed at */
@@ -121,11 +129,11 @@ typedef struct server_credit_row {
 
 server_status server_credit(server *s, int32_t worker, server_credit_row *credit);
 
-/* Asks how many images should be summarised (0: none), and sends the summary's blob; answer: "kept", "agrees",
- * … */
+/* Asks how many images should be summarised (0: none), and sends the summary's blob; answer:
+ * "kept", "agrees", … */
 server_status server_reference_wanted(server *s, int32_t worker, size_t *images);
-server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob, size_t size,
-                               char answer[16]);
+server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob,
+                               size_t size, char answer[16]);
 
 /* What gan_standing tells. */
 typedef struct server_standing_row {

@@ -1,6 +1,6 @@
 /*
- * statement.h - the inside of a connection: a queue of statements on it, and the sorting of errors (for connection.c,
- * which has the functions, and protocol.c)
+ * statement.h - the inside of a connection: a queue of statements on it, and the sorting of errors
+ * (for connection.c, which has the functions, and protocol.c)
  */
 #ifndef GANN_STATEMENT_H
 #define GANN_STATEMENT_H
@@ -14,15 +14,17 @@
 
 struct server {
     dialler dialler;
-    PGconn *link;                     /* NULL: not connected; otherwise in pipeline mode and non-blocking */
-    server_reply *queue[REPLIES_MAX]; /* whose answers are to come, the oldest first; NULL: nobody's */
-    size_t first, waiting;            /* of the queue, which is a ring */
-    bool gap;                         /* the oldest one's row has come, its end has not */
-    bool unsent;                      /* libpq holds bytes that the socket did not take */
-    char channel[64];                 /* to listen on, or "" */
-    bool woken;                       /* something came on it */
-    bool noted;                       /* the same, for those who ask for messages */
-    trouble trouble;                  /* the last failure */
+    /* NULL: not connected; otherwise in pipeline mode and non-blocking */
+    PGconn *link;
+    /* whose answers are to come, the oldest first; NULL: nobody's */
+    server_reply *queue[REPLIES_MAX];
+    size_t first, waiting; /* of the queue, which is a ring */
+    bool gap;              /* the oldest one's row has come, its end has not */
+    bool unsent;           /* libpq holds bytes that the socket did not take */
+    char channel[64];      /* to listen on, or "" */
+    bool woken;            /* something came on it */
+    bool noted;            /* the same, for those who ask for messages */
+    trouble trouble;       /* the last failure */
 };
 
 /* A parameter of a statement: a text, or bytes if size is not 0. NULL is SQL's NULL. */
@@ -32,9 +34,9 @@ typedef struct server_value {
 } server_value;
 
 /*
- * Sends one statement that is to return one row of the given number of columns; it is a transaction of its own,
- * whatever becomes of those before it. Connects first if there is no connection. The answer comes to the reply:
- * see connection.h.
+ * Sends one statement that is to return one row of the given number of columns; it is a transaction
+ * of its own, whatever becomes of those before it. Connects first if there is no connection. The
+ * answer comes to the reply: see connection.h.
  */
 void connection_send(server *s, const char *sql, const server_value *values, int count, int columns,
                      bool binary_result, server_reply *reply);
@@ -43,10 +45,11 @@ void connection_send(server *s, const char *sql, const server_value *values, int
 server_status connection_read(server *s, server_reply *reply, PGresult **row);
 
 /* Sends one statement and waits for its row. */
-server_status connection_row(server *s, const char *sql, const server_value *values, int count, int columns,
-                             bool binary_result, PGresult **row);
+server_status connection_row(server *s, const char *sql, const server_value *values, int count,
+                             int columns, bool binary_result, PGresult **row);
 
-/* Fails because the server sent what it should not: column names the thing. Returns SERVER_FATAL. */
+/* Fails because the server sent what it should not: column names the thing. Returns
+ * SERVER_FATAL. */
 server_status connection_nonsense(server *s, const char *thing);
 
 #endif

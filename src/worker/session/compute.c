@@ -55,8 +55,9 @@ compute *compute_new(const dcgan_model *model, size_t batch, bool local) {
     c->result.statistics = malloc(model->statistics_count * sizeof(real));
     c->shards = shard_total(model->parameter_count);
     c->changing = calloc(c->shards, sizeof *c->changing);
-    if (!c->workspace || !c->result.gradient || !c->result.statistics || !c->changing || pipe(c->news) != 0 ||
-        fcntl(c->news[0], F_SETFL, O_NONBLOCK) != 0 || fcntl(c->news[1], F_SETFL, O_NONBLOCK) != 0) {
+    if (!c->workspace || !c->result.gradient || !c->result.statistics || !c->changing ||
+        pipe(c->news) != 0 || fcntl(c->news[0], F_SETFL, O_NONBLOCK) != 0 ||
+        fcntl(c->news[1], F_SETFL, O_NONBLOCK) != 0) {
         compute_free(c);
         return NULL;
     }
@@ -81,7 +82,8 @@ void compute_set_max_cpu(compute *c, int percent) {
     c->max_cpu = percent;
 }
 
-/* Returns the seconds that this thread has worked: what it waited for on a busy machine is no work. */
+/* Returns the seconds that this thread has worked: what it waited for on a busy machine is no
+ * work. */
 static double worked_seconds(void) {
     struct timespec worked;
 
@@ -89,7 +91,8 @@ static double worked_seconds(void) {
     return (double)worked.tv_sec + (double)worked.tv_nsec * 1e-9;
 }
 
-/* Sleeps between passes for so long that the work since the last sleep is the thread's share of both. */
+/* Sleeps between passes for so long that the work since the last sleep is the thread's share of
+ * both. */
 static void keep_share(compute *c) {
     double worked = worked_seconds() - c->worked_before, now = clock_now();
     double end = now + worked * (100 - c->max_cpu) / c->max_cpu;
@@ -119,8 +122,8 @@ static void tell_news(compute *c) {
     while (written < 0 && errno == EINTR);
 }
 
-/* Called by the library when a part of the gradient is final. The order of the parts is of no matter, but each
- * comes once. */
+/* Called by the library when a part of the gradient is final. The order of the parts is of no
+ * matter, but each comes once. */
 static void ready(void *context, size_t first, size_t count) {
     compute *c = context;
     bool news = false;
@@ -142,10 +145,10 @@ static void *run(void *context) {
     double start = clock_now();
 
     c->worked_before = worked_seconds();
-    c->status =
-        c->local
-            ? dcgan_unit_local(c->model, &c->unit, &c->options, &c->result, c->workspace, c->workspace_bytes)
-            : dcgan_unit_gradients(c->model, &c->unit, &c->result, c->workspace, c->workspace_bytes);
+    c->status = c->local ? dcgan_unit_local(c->model, &c->unit, &c->options, &c->result,
+                                            c->workspace, c->workspace_bytes)
+                         : dcgan_unit_gradients(c->model, &c->unit, &c->result, c->workspace,
+                                                c->workspace_bytes);
     c->seconds = clock_now() - start;
     atomic_store(&c->finished, true);
     tell_news(c);

@@ -1,6 +1,6 @@
 /*
- * compute.h - one work unit in a thread of its own, so that the main thread can renew the lease, show progress
- * and stop it
+ * compute.h - one work unit in a thread of its own, so that the main thread can renew the lease,
+ * show progress and stop it
  */
 #ifndef GANN_COMPUTE_H
 #define GANN_COMPUTE_H
@@ -12,8 +12,8 @@
 
 typedef struct compute compute;
 
-/* Allocates a thread's memory for a model and for minibatches of up to batch images, for units of local steps
- * or of gradients; NULL when memory is short. */
+/* Allocates a thread's memory for a model and for minibatches of up to batch images, for units of
+ * local steps or of gradients; NULL when memory is short. */
 compute *compute_new(const dcgan_model *model, size_t batch, bool local);
 void compute_free(compute *c);
 
@@ -24,8 +24,8 @@ void compute_set_max_cpu(compute *c, int percent);
  * compute_finish(). Returns -1 if no thread can be made. */
 int compute_start(compute *c, const dcgan_unit *unit, const dcgan_local_options *local);
 
-/* Returns a file descriptor that becomes readable when more of the gradient is final or the unit is finished.
- */
+/* Returns a file descriptor that becomes readable when more of the gradient is final or the unit is
+ * finished. */
 int compute_descriptor(const compute *c);
 
 /* Makes the descriptor unreadable again, and tells whether the unit is finished. */
@@ -41,7 +41,8 @@ size_t compute_progress(const compute *c);
 /* Asks the thread to stop after the pass it is at. */
 void compute_cancel(compute *c);
 
-/* Waits for the thread; the result stays valid until the next start. seconds is what the unit took. */
+/* Waits for the thread; the result stays valid until the next start. seconds is what the unit
+ * took. */
 dcgan_status compute_finish(compute *c, const dcgan_unit_result **result, double *seconds);
 
 #endif

@@ -1,11 +1,12 @@
 /*
  * download.c - an iteration's weights, several shards under way at once
  *
- * Either whole, or, where the run has changes to follow and these weights are held of one of the two iterations
- * before, by what leads from one to the next. Every change says what checksum it leads to; if it leads
- * elsewhere, or the server doesn't have it any more, all is fetched whole. So it is if what is held is of
- * another version than the server's iteration of that number: it was restored, or is a standby that lacked the
- * last steps. While the link is at work, the unit's images are prepared.
+ * Either whole, or, where the run has changes to follow and these weights are held of one of the
+ * two iterations before, by what leads from one to the next. Every change says what checksum it
+ * leads to; if it leads elsewhere, or the server doesn't have it any more, all is fetched whole. So
+ * it is if what is held is of another version than the server's iteration of that number: it was
+ * restored, or is a standby that lacked the last steps. While the link is at work, the unit's
+ * images are prepared.
  */
 #include "download.h"
 #include "images.h"
@@ -15,9 +16,9 @@
 #include "../../common/stop.h"
 #include "../../formats/wire/blob.h"
 
-#define WINDOW                                                                                                 \
-    ((size_t)3) /* shards that are asked for ahead: enough that the link is never idle; a renewal has to wait  \
-                   for all of them */
+/* Shards that are asked for ahead: enough that the link is never idle. A renewal waits for all of
+ * them. */
+#define WINDOW ((size_t)3)
 #define FOLLOWED 2u /* iterations whose changes the server has */
 
 typedef struct download {
@@ -35,8 +36,8 @@ static void ask_ahead(download *d) {
     loop *l = d->l;
 
     for (; d->sent < l->run->shards && d->sent - d->got < WINDOW; d->sent++)
-        (d->change ? server_change_send : server_weights_send)(l->server, l->run->run, d->iteration, d->sent,
-                                                               &d->replies[d->sent % WINDOW]);
+        (d->change ? server_change_send : server_weights_send)(
+            l->server, l->run->run, d->iteration, d->sent, &d->replies[d->sent % WINDOW]);
 }
 
 /* Waits for what was asked for and gives it up. */
@@ -64,9 +65,9 @@ static outcome take_shard(download *d) {
     real *values = l->weights + d->got * SHARD_COUNT;
     size_t count = shard_length(l->model.parameter_count, d->got);
     bool held;
-    server_status status = d->change
-                               ? server_change_read(l->server, reply, values, count, l->run->download, &held)
-                               : server_weights_read(l->server, reply, values, count, &held);
+    server_status status =
+        d->change ? server_change_read(l->server, reply, values, count, l->run->download, &held)
+                  : server_weights_read(l->server, reply, values, count, &held);
 
     if (status != SERVER_OK) {
         give_up(d);
@@ -100,16 +101,18 @@ static outcome fetch(download *d) {
     return o;
 }
 
-/* Tells whether the weights that are held may be led to those of a claim: they must be the very ones from which
- * the server's changes lead there. */
+/* Tells whether the weights that are held may be led to those of a claim: they must be the very
+ * ones from which the server's changes lead there. */
 static bool can_follow(const loop *l, const server_claim *claim) {
     uint32_t behind = claim->iteration - l->weights_iteration;
 
-    return l->run->download != BLOB_FLOAT32 && l->holds_weights && l->weights_iteration < claim->iteration &&
-           behind <= FOLLOWED && behind < claim->nonce_count && claim->nonces[behind] == l->weights_nonce;
+    return l->run->download != BLOB_FLOAT32 && l->holds_weights &&
+           l->weights_iteration < claim->iteration && behind <= FOLLOWED &&
+           behind < claim->nonce_count && claim->nonces[behind] == l->weights_nonce;
 }
 
-/* Follows the changes up to an iteration as far as they can be had; tells whether it was reached. */
+/* Follows the changes up to an iteration as far as they can be had; tells whether it was
+ * reached. */
 static outcome follow(loop *l, const server_claim *claim, bool *reached) {
     *reached = false;
     for (uint32_t i = l->weights_iteration + 1; i <= claim->iteration; i++) {
@@ -128,7 +131,8 @@ outcome download_weights(loop *l, const server_claim *claim) {
     outcome o = GO_ON;
     bool reached = false;
 
-    if (l->holds_weights && l->weights_iteration == claim->iteration && l->weights_nonce == claim->nonces[0])
+    if (l->holds_weights && l->weights_iteration == claim->iteration &&
+        l->weights_nonce == claim->nonces[0])
         return GO_ON;
     if (can_follow(l, claim)) {
         l->holds_weights = false; /* on the way they are neither these nor those */

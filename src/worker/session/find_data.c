@@ -1,8 +1,8 @@
 /*
  * find_data.c - the dataset, where nobody has said where it is
  *
- * What is found and can't be used is named, with the reason. Other images never take its place unless the class
- * is known to train on them.
+ * What is found and can't be used is named, with the reason. Other images never take its place
+ * unless the class is known to train on them.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -21,7 +21,8 @@
 #define DIGITS_SHOWN 8 /* bytes of a digest: who compares more than 16 digits */
 #define REPORTS_MAX 20
 
-/* The usual places, whose images they have, and in what colours (0: one can't know). "~" is the home folder. */
+/* The usual places, whose images they have, and in what colours (0: one can't know). "~" is the
+ * home folder. */
 static const struct {
     const char *path, *images;
     unsigned channels;
@@ -99,9 +100,10 @@ bool find_data_differs(const dataset *data, const server_run *run, char *text, s
     if (dataset_count(data) != run->dataset_images)
         snprintf(text, text_size, "You have %s images, the class has %s", mine, theirs);
     else if (memcmp(digest, run->dataset_digest, sizeof digest) != 0)
-        snprintf(text, text_size,
-                 "You have %s images, as the class has, but not the same (digest %s…, the class's %s…)", mine,
-                 my_digits, their_digits);
+        snprintf(
+            text, text_size,
+            "You have %s images, as the class has, but not the same (digest %s…, the class's %s…)",
+            mine, my_digits, their_digits);
     else
         return false;
     return true;
@@ -120,10 +122,12 @@ static dataset *open_named(const options *o, const server_run *run, const char *
 static bool expand(const char *place, char path[PATH_SIZE]) {
     const char *home = place[0] == '~' ? getenv("HOME") : "";
 
-    return home != NULL && snprintf(path, PATH_SIZE, "%s%s", home, place + (place[0] == '~')) < PATH_SIZE;
+    return home != NULL &&
+           snprintf(path, PATH_SIZE, "%s%s", home, place + (place[0] == '~')) < PATH_SIZE;
 }
 
-/* Tells whether there is something at a path, if only a link to nothing, or the beginning of a download. */
+/* Tells whether there is something at a path, if only a link to nothing, or the beginning of a
+ * download. */
 static bool is_there(const char *path) {
     static const char *const endings[] = {"", ".crdownload", ".part", ".partial"};
     char name[PATH_SIZE + 16];
@@ -137,8 +141,8 @@ static bool is_there(const char *path) {
     return false;
 }
 
-/* Tells whether what was found is what the class trains on, as far as that is known; else says why it isn't
- * taken. */
+/* Tells whether what was found is what the class trains on, as far as that is known; else says why
+ * it isn't taken. */
 static bool is_wanted(search *s, dataset *data, const char *path, const char *images) {
     char difference[256];
 
@@ -164,7 +168,8 @@ static dataset *look(search *s, size_t place) {
     char path[PATH_SIZE];
     dataset *data;
 
-    if ((s->run != NULL && !s->run->dataset_known && s->run->network.channels != places[place].channels) ||
+    if ((s->run != NULL && !s->run->dataset_known &&
+         s->run->network.channels != places[place].channels) ||
         !expand(places[place].path, path) || !is_there(path))
         return NULL;
     data = open_shown(s->options, path);
@@ -190,13 +195,14 @@ static void not_found(const search *s) {
         digest_text(s->run->dataset_digest, digits);
         (void)snprintf(which, sizeof which, " (%s images, digest %s…)", images, digits);
     }
-    display_warn("%s%s %s found.\nSay where they are: --data PATH, or GANN_DATA in the environment.%s",
-                 s->run != NULL ? "The class's images" : "Images to train on", which,
-                 s->unusable != NULL || s->other ? "were not" : "were nowhere",
-                 s->unusable != NULL || s->other
-                     ? ""
-                     : "\nLooked for: img_align_celeba.zip here, in your home and in Downloads, and Debian's "
-                       "dataset-fashion-mnist.");
+    display_warn(
+        "%s%s %s found.\nSay where they are: --data PATH, or GANN_DATA in the environment.%s",
+        s->run != NULL ? "The class's images" : "Images to train on", which,
+        s->unusable != NULL || s->other ? "were not" : "were nowhere",
+        s->unusable != NULL || s->other ? ""
+                                        : "\nLooked for: img_align_celeba.zip here, in your home "
+                                          "and in Downloads, and Debian's "
+                                          "dataset-fashion-mnist.");
 }
 
 dataset *find_data(const options *o, const server_run *run) {

@@ -88,8 +88,9 @@ static outcome work(loop *l) {
                 display_say("%s", claim.message);
                 return RUN_OVER;
             }
-            o = claim.reason == SERVER_WORK ? unit_do(l, &claim)
-                                            : wakeup_wait(l, &claim, last_reason, sizeof last_reason);
+            o = claim.reason == SERVER_WORK
+                    ? unit_do(l, &claim)
+                    : wakeup_wait(l, &claim, last_reason, sizeof last_reason);
             if (claim.reason == SERVER_WORK)
                 last_reason[0] = 0;
         }
@@ -104,10 +105,10 @@ static void show_times(const loop *l) {
     double units = (double)l->display.units;
 
     if (l->display.units > 0)
-        display_say(
-            "a unit took, in seconds: %.3f waiting, %.3f weights, %.3f images, %.3f computing, %.3f submitting",
-            l->times.waiting / units, l->times.weights / units, l->times.images / units,
-            l->times.computing / units, l->times.handing_in / units);
+        display_say("a unit took, in seconds: %.3f waiting, %.3f weights, %.3f images, %.3f "
+                    "computing, %.3f submitting",
+                    l->times.waiting / units, l->times.weights / units, l->times.images / units,
+                    l->times.computing / units, l->times.handing_in / units);
 }
 
 /* Shows what was contributed, and what of it waits to be averaged. */
@@ -122,19 +123,22 @@ static void summarise(loop *l) {
     if (!server_connected(l->server) || server_credit(l->server, l->worker, &credit) != SERVER_OK)
         return;
     if (credit.waiting > 0)
-        snprintf(waiting, sizeof waiting, "; %llu wait%s for the next step", (unsigned long long)credit.waiting,
-                 credit.waiting == 1 ? "s" : "");
-    display_say("averaged into the model so far, over all sessions of \"%s\": %llu units, %llu images%s",
-                l->options->name, (unsigned long long)credit.units, (unsigned long long)credit.images, waiting);
+        snprintf(waiting, sizeof waiting, "; %llu wait%s for the next step",
+                 (unsigned long long)credit.waiting, credit.waiting == 1 ? "s" : "");
+    display_say(
+        "averaged into the model so far, over all sessions of \"%s\": %llu units, %llu images%s",
+        l->options->name, (unsigned long long)credit.units, (unsigned long long)credit.images,
+        waiting);
 }
 
 /* Allocates what depends on the model. */
 static bool set_up(loop *l) {
     l->batch = l->options->batch && !l->run->batch_fixed ? l->options->batch : l->run->batch;
     if (l->options->batch && l->options->batch != l->batch)
-        display_warn("--batch %zu does not count: this run's minibatches have %zu images, for everybody.\n"
-                     "Leave out --batch.",
-                     l->options->batch, l->batch);
+        display_warn(
+            "--batch %zu does not count: this run's minibatches have %zu images, for everybody.\n"
+            "Leave out --batch.",
+            l->options->batch, l->batch);
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
     l->upload = upload_new(&l->model, l->run->upload);
     l->compute = compute_new(&l->model, l->batch, l->run->local_steps > 0);

@@ -1,8 +1,9 @@
 /*
- * reference.c - a summary of the real images, by which the server measures what the class's generator draws
+ * reference.c - a summary of the real images, by which the server measures what the class's
+ * generator draws
  *
- * A fixed sample of the dataset, chosen by the run's seed, is reduced to quantiles of random projections of its
- * patches (src/quality): no image leaves this machine.
+ * A fixed sample of the dataset, chosen by the run's seed, is reduced to quantiles of random
+ * projections of its patches (src/quality): no image leaves this machine.
  */
 #include "reference.h"
 #include "../../common/clock.h"
@@ -23,8 +24,9 @@ static int heed_stop(void *context) {
 /* Reads the sample's images; false if to stop is asked or they can't be read. */
 static bool read_sample(loop *l, uint8_t *images, size_t count) {
     for (size_t k = 0; k < count; k++)
-        if (stop_asked() || dataset_image(l->data, swd_sample(l->run->seed, dataset_count(l->data), k),
-                                          images + k * l->model.image_count) != 0)
+        if (stop_asked() ||
+            dataset_image(l->data, swd_sample(l->run->seed, dataset_count(l->data), k),
+                          images + k * l->model.image_count) != 0)
             return false;
     return true;
 }
@@ -33,10 +35,12 @@ static bool read_sample(loop *l, uint8_t *images, size_t count) {
 static bool summarise(loop *l, size_t count, uint8_t *images, void *workspace, size_t bytes,
                       unsigned char *blob) {
     const dcgan_config *config = &l->model.config;
-    swd_set set = {.images = images, .count = count, .size = config->image_size, .channels = config->channels};
+    swd_set set = {
+        .images = images, .count = count, .size = config->image_size, .channels = config->channels};
 
-    if (!read_sample(l, images, count) || swd_summarise(&set, l->run->seed, (float *)(blob + BLOB_HEADER_SIZE),
-                                                        workspace, bytes, heed_stop, NULL) != SWD_OK)
+    if (!read_sample(l, images, count) ||
+        swd_summarise(&set, l->run->seed, (float *)(blob + BLOB_HEADER_SIZE), workspace, bytes,
+                      heed_stop, NULL) != SWD_OK)
         return false;
     blob_write(blob, (float *)(blob + BLOB_HEADER_SIZE), swd_summary_count(set.size));
     return true;
@@ -57,7 +61,8 @@ static void contribute(loop *l, size_t count) {
                      "There is nothing to do: this program goes on without it.",
                      count);
     else if (summarise(l, count, images, workspace, bytes, blob)) {
-        if (server_reference(l->server, l->worker, count, blob, blob_size(numbers), answer) != SERVER_OK)
+        if (server_reference(l->server, l->worker, count, blob, blob_size(numbers), answer) !=
+            SERVER_OK)
             display_warn("The summary of %zu images was not taken: %s\n"
                          "There is nothing to do: this program goes on without it.",
                          count, server_trouble(l->server)->what);

@@ -6,7 +6,8 @@
 
 #include "session.h"
 
-/* Waits after a failure that may pass, and says why once; END if to stop is asked, FAIL if trying again can't mend it. */
+/* Waits after a failure that may pass, and says why once; END if to stop is asked, FAIL if trying
+ * again can't mend it. */
 outcome retry_wait(loop *l, server_status status);
 
 /* Forgets failures after a success. */

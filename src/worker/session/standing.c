@@ -1,8 +1,9 @@
 /*
  * standing.c - how the run and this student are doing, and what the instructor has to say
  *
- * The question goes out between other statements, which don't wait for it, so it costs no round trip. It is
- * asked every 10 seconds; after a word of the server, which may mean a message, every 5 at most.
+ * The question goes out between other statements, which don't wait for it, so it costs no round
+ * trip. It is asked every 10 seconds; after a word of the server, which may mean a message, every 5
+ * at most.
  */
 #include "standing.h"
 #include "../../common/clock.h"

@@ -9,8 +9,8 @@
 #include "../term/display.h"
 #include "../net/protocol.h"
 
-/* A question that is asked now and then, and whose answer is never waited for. It must stay where it is until
- * standing_end(). */
+/* A question that is asked now and then, and whose answer is never waited for. It must stay where
+ * it is until standing_end(). */
 typedef struct standing {
     int32_t worker;
     server_reply reply;
@@ -22,8 +22,8 @@ typedef struct standing {
 
 void standing_begin(standing *st, int32_t worker);
 
-/* Asks if it is time to and there is a connection, and takes an answer that has come: shows messages, notes the
- * rest for the display. */
+/* Asks if it is time to and there is a connection, and takes an answer that has come: shows
+ * messages, notes the rest for the display. */
 void standing_poll(standing *st, server *s, display_state *display);
 
 /* Waits for an answer that is under way. */

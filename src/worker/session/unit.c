@@ -1,8 +1,8 @@
 /*
  * unit.c - one unit, from weights to submission
  *
- * The shards of the result go out while the thread computes the rest of it, and the claim of the next unit goes
- * out together with the submission.
+ * The shards of the result go out while the thread computes the rest of it, and the claim of the
+ * next unit goes out together with the submission.
  */
 #include "unit.h"
 #include "download.h"
@@ -30,17 +30,19 @@ static void give_back(loop *l, const server_claim *claim) {
 }
 
 /*
- * Tells whether to give the unit up because the machine is to be left alone. What will be done in less than
- * half a minute is finished: nobody else would have it sooner. Longer work goes back, so that others need not
- * wait for the lease.
+ * Tells whether to give the unit up because the machine is to be left alone. What will be done in
+ * less than half a minute is finished: nobody else would have it sooner. Longer work goes back, so
+ * that others need not wait for the lease.
  */
 static bool rest_now(loop *l, const server_claim *claim, double start) {
-    double elapsed = clock_now() - start, done = (double)compute_progress(l->compute) / (double)claim->images;
+    double elapsed = clock_now() - start,
+           done = (double)compute_progress(l->compute) / (double)claim->images;
     char why[120];
 
     if (!rest_due(&l->options->rest, why, sizeof why) || elapsed * (1 - done) < REST_SECONDS * done)
         return false;
-    display_say("unit %lld goes back, to be done by somebody else: %s", (long long)claim->unit, why);
+    display_say("unit %lld goes back, to be done by somebody else: %s", (long long)claim->unit,
+                why);
     give_back(l, claim);
     return true;
 }
@@ -51,8 +53,9 @@ static outcome watch(loop *l, const server_claim *claim) {
 
     for (;;) {
         char note[64];
-        stop_event event = stop_wait_two(compute_descriptor(l->compute), POLLIN, server_descriptor(l->server),
-                                         server_events(l->server), 0.2);
+        stop_event event =
+            stop_wait_two(compute_descriptor(l->compute), POLLIN, server_descriptor(l->server),
+                          server_events(l->server), 0.2);
 
         if (event == STOP_ASKED)
             return END;
@@ -68,7 +71,8 @@ static outcome watch(loop *l, const server_claim *claim) {
         if (rest_now(l, claim, start))
             return DROP;
         if (event == STOP_TIMEOUT) {
-            snprintf(note, sizeof note, "%zu/%zu images", compute_progress(l->compute), claim->images);
+            snprintf(note, sizeof note, "%zu/%zu images", compute_progress(l->compute),
+                     claim->images);
             display_progress(&l->display, note);
         }
         if (!lease_keep(l, claim))
@@ -95,7 +99,8 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
                              .seed = l->run->seed,
                              .iteration = claim->iteration,
                              .position = claim->position,
-                             .networks = dcgan_networks_stepped(l->run->alternating, claim->iteration),
+                             .networks =
+                                 dcgan_networks_stepped(l->run->alternating, claim->iteration),
                              .threads = l->options->threads};
     const dcgan_local_options local = local_options(l->run, claim->iteration);
     double seconds;
@@ -134,8 +139,9 @@ static double test_seconds(const char *name) {
     return text ? atof(text) / 1000 : 0;
 }
 
-/* Sleeps before the rest of the upload where the test suite asks for it: so long that it can kill the worker in
- * mid-unit (GANN_TEST_PAUSE_MS), or for each image, to be a slower laptop (GANN_TEST_PAUSE_MS_PER_IMAGE). */
+/* Sleeps before the rest of the upload where the test suite asks for it: so long that it can kill
+ * the worker in mid-unit (GANN_TEST_PAUSE_MS), or for each image, to be a slower laptop
+ * (GANN_TEST_PAUSE_MS_PER_IMAGE). */
 static outcome pause_for_test(loop *l, const server_claim *claim) {
     double end = clock_now() + test_seconds("GANN_TEST_PAUSE_MS") +
                  (double)claim->images * test_seconds("GANN_TEST_PAUSE_MS_PER_IMAGE"),
@@ -156,7 +162,8 @@ static outcome pause_for_test(loop *l, const server_claim *claim) {
 static outcome upload_rest(loop *l, const server_claim *claim) {
     for (;;) {
         upload_advance(l->upload);
-        if (upload_sent(l->upload) || upload_status(l->upload) != SERVER_OK || upload_stale(l->upload))
+        if (upload_sent(l->upload) || upload_status(l->upload) != SERVER_OK ||
+            upload_stale(l->upload))
             return GO_ON;
         if (!lease_keep(l, claim))
             return DROP;
@@ -186,8 +193,8 @@ static server_status submit(loop *l, const server_claim *claim, const dcgan_unit
     return status;
 }
 
-/* If the claim that went out with a submission that failed brought the same unit again, of the same weights:
- * goes on under its new token. */
+/* If the claim that went out with a submission that failed brought the same unit again, of the same
+ * weights: goes on under its new token. */
 static void adopt_claim(loop *l, server_claim *claim) {
     if (!l->claimed_ahead || l->ahead_status != SERVER_OK || l->ahead.reason != SERVER_WORK ||
         l->ahead.unit != claim->unit || l->ahead.nonces[0] != l->weights_nonce)
@@ -209,8 +216,8 @@ static outcome note_unit(loop *l, const server_claim *claim, const dcgan_unit_re
     return GO_ON;
 }
 
-/* Gives back a unit whose result can't be used. The weights may have blown up; then the instructor takes the
- * run back, and finds the class still there. */
+/* Gives back a unit whose result can't be used. The weights may have blown up; then the instructor
+ * takes the run back, and finds the class still there. */
 static outcome give_up(loop *l, server_claim *claim) {
     adopt_claim(l, claim);
     give_back(l, claim);
@@ -233,11 +240,11 @@ static bool is_bad_value(const loop *l, server_status status) {
 }
 
 /*
- * Hands the result in: the rest of the upload, the submission, and again what failed. Where the answer to a
- * submission was lost, the next thing sent is the same submission: it may have been accepted, and by now the
- * server would call an upload stale. It may even be accepted later, while the server still reads what came
- * before the connection broke: so who is then told that the unit is lost asks once more. From here on a first
- * Ctrl-C lets the unit be finished.
+ * Hands the result in: the rest of the upload, the submission, and again what failed. Where the
+ * answer to a submission was lost, the next thing sent is the same submission: it may have been
+ * accepted, and by now the server would call an upload stale. It may even be accepted later, while
+ * the server still reads what came before the connection broke: so who is then told that the unit
+ * is lost asks once more. From here on a first Ctrl-C lets the unit be finished.
  */
 static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *result) {
     bool in_doubt = false, unanswered = false;
@@ -310,8 +317,8 @@ outcome unit_do(loop *l, server_claim *claim) {
     if (o != GO_ON)
         return o;
     WORKER_POINT("images_ready");
-    upload_begin(l->upload, l->server, claim, dcgan_networks_stepped(l->run->alternating, claim->iteration),
-                 l->compute);
+    upload_begin(l->upload, l->server, claim,
+                 dcgan_networks_stepped(l->run->alternating, claim->iteration), l->compute);
     o = compute_unit(l, claim, &result);
     if (o == GO_ON)
         o = pause_for_test(l, claim);

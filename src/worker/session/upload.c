@@ -1,10 +1,10 @@
 /*
  * upload.c - the shards of a unit's result on their way to the server
  *
- * With int8 what rounding took away is not lost (error feedback, Seide et al. 2014): it is added to the next
- * result before that is rounded. What counts is what arrived: so the residual moves on only when a unit was
- * accepted, and until then every repetition sends the same bytes. It is computed from the result, which is
- * still there, so that one vector is enough.
+ * With int8 what rounding took away is not lost (error feedback, Seide et al. 2014): it is added to
+ * the next result before that is rounded. What counts is what arrived: so the residual moves on
+ * only when a unit was accepted, and until then every repetition sends the same bytes. It is
+ * computed from the result, which is still there, so that one vector is enough.
  */
 #include "upload.h"
 #include "../../common/point.h"
@@ -13,9 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW                                                                                                 \
-    2 /* shards under way: the server checks one while the next one comes in; a renewal has to wait for both   \
-       */
+/* Shards under way: the server checks one while the next one comes in. A renewal waits for both. */
+#define WINDOW 2
 
 typedef enum part_state { PART_HERE, PART_SENT, PART_STORED } part_state;
 
@@ -35,7 +34,8 @@ struct upload {
     const compute *compute;
     const dcgan_unit_result *result; /* NULL until it is whole */
     size_t low, high;                /* the numbers of the unit's networks: low … high - 1 */
-    size_t first, end;               /* the shards that hold something of them: the others stay here */
+    /* the shards that hold something of them: the others stay here */
+    size_t first, end;
     size_t shards, under_way;
     part *parts; /* [shards + 1] */
     unsigned char *blob;
@@ -44,7 +44,8 @@ struct upload {
 };
 
 upload *upload_new(const dcgan_model *model, blob_element element) {
-    size_t statistics = model->statistics_count, largest = statistics > SHARD_COUNT ? statistics : SHARD_COUNT;
+    size_t statistics = model->statistics_count,
+           largest = statistics > SHARD_COUNT ? statistics : SHARD_COUNT;
     upload *u = calloc(1, sizeof *u);
 
     if (!u)
@@ -76,7 +77,8 @@ void upload_free(upload *u) {
     free(u);
 }
 
-void upload_begin(upload *u, server *s, const server_claim *claim, dcgan_networks networks, const compute *c) {
+void upload_begin(upload *u, server *s, const server_claim *claim, dcgan_networks networks,
+                  const compute *c) {
     size_t count;
 
     dcgan_networks_range(u->model, networks, &u->low, &count);
@@ -118,8 +120,8 @@ static bool is_final(const upload *u, size_t index) {
     return u->result != NULL || (index < u->shards && compute_shard_final(u->compute, index));
 }
 
-/* Encodes a shard of the result and what was left of the last one; returns false if it is not finite. What was
- * left of a network that this unit has nothing of waits for one that has. */
+/* Encodes a shard of the result and what was left of the last one; returns false if it is not
+ * finite. What was left of a network that this unit has nothing of waits for one that has. */
 static bool encode_sum(upload *u, size_t index, size_t count) {
     const float *values = compute_gradient(u->compute) + index * SHARD_COUNT,
                 *left = u->residual + index * SHARD_COUNT;
@@ -134,7 +136,8 @@ static size_t write_shard(upload *u, size_t index) {
     const float *values = compute_gradient(u->compute) + index * SHARD_COUNT;
     size_t count = shard_length(u->model->parameter_count, index);
 
-    if (u->element == BLOB_INT8 ? encode_sum(u, index, count) : blob_encode(u->blob, values, count, u->element))
+    if (u->element == BLOB_INT8 ? encode_sum(u, index, count)
+                                : blob_encode(u->blob, values, count, u->element))
         return blob_size_of(count, u->element);
     blob_write(u->blob, values, count); /* is refused, as it should be */
     return blob_size(count);
@@ -168,7 +171,8 @@ static void take_answers(upload *u) {
 void upload_advance(upload *u) {
     server_receive(u->server);
     take_answers(u);
-    for (size_t i = u->shards + 1; i-- > 0 && u->under_way < WINDOW && u->status == SERVER_OK && !u->stale;)
+    for (size_t i = u->shards + 1;
+         i-- > 0 && u->under_way < WINDOW && u->status == SERVER_OK && !u->stale;)
         if (is_needed(u, i) && u->parts[i].state == PART_HERE && is_final(u, i))
             send_part(u, i);
 }

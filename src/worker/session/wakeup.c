@@ -1,9 +1,9 @@
 /*
- * wakeup.c - waiting for work: until the server's word that there may be some, or else until the time it named
- * is over
+ * wakeup.c - waiting for work: until the server's word that there may be some, or else until the
+ * time it named is over
  *
- * Anybody who can log in can send such a word, so it only makes the worker ask, and no more often than every 50
- * ms.
+ * Anybody who can log in can send such a word, so it only makes the worker ask, and no more often
+ * than every 50 ms.
  */
 #include "wakeup.h"
 #include "lease.h"
@@ -18,11 +18,13 @@
 
 #define WAKEUP_SECONDS 0.05
 
-/* Waits until the connection brings a word (it may have done so already), or is lost, or the time is over. */
+/* Waits until the connection brings a word (it may have done so already), or is lost, or the time
+ * is over. */
 static outcome wait_until(loop *l, double until) {
     bool connected = server_connected(l->server);
 
-    while (!server_woken(l->server) && connected == server_connected(l->server) && clock_now() < until) {
+    while (!server_woken(l->server) && connected == server_connected(l->server) &&
+           clock_now() < until) {
         if (stop_wait(server_descriptor(l->server), POLLIN, until - clock_now()) == STOP_ASKED)
             return END;
         server_receive(l->server);

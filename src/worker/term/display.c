@@ -56,8 +56,8 @@ static void add_field(char line[LINE_SIZE], size_t columns, const char *format, 
         snprintf(line + length, LINE_SIZE - length, "%s%s", length > 0 ? "  " : "", field);
 }
 
-/* Puts "iteration 214/1000  D 0.52  G 2.31  148 images/s  units 37  ETA 1 h 20 min  rank 3 of 28 (4.1 %)"
- * together, behind what is in the line, as far as there is room. */
+/* Puts "iteration 214/1000  D 0.52  G 2.31  148 images/s  units 37  ETA 1 h 20 min  rank 3 of 28
+ * (4.1 %)" together, behind what is in the line, as far as there is room. */
 static void write_state(char line[LINE_SIZE], size_t columns, const display_state *state) {
     char duration[30];
 
@@ -71,16 +71,17 @@ static void write_state(char line[LINE_SIZE], size_t columns, const display_stat
     if (state->seconds_left > 0)
         add_field(line, columns, "ETA %s", duration);
     if (state->rank > 0)
-        add_field(line, columns, "rank %" PRId32 " of %" PRId32 " (%.1f %%)", state->rank, state->of,
-                  100 * state->share);
+        add_field(line, columns, "rank %" PRId32 " of %" PRId32 " (%.1f %%)", state->rank,
+                  state->of, 100 * state->share);
 }
 
 /* Returns how many columns a line may have that is to be rewritten: one that wraps could not be. */
 static size_t line_columns(void) {
     struct winsize window;
 
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? (size_t)window.ws_col - 1
-                                                                               : LINE_SIZE;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1
+               ? (size_t)window.ws_col - 1
+               : LINE_SIZE;
 }
 
 /* Cuts a text after so many characters. */
@@ -99,8 +100,8 @@ void display_progress(const display_state *state, const char *note) {
         return;
     if (columns > LINE_SIZE - 1)
         columns = LINE_SIZE - 1;
-    /* what moves comes first, so that a narrow terminal shows it, and is padded, so that the rest stays in
-     * place */
+    /* what moves comes first, so that a narrow terminal shows it, and is padded, so that the rest
+     * stays in place */
     if (note[0] != '\0')
         snprintf(line, sizeof line, "%-*.*s", NOTE_COLUMNS, (int)strcspn(note, "\n"), note);
     write_state(line, columns, state);
@@ -124,7 +125,8 @@ void display_unit(const display_state *state) {
     display_say("%s", line);
 }
 
-/* Prints a text with a line's end; what the server may have put into it for the terminal becomes "?". */
+/* Prints a text with a line's end; what the server may have put into it for the terminal becomes
+ * "?". */
 static void print_lines(FILE *stream, const char *format, va_list values) {
     char text[TEXT_SIZE];
 

@@ -1,6 +1,6 @@
 /*
- * display.h - everything the program says. On a terminal one line is rewritten again and again; in a pipe there
- * is a plain line for each unit. Any thread may call these functions.
+ * display.h - everything the program says. On a terminal one line is rewritten again and again; in
+ * a pipe there is a plain line for each unit. Any thread may call these functions.
  */
 #ifndef GANN_DISPLAY_H
 #define GANN_DISPLAY_H
@@ -27,8 +27,8 @@ void display_duration(char *text, size_t size, double seconds);
 /* Finds out whether there is a terminal. */
 void display_open(void);
 
-/* Rewrites the line on a terminal; note, for example "64/128 images", comes first and may be empty. Fields that
- * don't fit are left out from the end. */
+/* Rewrites the line on a terminal; note, for example "64/128 images", comes first and may be empty.
+ * Fields that don't fit are left out from the end. */
 void display_progress(const display_state *state, const char *note);
 
 /* Shows that a unit was handed in. */

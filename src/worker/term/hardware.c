@@ -16,7 +16,8 @@
 
 /* Tells whether a byte is an ASCII letter or digit. */
 static int is_plain(unsigned char byte) {
-    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9');
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
+           (byte >= '0' && byte <= '9');
 }
 
 /* Copies what is plain or in allowed; other bytes become instead, or nothing if that is 0. */
@@ -44,7 +45,8 @@ static long read_long(const char *path) {
     return number;
 }
 
-/* Returns how many processors' time a container of ours gets (cgroup v2, then v1); CORES_MAX if all of it. */
+/* Returns how many processors' time a container of ours gets (cgroup v2, then v1); CORES_MAX if all
+ * of it. */
 static int read_quota(void) {
     FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
     long quota = -1, period = -1;
@@ -57,8 +59,9 @@ static int read_quota(void) {
         quota = read_long("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
         period = read_long("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
     }
-    return quota > 0 && period > 0 && quota / period < CORES_MAX ? (int)((quota + period - 1) / period)
-                                                                 : CORES_MAX;
+    return quota > 0 && period > 0 && quota / period < CORES_MAX
+               ? (int)((quota + period - 1) / period)
+               : CORES_MAX;
 }
 
 /* Puts a count within its limits. */
@@ -75,7 +78,8 @@ int hardware_cores(void) {
     return limit(count, read_quota());
 }
 
-/* Reads which core a processor belongs to: a number of its own for each; -1 if that is not shown. */
+/* Reads which core a processor belongs to: a number of its own for each; -1 if that is not
+ * shown. */
 static long read_core(const char *folder, int processor) {
     char path[300];
     long package, core;

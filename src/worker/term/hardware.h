@@ -22,7 +22,8 @@ int hardware_cores(void);
  * /sys/devices/system/cpu. */
 int hardware_physical(const char *folder);
 
-/* Turns the host's name into a worker's name: 1 … 32 letters, digits, spaces, dots, dashes, underscores. */
+/* Turns the host's name into a worker's name: 1 … 32 letters, digits, spaces, dots, dashes,
+ * underscores. */
 void hardware_name(char name[33]);
 
 #endif

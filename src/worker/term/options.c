@@ -23,17 +23,22 @@ static const char usage[] =
     "gan_worker trains a GAN together with a class, through a PostgreSQL server.\n"
     "\n"
     "  gan_worker postgresql://... [option ...]         compute work units of the class\n"
-    "  gan_worker local [option ...]                    train on this machine alone, without a server\n"
-    "  gan_worker sample postgresql://... | FILE        draw a sheet of images, from a run or a checkpoint\n"
+    "  gan_worker local [option ...]                    train on this machine alone, without a "
+    "server\n"
+    "  gan_worker sample postgresql://... | FILE        draw a sheet of images, from a run or a "
+    "checkpoint\n"
     "\n"
-    "  --connect URI     the connection string from your instructor; may also be given without --connect.\n"
+    "  --connect URI     the connection string from your instructor; may also be given without "
+    "--connect.\n"
     "                    Without any, PGHOST, PGUSER, PGPASSWORD ... are used\n"
-    "  --data PATH       the images: a zip archive, a folder, or an IDX file. Without it, $GANN_DATA and the\n"
+    "  --data PATH       the images: a zip archive, a folder, or an IDX file. Without it, "
+    "$GANN_DATA and the\n"
     "                    usual places are searched for the class's dataset\n"
     "  --name N          name of this program in the class (default: the host's name)\n"
     "  --run NAME        which run to join, by its name or number (default: the only one)\n"
     "  --once            end when the run is over (without it the program waits for the next run)\n"
-    "  --threads T       threads to compute with (default: one fewer than this computer has cores)\n"
+    "  --threads T       threads to compute with (default: one fewer than this computer has "
+    "cores)\n"
     "  --batch B         images computed at once (default: the run's; local: 8)\n"
     "  --cache MB        memory for prepared images (default: 1024)\n"
     "  --check           try the connection, the run, the dataset and the speed, then end\n"
@@ -42,12 +47,14 @@ static const char usage[] =
     "  --nice N          lower priority, 0 to 19\n"
     "  --max-cpu P       compute P percent of the time, 1 to 100\n"
     "  --quiet-hours H   rest in these hours, local time: 22:00-07:00\n"
-    "  --on-battery      work on battery, too (without it the program rests until it is plugged in)\n"
+    "  --on-battery      work on battery, too (without it the program rests until it is plugged "
+    "in)\n"
     "\n"
     "of gan_worker local:\n"
     "  --out FOLDER      for checkpoint.safetensors and samples-....png (default: gan-local)\n"
     "  --resume FILE     go on from a checkpoint\n"
-    "  --iterations N    train so many iterations (default: 1000; with --resume: the checkpoint's)\n"
+    "  --iterations N    train so many iterations (default: 1000; with --resume: the "
+    "checkpoint's)\n"
     "  --local-steps H   steps of both networks in an iteration (default: 40)\n"
     "  --save-every N    iterations between checkpoints (default: 50)\n"
     "  --image-size S, --channels C, --latent Z, --features F    the networks (64, 3, 100, 64)\n"
@@ -84,7 +91,8 @@ static const struct {
     {"image-size", 32, 128, FIELD_UINT32, offsetof(options, local.network.image_size)},
     {"channels", 1, 3, FIELD_UINT32, offsetof(options, local.network.channels)},
     {"latent", 1, DCGAN_MAX_LATENT, FIELD_UINT32, offsetof(options, local.network.latent)},
-    {"features", 1, DCGAN_MAX_FEATURES, FIELD_UINT32, offsetof(options, local.network.generator_features)},
+    {"features", 1, DCGAN_MAX_FEATURES, FIELD_UINT32,
+     offsetof(options, local.network.generator_features)},
     {"count", 1, 4096, FIELD_INT, offsetof(options, count)},
     {"seed", INT64_MIN, INT64_MAX, FIELD_INT64, offsetof(options, seed)},
 };
@@ -150,7 +158,8 @@ static options_answer read_number(options *o, size_t which, const char *text) {
         o->local.iterations_given = o->local.iterations_given || strcmp(name, "iterations") == 0;
         return OPTIONS_GO;
     }
-    snprintf(what, sizeof what, "--%s is not a number from %" PRId64 " to %" PRId64, name, low, high);
+    snprintf(what, sizeof what, "--%s is not a number from %" PRId64 " to %" PRId64, name, low,
+             high);
     snprintf(remedy, sizeof remedy, "For example: --%s %" PRId64, name,
              low > 0      ? low
              : high < 256 ? high
@@ -171,10 +180,12 @@ static options_answer read_rate(options *o, const char *text) {
 
 /* Reads a worker's name, which the server wants plain. */
 static options_answer read_name(char name[33], const char *text) {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ._-";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ._-";
     size_t length = strlen(text);
 
-    if (length < 1 || length > 32 || strspn(text, plain) != length || strchr(" ._-", text[0]) != NULL)
+    if (length < 1 || length > 32 || strspn(text, plain) != length ||
+        strchr(" ._-", text[0]) != NULL)
         return wrong("--name must be 1 to 32 letters, digits, spaces, dots, dashes or underscores, "
                      "and begin with a letter or digit",
                      "For example: --name alice-laptop");
@@ -182,21 +193,23 @@ static options_answer read_name(char name[33], const char *text) {
     return OPTIONS_GO;
 }
 
-/* Takes a connection string out of argv. Never prints any of it: it may hold a password, and so do libpq's
- * messages. */
+/* Takes a connection string out of argv. Never prints any of it: it may hold a password, and so do
+ * libpq's messages. */
 static options_answer take_connect(options *o, char *text) {
     PQconninfoOption *parsed = NULL;
     bool string = strchr(text, '=') != NULL || strncmp(text, "postgres://", 11) == 0 ||
                   strncmp(text, "postgresql://", 13) == 0;
 
     if (o->connect != NULL)
-        return wrong("there is more than one connection string", "Give one, in quotes: 'postgresql://...'");
+        return wrong("there is more than one connection string",
+                     "Give one, in quotes: 'postgresql://...'");
     if ((o->connect = strdup(text)) == NULL)
         return wrong("there is not enough memory", "Close other programs.");
     memset(text, 'x', strlen(text));
     if (string && (parsed = PQconninfoParse(o->connect, NULL)) == NULL)
-        return wrong("the connection string cannot be read",
-                     "It has the form 'postgresql://login:password@host:5432/database', in quotes.");
+        return wrong(
+            "the connection string cannot be read",
+            "It has the form 'postgresql://login:password@host:5432/database', in quotes.");
     PQconninfoFree(parsed);
     return OPTIONS_GO;
 }
@@ -221,9 +234,10 @@ static options_answer read_option(options *o, int option, char *text) {
         o->local.resume = text;
         return OPTIONS_GO;
     case 'q':
-        return rest_read_hours(&o->rest, text) ? OPTIONS_GO
-                                               : wrong("--quiet-hours are not two different times of a day",
-                                                       "For example: --quiet-hours 22:00-07:00");
+        return rest_read_hours(&o->rest, text)
+                   ? OPTIONS_GO
+                   : wrong("--quiet-hours are not two different times of a day",
+                           "For example: --quiet-hours 22:00-07:00");
     case LEARNING_RATE:
         return read_rate(o, text);
     case 'B':
@@ -246,13 +260,14 @@ static options_answer read_option(options *o, int option, char *text) {
     }
 }
 
-/* Tells whether a value is the next option, because the value itself was forgotten. No value of ours begins
- * with two dashes. */
+/* Tells whether a value is the next option, because the value itself was forgotten. No value of
+ * ours begins with two dashes. */
 static bool is_option(const char *value) {
     return value != NULL && strncmp(value, "--", 2) == 0;
 }
 
-/* Reads all options. Messages of getopt's own would show what follows "=", which may be a password. */
+/* Reads all options. Messages of getopt's own would show what follows "=", which may be a
+ * password. */
 static options_answer read_all(options *o, const struct option *known, int argc, char **argv) {
     static const char remedy[] = "gan_worker --help lists the options.";
     options_answer answer = OPTIONS_GO;
@@ -277,7 +292,8 @@ static options_answer read_all(options *o, const struct option *known, int argc,
 
 /* Tells whether libpq's environment variables say where to connect to. */
 static bool environment_says(void) {
-    static const char *const names[] = {"PGHOST", "PGHOSTADDR", "PGUSER", "PGDATABASE", "PGSERVICE"};
+    static const char *const names[] = {"PGHOST", "PGHOSTADDR", "PGUSER", "PGDATABASE",
+                                        "PGSERVICE"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (getenv(names[i]) != NULL)
@@ -312,8 +328,9 @@ static options_answer take_rest(options *o, int argc, char **argv) {
     if (o->command == OPTIONS_LOCAL)
         return wrong("gan_worker local takes options only",
                      "The dataset is given by --data, a checkpoint to go on from by --resume.");
-    if (is_connection(argv[optind]) && (o->command != OPTIONS_SAMPLE || strstr(argv[optind], "://") != NULL ||
-                                        access(argv[optind], F_OK) != 0))
+    if (is_connection(argv[optind]) &&
+        (o->command != OPTIONS_SAMPLE || strstr(argv[optind], "://") != NULL ||
+         access(argv[optind], F_OK) != 0))
         return take_connect(o, argv[optind]);
     if (o->command == OPTIONS_SAMPLE && o->connect == NULL) {
         o->checkpoint = argv[optind];
@@ -328,7 +345,8 @@ static void list_options(struct option known[NUMBERS + OTHERS + 1]) {
     memset(known, 0, (NUMBERS + OTHERS + 1) * sizeof *known);
     memcpy(known, others, sizeof others);
     for (size_t i = 0; i < NUMBERS; i++)
-        known[OTHERS + i] = (struct option){numbers[i].name, required_argument, NULL, NUMBER + (int)i};
+        known[OTHERS + i] =
+            (struct option){numbers[i].name, required_argument, NULL, NUMBER + (int)i};
 }
 
 /* Sets what holds unless it is said otherwise. */
@@ -340,12 +358,12 @@ static void set_defaults(options *o) {
     o->cache_mb = CACHE_MB;
     o->max_cpu = 100;
     o->count = 64;
-    o->local =
-        (options_local){.network = {.channels = 3, .image_size = 64, .latent = 100, .generator_features = 64},
-                        .local_steps = 40,
-                        .iterations = 1000,
-                        .save_every = 50,
-                        .learning_rate = 3e-4};
+    o->local = (options_local){
+        .network = {.channels = 3, .image_size = 64, .latent = 100, .generator_features = 64},
+        .local_steps = 40,
+        .iterations = 1000,
+        .save_every = 50,
+        .learning_rate = 3e-4};
     hardware_name(o->name);
 }
 
@@ -372,8 +390,8 @@ options_answer options_read(options *o, int argc, char **argv) {
     answer = read_all(o, known, argc, argv);
     if (answer == OPTIONS_GO)
         answer = take_rest(o, argc, argv);
-    if (answer == OPTIONS_GO && o->command != OPTIONS_LOCAL && o->connect == NULL && o->checkpoint == NULL &&
-        !environment_says())
+    if (answer == OPTIONS_GO && o->command != OPTIONS_LOCAL && o->connect == NULL &&
+        o->checkpoint == NULL && !environment_says())
         answer = no_connection(argc);
     if (o->out == NULL)
         o->out = o->command == OPTIONS_LOCAL ? "gan-local" : "samples.png";

@@ -24,7 +24,8 @@ typedef struct options_local {
 
 typedef struct options {
     options_command command;
-    char *connect;    /* connection string, NULL for libpq's environment variables; it may hold a password */
+    /* connection string, NULL for libpq's environment variables; it may hold a password */
+    char *connect;
     const char *data; /* dataset, or NULL: to be found */
     const char *run;  /* NULL: the only one that is not over */
     char name[33];
@@ -48,8 +49,9 @@ typedef struct options {
 typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_answer;
 
 /*
- * Reads the command line. OPTIONS_DONE: --help or --version was answered; OPTIONS_WRONG: the mistake was named
- * on standard error. A connection string is taken out of argv, where every user of the machine could read it.
+ * Reads the command line. OPTIONS_DONE: --help or --version was answered; OPTIONS_WRONG: the
+ * mistake was named on standard error. A connection string is taken out of argv, where every user
+ * of the machine could read it.
  */
 options_answer options_read(options *o, int argc, char **argv);
 

@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Reads a character of UTF-8 (RFC 3629: the shortest form, no surrogates); returns its bytes, 0 if it is none.
- */
+/* Reads a character of UTF-8 (RFC 3629: the shortest form, no surrogates); returns its bytes, 0 if
+ * it is none. */
 static int read_character(const unsigned char *p, uint32_t *character) {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     int size = p[0] < 0x80             ? 1
@@ -27,7 +27,8 @@ static int read_character(const unsigned char *p, uint32_t *character) {
             return 0;
         *character = *character << 6 | (p[i] & 0x3Fu);
     }
-    return *character < least[size] || *character > 0x10FFFF || (*character >= 0xD800 && *character < 0xE000)
+    return *character < least[size] || *character > 0x10FFFF ||
+                   (*character >= 0xD800 && *character < 0xE000)
                ? 0
                : size;
 }
@@ -35,8 +36,9 @@ static int read_character(const unsigned char *p, uint32_t *character) {
 /* Tells whether a character is anything but itself on a screen. */
 static bool is_treacherous(uint32_t c) {
     return (c < 0x20 && c != '\n') || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x61C ||
-           (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) ||
-           c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) || c >= 0xE0000;
+           (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
+           (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) ||
+           c >= 0xE0000;
 }
 
 void plain_text(char *text) {

@@ -33,7 +33,8 @@ bool rest_read_hours(rest_rules *rules, const char *text) {
     int from, until;
     const char *at = read_time(text, &from);
 
-    if (at == NULL || *at != '-' || (at = read_time(at + 1, &until)) == NULL || *at != '\0' || from == until)
+    if (at == NULL || *at != '-' || (at = read_time(at + 1, &until)) == NULL || *at != '\0' ||
+        from == until)
         return false;
     rules->quiet = true;
     rules->from = from;
@@ -50,7 +51,8 @@ bool rest_in_hours(const rest_rules *rules, int minute) {
 }
 
 /* Reads the first line of a power supply's file; "" if there is none. */
-static void read_line(const char *folder, const char *supply, const char *file, char *line, size_t size) {
+static void read_line(const char *folder, const char *supply, const char *file, char *line,
+                      size_t size) {
     char path[1024];
     FILE *in = NULL;
 
@@ -65,13 +67,14 @@ static void read_line(const char *folder, const char *supply, const char *file, 
 }
 
 /* The same, its first word. */
-static void read_word(const char *folder, const char *supply, const char *file, char *word, size_t size) {
+static void read_word(const char *folder, const char *supply, const char *file, char *word,
+                      size_t size) {
     read_line(folder, supply, file, word, size);
     word[strcspn(word, " \t\r\n")] = '\0';
 }
 
-/* Tells whether a USB port gives power rather than takes it: then a telephone hangs on it. A port that says
- * nothing takes it. */
+/* Tells whether a USB port gives power rather than takes it: then a telephone hangs on it. A port
+ * that says nothing takes it. */
 static bool gives_power(const char *folder, const char *supply) {
     char path[512], role[32];
     bool gives = false, takes = false;
@@ -142,12 +145,14 @@ static bool look(const rest_rules *rules, char *why, size_t size) {
 
     if (rules->quiet && localtime_r(&now, &local) != NULL &&
         rest_in_hours(rules, local.tm_hour * 60 + local.tm_min)) {
-        snprintf(why, size, "resting until %02d:%02d: these are the quiet hours", rules->until / 60 % 24,
-                 rules->until % 60);
+        snprintf(why, size, "resting until %02d:%02d: these are the quiet hours",
+                 rules->until / 60 % 24, rules->until % 60);
         return true;
     }
-    if (!rules->on_battery && rest_on_battery(folder != NULL ? folder : "/sys/class/power_supply")) {
-        snprintf(why, size, "resting until the machine is plugged in (--on-battery works on battery, too)");
+    if (!rules->on_battery &&
+        rest_on_battery(folder != NULL ? folder : "/sys/class/power_supply")) {
+        snprintf(why, size,
+                 "resting until the machine is plugged in (--on-battery works on battery, too)");
         return true;
     }
     return false;
