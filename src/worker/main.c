@@ -7,7 +7,7 @@
 #include "term/display.h"
 #include "session/find_data.h"
 #include "../local/local.h"
-#include "term/hardware.h"
+#include "../common/hardware.h"
 #include "session/loop.h"
 #include "next_run.h"
 #include "../local/sample.h"

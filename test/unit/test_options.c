@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "../../src/worker/term/display.h"
-#include "../../src/worker/term/hardware.h"
+#include "../../src/common/hardware.h"
 #include "../../src/worker/term/options.h"
 #include "../../src/worker/term/rest.h"
 

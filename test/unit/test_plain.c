@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/worker/term/plain.h"
+#include "../../src/common/plain.h"
 
 #include <stdio.h>
 #include <string.h>

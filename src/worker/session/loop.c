@@ -8,7 +8,7 @@
 #include "session.h"
 #include "unit.h"
 #include "wakeup.h"
-#include "../term/hardware.h"
+#include "../../common/hardware.h"
 #include "../../common/point.h"
 #include "../../common/clock.h"
 #include "../../common/stop.h"

@@ -4,7 +4,7 @@
 #define _DEFAULT_SOURCE
 
 #include "display.h"
-#include "plain.h"
+#include "../../common/plain.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 
 #include "options.h"
-#include "hardware.h"
+#include "../../common/hardware.h"
 #include "../../common/mistyped.h"
 
 #include <errno.h>
