@@ -47,6 +47,21 @@ sub send {
     return 1;
 }
 
+# Sends the same bytes again and again and reads nothing, until the server takes no more for a second and a half; how many it took.
+sub flood {
+    my ($self, $bytes) = @_;
+    my ($all, $sent) = ($bytes x (1 + (1 << 20) / length $bytes), 0);
+    local $SIG{PIPE} = 'IGNORE';
+    $self->{socket}->blocking(0);
+    while ($sent < 1 << 30 && IO::Select->new($self->{socket})->can_write(1.5)) {
+        my $now = syswrite $self->{socket}, $all, 1 << 16, $sent % length $bytes;
+        last if !defined $now && !$!{EAGAIN};
+        $sent += $now // 0;
+    }
+    $self->{socket}->blocking(1);
+    return $sent;
+}
+
 # Reads messages until ReadyForQuery, the end of the connection or of the time.
 sub receive {
     my ($self, $seconds) = @_;

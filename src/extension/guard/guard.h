@@ -33,6 +33,10 @@ extern void gan_session_init(const bool *guard_on);
  * sees it. */
 extern void gan_bound_reading(void);
 
+/* Has this session, a student's, end soon after SIGTERM even if it waits for a client that takes no
+ * answers. */
+extern void gan_bound_dying(void);
+
 /* Ends this session, a student's, if it holds more memory than it may. */
 extern void gan_check_session_memory(void);
 

@@ -98,6 +98,7 @@ static void begin_session(Port *port, int status) {
         MemoryContextSwitchTo(before);
         bound_memory();
         gan_bound_reading();
+        gan_bound_dying();
     }
 }
 

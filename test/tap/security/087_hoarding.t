@@ -112,6 +112,14 @@ sleep 1;
 my $ended = $class->poll_until(q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'eve'}, '0', $allowed);
 ok $ended, 'a client that does not read its answers is ended';
 
+# While PostgreSQL reports an error it heeds no SIGTERM, and 64 kB of wrong statements make that report wait for the client.
+for my $case ([ 'wrong statements', GannWire::query('SELECT 1/0') ], [ 'long ones', GannWire::query(q{SELECT '} . 'x' x 30000 . q{'::int}) ]) {
+    my ($what, $bytes) = @{$case};
+    $wire = GannWire->new($class, 'eve');
+    cmp_ok $wire->flood($bytes), '>', 10_000, "$what, and no answer is read: the session is full";
+    ok $class->poll_until(q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'eve'}, '0', $allowed), "$what: it is ended all the same";
+}
+
 $wire = GannWire->new($class, 'eve');
 $wire->send(GannWire::query("LISTEN gan_run_$run"));
 $wire->receive(5);

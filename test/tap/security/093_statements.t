@@ -155,10 +155,11 @@ cmp_ok $oldest, '<', $limit + 12, sprintf('of twice %d random statements none ke
 cmp_ok $largest, '<', $memory + 40, sprintf('and no session took more than %.0f MB', $largest);
 
 # Whatever they do, the server stops at once.
-my @held = map { GannWire->new($class, 'eve') } 1 .. 3;
+my @held = map { GannWire->new($class, 'eve') } 1 .. 4;
 $held[0]->send(GannWire::parse('SELECT gan_hello()') . GannWire::bind_to() . GannWire::execute() . GannWire::message('H', ''));
 $held[1]->send(GannWire::query($nested));
 $held[2]->send(substr GannWire::query("SELECT '" . 'x' x 1_000_000 . "'"), 0, 1000);
+$held[3]->flood(GannWire::query('SELECT 1/0'));
 my $start = time;
 $class->stop('fast');
 cmp_ok time - $start, '<', 20, sprintf('a fast shutdown took %.1f s', time - $start);
