@@ -135,7 +135,7 @@ CREATE FUNCTION gan_upload(unit bigint, token uuid, shard int, data bytea) RETUR
 CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing int, OUT square_sum float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Whether this session has had an upload refused since the last call of gan_take_refusal, which tells what (src/extension/module/result.c).
+-- Whether this session has had an upload refused since the last call of gan_take_refusal, which tells what (src/extension/claim/result.c).
 CREATE FUNCTION gan_refusal_pending() RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME';
 CREATE FUNCTION gan_take_refusal(OUT unit bigint, OUT token uuid, OUT why text)

@@ -39,7 +39,11 @@ show('Students', 'By a file, or one by one. `gan_enroll` again is a new password
 $class->student($_) for qw(alice bo cy);    # with passwords that this script knows
 show('Off', 'Whoever schedules `gan_coordinate` need not call `gan_tick`; by hand it tells where the run is.', 'SELECT gan_start()', 'SELECT gan_tick()');
 my $coordinator = $class->coordinate(300);
-my @workers = map { $class->worker($_, '--name', "$_-laptop") } qw(alice bo);
+my @workers = map {
+    my $worker = $class->worker($_, '--name', "$_-laptop");
+    $class->poll_until("SELECT count(*) FROM gan_worker WHERE login = '$_'", '1', 30);    # so that worker 1 is Alice's
+    $worker;
+} qw(alice bo);
 $class->poll_until('SELECT iteration >= 45 FROM gan_run', 't', 200) or die 'the class does not get on';
 show('While the class computes', 'What everybody may see.', 'SELECT * FROM gan_progress',
     'SELECT iteration, round(epoch::numeric, 2) AS epoch, images, round(loss_d::numeric, 3) AS loss_d, round(loss_g::numeric, 3) AS loss_g, round(swd::numeric, 1) AS swd, round(images_per_second::numeric) AS images_per_second, participants FROM gan_learning_curve WHERE swd IS NOT NULL ORDER BY iteration',

@@ -62,7 +62,7 @@ void checkpoint_put_statistics(const checkpoint *c, unsigned char *bytes, const 
 
 /*
  * Finds everything in a file that safetensors_read() has read. Tensors that other programs call
- * otherwise get our names (names.h). The networks' configuration follows from the shapes. Tensors
+ * otherwise get our names (aliases.h). The networks' configuration follows from the shapes. Tensors
  * that are missing, that don't fit each other, or that belong to nothing are errors. Returns 0, or
  * -1 with what is wrong in error.
  */
