@@ -15,12 +15,14 @@ my @guards;
 sub sql { push @guards, { name => "$_[0]: $_[2]", test => $_[1], mutant => $_[3] } if "$_[0]: $_[2]" =~ /\Q$only\E/ }
 sub c { push @guards, { name => "$_[0]: $_[2]", test => $_[1], changes => [[$_[0], $_[3], $_[4]]] } if "$_[0]: $_[2]" =~ /\Q$only\E/ }
 
-# A function with a part of its text replaced.
+# A function with a part of its text replaced. Where its lines are broken does not count.
 sub change {
     my ($function, $from, $to) = @_;
+    my $pattern = join '\s+', map {quotemeta} split /\s+/, $from, -1;
+    $to =~ s/\\/\\\\/g;
     return "DO \$mutant\$ DECLARE def text := pg_get_functiondef('$function'::regproc); BEGIN
-        IF length(def) - length(replace(def, \$f\$$from\$f\$, '')) <> length(\$f\$$from\$f\$) THEN RAISE EXCEPTION 'the text is not there once'; END IF;
-        EXECUTE replace(def, \$f\$$from\$f\$, \$t\$$to\$t\$); END \$mutant\$";
+        IF (SELECT count(*) FROM regexp_matches(def, \$f\$$pattern\$f\$, 'g')) <> 1 THEN RAISE EXCEPTION 'the text is not there once'; END IF;
+        EXECUTE regexp_replace(def, \$f\$$pattern\$f\$, \$t\$$to\$t\$); END \$mutant\$";
 }
 sub in_function { my ($function, $test, $name, $from, $to) = @_; sql($function, $test, $name, change($function, $from, $to // '')) }
 

@@ -1,16 +1,21 @@
--- ---------------------------------------------------------------------------------------------------------------------
--- A step that fails, and results that are refused: what is to blame is put back and named, or the run pauses itself and says why
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
+-- A step that fails, and results that are refused: what is to blame is put back and named, or the
+-- run pauses itself and says why
+-- -------------------------------------------------------------------------------------------------
 
--- What is wrong with a unit's result by itself (NULL: nothing), and whether it was damaged after it arrived (src/extension/step/trace.c).
-CREATE FUNCTION gan_check_result(run int, unit bigint, gradient_limit float8, OUT damaged boolean, OUT what text)
+-- What is wrong with a unit's result by itself (NULL: nothing), and whether it was damaged after it
+-- arrived (src/extension/step/trace.c).
+CREATE FUNCTION gan_check_result(run int, unit bigint, gradient_limit float8, OUT damaged boolean,
+    OUT what text)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Computes the step from these units alone and throws the outcome away: raises the error that the step would.
+-- Computes the step from these units alone and throws the outcome away: raises the error that the
+-- step would.
 CREATE FUNCTION gan_try_step(run int, units bigint[]) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Whether the cause of an error lies in what is stored. All else passes: a cancelled statement, no memory, a full disk, a lock.
+-- Whether the cause of an error lies in what is stored. All else passes: a cancelled statement, no
+-- memory, a full disk, a lock.
 CREATE FUNCTION gan_lies_in_data(state text) RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS
     $$ SELECT left($1, 2) IN ('20', '21', '22', '23', 'P0') OR $1 IN ('XX001', 'XX002') $$;
@@ -30,10 +35,12 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Finds units without which the step can be taken, where each is fine by itself. Of the units in order the shortest beginning with which it
--- fails ends in one that tips it over: that one is left out, and so on. If that is more than half of them, or takes more than 60 tries,
--- they are not to blame, and the answer is empty.
-CREATE FUNCTION gan_find_guilty(run int, units bigint[]) RETURNS TABLE (unit bigint, damaged boolean, what text)
+-- Finds units without which the step can be taken, where each is fine by itself. Of the units in
+-- order the shortest beginning with which it fails ends in one that tips it over: that one is left
+-- out, and so on. If that is more than half of them, or takes more than 60 tries, they are not to
+-- blame, and the answer is empty.
+CREATE FUNCTION gan_find_guilty(run int, units bigint[])
+    RETURNS TABLE (unit bigint, damaged boolean, what text)
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -74,13 +81,18 @@ BEGIN
 END
 $$;
 
--- Pauses a run for a reason that it keeps; the instructor reads it in gan_progress, gan_doctor and on the dashboard.
+-- Pauses a run for a reason that it keeps; the instructor reads it in gan_progress, gan_doctor and
+-- on the dashboard.
 CREATE FUNCTION gan_pause_itself(r gan_run, because text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    UPDATE gan_run g SET state = 'paused', paused_at = coalesce(g.paused_at, clock_timestamp()), paused_because = $2 WHERE g.run = r.run;
-    PERFORM gan_note_incident(r.run, r.iteration, NULL, NULL, 'the run has paused itself: ' || $2), gan_wake(r.run);
+    UPDATE gan_run g
+        SET state = 'paused', paused_at = coalesce(g.paused_at, clock_timestamp()),
+            paused_because = $2
+        WHERE g.run = r.run;
+    PERFORM gan_note_incident(r.run, r.iteration, NULL, NULL, 'the run has paused itself: ' || $2),
+        gan_wake(r.run);
 END
 $$;
 
@@ -98,7 +110,9 @@ BEGIN
         PERFORM gan_note_failure(u, 'step_failed', $4);
     END IF;
     PERFORM gan_reopen_unit($2, CASE WHEN NOT $3 THEN whose END);
-    PERFORM gan_note_incident(r.run, r.iteration, $2, whose, format('the step of iteration %s failed because of unit %s of login "%s": %s; it is given out again', r.iteration, $2, whose, $4));
+    PERFORM gan_note_incident(r.run, r.iteration, $2, whose,
+        format('the step of iteration %s failed because of unit %s of login "%s": %s; it is given out again',
+            r.iteration, $2, whose, $4));
 END
 $$;
 
@@ -106,12 +120,15 @@ $$;
 CREATE FUNCTION gan_way_out(r gan_run) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE WHEN r.iteration > r.first_iteration
-                THEN format('Go back to a checkpoint and take a smaller learning rate: SELECT gan_rollback(...) or gan_fork(...); SELECT gan_start(%s) tries again', r.run)
-                ELSE format('Make a run with a smaller learning rate, a larger gradient_limit or other weights to begin with; SELECT gan_start(%s) tries again', r.run) END
+                THEN format('Go back to a checkpoint and take a smaller learning rate: SELECT gan_rollback(...) or gan_fork(...); SELECT gan_start(%s) tries again',
+                    r.run)
+                ELSE format('Make a run with a smaller learning rate, a larger gradient_limit or other weights to begin with; SELECT gan_start(%s) tries again',
+                    r.run) END
 $$;
 
--- After a step that failed because of what is stored: finds what is to blame and puts it back. If nothing is, all units of the iteration are
--- computed once more, and after the third time the run pauses itself.
+-- After a step that failed because of what is stored: finds what is to blame and puts it back. If
+-- nothing is, all units of the iteration are computed once more, and after the third time the run
+-- pauses itself.
 CREATE FUNCTION gan_after_failed_step(r gan_run, state text, message text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -121,10 +138,22 @@ DECLARE
     found text[] := '{}';
     failures int;
 BEGIN
-    UPDATE gan_run g SET step_failures = g.step_failures + 1 WHERE g.run = r.run RETURNING g.step_failures INTO failures;
-    SELECT coalesce(array_agg(u.unit ORDER BY u.first_position), '{}') INTO done FROM gan_work_unit u
-        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done' AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
-    FOR f IN SELECT d.unit, c.damaged, c.what FROM unnest(done) AS d (unit) CROSS JOIN LATERAL gan_check_result(r.run, d.unit, r.gradient_limit) AS c WHERE c.what IS NOT NULL LOOP
+    UPDATE gan_run g
+        SET step_failures = g.step_failures + 1
+        WHERE g.run = r.run
+        RETURNING g.step_failures
+        INTO failures;
+    SELECT coalesce(array_agg(u.unit ORDER BY u.first_position), '{}')
+        INTO done
+        FROM gan_work_unit u
+        WHERE u.run = r.run
+            AND u.iteration = r.iteration
+            AND u.state = 'done'
+            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
+    FOR f IN SELECT d.unit, c.damaged, c.what
+        FROM unnest(done) AS d (unit)
+        CROSS JOIN LATERAL gan_check_result(r.run, d.unit, r.gradient_limit) AS c
+        WHERE c.what IS NOT NULL LOOP
         PERFORM gan_blame_unit(r, f.unit, f.damaged, f.what);
         found := found || f.unit::text;
     END LOOP;
@@ -136,14 +165,21 @@ BEGIN
     END IF;
     PERFORM gan_wake(r.run);
     IF found <> '{}' AND failures <= 3 + r.units_per_iteration THEN
-        RETURN format('%s: iteration %s, the step failed (%s): unit %s is given out again', r.state, r.iteration, $3, array_to_string(found, ', '));
+        RETURN format('%s: iteration %s, the step failed (%s): unit %s is given out again', r.state,
+            r.iteration, $3, array_to_string(found, ', '));
     ELSIF failures < 3 THEN
         PERFORM gan_reopen_unit(d) FROM unnest(done) AS d;
-        PERFORM gan_note_incident(r.run, r.iteration, NULL, NULL, format('the step of iteration %s failed (%s) and no unit is to blame: all %s are computed once more', r.iteration, $3, cardinality(done)));
-        RETURN format('%s: iteration %s, the step failed (%s): all units are given out again', r.state, r.iteration, $3);
+        PERFORM gan_note_incident(r.run, r.iteration, NULL, NULL,
+            format('the step of iteration %s failed (%s) and no unit is to blame: all %s are computed once more',
+                r.iteration, $3, cardinality(done)));
+        RETURN format('%s: iteration %s, the step failed (%s): all units are given out again',
+            r.state, r.iteration, $3);
     END IF;
-    PERFORM gan_pause_itself(r, format('the step of iteration %s failed %s times, the last time because %s. %s', r.iteration, failures, $3, gan_way_out(r)));
-    RETURN format('paused: the step of iteration %s failed %s times: see gan_progress', r.iteration, failures);
+    PERFORM gan_pause_itself(r,
+        format('the step of iteration %s failed %s times, the last time because %s. %s',
+            r.iteration, failures, $3, gan_way_out(r)));
+    RETURN format('paused: the step of iteration %s failed %s times: see gan_progress', r.iteration,
+        failures);
 END
 $$;
 
@@ -169,13 +205,31 @@ $$;
 -- Forgets the results that were refused, so that a run that paused itself for them can go on.
 CREATE FUNCTION gan_forget_refusals(run int) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    DELETE FROM gan_failure f USING gan_run r WHERE r.run = $1 AND r.paused_because IS NOT NULL AND f.run = $1 AND f.iteration = r.iteration AND f.why <> 'lease_over';
-    UPDATE gan_work_unit u SET failed_by = NULL FROM gan_run r WHERE r.run = $1 AND r.paused_because IS NOT NULL AND u.run = $1 AND u.iteration = r.iteration AND u.state = 'pending';
-    UPDATE gan_worker w SET refusals = 0, refused_at = NULL FROM gan_run r WHERE r.run = $1 AND r.paused_because IS NOT NULL AND w.run = $1 AND w.refusals > 0
+    DELETE
+        FROM gan_failure f
+        USING gan_run r
+        WHERE r.run = $1
+            AND r.paused_because IS NOT NULL
+            AND f.run = $1
+            AND f.iteration = r.iteration
+            AND f.why <> 'lease_over';
+    UPDATE gan_work_unit u
+        SET failed_by = NULL
+        FROM gan_run r
+        WHERE r.run = $1
+            AND r.paused_because IS NOT NULL
+            AND u.run = $1
+            AND u.iteration = r.iteration
+            AND u.state = 'pending';
+    UPDATE gan_worker w
+        SET refusals = 0, refused_at = NULL
+        FROM gan_run r
+        WHERE r.run = $1 AND r.paused_because IS NOT NULL AND w.run = $1 AND w.refusals > 0
 $$;
 
--- Pauses a run whose results are refused, whoever computes them: as many in a row in this iteration as it has units, with none accepted in
--- between, while nobody is there to whom that has not happened: who holds a unit, or whose results were accepted before.
+-- Pauses a run whose results are refused, whoever computes them: as many in a row in this iteration
+-- as it has units, with none accepted in between, while nobody is there to whom that has not
+-- happened: who holds a unit, or whose results were accepted before.
 CREATE FUNCTION gan_pause_if_refused(r gan_run) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -184,20 +238,43 @@ DECLARE
     refused record;
     latest gan_failure;
 BEGIN
-    IF r.state <> 'running' OR NOT EXISTS (SELECT FROM gan_failure f WHERE f.run = r.run AND f.iteration = r.iteration AND f.why <> 'lease_over') THEN
+    IF r.state <> 'running'
+        OR NOT EXISTS (SELECT
+            FROM gan_failure f
+            WHERE f.run = r.run AND f.iteration = r.iteration AND f.why <> 'lease_over') THEN
         RETURN false;
     END IF;
-    SELECT coalesce(max(u.submitted_at), '-infinity') INTO since FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('done', 'checked');
+    SELECT coalesce(max(u.submitted_at), '-infinity')
+        INTO since
+        FROM gan_work_unit u
+        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('done', 'checked');
     SELECT sum(f.times) AS times, array_agg(DISTINCT f.login) AS logins INTO refused
-        FROM gan_failure f WHERE f.run = r.run AND f.iteration = r.iteration AND f.why <> 'lease_over' AND f.failed_at > since;
+        FROM gan_failure f
+            WHERE f.run = r.run
+                AND f.iteration = r.iteration
+                AND f.why <> 'lease_over'
+                AND f.failed_at > since;
     IF coalesce(refused.times, 0) < r.units_per_iteration
        OR EXISTS (SELECT FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
-                  WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'claimed' AND u.lease_until > clock_timestamp() AND w.login <> ALL (refused.logins))
-       OR EXISTS (SELECT FROM gan_workers_about(r.run) AS w WHERE w.login <> ALL (refused.logins) AND gan_accepted(r.run, w.login) > 0) THEN
+                  WHERE u.run = r.run
+                      AND u.iteration = r.iteration
+                      AND u.state = 'claimed'
+                      AND u.lease_until > clock_timestamp()
+                      AND w.login <> ALL (refused.logins))
+       OR EXISTS (SELECT
+           FROM gan_workers_about(r.run) AS w
+           WHERE w.login <> ALL (refused.logins) AND gan_accepted(r.run, w.login) > 0) THEN
         RETURN false;
     END IF;
-    SELECT f.* INTO latest FROM gan_failure f WHERE f.run = r.run AND f.iteration = r.iteration AND f.why <> 'lease_over' ORDER BY f.failed_at DESC LIMIT 1;
-    PERFORM gan_pause_itself(r, format('%s results of iteration %s in a row were refused, the last one (unit %s) because %s. %s', refused.times, r.iteration, latest.unit, latest.detail, gan_way_out(r)));
+    SELECT f.*
+        INTO latest
+        FROM gan_failure f
+        WHERE f.run = r.run AND f.iteration = r.iteration AND f.why <> 'lease_over'
+        ORDER BY f.failed_at DESC
+        LIMIT 1;
+    PERFORM gan_pause_itself(r,
+        format('%s results of iteration %s in a row were refused, the last one (unit %s) because %s. %s',
+            refused.times, r.iteration, latest.unit, latest.detail, gan_way_out(r)));
     RETURN true;
 END
 $$;

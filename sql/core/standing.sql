@@ -1,26 +1,39 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- What an account may do in a run: it grows with what of its work was accepted
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
--- Units of a login that were averaged in a run, or that are in for its next step. (Those are only counted where nothing was averaged yet.)
--- The instructor's trust counts as a hundred.
+-- Units of a login that were averaged in a run, or that are in for its next step. (Those are only
+-- counted where nothing was averaged yet.) The instructor's trust counts as a hundred.
 CREATE FUNCTION gan_accepted(run int, login name) RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     accepted bigint;
 BEGIN
-    SELECT coalesce(sum(w.units), 0) INTO accepted FROM gan_worker w WHERE w.run = $1 AND w.login = $2;
+    SELECT coalesce(sum(w.units), 0)
+        INTO accepted
+        FROM gan_worker w
+        WHERE w.run = $1 AND w.login = $2;
     IF accepted = 0 THEN
-        SELECT count(*) INTO accepted FROM gan_run r JOIN gan_work_unit u ON u.run = r.run AND u.iteration = r.iteration AND u.state IN ('done', 'checked')
+        SELECT count(*)
+            INTO accepted
+            FROM gan_run r
+            JOIN gan_work_unit u ON u.run = r.run
+                AND u.iteration = r.iteration
+                AND u.state IN ('done', 'checked')
             JOIN gan_worker w ON w.worker = u.worker AND w.login = $2 WHERE r.run = $1;
     END IF;
-    RETURN accepted + CASE WHEN EXISTS (SELECT FROM gan_trust t WHERE t.run = $1 AND t.login = $2 AND t.trusted) THEN 100 ELSE 0 END;
+    RETURN accepted + CASE
+        WHEN EXISTS (SELECT
+            FROM gan_trust t
+            WHERE t.run = $1 AND t.login = $2 AND t.trusted) THEN 100
+        ELSE 0 END;
 END
 $$;
 
--- How many units a login may hold at a time: one, until something of its work in the run was accepted; four after the first unit, two more
--- with each one that follows. Halved for each result that was refused, and each lease that ended, since its last accepted unit.
+-- How many units a login may hold at a time: one, until something of its work in the run was
+-- accepted; four after the first unit, two more with each one that follows. Halved for each result
+-- that was refused, and each lease that ended, since its last accepted unit.
 CREATE FUNCTION gan_allowance(run int, login name) RETURNS int
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -31,20 +44,27 @@ BEGIN
     IF accepted = 0 THEN
         RETURN 1;
     END IF;
-    SELECT sum(w.refusals + w.lapses) INTO failures FROM gan_worker w WHERE w.run = $1 AND w.login = $2;
+    SELECT sum(w.refusals + w.lapses)
+        INTO failures
+        FROM gan_worker w
+        WHERE w.run = $1 AND w.login = $2;
     RETURN greatest(1, (2 + 2 * least(accepted, 1000000)) >> least(failures, 30)::int);
 END
 $$;
 
--- How long a login rests whose results were refused so often in a row: not at all the first time, then 1 s, 2 s, 4 s ... a minute. While
--- nobody else is about, 1 s: only the server is to be spared.
+-- How long a login rests whose results were refused so often in a row: not at all the first time,
+-- then 1 s, 2 s, 4 s ... a minute. While nobody else is about, 1 s: only the server is to be
+-- spared.
 CREATE FUNCTION gan_rest_seconds(refusals bigint, alone boolean) RETURNS float8
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN $1 < 2 THEN 0 ELSE least(CASE WHEN $2 THEN 1 ELSE 60 END, 2.0::float8 ^ least($1 - 2, 10)) END
+    SELECT CASE
+        WHEN $1 < 2 THEN 0
+        ELSE least(CASE WHEN $2 THEN 1 ELSE 60 END, 2.0::float8 ^ least($1 - 2, 10)) END
 $$;
 
--- Says why a worker gets no unit now though there may be some, and when to ask again; NULL: nothing is in its way. Claims of a login that
--- may hold fewer units than it has workers come one after the other.
+-- Says why a worker gets no unit now though there may be some, and when to ask again; NULL: nothing
+-- is in its way. Claims of a login that may hold fewer units than it has workers come one after the
+-- other.
 CREATE FUNCTION gan_hold_back(run int, login name, OUT message text, OUT retry_seconds float8)
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -52,13 +72,16 @@ DECLARE
     mine record;
     allowed int;
 BEGIN
-    SELECT count(*) AS workers, sum(w.units) AS units, sum(w.refusals) AS refusals, sum(w.lapses) AS lapses, max(w.refused_at) AS refused_at, min(w.worker) AS first
+    SELECT count(*) AS workers, sum(w.units) AS units, sum(w.refusals) AS refusals,
+        sum(w.lapses) AS lapses, max(w.refused_at) AS refused_at, min(w.worker) AS first
         INTO mine FROM gan_worker w WHERE w.run = $1 AND w.login = $2;
     IF mine.refusals > 1 THEN
-        retry_seconds := gan_rest_seconds(mine.refusals, NOT EXISTS (SELECT FROM gan_workers_about($1) AS o WHERE o.login <> $2))
+        retry_seconds := gan_rest_seconds(mine.refusals,
+            NOT EXISTS (SELECT FROM gan_workers_about($1) AS o WHERE o.login <> $2))
             - extract(epoch FROM statement_timestamp() - mine.refused_at);
         IF retry_seconds > 0 AND retry_seconds <= 60 THEN -- else the clock was set back
-            message := format('the last %s results of "%s" were refused: the next unit comes in %s s', mine.refusals, $2, ceil(retry_seconds));
+            message := format('the last %s results of "%s" were refused: the next unit comes in %s s',
+                mine.refusals, $2, ceil(retry_seconds));
             RETURN;
         END IF;
     END IF;
@@ -68,12 +91,21 @@ BEGIN
     END IF;
     PERFORM FROM gan_worker w WHERE w.worker = mine.first FOR NO KEY UPDATE;
     allowed := gan_allowance($1, $2);
-    IF (SELECT count(*) FROM gan_worker w JOIN gan_work_unit u ON u.worker = w.worker AND u.state = 'claimed' WHERE w.run = $1 AND w.login = $2) >= allowed THEN
-        message := CASE WHEN gan_accepted($1, $2) = 0 THEN format('the first unit of "%s" is under way: when it is accepted, all its workers get units', $2)
-                        ELSE format('"%s" holds %s units, as many as it may for now', $2, allowed) END;
+    IF (SELECT count(*)
+        FROM gan_worker w
+        JOIN gan_work_unit u ON u.worker = w.worker AND u.state = 'claimed'
+        WHERE w.run = $1 AND w.login = $2) >= allowed THEN
+        message := CASE
+            WHEN gan_accepted($1,
+                $2) = 0
+                    THEN format('the first unit of "%s" is under way: when it is accepted, all its workers get units',
+                $2)
+                        ELSE format('"%s" holds %s units, as many as it may for now', $2,
+                            allowed) END;
         retry_seconds := 1;
     END IF;
 END
 $$;
 
-COMMENT ON FUNCTION gan_allowance(int, name) IS 'How many units a login may hold at a time: it grows with what of its work was accepted';
+COMMENT ON FUNCTION gan_allowance(int, name)
+    IS 'How many units a login may hold at a time: it grows with what of its work was accepted';

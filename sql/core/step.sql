@@ -1,40 +1,65 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- The step and the coordinator
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
--- Closes an iteration after its arithmetic: history, credit, units that are not done move on, the next iteration opens. scales are what
--- the rule multiplied the units by, update_g and update_d the lengths of the step beside the weights'.
-CREATE FUNCTION gan_close_iteration(run int, iteration int, units bigint[], norm_g float8, norm_d float8, digest bytea,
-                                    accounts int DEFAULT NULL, scales float8[] DEFAULT '{}', update_g float8 DEFAULT NULL, update_d float8 DEFAULT NULL) RETURNS void
+-- Closes an iteration after its arithmetic: history, credit, units that are not done move on, the
+-- next iteration opens. scales are what the rule multiplied the units by, update_g and update_d the
+-- lengths of the step beside the weights'.
+CREATE FUNCTION gan_close_iteration(run int, iteration int, units bigint[], norm_g float8,
+    norm_d float8, digest bytea,
+                                    accounts int DEFAULT NULL, scales float8[] DEFAULT '{}',
+                                        update_g float8 DEFAULT NULL, update_d float8 DEFAULT NULL)
+                                        RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     r gan_run;
 BEGIN
     SELECT * INTO STRICT r FROM gan_run WHERE run = $1;
-    INSERT INTO gan_history (run, iteration, epoch, units, images, positions, workers, loss_d, loss_g, accuracy_real, accuracy_fake,
-                             gradient_norm_g, gradient_norm_d, weights_digest, weights_nonce, started_at, ended_at, aggregator, accounts, clipped,
+    INSERT
+        INTO gan_history (run, iteration, epoch, units, images, positions, workers, loss_d, loss_g,
+            accuracy_real, accuracy_fake,
+                             gradient_norm_g, gradient_norm_d, weights_digest, weights_nonce,
+                                 started_at, ended_at, aggregator, accounts, clipped,
                              update_g, update_d, capped, opened)
-        SELECT $1, $2, (coalesce((SELECT sum(h.images) FROM gan_history h WHERE h.run = $1), 0) + sum(images)) / r.dataset_images::float8,
-               count(*), sum(images), range_agg(int8range(first_position, first_position + images)), count(DISTINCT worker),
+        SELECT $1, $2,
+            (coalesce((SELECT sum(h.images) FROM gan_history h WHERE h.run = $1),
+                0) + sum(images)) / r.dataset_images::float8,
+               count(*), sum(images), range_agg(int8range(first_position, first_position + images)),
+                   count(DISTINCT worker),
                sum(images * loss_d) / sum(images), sum(images * loss_g) / sum(images),
                sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
-               $4, $5, $6, r.weights_nonce, least(r.iteration_started_at, clock_timestamp()), clock_timestamp(), r.aggregator, $7,
-               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10, coalesce(greatest($9, $10) > r.update_limit, false), r.units_per_iteration
+               $4, $5, $6, r.weights_nonce, least(r.iteration_started_at, clock_timestamp()),
+                   clock_timestamp(), r.aggregator, $7,
+               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10,
+                   coalesce(greatest($9, $10) > r.update_limit, false), r.units_per_iteration
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
-    UPDATE gan_work_unit u SET scale = touched.scale FROM unnest($3, $8) AS touched (unit, scale) WHERE u.unit = touched.unit AND touched.scale < 1;
-    UPDATE gan_worker w SET units = w.units + done.units, images = w.images + done.images, paces = (done.paces || w.paces)[1:8], lapses = 0, returns = 0
+    UPDATE gan_work_unit u
+        SET scale = touched.scale
+        FROM unnest($3, $8) AS touched (unit, scale)
+        WHERE u.unit = touched.unit AND touched.scale < 1;
+    UPDATE gan_worker w
+        SET units = w.units + done.units, images = w.images + done.images,
+            paces = (done.paces || w.paces)[1:8], lapses = 0, returns = 0
         FROM (SELECT worker, count(*) AS units, sum(images) AS images,
-                     array_agg(greatest(extract(epoch FROM submitted_at - claimed_at) / images, 1e-6)::float8 ORDER BY submitted_at DESC) AS paces
+                     array_agg(greatest(extract(epoch FROM submitted_at - claimed_at) / images,
+                         1e-6)::float8
+                         ORDER BY submitted_at DESC) AS paces
               FROM gan_work_unit WHERE unit = ANY ($3) GROUP BY worker) AS done
         WHERE w.worker = done.worker;
     PERFORM gan_carry_over($1, $2, $3);
     -- Enough to answer "already" and to look back
     DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration < $2 - 100 AND u.state <> 'aside';
     DELETE FROM gan_failure f WHERE f.run = $1 AND f.iteration < $2 - 100
-        AND NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = f.iteration AND u.first_position = f.first_position AND u.state = 'aside');
+        AND NOT EXISTS (SELECT
+            FROM gan_work_unit u
+            WHERE u.run = $1
+                AND u.iteration = f.iteration
+                AND u.first_position = f.first_position
+                AND u.state = 'aside');
     UPDATE gan_run SET iteration = $2 + 1, iteration_started_at = clock_timestamp(),
-            weights_nonce = gan_nonce(), weights_nonce_1 = weights_nonce, weights_nonce_2 = weights_nonce_1, step_failures = 0,
+            weights_nonce = gan_nonce(), weights_nonce_1 = weights_nonce,
+                weights_nonce_2 = weights_nonce_1, step_failures = 0,
             state = CASE WHEN $2 + 1 >= target_iterations THEN 'finished' ELSE state END
         WHERE run = $1;
     IF $2 + 1 < r.target_iterations THEN
@@ -47,11 +72,14 @@ END
 $$;
 
 CREATE FUNCTION gan_aggregate(iteration int, run int DEFAULT NULL) RETURNS text
-    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+    LANGUAGE c
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
--- Opens again units that are done but whose gradients are gone. The tables that hold them are unlogged: a crash of the server empties
--- them, and so do a restore without them and the promotion of a standby. The first pieces of the shards are the canary. Between steps
--- a look at one unit is enough, because all go together; before the step every unit that will enter it is looked at.
+-- Opens again units that are done but whose gradients are gone. The tables that hold them are
+-- unlogged: a crash of the server empties them, and so do a restore without them and the promotion
+-- of a standby. The first pieces of the shards are the canary. Between steps a look at one unit is
+-- enough, because all go together; before the step every unit that will enter it is looked at.
 CREATE FUNCTION gan_reopen_vanished(run int, every boolean) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -59,17 +87,25 @@ DECLARE
     reopened int := 0;
 BEGIN
     IF NOT every AND NOT EXISTS (
-        SELECT FROM (SELECT u.unit, u.token FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
+        SELECT
+            FROM (SELECT u.unit, u.token
+                FROM gan_work_unit u
+                JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
                      WHERE u.run = $1 AND u.state = 'done' ORDER BY u.first_position LIMIT 1) AS one
         WHERE (gan_uploaded(one.unit, one.token)).missing > 0) THEN
         RETURN 0;
     END IF;
     WITH vanished AS MATERIALIZED (
-        SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
+        SELECT u.unit
+            FROM gan_work_unit u
+            JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
         WHERE u.run = $1 AND u.state = 'done' AND (gan_uploaded(u.unit, u.token)).missing > 0
         ORDER BY u.unit FOR UPDATE OF u SKIP LOCKED)
-    UPDATE gan_work_unit u SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL, opened_at = clock_timestamp(),
-            submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL
+    UPDATE gan_work_unit u
+        SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL,
+            opened_at = clock_timestamp(),
+            submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
+                accuracy_fake = NULL
         FROM vanished WHERE u.unit = vanished.unit;
     GET DIAGNOSTICS reopened = ROW_COUNT;
     IF reopened > 0 THEN
@@ -84,7 +120,10 @@ CREATE FUNCTION gan_empty_next(run int) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION gan_tick(run int DEFAULT NULL) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp SET lock_timeout = 0 AS $$
+    LANGUAGE plpgsql
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp
+        SET lock_timeout = 0 AS $$
 #variable_conflict use_column
 DECLARE
     wanted int := gan_the_run($1);
@@ -111,17 +150,22 @@ BEGIN
     replaced := gan_replace_hoarded(r.run);
     aside := gan_put_aside(r.run);
     IF gan_pause_if_refused(r) THEN
-        RETURN format('paused: results of iteration %s were refused: see gan_progress', r.iteration);
+        RETURN format('paused: results of iteration %s were refused: see gan_progress',
+            r.iteration);
     END IF;
     reopened := gan_reopen_vanished(r.run, false);
     PERFORM gan_draw_checks(r), gan_judge_checks(r);
-    SELECT count(*) INTO done FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
+    SELECT count(*)
+        INTO done
+        FROM gan_work_unit u
+        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
     needed := gan_units_needed(r);
     IF done >= needed THEN
         reopened := reopened + gan_reopen_vanished(r.run, true);
         IF reopened = 0 AND gan_checks_hold(r) THEN
-            RETURN format('%s: iteration %s, all %s units are in, spot checks are under way', r.state, r.iteration, done);
+            RETURN format('%s: iteration %s, all %s units are in, spot checks are under way',
+                r.state, r.iteration, done);
         END IF;
         IF reopened = 0 THEN
             RETURN gan_take_step(r);
@@ -134,47 +178,70 @@ BEGIN
         || CASE WHEN expired > 0 THEN format(', %s put back', expired) ELSE '' END
         || CASE WHEN replaced > 0 THEN format(', %s replaced', replaced) ELSE '' END
         || CASE WHEN aside > 0 THEN format(', %s set aside: see gan_set_aside', aside) ELSE '' END
-        || CASE WHEN reopened > 0 THEN format(', %s to be done again: the server crashed and their gradients are gone', reopened) ELSE '' END;
+        || CASE
+            WHEN reopened > 0
+                THEN format(', %s to be done again: the server crashed and their gradients are gone',
+                reopened)
+            ELSE '' END;
 END
 $$;
 
--- Counts the open runs (of one, or of all), and lists those with something for a tick to do; every: all of them. Only looks: it locks and
--- writes nothing, so that a coordinator that asks fifty times a second costs neither transaction numbers nor a disk's time.
+-- Counts the open runs (of one, or of all), and lists those with something for a tick to do; every:
+-- all of them. Only looks: it locks and writes nothing, so that a coordinator that asks fifty times
+-- a second costs neither transaction numbers nor a disk's time.
 CREATE FUNCTION gan_due(run int, every boolean, OUT open int, OUT due int[])
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql STABLE
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     right_now timestamptz := clock_timestamp(); -- a statement of the coordinator's lasts a minute
 BEGIN
-    SELECT count(*), array_agg(r.run ORDER BY r.run) FILTER (WHERE $2 OR (r.state IN ('running', 'paused') AND (
-               (SELECT count(*) FILTER (WHERE u.state = 'done') >= least(r.quorum, count(*) FILTER (WHERE u.state IN ('pending', 'claimed', 'done')))
+    SELECT count(*),
+        array_agg(r.run ORDER BY r.run) FILTER (WHERE $2 OR (r.state IN ('running', 'paused') AND (
+               (SELECT count(*) FILTER (WHERE u.state = 'done') >= least(r.quorum,
+                   count(*) FILTER (WHERE u.state IN ('pending', 'claimed', 'done')))
                     AND bool_or(u.state = 'done')
-                FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.audits IS NULL)
+                FROM gan_work_unit u
+                    WHERE u.run = r.run AND u.iteration = r.iteration AND u.audits IS NULL)
                AND NOT gan_checks_hold(r)
-               OR EXISTS (SELECT FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('pending', 'claimed')
+               OR EXISTS (SELECT
+                   FROM gan_work_unit u
+                   WHERE u.run = r.run
+                       AND u.iteration = r.iteration
+                       AND u.state IN ('pending', 'claimed')
                           AND (u.lease_until <= right_now OR u.replaces IS NOT NULL))
-               OR (r.checks_on AND EXISTS (SELECT FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
-                                           WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('claimed', 'done') AND u.audits IS NULL
-                                               AND w.login <> ALL (coalesce(u.drawn_for, '{}')) AND (w.returns = 0 OR u.state = 'done'))))))
-        INTO open, due FROM gan_run r WHERE r.state NOT IN ('finished', 'stopped') AND ($1 IS NULL OR r.run = $1);
+               OR (r.checks_on
+                   AND EXISTS (SELECT FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
+                                           WHERE u.run = r.run
+                                               AND u.iteration = r.iteration
+                                               AND u.state IN ('claimed', 'done')
+                                               AND u.audits IS NULL
+                                               AND w.login <> ALL (coalesce(u.drawn_for, '{}'))
+                                                   AND (w.returns = 0 OR u.state = 'done'))))))
+        INTO open, due
+            FROM gan_run r
+            WHERE r.state NOT IN ('finished', 'stopped') AND ($1 IS NULL OR r.run = $1);
 END
 $$;
 
--- Sleeps by a clock that nobody sets; pg_sleep's can be, and then lasts as long as it was set back by.
+-- Sleeps by a clock that nobody sets; pg_sleep's can be, and then lasts as long as it was set back
+-- by.
 CREATE FUNCTION gan_sleep(seconds float8) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Seconds by which the time of day is ahead of the time that this session has seen pass: it changes when the clock is set, and when the
--- machine stood still.
+-- Seconds by which the time of day is ahead of the time that this session has seen pass: it changes
+-- when the clock is set, and when the machine stood still.
 CREATE FUNCTION gan_clock_offset() RETURNS float8
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Ends the statement_timeout of the statement that is under way. It is set for a whole database at times; a coordinator's CALL is meant to last.
+-- Ends the statement_timeout of the statement that is under way. It is set for a whole database at
+-- times; a coordinator's CALL is meant to last.
 CREATE FUNCTION gan_outlast() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME';
 
--- Commits, and begins a transaction that each statement of sees what is there now, whatever is the default (under "serializable" a step would
--- fail wherever a student submits meanwhile).
+-- Commits, and begins a transaction that each statement of sees what is there now, whatever is the
+-- default (under "serializable" a step would fail wherever a student submits meanwhile).
 CREATE PROCEDURE gan_next_transaction()
     LANGUAGE plpgsql AS $$
 BEGIN
@@ -183,20 +250,29 @@ BEGIN
 END
 $$;
 
--- Tells whether a session that begins now can't write. (One that began while default_transaction_read_only was on keeps that, though it was meant
--- for an hour.) A setting of the role in this database goes before one of the role, that before one of the database.
+-- Tells whether a session that begins now can't write. (One that began while
+-- default_transaction_read_only was on keeps that, though it was meant for an hour.) A setting of
+-- the role in this database goes before one of the role, that before one of the database.
 CREATE FUNCTION gan_stays_read_only() RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT pg_is_in_recovery()
-        OR coalesce((SELECT split_part(c.setting, '=', 2)::boolean FROM pg_db_role_setting d CROSS JOIN unnest(d.setconfig) AS c (setting)
-                     WHERE starts_with(c.setting, 'default_transaction_read_only=') AND d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
-                         AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+        OR coalesce((SELECT split_part(c.setting, '=', 2)::boolean
+            FROM pg_db_role_setting d
+            CROSS JOIN unnest(d.setconfig) AS c (setting)
+                     WHERE starts_with(c.setting, 'default_transaction_read_only=')
+                         AND d.setrole IN (0,
+                             (SELECT oid FROM pg_roles WHERE rolname = session_user))
+                         AND d.setdatabase IN (0,
+                             (SELECT oid FROM pg_database WHERE datname = current_database()))
                      ORDER BY d.setrole = 0, d.setdatabase = 0 LIMIT 1),
-                    (SELECT s.setting::boolean AND s.source NOT IN ('database', 'user', 'database user', 'global') FROM pg_settings s WHERE s.name = 'default_transaction_read_only'))
+                    (SELECT s.setting::boolean
+                        AND s.source NOT IN ('database', 'user', 'database user', 'global')
+                        FROM pg_settings s
+                        WHERE s.name = 'default_transaction_read_only'))
 $$;
 
--- Ticks runs until the time is over; each tick is a transaction of its own. An error in one run doesn't stop the others. Every 20 ms those
--- that are due, every second all of them.
+-- Ticks runs until the time is over; each tick is a transaction of its own. An error in one run
+-- doesn't stop the others. Every 20 ms those that are due, every second all of them.
 CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT NULL)
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -217,10 +293,11 @@ BEGIN
     PERFORM @extschema@.gan_outlast();
     CALL @extschema@.gan_next_transaction();
     LOOP
-        -- If the clock was set or the machine stood still, leases are about to end, or will last, for no fault or merit of those who hold
-        -- them.
+        -- If the clock was set or the machine stood still, leases are about to end, or will last,
+        -- for no fault or merit of those who hold them.
         now_offset := @extschema@.gan_clock_offset();
-        IF pg_catalog.abs(now_offset OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1 AND NOT pg_catalog.current_setting('transaction_read_only')::boolean THEN
+        IF pg_catalog.abs(now_offset OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1
+            AND NOT pg_catalog.current_setting('transaction_read_only')::boolean THEN
             jump := pg_catalog.make_interval(secs => now_offset OPERATOR(pg_catalog.-) clock_offset);
             clock_offset := now_offset;
             started := started OPERATOR(pg_catalog.+) jump;
@@ -229,13 +306,18 @@ BEGIN
             PERFORM @extschema@.gan_move_leases(gan_coordinate.run, jump);
             CALL @extschema@.gan_next_transaction();
         END IF;
-        -- After a step, too: the first tick of an iteration makes room for the next one's gradients.
-        every := stepped OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (all_ticked OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 1));
-        SELECT d.open, d.due INTO open_runs, due FROM @extschema@.gan_due(gan_coordinate.run, every) AS d;
+        -- After a step, too: the first tick of an iteration makes room for the next one's
+        -- gradients.
+        every := stepped
+            OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (all_ticked OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 1));
+        SELECT d.open, d.due
+            INTO open_runs, due
+            FROM @extschema@.gan_due(gan_coordinate.run, every) AS d;
         was_read_only := read_only;
         read_only := pg_catalog.current_setting('transaction_read_only')::boolean;
         IF read_only AND NOT was_read_only THEN
-            RAISE WARNING 'the database is read-only' USING HINT = 'The coordinator waits, and goes on when it is not.';
+            RAISE WARNING 'the database is read-only'
+                USING HINT = 'The coordinator waits, and goes on when it is not.';
         ELSIF was_read_only AND NOT read_only THEN
             RAISE NOTICE 'the database is no longer read-only';
         END IF;
@@ -249,22 +331,26 @@ BEGIN
         IF every THEN
             all_ticked := pg_catalog.clock_timestamp();
         END IF;
-        IF every AND pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (looked_for_hoarders OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 5))
+        IF every
+            AND pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (looked_for_hoarders OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 5))
            AND @extschema@.gan_guard() OPERATOR(pg_catalog.=) 'not loaded' THEN
             PERFORM @extschema@.gan_end_hoarders(60);
             looked_for_hoarders := pg_catalog.clock_timestamp();
         END IF;
         stepped := false;
         FOREACH one IN ARRAY coalesce(due, '{}'::int[]) LOOP
-            -- A tick takes back leases that are over: none may begin at a clock that has just been set. The loop's head sees to that first.
-            EXIT WHEN pg_catalog.abs(@extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1;
+            -- A tick takes back leases that are over: none may begin at a clock that has just been
+            -- set. The loop's head sees to that first.
+            EXIT
+                WHEN pg_catalog.abs(@extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1;
             BEGIN
                 stepped := pg_catalog.starts_with(@extschema@.gan_tick(one), 'step') OR stepped;
             EXCEPTION WHEN OTHERS THEN
                 RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
             END;
             CALL @extschema@.gan_next_transaction();
-            -- Beside the step, while the class computes: pictures and figures. Their failure is not the run's.
+            -- Beside the step, while the class computes: pictures and figures. Their failure is not
+            -- the run's.
             BEGIN
                 PERFORM @extschema@.gan_observe(one);
             EXCEPTION WHEN OTHERS THEN
@@ -276,12 +362,16 @@ BEGIN
         EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)
                   OPERATOR(pg_catalog.>=) max_seconds; -- never, if null
         IF NOT stepped THEN
-            PERFORM @extschema@.gan_sleep(CASE WHEN read_only OR open_runs OPERATOR(pg_catalog.=) 0 THEN 0.25 ELSE 0.02 END);
+            PERFORM @extschema@.gan_sleep(CASE WHEN read_only
+                OR open_runs OPERATOR(pg_catalog.=) 0 THEN 0.25 ELSE 0.02 END);
         END IF;
     END LOOP;
 END
 $$;
 
-COMMENT ON FUNCTION gan_aggregate(int, int) IS 'The step: averages an iteration''s gradients or changes, applies the optimiser, merges batch norm, opens the next iteration; one transaction';
-COMMENT ON FUNCTION gan_tick(int) IS 'Does for a run what is due: leases, the step; returns at once if another session is at it';
-COMMENT ON PROCEDURE gan_coordinate(float8, int) IS 'Ticks all runs for so many seconds, or until all are over';
+COMMENT ON FUNCTION gan_aggregate(int, int)
+    IS 'The step: averages an iteration''s gradients or changes, applies the optimiser, merges batch norm, opens the next iteration; one transaction';
+COMMENT ON FUNCTION gan_tick(int)
+    IS 'Does for a run what is due: leases, the step; returns at once if another session is at it';
+COMMENT ON PROCEDURE gan_coordinate(float8, int)
+    IS 'Ticks all runs for so many seconds, or until all are over';

@@ -1,11 +1,12 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- Tables
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
 CREATE TABLE gan_run (
     run                    int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     name                   text NOT NULL UNIQUE CHECK (gan_is_name(name, 63)),
-    state                  text NOT NULL DEFAULT 'created' CHECK (state IN ('created', 'running', 'paused', 'finished', 'stopped')),
+    state                  text NOT NULL DEFAULT 'created'
+        CHECK (state IN ('created', 'running', 'paused', 'finished', 'stopped')),
     seed                   bigint NOT NULL,
     -- the networks
     channels               int NOT NULL CHECK (channels IN (1, 3)),
@@ -16,16 +17,22 @@ CREATE TABLE gan_run (
     parameters             bigint NOT NULL CHECK (parameters > 0),
     shards                 int NOT NULL CHECK (shards > 0),
     -- the optimiser
-    local_steps            int NOT NULL DEFAULT 0 CHECK (local_steps BETWEEN 0 AND 65536), -- 0: units give gradients, else changes of the weights
-    update_rule            text NOT NULL DEFAULT 'simultaneous' CHECK (update_rule IN ('simultaneous', 'alternating')),
-    generator_learning_rate float8 NOT NULL CHECK (generator_learning_rate > 0 AND generator_learning_rate <= 1),
-    discriminator_learning_rate float8 NOT NULL CHECK (discriminator_learning_rate > 0 AND discriminator_learning_rate <= 1),
-    learning_rate_schedule text NOT NULL DEFAULT 'constant' CHECK (learning_rate_schedule IN ('constant', 'linear')),
+    -- 0: units give gradients, else changes of the weights
+    local_steps            int NOT NULL DEFAULT 0 CHECK (local_steps BETWEEN 0 AND 65536),
+    update_rule            text NOT NULL DEFAULT 'simultaneous'
+        CHECK (update_rule IN ('simultaneous', 'alternating')),
+    generator_learning_rate float8 NOT NULL
+        CHECK (generator_learning_rate > 0 AND generator_learning_rate <= 1),
+    discriminator_learning_rate float8 NOT NULL
+        CHECK (discriminator_learning_rate > 0 AND discriminator_learning_rate <= 1),
+    learning_rate_schedule text NOT NULL DEFAULT 'constant'
+        CHECK (learning_rate_schedule IN ('constant', 'linear')),
     warmup_iterations      int NOT NULL DEFAULT 0 CHECK (warmup_iterations >= 0),
     beta1                  float8 NOT NULL CHECK (beta1 >= 0 AND beta1 < 1),
     beta2                  float8 NOT NULL CHECK (beta2 >= 0 AND beta2 < 1),
     epsilon                float8 NOT NULL CHECK (epsilon > 0 AND epsilon <= 1),
-    outer_optimizer        text CHECK (outer_optimizer IN ('average', 'nesterov', 'adam')), -- of local units
+    -- of local units
+    outer_optimizer        text CHECK (outer_optimizer IN ('average', 'nesterov', 'adam')),
     outer_learning_rate    float8 CHECK (outer_learning_rate > 0 AND outer_learning_rate <= 10),
     outer_momentum         float8 CHECK (outer_momentum >= 0 AND outer_momentum < 1),
     norm_momentum          float8 NOT NULL CHECK (norm_momentum > 0 AND norm_momentum <= 1),
@@ -33,51 +40,81 @@ CREATE TABLE gan_run (
     -- the work
     images_per_unit        int NOT NULL CHECK (images_per_unit BETWEEN 1 AND 65536),
     units_per_iteration    int NOT NULL CHECK (units_per_iteration BETWEEN 1 AND 4096),
-    units_follow           boolean NOT NULL DEFAULT false, -- units_per_iteration and quorum are this iteration's, by the workers that were about
+    -- units_per_iteration and quorum are this iteration's, by the workers that were about
+    units_follow           boolean NOT NULL DEFAULT false,
     quorum                 int NOT NULL CHECK (quorum BETWEEN 1 AND units_per_iteration),
-    quorum_share           float8 NOT NULL DEFAULT 1 CHECK (quorum_share > 0 AND quorum_share <= 1), -- of the units, where they follow
-    unit_sizing            text NOT NULL DEFAULT 'equal' CHECK (unit_sizing IN ('equal', 'measured')), -- measured: minibatches by what each worker was seen to do
+    -- of the units, where they follow
+    quorum_share           float8 NOT NULL DEFAULT 1 CHECK (quorum_share > 0 AND quorum_share <= 1),
+    -- measured: minibatches by what each worker was seen to do
+    unit_sizing            text NOT NULL DEFAULT 'equal'
+        CHECK (unit_sizing IN ('equal', 'measured')),
     batch                  int NOT NULL CHECK (batch BETWEEN 1 AND 4096),
     lease_seconds          float8 NOT NULL CHECK (lease_seconds BETWEEN 1 AND 86400),
-    upload_element         text NOT NULL DEFAULT 'float32' CHECK (upload_element IN ('float32', 'float16', 'int8')), -- of results on their way in
-    download_element       text NOT NULL DEFAULT 'float32' CHECK (download_element IN ('float32', 'float16', 'int8')), -- of changes of the weights on their way out
+    -- of results on their way in
+    upload_element         text NOT NULL DEFAULT 'float32'
+        CHECK (upload_element IN ('float32', 'float16', 'int8')),
+    -- of changes of the weights on their way out
+    download_element       text NOT NULL DEFAULT 'float32'
+        CHECK (download_element IN ('float32', 'float16', 'int8')),
     target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
-    average_decay          float8 NOT NULL DEFAULT 0 CHECK (average_decay >= 0 AND average_decay < 1), -- of the generator's moving average; 0: there is none
+    -- of the generator's moving average; 0: there is none
+    average_decay          float8 NOT NULL DEFAULT 0
+        CHECK (average_decay >= 0 AND average_decay < 1),
     -- what is drawn and measured beside the step (gan_set_policy)
-    sheet_every            int NOT NULL DEFAULT 0 CHECK (sheet_every BETWEEN 0 AND 1000000), -- iterations, 0: none by them
-    sheet_seconds          int NOT NULL DEFAULT 10 CHECK (sheet_seconds BETWEEN 0 AND 86400), -- 0: none by time
+    -- iterations, 0: none by them
+    sheet_every            int NOT NULL DEFAULT 0 CHECK (sheet_every BETWEEN 0 AND 1000000),
+    -- 0: none by time
+    sheet_seconds          int NOT NULL DEFAULT 10 CHECK (sheet_seconds BETWEEN 0 AND 86400),
     sheet_images           int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
     sheets_kept            int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
-    quality_every          int NOT NULL DEFAULT 0 CHECK (quality_every BETWEEN 0 AND 1000000), -- as with sheets
+    -- as with sheets
+    quality_every          int NOT NULL DEFAULT 0 CHECK (quality_every BETWEEN 0 AND 1000000),
     quality_seconds        int NOT NULL DEFAULT 60 CHECK (quality_seconds BETWEEN 0 AND 86400),
     quality_images         int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
-    -- the dataset: given by the instructor, or confirmed (gan_set_dataset); until then there is no work
+    -- the dataset: given by the instructor, or confirmed (gan_set_dataset); until then there is no
+    -- work
     dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
     dataset_digest         bytea CHECK (octet_length(dataset_digest) = 32),
     -- where the run is
     iteration              int NOT NULL DEFAULT 0 CHECK (iteration BETWEEN 0 AND target_iterations),
     next_position          bigint NOT NULL DEFAULT 0 CHECK (next_position >= 0),
-    first_iteration        int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration CHECK (first_iteration BETWEEN 0 AND iteration), -- where its history begins: above 0 if it goes on from a file
-    first_position         bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position CHECK (first_position BETWEEN 0 AND next_position),
-    weights_nonce          bigint NOT NULL DEFAULT gan_nonce(), -- of the weights as they are, and of those one and two iterations before
+    -- where its history begins: above 0 if it goes on from a file
+    first_iteration        int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration
+        CHECK (first_iteration BETWEEN 0 AND iteration),
+    first_position         bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position
+        CHECK (first_position BETWEEN 0 AND next_position),
+    -- of the weights as they are, and of those one and two iterations before
+    weights_nonce          bigint NOT NULL DEFAULT gan_nonce(),
     weights_nonce_1        bigint,
     weights_nonce_2        bigint,
     created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
     iteration_started_at   timestamptz,
-    paused_at              timestamptz, -- what follows until gan_start is no part of the iteration's length
+    -- what follows until gan_start is no part of the iteration's length
+    paused_at              timestamptz,
     stopped_at             timestamptz, -- by gan_stop
     -- what is done about poison
-    aggregator             text NOT NULL DEFAULT 'clipped', -- the rule by which results become one: gan_aggregators()
-    update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0), -- length of a step beside that of the weights, by network
-    checkpoint_every       int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0), -- iterations; 0: none are made
-    checkpoints_kept       int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000), -- the newest; the first is kept as well
-    forked_from            int, -- the run it was made from, while that is there. No foreign key: pg_dump would warn of a circle
-    audit_minimum          float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1), -- share of units that is always spot-checked; 0: none is
-    checks_on              boolean NOT NULL DEFAULT false, -- in this iteration: there are enough accounts about
-    step_failures          int NOT NULL DEFAULT 0 CHECK (step_failures >= 0), -- steps of this iteration that failed because of what is stored
+    -- the rule by which results become one: gan_aggregators()
+    aggregator             text NOT NULL DEFAULT 'clipped',
+    -- length of a step beside that of the weights, by network
+    update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0),
+    -- iterations; 0: none are made
+    checkpoint_every       int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0),
+    -- the newest; the first is kept as well
+    checkpoints_kept       int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000),
+    -- the run it was made from, while that is there. No foreign key: pg_dump would warn of a circle
+    forked_from            int,
+    -- share of units that is always spot-checked; 0: none is
+    audit_minimum          float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1),
+    -- in this iteration: there are enough accounts about
+    checks_on              boolean NOT NULL DEFAULT false,
+    -- steps of this iteration that failed because of what is stored
+    step_failures          int NOT NULL DEFAULT 0 CHECK (step_failures >= 0),
     paused_because         text, -- why the run paused itself, and what to do
-    CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE WHEN local_steps > 0 THEN 0 ELSE 3 END),
-    CHECK (local_steps = 0 OR (images_per_unit = local_steps * batch AND update_rule = 'simultaneous')),
+    CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE
+        WHEN local_steps > 0 THEN 0
+        ELSE 3 END),
+    CHECK (local_steps = 0
+        OR (images_per_unit = local_steps * batch AND update_rule = 'simultaneous')),
     CHECK (local_steps > 0 OR unit_sizing = 'equal'),
     CHECK ((dataset_images IS NULL) = (dataset_digest IS NULL)),
     CHECK ((state = 'finished') = (iteration = target_iterations) OR state = 'stopped'),
@@ -95,14 +132,19 @@ CREATE TABLE gan_worker (
     version    text NOT NULL CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$'),
     units      bigint NOT NULL DEFAULT 0 CHECK (units >= 0),
     images     bigint NOT NULL DEFAULT 0 CHECK (images >= units),
-    paces      float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8), -- seconds an image from claim to submission, by the server's clock; the latest first
+    -- seconds an image from claim to submission, by the server's clock; the latest first
+    paces      float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8),
     pace       float8 GENERATED ALWAYS AS (gan_median(paces)) STORED,
     pace_mad   float8 GENERATED ALWAYS AS (gan_median_deviation(paces)) STORED,
-    lapses     int NOT NULL DEFAULT 0 CHECK (lapses BETWEEN 0 AND 20), -- leases that ended since its last unit: each doubles the next one
-    refusals   int NOT NULL DEFAULT 0 CHECK (refusals >= 0), -- results that were refused since its login's last accepted one
+    -- leases that ended since its last unit: each doubles the next one
+    lapses     int NOT NULL DEFAULT 0 CHECK (lapses BETWEEN 0 AND 20),
+    -- results that were refused since its login's last accepted one
+    refusals   int NOT NULL DEFAULT 0 CHECK (refusals >= 0),
     refused_at timestamptz,
-    returns    int NOT NULL DEFAULT 0 CHECK (returns >= 0), -- units given back since its last one, where there are spot checks
-    dataset_images bigint CHECK (dataset_images BETWEEN 1 AND 4294967296), -- what it says that it has
+    -- units given back since its last one, where there are spot checks
+    returns    int NOT NULL DEFAULT 0 CHECK (returns >= 0),
+    -- what it says that it has
+    dataset_images bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
     dataset_digest bytea CHECK (octet_length(dataset_digest) = 32),
     joined_at  timestamptz NOT NULL DEFAULT statement_timestamp(),
     last_seen  timestamptz NOT NULL DEFAULT statement_timestamp(),
@@ -115,14 +157,20 @@ CREATE TABLE gan_work_unit (
     iteration      int NOT NULL CHECK (iteration >= 0),
     first_position bigint NOT NULL CHECK (first_position >= 0),
     images         int NOT NULL CHECK (images BETWEEN 1 AND 65536),
-    -- beaten: another unit of the same positions was handed in first; aside: it failed too often; checked: a spot check that was handed in
-    state          text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
+    -- beaten: another unit of the same positions was handed in first; aside: it failed too often;
+    -- checked: a spot check that was handed in
+    state          text NOT NULL DEFAULT 'pending'
+        CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
     attempts       int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    replaces       bigint,                  -- the unit this one was opened for, because that one stayed locked
-    backs_up       bigint,                  -- the unit this one is a copy of, because its holder is late: the first of the two counts
-    meant_for      int,                     -- the worker whose speed gave it its size; anybody may do it
+    -- the unit this one was opened for, because that one stayed locked
+    replaces       bigint,
+    -- the unit this one is a copy of, because its holder is late: the first of the two counts
+    backs_up       bigint,
+    -- the worker whose speed gave it its size; anybody may do it
+    meant_for      int,
     failed_by      name[],                  -- logins at which it failed
-    drawn_for      name[],                  -- logins for which it was drawn whether it is spot-checked, once each,
+    -- logins for which it was drawn whether it is spot-checked, once each,
+    drawn_for      name[],
     checked_for    name[],                  -- and those for which it is
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
@@ -132,40 +180,53 @@ CREATE TABLE gan_work_unit (
     lease_seconds  float8,                  -- what a renewal extends the lease by
     lease_until    timestamptz,
     submitted_at   timestamptz,
-    batch          int CHECK (batch BETWEEN 1 AND 4096), -- the minibatch the worker used: with it the unit can be recomputed
-    -- (No number is so large or so near to 0 that a sum, a mean or a view of it overflows or underflows: gan_plain.)
+    -- the minibatch the worker used: with it the unit can be recomputed
+    batch          int CHECK (batch BETWEEN 1 AND 4096),
+    -- (No number is so large or so near to 0 that a sum, a mean or a view of it overflows or
+    -- underflows: gan_plain.)
     loss_d         float8 CHECK (loss_d = 0 OR loss_d BETWEEN 1e-30 AND 1e6),
     loss_g         float8 CHECK (loss_g = 0 OR loss_g BETWEEN 1e-30 AND 1e6),
     accuracy_real  float8 CHECK (accuracy_real = 0 OR accuracy_real BETWEEN 1e-30 AND 1),
     accuracy_fake  float8 CHECK (accuracy_fake = 0 OR accuracy_fake BETWEEN 1e-30 AND 1),
-    scale          float8 CHECK (scale BETWEEN 0 AND 1), -- by what the rule multiplied it: below 1 it was clipped, at 0 left out
-    audits         bigint,                  -- the unit that this one computes a second time; it is never averaged
+    -- by what the rule multiplied it: below 1 it was clipped, at 0 left out
+    scale          float8 CHECK (scale BETWEEN 0 AND 1),
+    -- the unit that this one computes a second time; it is never averaged
+    audits         bigint,
     CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),
     CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (token IS NOT NULL)),
     CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (claimed_at IS NOT NULL)),
     CHECK ((state = 'claimed') = (lease_until IS NOT NULL)),
     CHECK ((state IN ('done', 'checked')) = (submitted_at IS NOT NULL)),
-    CHECK ((state IN ('done', 'checked')) = (num_nulls(batch, loss_d, loss_g, accuracy_real, accuracy_fake) = 0)),
+    CHECK ((state IN ('done', 'checked')) = (num_nulls(batch, loss_d, loss_g, accuracy_real,
+        accuracy_fake) = 0)),
     CHECK (state IN ('pending', 'aside') OR attempts > 0),
     CHECK (state NOT IN ('claimed', 'done', 'beaten', 'checked') OR weights_nonce IS NOT NULL),
     CHECK (CASE WHEN audits IS NULL THEN state <> 'checked' ELSE state NOT IN ('done', 'aside') END)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
+    autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX gan_work_unit_iteration ON gan_work_unit (run, iteration);
-CREATE INDEX gan_work_unit_pending ON gan_work_unit (run, iteration, first_position) INCLUDE (unit) WHERE state = 'pending';
+CREATE INDEX gan_work_unit_pending ON gan_work_unit (run, iteration, first_position) INCLUDE (unit)
+    WHERE state = 'pending';
 CREATE UNIQUE INDEX gan_work_unit_replaces ON gan_work_unit (replaces) WHERE replaces IS NOT NULL;
-CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_position) WHERE state = 'pending' AND meant_for IS NOT NULL;
-CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE backs_up IS NOT NULL; -- one copy at a time
-CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done'; -- exactly once, whatever anybody does
-CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed'; -- a worker holds one unit at a time
+CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_position)
+    WHERE state = 'pending' AND meant_for IS NOT NULL;
+-- one copy at a time
+CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE backs_up IS NOT NULL;
+-- exactly once, whatever anybody does
+CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done';
+-- a worker holds one unit at a time
+CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed';
 
 CREATE TABLE gan_history (
     run             int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
-    iteration       int NOT NULL CHECK (iteration >= 0), -- the iteration that ended; its step made the weights of iteration + 1
+    -- the iteration that ended; its step made the weights of iteration + 1
+    iteration       int NOT NULL CHECK (iteration >= 0),
     epoch           float8 NOT NULL,                     -- passes over the dataset so far
     units           int NOT NULL CHECK (units > 0),
     images          bigint NOT NULL CHECK (images >= units),
-    positions       int8multirange NOT NULL,             -- positions in the run's order that were averaged
+    -- positions in the run's order that were averaged
+    positions       int8multirange NOT NULL,
     workers         int NOT NULL CHECK (workers > 0),
     loss_d          float8 NOT NULL,
     loss_g          float8 NOT NULL,
@@ -173,47 +234,60 @@ CREATE TABLE gan_history (
     accuracy_fake   float8 NOT NULL,
     gradient_norm_g float8 NOT NULL CHECK (gradient_norm_g >= 0 AND gradient_norm_g < 'Infinity'),
     gradient_norm_d float8 NOT NULL CHECK (gradient_norm_d >= 0 AND gradient_norm_d < 'Infinity'),
-    weights_digest  bytea NOT NULL CHECK (octet_length(weights_digest) = 32), -- of the weights that the step made
+    -- of the weights that the step made
+    weights_digest  bytea NOT NULL CHECK (octet_length(weights_digest) = 32),
     weights_nonce   bigint NOT NULL,                     -- of those that the units were computed at
     started_at      timestamptz NOT NULL,
     ended_at        timestamptz NOT NULL,
     aggregator      text NOT NULL DEFAULT 'mean',        -- the rule
     accounts        int CHECK (accounts > 0),            -- logins that it counted
-    clipped         int NOT NULL DEFAULT 0 CHECK (clipped BETWEEN 0 AND units), -- units of which it took less than all
-    update_g        float8 CHECK (update_g >= 0),        -- length of the step beside the weights', before it was
+    -- units of which it took less than all
+    clipped         int NOT NULL DEFAULT 0 CHECK (clipped BETWEEN 0 AND units),
+    -- length of the step beside the weights', before it was
+    update_g        float8 CHECK (update_g >= 0),
     update_d        float8 CHECK (update_d >= 0),        -- shortened to the run's update_limit
     capped          boolean NOT NULL DEFAULT false,      -- it was, of one network or both
     opened          int CHECK (opened > 0),              -- units it was to have
-    taken_in        int,                                 -- the run in which the step was taken, where a fork has it from another
-    PRIMARY KEY (run, iteration)                         -- a second step of an iteration can't be stored
+    -- the run in which the step was taken, where a fork has it from another
+    taken_in        int,
+    -- a second step of an iteration can't be stored
+    PRIMARY KEY (run, iteration)
 );
 
--- What is as large as the model is stored by shard (1 MiB) and by slot, iteration modulo 2. A run has its own two partitions of each
--- table. A step reads one slot and fills the other, which it empties first by TRUNCATE: nothing waits for vacuum, and the size of
--- a run is bounded. gan_create_run makes the partitions and their primary keys (pg_dump could not restore keys that came from here).
--- A shard's blob is cut into pieces that fill a page; the views gan_weights, gan_moments, gan_batch_norm and gan_gradient put them
--- together again. The server's C functions read and write both tables by these columns, in this order (src/extension/store/pieces.c).
+-- What is as large as the model is stored by shard (1 MiB) and by slot, iteration modulo 2. A run
+-- has its own two partitions of each table. A step reads one slot and fills the other, which it
+-- empties first by TRUNCATE: nothing waits for vacuum, and the size of a run is bounded.
+-- gan_create_run makes the partitions and their primary keys (pg_dump could not restore keys that
+-- came from here). A shard's blob is cut into pieces that fill a page; the views gan_weights,
+-- gan_moments, gan_batch_norm and gan_gradient put them together again. The server's C functions
+-- read and write both tables by these columns, in this order (src/extension/store/pieces.c).
 
 CREATE TABLE gan_state_piece (
     run       int NOT NULL,
     slot      int NOT NULL CHECK (slot = iteration % 2),
     iteration int NOT NULL CHECK (iteration >= 0),
-    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 5), -- 0 weights (and, after the last shard, running statistics), 1 and 2 moments, as far as the optimiser keeps them, 3 what workers hold, 4 what led to that, 5 the generator's moving average
+    -- 0 weights (and, after the last shard, running statistics), 1 and 2 moments, as far as the
+    -- optimiser keeps them, 3 what workers hold, 4 what led to that, 5 the generator's moving
+    -- average
+    part      bigint NOT NULL CHECK (part BETWEEN 0 AND 5),
     shard     int NOT NULL CHECK (shard >= 0),
     piece     int NOT NULL CHECK (piece >= 0),
     data      bytea NOT NULL
 ) PARTITION BY LIST (run);
 
--- The partitions are unlogged: an upload costs no WAL and no fsync. What a crash empties, gan_tick notices and has done again.
+-- The partitions are unlogged: an upload costs no WAL and no fsync. What a crash empties, gan_tick
+-- notices and has done again.
 CREATE TABLE gan_gradient_piece (
     run        int NOT NULL,
     slot       int NOT NULL CHECK (slot = iteration % 2),
     iteration  int NOT NULL CHECK (iteration >= 0),
     unit       bigint NOT NULL,
-    shard      int NOT NULL CHECK (shard >= 0), -- the shard after the last holds the batch-norm statistics
+    -- the shard after the last holds the batch-norm statistics
+    shard      int NOT NULL CHECK (shard >= 0),
     piece      int NOT NULL CHECK (piece >= 0),
     data       bytea NOT NULL,
-    token      uuid,                            -- of the claim it was uploaded under; in a shard's first piece
+    -- of the claim it was uploaded under; in a shard's first piece
+    token      uuid,
     square_sum float8 CHECK (square_sum >= 0 AND square_sum < 'Infinity'),
     CHECK (num_nulls(token, square_sum) = CASE piece WHEN 0 THEN 0 ELSE 2 END)
 ) PARTITION BY LIST (run);
@@ -234,8 +308,12 @@ SELECT pg_catalog.pg_extension_config_dump('gan_worker_worker_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_work_unit_unit_seq', '');
 
 COMMENT ON TABLE gan_run IS 'Trainings: configuration and where each is';
-COMMENT ON TABLE gan_worker IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
-COMMENT ON TABLE gan_work_unit IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
+COMMENT ON TABLE gan_worker
+    IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
+COMMENT ON TABLE gan_work_unit
+    IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
-COMMENT ON TABLE gan_state_piece IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the current and the previous iteration, in pieces of a page';
-COMMENT ON TABLE gan_gradient_piece IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; unlogged';
+COMMENT ON TABLE gan_state_piece
+    IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the current and the previous iteration, in pieces of a page';
+COMMENT ON TABLE gan_gradient_piece
+    IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; unlogged';

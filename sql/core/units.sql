@@ -1,43 +1,62 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- Units: opened, put back, copied, set aside
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
--- What is expected of a worker: its time for so many images, median + 4 MAD, with half as much again. It is late after that.
+-- What is expected of a worker: its time for so many images, median + 4 MAD, with half as much
+-- again. It is late after that.
 CREATE FUNCTION gan_late_seconds(images int, pace float8, pace_mad float8) RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1.5::float8 * images * (pace + 4 * pace_mad);
 
--- The lease on a unit, in seconds: the same, between 5 s and the run's, doubled for each of the worker's leases that ended since its
--- last unit, so that a laptop that is slower than yesterday comes to an end. Of a worker that was never seen to do anything: the run's.
-CREATE FUNCTION gan_lease_seconds(images int, pace float8, pace_mad float8, lapses int, longest float8) RETURNS float8
+-- The lease on a unit, in seconds: the same, between 5 s and the run's, doubled for each of the
+-- worker's leases that ended since its last unit, so that a laptop that is slower than yesterday
+-- comes to an end. Of a worker that was never seen to do anything: the run's.
+CREATE FUNCTION gan_lease_seconds(images int, pace float8, pace_mad float8, lapses int,
+    longest float8)
+    RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN least(longest, greatest(5, coalesce(gan_late_seconds(images, pace, pace_mad), longest)) * (1 << least(lapses, 20)));
+    RETURN least(longest,
+        greatest(5,
+            coalesce(gan_late_seconds(images, pace, pace_mad),
+                longest)) * (1 << least(lapses, 20)));
 
 -- How long a unit may be held in all, however often its lease is renewed.
 CREATE FUNCTION gan_hold_seconds(lease_seconds float8, longest float8) RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN greatest(longest, 10 * lease_seconds);
 
 -- When a lease ends that begins now, or is renewed now.
-CREATE FUNCTION gan_lease_end(claimed_at timestamptz, lease_seconds float8, longest float8) RETURNS timestamptz
+CREATE FUNCTION gan_lease_end(claimed_at timestamptz, lease_seconds float8, longest float8)
+    RETURNS timestamptz
     LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN least(statement_timestamp() + make_interval(secs => lease_seconds), claimed_at + make_interval(secs => gan_hold_seconds(lease_seconds, longest)));
+    RETURN least(statement_timestamp() + make_interval(secs => lease_seconds),
+        claimed_at + make_interval(secs => gan_hold_seconds(lease_seconds, longest)));
 
--- The workers that are about: those that asked within 10 s (waiting ones ask every second or two), or hold a unit.
+-- The workers that are about: those that asked within 10 s (waiting ones ask every second or two),
+-- or hold a unit.
 CREATE FUNCTION gan_workers_about(run int) RETURNS SETOF gan_worker
     LANGUAGE sql STABLE STRICT
 BEGIN ATOMIC
-    SELECT w.* FROM gan_worker w WHERE w.run = $1 AND (w.last_seen BETWEEN clock_timestamp() - interval '10 s' AND clock_timestamp() + interval '1 s'
-        OR EXISTS (SELECT FROM gan_work_unit u WHERE u.worker = w.worker AND u.state = 'claimed' AND u.lease_until > clock_timestamp()));
+    SELECT w.*
+        FROM gan_worker w
+        WHERE w.run = $1
+            AND (w.last_seen BETWEEN clock_timestamp() - interval '10 s' AND clock_timestamp() + interval '1 s'
+        OR EXISTS (SELECT
+            FROM gan_work_unit u
+            WHERE u.worker = w.worker
+                AND u.state = 'claimed'
+                AND u.lease_until > clock_timestamp()));
 END;
 
--- Deals units to workers of these speeds, and divides a total by weights into whole numbers between two bounds (src/extension/claim/shares.c).
+-- Deals units to workers of these speeds, and divides a total by weights into whole numbers between
+-- two bounds (src/extension/claim/shares.c).
 CREATE FUNCTION gan_deal(speeds float8[], units int) RETURNS int[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION gan_divide(weights float8[], total bigint, low int, high int) RETURNS int[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
--- Cuts so many minibatches (or as near to that as the bounds let it) into units for the workers that are about. One that was never seen
--- to do anything counts as a middling one.
-CREATE FUNCTION gan_size_units(r gan_run, units int, minibatches bigint) RETURNS TABLE (place bigint, meant_for int, steps int)
+-- Cuts so many minibatches (or as near to that as the bounds let it) into units for the workers
+-- that are about. One that was never seen to do anything counts as a middling one.
+CREATE FUNCTION gan_size_units(r gan_run, units int, minibatches bigint)
+    RETURNS TABLE (place bigint, meant_for int, steps int)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -50,23 +69,32 @@ BEGIN
     SELECT * INTO bounds FROM gan_unit_bounds(r.local_steps, r.batch);
     WITH about AS MATERIALIZED (SELECT w.worker, w.pace FROM gan_workers_about(r.run) AS w)
     SELECT array_agg(a.worker ORDER BY a.worker),
-           array_agg(1 / coalesce(a.pace, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY pace) FROM about), 1) ORDER BY a.worker)
+           array_agg(1 / coalesce(a.pace,
+               (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY pace) FROM about), 1)
+               ORDER BY a.worker)
         INTO workers, speeds FROM about a;
-    SELECT array_agg(d.worker ORDER BY d.n, k), array_agg(d.speed / d.dealt ORDER BY d.n, k) INTO meant, weights
-        FROM unnest(workers, speeds, gan_deal(speeds, units)) WITH ORDINALITY AS d (worker, speed, dealt, n)
+    SELECT array_agg(d.worker ORDER BY d.n, k), array_agg(d.speed / d.dealt ORDER BY d.n, k)
+        INTO meant, weights
+        FROM unnest(workers, speeds, gan_deal(speeds, units)) WITH ORDINALITY AS d (worker, speed,
+            dealt, n)
         CROSS JOIN LATERAL generate_series(1, d.dealt) AS k;
     IF meant IS NULL THEN -- nobody is there yet
         meant := array_fill(NULL::int, ARRAY[units]);
         weights := array_fill(1::float8, ARRAY[units]);
     END IF;
     RETURN QUERY SELECT s.place, s.meant_for, s.steps
-        FROM unnest(meant, gan_divide(weights, greatest(units::bigint * bounds.low, least(units::bigint * bounds.high, minibatches)), bounds.low, bounds.high))
+        FROM unnest(meant,
+            gan_divide(weights,
+                greatest(units::bigint * bounds.low,
+                    least(units::bigint * bounds.high, minibatches)),
+                bounds.low, bounds.high))
             WITH ORDINALITY AS s (meant_for, steps, place);
 END
 $$;
 
--- Opens the units of the run's current iteration that are not there yet. Every position is given out once. What was set aside is not
--- made up for, unless nothing else is left: an iteration has to average something.
+-- Opens the units of the run's current iteration that are not there yet. Every position is given
+-- out once. What was set aside is not made up for, unless nothing else is left: an iteration has to
+-- average something.
 CREATE FUNCTION gan_open_units(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -78,9 +106,13 @@ DECLARE
 BEGIN
     PERFORM gan_turn_checks(run), gan_follow_workers(run);
     SELECT * INTO STRICT r FROM gan_run WHERE gan_run.run = run FOR NO KEY UPDATE;
-    SELECT count(*) AS units, coalesce(sum(s.images), 0) AS images, coalesce(bool_or(s.live), true) AS live INTO there
-        FROM (SELECT min(u.images) AS images, bool_or(u.state <> 'aside') AS live FROM gan_work_unit u
-              WHERE u.run = run AND u.iteration = r.iteration AND u.audits IS NULL GROUP BY u.first_position) AS s;
+    SELECT count(*) AS units, coalesce(sum(s.images), 0) AS images,
+        coalesce(bool_or(s.live), true) AS live
+        INTO there
+        FROM (SELECT min(u.images) AS images, bool_or(u.state <> 'aside') AS live
+            FROM gan_work_unit u
+              WHERE u.run = run AND u.iteration = r.iteration AND u.audits IS NULL
+                  GROUP BY u.first_position) AS s;
     missing := r.units_per_iteration - CASE WHEN there.live THEN there.units ELSE 0 END;
     IF missing <= 0 THEN
         RETURN 0;
@@ -88,13 +120,19 @@ BEGIN
     IF r.unit_sizing = 'measured' THEN
         WITH new AS (
             INSERT INTO gan_work_unit (run, iteration, first_position, images, meant_for)
-                SELECT run, r.iteration, r.next_position + r.batch * (sum(s.steps) OVER (ORDER BY s.place) - s.steps), r.batch * s.steps, s.meant_for
-                FROM gan_size_units(r, missing, r.units_per_iteration::bigint * r.local_steps - CASE WHEN there.live THEN there.images / r.batch ELSE 0 END) AS s
+                SELECT run, r.iteration,
+                    r.next_position + r.batch * (sum(s.steps) OVER (ORDER BY s.place) - s.steps),
+                    r.batch * s.steps, s.meant_for
+                FROM gan_size_units(r, missing,
+                    r.units_per_iteration::bigint * r.local_steps - CASE
+                        WHEN there.live THEN there.images / r.batch
+                        ELSE 0 END) AS s
                 RETURNING images)
         SELECT sum(new.images) INTO opened FROM new;
     ELSE
         INSERT INTO gan_work_unit (run, iteration, first_position, images)
-            SELECT run, r.iteration, r.next_position + k::bigint * r.images_per_unit, r.images_per_unit
+            SELECT run, r.iteration, r.next_position + k::bigint * r.images_per_unit,
+                r.images_per_unit
             FROM generate_series(0, missing - 1) AS k;
         opened := missing::bigint * r.images_per_unit;
     END IF;
@@ -103,28 +141,38 @@ BEGIN
 END
 $$;
 
--- Notes what a worker needed for an image, or has needed so far. Whoever has its row locked is not waited for: it is one sample of many.
+-- Notes what a worker needed for an image, or has needed so far. Whoever has its row locked is not
+-- waited for: it is one sample of many.
 CREATE FUNCTION gan_note_pace(worker int, seconds float8) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     UPDATE gan_worker SET paces = (greatest($2, 1e-6) || paces)[1:8]
-        WHERE worker IN (SELECT w.worker FROM gan_worker w WHERE w.worker = $1 FOR NO KEY UPDATE SKIP LOCKED)
+        WHERE worker IN (SELECT w.worker
+            FROM gan_worker w
+            WHERE w.worker = $1
+            FOR NO KEY UPDATE SKIP LOCKED)
 $$;
 
--- Notes that a claimed unit came second: another one of the same positions is done. What it has taken so far is known all the same, or
--- a worker that became slow would never be seen to be. The caller has the unit locked.
+-- Notes that a claimed unit came second: another one of the same positions is done. What it has
+-- taken so far is known all the same, or a worker that became slow would never be seen to be. The
+-- caller has the unit locked.
 CREATE FUNCTION gan_note_beaten(unit bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     u gan_work_unit;
 BEGIN
-    UPDATE gan_work_unit w SET state = 'beaten', lease_until = NULL WHERE w.unit = $1 RETURNING * INTO u;
-    PERFORM gan_note_pace(u.worker, extract(epoch FROM clock_timestamp() - u.claimed_at) / u.images);
+    UPDATE gan_work_unit w
+        SET state = 'beaten', lease_until = NULL
+        WHERE w.unit = $1
+        RETURNING *
+        INTO u;
+    PERFORM gan_note_pace(u.worker,
+        extract(epoch FROM clock_timestamp() - u.claimed_at) / u.images);
 END
 $$;
 
--- Notes that the work on a unit failed at the login that has it; once for each attempt. detail says why in words. The caller has the unit
--- locked.
+-- Notes that the work on a unit failed at the login that has it; once for each attempt. detail says
+-- why in words. The caller has the unit locked.
 CREATE FUNCTION gan_note_failure(u gan_work_unit, why text, detail text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -132,22 +180,30 @@ DECLARE
     whose name;
 BEGIN
     SELECT w.login INTO STRICT whose FROM gan_worker w WHERE w.worker = u.worker;
-    INSERT INTO gan_failure AS f (run, first_position, login, unit, iteration, worker, attempt, why, detail)
+    INSERT
+        INTO gan_failure AS f (run, first_position, login, unit, iteration, worker, attempt, why,
+            detail)
         VALUES (u.run, u.first_position, whose, u.unit, u.iteration, u.worker, u.attempts, $2, $3)
         ON CONFLICT (run, first_position, login) DO UPDATE
-            SET times = f.times + 1, unit = excluded.unit, iteration = excluded.iteration, worker = excluded.worker, attempt = excluded.attempt,
+            SET times = f.times + 1, unit = excluded.unit, iteration = excluded.iteration,
+                worker = excluded.worker, attempt = excluded.attempt,
                 why = excluded.why, detail = excluded.detail, failed_at = excluded.failed_at
             WHERE (f.unit, f.attempt) <> (excluded.unit, excluded.attempt);
     IF FOUND AND $2 <> 'lease_over' THEN
         UPDATE gan_worker SET refusals = refusals + 1, refused_at = clock_timestamp()
-            WHERE worker IN (SELECT w.worker FROM gan_worker w WHERE w.worker = u.worker FOR NO KEY UPDATE SKIP LOCKED);
+            WHERE worker IN (SELECT w.worker
+                FROM gan_worker w
+                WHERE w.worker = u.worker
+                FOR NO KEY UPDATE SKIP LOCKED);
     END IF;
-    UPDATE gan_work_unit w SET failed_by = array_append(w.failed_by, whose) WHERE w.unit = u.unit AND whose <> ALL (coalesce(w.failed_by, '{}'));
+    UPDATE gan_work_unit w
+        SET failed_by = array_append(w.failed_by, whose)
+        WHERE w.unit = u.unit AND whose <> ALL (coalesce(w.failed_by, '{}'));
 END
 $$;
 
--- Takes a claimed unit from its holder; why: what failed, if anything did. If somebody else holds a unit of the same positions, that one
--- takes its place. The caller has the unit locked.
+-- Takes a claimed unit from its holder; why: what failed, if anything did. If somebody else holds a
+-- unit of the same positions, that one takes its place. The caller has the unit locked.
 CREATE FUNCTION gan_put_back(held gan_work_unit, why text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -155,40 +211,55 @@ DECLARE
     u gan_work_unit;
     copy bigint;
 BEGIN
-    -- As it is now: a caller with a list of units may have put the one back that this one was a copy of.
+    -- As it is now: a caller with a list of units may have put the one back that this one was a
+    -- copy of.
     SELECT * INTO STRICT u FROM gan_work_unit w WHERE w.unit = held.unit;
     IF u.audits IS NOT NULL THEN -- the images of a spot check are no matter of its own
         UPDATE gan_work_unit w SET failed_by = CASE WHEN why IS NULL THEN w.failed_by
-                ELSE array_append(w.failed_by, (SELECT m.login FROM gan_worker m WHERE m.worker = u.worker)) END WHERE w.unit = u.unit;
+                ELSE array_append(w.failed_by,
+                    (SELECT m.login FROM gan_worker m WHERE m.worker = u.worker)) END
+                    WHERE w.unit = u.unit;
     ELSIF why IS NOT NULL THEN
         PERFORM gan_note_failure(u, why);
     END IF;
     IF u.backs_up IS NULL THEN
         -- Both are locked when one is deleted, so that not both can be.
-        SELECT c.unit INTO copy FROM gan_work_unit c WHERE c.backs_up = u.unit AND c.state IN ('claimed', 'done') FOR UPDATE SKIP LOCKED;
+        SELECT c.unit
+            INTO copy
+            FROM gan_work_unit c
+            WHERE c.backs_up = u.unit AND c.state IN ('claimed', 'done')
+            FOR UPDATE SKIP LOCKED;
         UPDATE gan_work_unit c SET backs_up = NULL WHERE c.unit = copy;
     END IF;
     IF u.backs_up IS NOT NULL OR copy IS NOT NULL THEN
         DELETE FROM gan_work_unit w WHERE w.unit = u.unit;
     ELSE
         -- Opened now: whoever claims it next has it locked for a moment, which isn't hoarding.
-        UPDATE gan_work_unit w SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL, lease_until = NULL,
+        UPDATE gan_work_unit w
+            SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL,
+                lease_seconds = NULL, lease_until = NULL,
                 opened_at = clock_timestamp()
             WHERE w.unit = u.unit;
     END IF;
 END
 $$;
 
--- Opens a unit again that is done; failed_at: the login that must not have it again. The caller has the unit locked.
+-- Opens a unit again that is done; failed_at: the login that must not have it again. The caller has
+-- the unit locked.
 CREATE FUNCTION gan_reopen_unit(unit bigint, failed_at name DEFAULT NULL) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    UPDATE gan_work_unit w SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL, lease_until = NULL,
-            opened_at = clock_timestamp(), submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL,
-            failed_by = CASE WHEN $2 IS NULL OR $2 = ANY (w.failed_by) THEN w.failed_by ELSE array_append(w.failed_by, $2) END
+    UPDATE gan_work_unit w
+        SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_seconds = NULL,
+            lease_until = NULL,
+            opened_at = clock_timestamp(), submitted_at = NULL, batch = NULL, loss_d = NULL,
+                loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL,
+            failed_by = CASE WHEN $2 IS NULL
+                OR $2 = ANY (w.failed_by) THEN w.failed_by ELSE array_append(w.failed_by, $2) END
         WHERE w.unit = $1
 $$;
 
--- Takes a unit back whose lease ended. If the server was down meanwhile, that is no fault of the worker's.
+-- Takes a unit back whose lease ended. If the server was down meanwhile, that is no fault of the
+-- worker's.
 CREATE FUNCTION gan_put_back_late(u gan_work_unit) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -198,12 +269,16 @@ BEGIN
         RETURN;
     END IF;
     UPDATE gan_worker SET lapses = least(lapses + 1, 20)
-        WHERE worker IN (SELECT w.worker FROM gan_worker w WHERE w.worker = u.worker FOR NO KEY UPDATE SKIP LOCKED);
+        WHERE worker IN (SELECT w.worker
+            FROM gan_worker w
+            WHERE w.worker = u.worker
+            FOR NO KEY UPDATE SKIP LOCKED);
     PERFORM gan_put_back(u, 'lease_over');
 END
 $$;
 
--- Puts back units whose lease ended. Rows that somebody has locked are left alone: the coordinator waits for nobody.
+-- Puts back units whose lease ended. Rows that somebody has locked are left alone: the coordinator
+-- waits for nobody.
 CREATE FUNCTION gan_expire_leases(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -212,11 +287,21 @@ DECLARE
     expired int := 0;
 BEGIN
     -- What was claimed in the future was claimed before the clock was set back.
-    UPDATE gan_work_unit w SET claimed_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => coalesce(w.lease_seconds, r.lease_seconds))
+    UPDATE gan_work_unit w
+        SET claimed_at = clock_timestamp(),
+            lease_until = clock_timestamp() + make_interval(secs => coalesce(w.lease_seconds,
+                r.lease_seconds))
         FROM gan_run r WHERE r.run = $1 AND w.unit IN (
-            SELECT f.unit FROM gan_work_unit f WHERE f.run = $1 AND f.state = 'claimed' AND f.claimed_at > clock_timestamp() + interval '1 s'
+            SELECT f.unit
+                FROM gan_work_unit f
+                WHERE f.run = $1
+                    AND f.state = 'claimed'
+                    AND f.claimed_at > clock_timestamp() + interval '1 s'
             ORDER BY f.unit FOR UPDATE SKIP LOCKED);
-    FOR u IN SELECT * FROM gan_work_unit w WHERE w.run = $1 AND w.state = 'claimed' AND w.lease_until <= clock_timestamp() -- a statement of the coordinator's lasts a minute
+    -- a statement of the coordinator's lasts a minute
+    FOR u IN SELECT *
+        FROM gan_work_unit w
+        WHERE w.run = $1 AND w.state = 'claimed' AND w.lease_until <= clock_timestamp()
         ORDER BY w.unit FOR UPDATE SKIP LOCKED LOOP
         PERFORM gan_put_back_late(u);
         expired := expired + 1;
@@ -228,24 +313,29 @@ BEGIN
 END
 $$;
 
--- Has the leases go on as if the clock had not moved by so much (gan_coordinate sees it move). Each is moved once, however many
--- coordinators have seen it: after that its claim is as far in the past as it was.
+-- Has the leases go on as if the clock had not moved by so much (gan_coordinate sees it move). Each
+-- is moved once, however many coordinators have seen it: after that its claim is as far in the past
+-- as it was.
 CREATE FUNCTION gan_move_leases(run int, jump interval) RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     moved int;
 BEGIN
-    UPDATE gan_work_unit u SET claimed_at = u.claimed_at + $2, lease_until = u.lease_until + $2 WHERE u.unit IN (
+    UPDATE gan_work_unit u
+        SET claimed_at = u.claimed_at + $2, lease_until = u.lease_until + $2
+        WHERE u.unit IN (
         SELECT w.unit FROM gan_work_unit w WHERE w.state = 'claimed' AND ($1 IS NULL OR w.run = $1)
-            AND w.claimed_at + $2 <= clock_timestamp() AND ($2 > interval '0' OR w.claimed_at > clock_timestamp())
+            AND w.claimed_at + $2 <= clock_timestamp()
+                AND ($2 > interval '0' OR w.claimed_at > clock_timestamp())
         ORDER BY w.unit FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS moved = ROW_COUNT;
     RETURN moved;
 END
 $$;
 
--- Opens a substitute for every unit that stays locked past its lease (somebody hoards it in an open transaction).
+-- Opens a substitute for every unit that stays locked past its lease (somebody hoards it in an open
+-- transaction).
 CREATE FUNCTION gan_replace_hoarded(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -258,17 +348,28 @@ BEGIN
         SELECT u.unit FROM gan_work_unit later JOIN gan_work_unit u ON u.unit = later.replaces
         WHERE later.run = $1 AND later.replaces IS NOT NULL FOR UPDATE OF u SKIP LOCKED);
     WITH overdue AS MATERIALIZED (
-        SELECT u.unit FROM gan_work_unit u JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
+        SELECT u.unit
+            FROM gan_work_unit u
+            JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
         WHERE u.run = $1 AND u.state IN ('pending', 'claimed') AND u.audits IS NULL
-            -- (What is later than it can be is from before the clock was set back, and says nothing.)
-            AND greatest(CASE WHEN u.opened_at <= right_now THEN u.opened_at END, CASE WHEN u.claimed_at <= right_now THEN u.lease_until END,
+            -- (What is later than it can be is from before the clock was set back, and says
+            -- nothing.)
+            AND greatest(CASE WHEN u.opened_at <= right_now THEN u.opened_at END,
+                CASE WHEN u.claimed_at <= right_now THEN u.lease_until END,
                          r.iteration_started_at) + make_interval(secs => r.lease_seconds) < right_now
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-            AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = u.first_position AND o.state = 'done')),
+            AND NOT EXISTS (SELECT
+                FROM gan_work_unit o
+                WHERE o.run = $1 AND o.first_position = u.first_position AND o.state = 'done')),
     free AS MATERIALIZED (
-        SELECT u.unit FROM gan_work_unit u WHERE u.unit IN (SELECT unit FROM overdue) FOR UPDATE SKIP LOCKED)
-    INSERT INTO gan_work_unit (run, iteration, first_position, images, meant_for, failed_by, replaces)
-        SELECT u.run, u.iteration, u.first_position, u.images, u.meant_for, u.failed_by, u.unit FROM gan_work_unit u
+        SELECT u.unit
+            FROM gan_work_unit u
+            WHERE u.unit IN (SELECT unit FROM overdue)
+            FOR UPDATE SKIP LOCKED)
+    INSERT
+        INTO gan_work_unit (run, iteration, first_position, images, meant_for, failed_by, replaces)
+        SELECT u.run, u.iteration, u.first_position, u.images, u.meant_for, u.failed_by, u.unit
+            FROM gan_work_unit u
         WHERE u.unit IN (SELECT unit FROM overdue EXCEPT SELECT unit FROM free);
     GET DIAGNOSTICS replaced = ROW_COUNT;
     IF replaced > 0 THEN
@@ -278,9 +379,9 @@ BEGIN
 END
 $$;
 
--- Sets aside the units that failed at 3 logins, or 10 times in all (which one login can only bring about while no other is about: until
--- then it doesn't get the unit again). Only logins count of whose work something was accepted: anybody can fail on purpose. The iteration
--- ends without them.
+-- Sets aside the units that failed at 3 logins, or 10 times in all (which one login can only bring
+-- about while no other is about: until then it doesn't get the unit again). Only logins count of
+-- whose work something was accepted: anybody can fail on purpose. The iteration ends without them.
 CREATE FUNCTION gan_put_aside(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -289,19 +390,30 @@ DECLARE
     put int := 0;
     told text;
 BEGIN
-    FOR u IN SELECT w.* FROM gan_work_unit w JOIN gan_run r ON r.run = w.run AND r.iteration = w.iteration
+    FOR u IN SELECT w.*
+        FROM gan_work_unit w
+        JOIN gan_run r ON r.run = w.run AND r.iteration = w.iteration
         WHERE w.run = $1 AND w.state = 'pending' AND w.audits IS NULL AND w.first_position IN (
-            SELECT f.first_position FROM gan_failure f WHERE f.run = $1 GROUP BY f.first_position HAVING count(*) >= 3 OR sum(f.times) >= 10)
+            SELECT f.first_position
+                FROM gan_failure f
+                WHERE f.run = $1
+                GROUP BY f.first_position
+                HAVING count(*) >= 3 OR sum(f.times) >= 10)
             AND (SELECT count(*) >= 3 OR sum(f.times) >= 10 FROM gan_failure f
-                 WHERE f.run = $1 AND f.first_position = w.first_position AND gan_accepted($1, f.login) > 0)
+                 WHERE f.run = $1
+                     AND f.first_position = w.first_position
+                     AND gan_accepted($1, f.login) > 0)
         ORDER BY w.unit FOR UPDATE OF w SKIP LOCKED LOOP
         UPDATE gan_work_unit w SET state = 'aside' WHERE w.unit = u.unit;
         put := put + 1;
-        SELECT string_agg(format('%s: %s (%s)', f.login, f.why, f.times), ', ' ORDER BY f.login) INTO told
+        SELECT string_agg(format('%s: %s (%s)', f.login, f.why, f.times), ', ' ORDER BY f.login)
+            INTO told
             FROM gan_failure f WHERE f.run = $1 AND f.first_position = u.first_position;
         RAISE WARNING 'unit % of run % is set aside, it failed too often: %', u.unit, u.run, told
-            USING DETAIL = format('The run goes on without its images, positions %s to %s.', u.first_position, u.first_position + u.images - 1),
-                  HINT = format('Look at gan_set_aside; SELECT gan_retry_unit(%s) has it tried again.', u.unit);
+            USING DETAIL = format('The run goes on without its images, positions %s to %s.',
+                u.first_position, u.first_position + u.images - 1),
+                  HINT = format('Look at gan_set_aside; SELECT gan_retry_unit(%s) has it tried again.',
+                      u.unit);
     END LOOP;
     IF put > 0 THEN
         PERFORM gan_open_units($1); -- opens some if nothing is left
@@ -319,32 +431,48 @@ DECLARE
     u gan_work_unit;
     r gan_run;
 BEGIN
-    SELECT * INTO r FROM gan_run g WHERE g.run = (SELECT w.run FROM gan_work_unit w WHERE w.unit = $1) FOR NO KEY UPDATE;
+    SELECT *
+        INTO r
+        FROM gan_run g
+        WHERE g.run = (SELECT w.run FROM gan_work_unit w WHERE w.unit = $1)
+        FOR NO KEY UPDATE;
     SELECT * INTO u FROM gan_work_unit w WHERE w.unit = $1 AND w.state = 'aside' FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unit % is not set aside', coalesce($1::text, 'NULL')
-            USING ERRCODE = 'undefined_object', HINT = 'SELECT unit FROM gan_set_aside lists those that are.';
+            USING ERRCODE = 'undefined_object',
+                HINT = 'SELECT unit FROM gan_set_aside lists those that are.';
     END IF;
     IF r.state IN ('finished', 'stopped') THEN
-        RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state USING ERRCODE = 'object_not_in_prerequisite_state';
+        RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
+            USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     DELETE FROM gan_failure f WHERE f.run = u.run AND f.first_position = u.first_position;
-    UPDATE gan_work_unit w SET state = 'pending', iteration = r.iteration, meant_for = NULL, failed_by = NULL, opened_at = clock_timestamp()
+    UPDATE gan_work_unit w
+        SET state = 'pending', iteration = r.iteration, meant_for = NULL, failed_by = NULL,
+            opened_at = clock_timestamp()
         WHERE w.unit = $1;
     PERFORM gan_wake(r.run);
     RETURN format('unit %s is given out again in iteration %s', $1, r.iteration);
 END
 $$;
 
--- Settles the units of positions that a step averages by another unit: whoever holds one came second.
+-- Settles the units of positions that a step averages by another unit: whoever holds one came
+-- second.
 CREATE FUNCTION gan_settle_beaten(run int, iteration int, averaged bigint[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     u gan_work_unit;
 BEGIN
-    FOR u IN SELECT * FROM gan_work_unit w WHERE w.run = $1 AND w.iteration = $2 AND w.state IN ('pending', 'claimed') AND EXISTS (
-            SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = w.first_position AND o.state = 'done' AND o.unit = ANY ($3))
+    FOR u IN SELECT *
+        FROM gan_work_unit w
+        WHERE w.run = $1 AND w.iteration = $2 AND w.state IN ('pending', 'claimed') AND EXISTS (
+            SELECT
+                FROM gan_work_unit o
+                WHERE o.run = $1
+                    AND o.first_position = w.first_position
+                    AND o.state = 'done'
+                    AND o.unit = ANY ($3))
         FOR UPDATE SKIP LOCKED LOOP
         IF u.state = 'claimed' THEN
             PERFORM gan_note_beaten(u.unit);
@@ -355,23 +483,46 @@ BEGIN
 END
 $$;
 
--- Moves an iteration's units that were not averaged on to the next one. Their images are not lost: the same positions belong to that one
--- now. Of two units of the same positions one is enough; what is set aside stays where it is.
+-- Moves an iteration's units that were not averaged on to the next one. Their images are not lost:
+-- the same positions belong to that one now. Of two units of the same positions one is enough; what
+-- is set aside stays where it is.
 CREATE FUNCTION gan_carry_over(run int, iteration int, averaged bigint[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM gan_end_checks($1, $2);
     PERFORM gan_settle_beaten($1, $2, $3);
-    DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed')
-        AND EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.iteration = $2 AND o.first_position = u.first_position AND o.unit < u.unit
-                    AND o.state IN ('pending', 'claimed') AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = o.unit));
-    UPDATE gan_work_unit u SET iteration = $2 + 1, state = 'pending', backs_up = NULL, worker = NULL, token = NULL, claimed_at = NULL,
-            lease_seconds = NULL, lease_until = NULL, submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
+    DELETE
+        FROM gan_work_unit u
+        WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed')
+        AND EXISTS (SELECT
+            FROM gan_work_unit o
+            WHERE o.run = $1
+                AND o.iteration = $2
+                AND o.first_position = u.first_position
+                AND o.unit < u.unit
+                    AND o.state IN ('pending', 'claimed')
+                        AND NOT EXISTS (SELECT
+                            FROM gan_work_unit later
+                            WHERE later.replaces = o.unit));
+    UPDATE gan_work_unit u
+        SET iteration = $2 + 1, state = 'pending', backs_up = NULL, worker = NULL, token = NULL,
+            claimed_at = NULL,
+            lease_seconds = NULL, lease_until = NULL, submitted_at = NULL, batch = NULL,
+                loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
             accuracy_fake = NULL
-        WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed', 'done') AND u.unit <> ALL ($3) AND u.audits IS NULL
+        WHERE u.run = $1
+            AND u.iteration = $2
+            AND u.state IN ('pending', 'claimed', 'done')
+            AND u.unit <> ALL ($3)
+            AND u.audits IS NULL
         AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-        AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = u.first_position AND o.state = 'done' AND o.unit = ANY ($3));
+        AND NOT EXISTS (SELECT
+            FROM gan_work_unit o
+            WHERE o.run = $1
+                AND o.first_position = u.first_position
+                AND o.state = 'done'
+                AND o.unit = ANY ($3));
 END
 $$;
 
@@ -379,25 +530,39 @@ $$;
 CREATE FUNCTION gan_units_needed(r gan_run) RETURNS int
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_work_unit u
-        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state <> 'aside' AND u.audits IS NULL
+        WHERE u.run = r.run
+            AND u.iteration = r.iteration
+            AND u.state <> 'aside'
+            AND u.audits IS NULL
 $$;
 
--- The same as others may see it: with the units that spot checks left to the next iteration. By how many there are, whoever claims one could
--- tell whether it is checked.
+-- The same as others may see it: with the units that spot checks left to the next iteration. By how
+-- many there are, whoever claims one could tell whether it is checked.
 CREATE FUNCTION gan_units_shown(r gan_run) RETURNS int
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_work_unit u
-        WHERE u.run = r.run AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int AND (u.iteration = r.iteration OR u.state = 'pending')
+        WHERE u.run = r.run
+            AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int
+            AND (u.iteration = r.iteration OR u.state = 'pending')
             AND u.state <> 'aside' AND u.audits IS NULL
 $$;
 
--- The units of the current iteration, one for the same positions: of a unit and its copy the one that is nearer to its end. Where there are spot
--- checks, also those that were left to the next iteration, as free.
+-- The units of the current iteration, one for the same positions: of a unit and its copy the one
+-- that is nearer to its end. Where there are spot checks, also those that were left to the next
+-- iteration, as free.
 CREATE VIEW gan_current_unit AS
-    SELECT DISTINCT ON (u.run, u.first_position) u.run, u.unit, u.iteration, u.first_position, u.images, u.state, u.attempts, u.worker, u.claimed_at FROM gan_run r
-    JOIN gan_work_unit u ON u.run = r.run AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int AND (u.iteration = r.iteration OR u.state = 'pending')
-    WHERE u.state <> 'beaten' AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-    ORDER BY u.run, u.first_position, array_position(ARRAY['done', 'claimed', 'pending', 'aside'], u.state), u.unit;
+    SELECT DISTINCT ON (u.run, u.first_position) u.run, u.unit, u.iteration, u.first_position,
+        u.images, u.state, u.attempts, u.worker, u.claimed_at
+        FROM gan_run r
+    JOIN gan_work_unit u ON u.run = r.run
+        AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int
+        AND (u.iteration = r.iteration OR u.state = 'pending')
+    WHERE u.state <> 'beaten'
+        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
+    ORDER BY u.run, u.first_position,
+        array_position(ARRAY['done', 'claimed', 'pending', 'aside'], u.state), u.unit;
 
-COMMENT ON VIEW gan_current_unit IS 'Units of the current iteration as others may see them, one for the same positions; not for students';
-COMMENT ON FUNCTION gan_retry_unit(bigint) IS 'Gives a unit that was set aside out again, in the current iteration';
+COMMENT ON VIEW gan_current_unit
+    IS 'Units of the current iteration as others may see them, one for the same positions; not for students';
+COMMENT ON FUNCTION gan_retry_unit(bigint)
+    IS 'Gives a unit that was set aside out again, in the current iteration';

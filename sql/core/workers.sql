@@ -1,8 +1,9 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- The worker's functions: all that a student may call (docs/protocol.md)
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
--- Refuses to go on inside a transaction block: a claim whose transaction stays open would be a lock without a lease.
+-- Refuses to go on inside a transaction block: a claim whose transaction stays open would be a lock
+-- without a lease.
 CREATE FUNCTION gan_require_autocommit(name text) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
@@ -16,8 +17,9 @@ BEGIN
 END
 $$;
 
--- Finds the run that a worker means: by its name or, where none has that name, its number; else the only one that is not over, else the
--- only one. What it says is for students, who know --run and no SQL.
+-- Finds the run that a worker means: by its name or, where none has that name, its number; else the
+-- only one that is not over, else the only one. What it says is for students, who know --run and no
+-- SQL.
 CREATE FUNCTION gan_run_meant(wanted text) RETURNS int
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -28,56 +30,89 @@ DECLARE
     found int;
 BEGIN
     IF wanted IS NOT NULL THEN
-        SELECT r.run INTO found FROM gan_run r WHERE r.name = wanted OR r.run::text = wanted ORDER BY r.name <> wanted LIMIT 1;
+        SELECT r.run
+            INTO found
+            FROM gan_run r
+            WHERE r.name = wanted OR r.run::text = wanted
+            ORDER BY r.name <> wanted
+            LIMIT 1;
         IF found IS NOT NULL THEN
             RETURN found;
         END IF;
     END IF;
-    SELECT string_agg(format('"%s"', r.name), ', ' ORDER BY r.run) FILTER (WHERE o.yes), string_agg(format('"%s"', r.name), ', ' ORDER BY r.run),
-            count(*) FILTER (WHERE o.yes), CASE count(*) FILTER (WHERE o.yes) WHEN 1 THEN max(r.run) FILTER (WHERE o.yes) WHEN 0 THEN max(r.run) END
-        INTO open, every, opened, found FROM gan_run r CROSS JOIN LATERAL (SELECT r.state NOT IN ('finished', 'stopped')) AS o (yes);
+    SELECT string_agg(format('"%s"', r.name), ', ' ORDER BY r.run) FILTER (WHERE o.yes),
+        string_agg(format('"%s"', r.name), ', ' ORDER BY r.run),
+            count(*) FILTER (WHERE o.yes),
+                CASE count(*) FILTER (WHERE o.yes)
+                    WHEN 1 THEN max(r.run) FILTER (WHERE o.yes)
+                    WHEN 0 THEN max(r.run) END
+        INTO open, every, opened, found
+            FROM gan_run r
+            CROSS JOIN LATERAL (SELECT r.state NOT IN ('finished', 'stopped')) AS o (yes);
     IF every IS NULL THEN
-        RAISE EXCEPTION 'this class has no run yet' USING ERRCODE = 'UG002', HINT = 'Ask your instructor when it begins.';
+        RAISE EXCEPTION 'this class has no run yet'
+            USING ERRCODE = 'UG002', HINT = 'Ask your instructor when it begins.';
     ELSIF wanted IS NOT NULL THEN
-        RAISE EXCEPTION 'there is no run named "%"', left(wanted, 64) USING ERRCODE = 'undefined_object',
+        RAISE EXCEPTION 'there is no run named "%"', left(wanted, 64)
+            USING ERRCODE = 'undefined_object',
             HINT = format('Choose one with --run: %s.', coalesce(open, every));
     ELSIF opened > 1 THEN
-        RAISE EXCEPTION 'this class has % runs', opened USING ERRCODE = 'undefined_object', HINT = format('Choose one with --run: %s.', open);
+        RAISE EXCEPTION 'this class has % runs', opened
+            USING ERRCODE = 'undefined_object', HINT = format('Choose one with --run: %s.', open);
     END IF;
     RETURN found; -- where all are over, the newest
 END
 $$;
 
 CREATE FUNCTION gan_run_config(wanted text DEFAULT NULL)
-    RETURNS TABLE (run int, name text, state text, seed bigint, channels int, image_size int, latent int, generator_features int,
-                   discriminator_features int, batch int, parameters bigint, shards int, dataset_images bigint, dataset_digest bytea,
-                   target_iterations int, iteration int, channel text, upload_element text, download_element text, local_steps int, update_rule text,
-                   generator_learning_rate float8, discriminator_learning_rate float8, beta1 float8, beta2 float8, epsilon float8,
-                   norm_momentum float8, learning_rate_schedule text, warmup_iterations int, batch_fixed boolean)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    RETURNS TABLE (run int, name text, state text, seed bigint, channels int, image_size int,
+        latent int, generator_features int,
+                   discriminator_features int, batch int, parameters bigint, shards int,
+                       dataset_images bigint, dataset_digest bytea,
+                   target_iterations int, iteration int, channel text, upload_element text,
+                       download_element text, local_steps int, update_rule text,
+                   generator_learning_rate float8, discriminator_learning_rate float8, beta1 float8,
+                       beta2 float8, epsilon float8,
+                   norm_momentum float8, learning_rate_schedule text, warmup_iterations int,
+                       batch_fixed boolean)
+    LANGUAGE plpgsql STABLE
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     found int;
 BEGIN
     PERFORM gan_require_autocommit('gan_run_config');
     found := gan_run_meant($1);
-    RETURN QUERY SELECT r.run, r.name, r.state, r.seed, r.channels, r.image_size, r.latent, r.generator_features,
-        r.discriminator_features, r.batch, r.parameters, r.shards, r.dataset_images, r.dataset_digest, r.target_iterations, r.iteration,
-        gan_channel(r.run), r.upload_element, r.download_element, r.local_steps, r.update_rule, r.generator_learning_rate, r.discriminator_learning_rate,
-        r.beta1, r.beta2, r.epsilon, r.norm_momentum, r.learning_rate_schedule, r.warmup_iterations, r.local_steps > 0 OR r.audit_minimum > 0
+    RETURN QUERY SELECT r.run, r.name, r.state, r.seed, r.channels, r.image_size, r.latent,
+        r.generator_features,
+        r.discriminator_features, r.batch, r.parameters, r.shards, r.dataset_images,
+            r.dataset_digest, r.target_iterations, r.iteration,
+        gan_channel(r.run), r.upload_element, r.download_element, r.local_steps, r.update_rule,
+            r.generator_learning_rate, r.discriminator_learning_rate,
+        r.beta1, r.beta2, r.epsilon, r.norm_momentum, r.learning_rate_schedule, r.warmup_iterations,
+            r.local_steps > 0
+            OR r.audit_minimum > 0
         FROM gan_run r WHERE r.run = found;
 END
 $$;
 
--- Tells how a worker's images differ from a run's: by their number, which people know, or else by the beginnings of the digests.
-CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigint, their_digest bytea) RETURNS text
+-- Tells how a worker's images differ from a run's: by their number, which people know, or else by
+-- the beginnings of the digests.
+CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigint,
+    their_digest bytea)
+    RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN mine <> theirs THEN format('You have %s images, the class has %s.', to_char(mine, 'FM9,999,999,999'), to_char(theirs, 'FM9,999,999,999'))
-        ELSE format('You have %s images, as the class has, but not the same (digest %s..., the class''s %s...).', to_char(mine, 'FM9,999,999,999'),
+    SELECT CASE
+        WHEN mine <> theirs THEN format('You have %s images, the class has %s.',
+            to_char(mine, 'FM9,999,999,999'), to_char(theirs, 'FM9,999,999,999'))
+        ELSE format('You have %s images, as the class has, but not the same (digest %s..., the class''s %s...).',
+            to_char(mine, 'FM9,999,999,999'),
                     left(encode(my_digest, 'hex'), 16), left(encode(their_digest, 'hex'), 16)) END
 $$;
 
-CREATE FUNCTION gan_join(run int, name text, dataset_images bigint, dataset_digest bytea, cores int, memory_mb int, cpu text, version text)
+CREATE FUNCTION gan_join(run int, name text, dataset_images bigint, dataset_digest bytea, cores int,
+    memory_mb int, cpu text, version text)
     RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -86,34 +121,54 @@ DECLARE
     joined int;
 BEGIN
     PERFORM gan_require_autocommit('gan_join');
-    PERFORM gan_require(gan_is_name(name, 32), 'name', quote_nullable(left(name, 64)), 'at most 32 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit', '''alice-laptop''');
-    PERFORM gan_require(dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text, 'between 1 and 4294967296', '60000');
-    PERFORM gan_require(octet_length(dataset_digest) = 32, 'dataset_digest', octet_length(dataset_digest) || ' bytes long', '32 bytes long', quote_literal(E'\\x' || repeat('00', 32)));
-    PERFORM gan_require(cores BETWEEN 1 AND 65536, 'cores', cores::text, 'between 1 and 65536', '4');
+    PERFORM gan_require(gan_is_name(name, 32), 'name', quote_nullable(left(name, 64)),
+        'at most 32 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit',
+        '''alice-laptop''');
+    PERFORM gan_require(dataset_images BETWEEN 1 AND 4294967296, 'dataset_images',
+        dataset_images::text, 'between 1 and 4294967296', '60000');
+    PERFORM gan_require(octet_length(dataset_digest) = 32, 'dataset_digest',
+        octet_length(dataset_digest) || ' bytes long', '32 bytes long',
+        quote_literal(E'\\x' || repeat('00', 32)));
+    PERFORM gan_require(cores BETWEEN 1 AND 65536, 'cores', cores::text, 'between 1 and 65536',
+        '4');
     PERFORM gan_require(memory_mb >= 0, 'memory_mb', memory_mb::text, 'at least 0', '8192');
-    PERFORM gan_require(cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$', 'cpu', quote_nullable(left(cpu, 64)), 'at most 64 plain characters', '''Intel(R) Core(TM) i5''');
-    PERFORM gan_require(version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$', 'version', quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
+    PERFORM gan_require(cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$', 'cpu',
+        quote_nullable(left(cpu, 64)), 'at most 64 plain characters', '''Intel(R) Core(TM) i5''');
+    PERFORM gan_require(version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$', 'version',
+        quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
 
     IF run IS NULL THEN
         run := gan_run_meant(NULL);
     ELSIF NOT EXISTS (SELECT FROM gan_run g WHERE g.run = run) THEN
-        RAISE EXCEPTION 'run % is gone', run USING ERRCODE = 'undefined_object', HINT = 'Ask your instructor which run comes next.';
+        RAISE EXCEPTION 'run % is gone', run
+            USING ERRCODE = 'undefined_object', HINT = 'Ask your instructor which run comes next.';
     END IF;
     SELECT * INTO r FROM gan_run WHERE gan_run.run = run;
-    -- What the dataset is only the instructor says (gan_set_dataset), or a login that the instructor trusts: a worker announces its own.
-    IF r.dataset_digest IS NULL AND EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.login = session_user AND t.trusted) THEN
+    -- What the dataset is only the instructor says (gan_set_dataset), or a login that the
+    -- instructor trusts: a worker announces its own.
+    IF r.dataset_digest IS NULL
+        AND EXISTS (SELECT
+            FROM gan_trust t
+            WHERE t.run = r.run AND t.login = session_user AND t.trusted) THEN
         PERFORM gan_set_dataset(r.run, dataset_images, dataset_digest);
         SELECT * INTO r FROM gan_run WHERE gan_run.run = r.run;
     END IF;
     PERFORM gan_require_dataset(r, dataset_images, dataset_digest);
-    IF (SELECT count(*) FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.name <> name) >= 64 THEN
+    IF (SELECT count(*)
+        FROM gan_worker w
+        WHERE w.run = r.run AND w.login = session_user AND w.name <> name) >= 64 THEN
         RAISE EXCEPTION 'login "%" has 64 workers in run % already', session_user, r.run
-            USING ERRCODE = 'configuration_limit_exceeded', HINT = 'Give one of the names that you have used before: --name.';
+            USING ERRCODE = 'configuration_limit_exceeded',
+                HINT = 'Give one of the names that you have used before: --name.';
     END IF;
-    INSERT INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
-        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version, dataset_images, dataset_digest)
+    INSERT
+        INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, dataset_images,
+            dataset_digest)
+        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version, dataset_images,
+            dataset_digest)
         ON CONFLICT ON CONSTRAINT gan_worker_run_login_name_key DO UPDATE
-            SET cores = excluded.cores, memory_mb = excluded.memory_mb, cpu = excluded.cpu, version = excluded.version,
+            SET cores = excluded.cores, memory_mb = excluded.memory_mb, cpu = excluded.cpu,
+                version = excluded.version,
                 dataset_images = excluded.dataset_images, dataset_digest = excluded.dataset_digest,
                 last_seen = statement_timestamp()
         RETURNING w.worker INTO joined;
@@ -122,27 +177,36 @@ END
 $$;
 
 CREATE FUNCTION gan_fetch_weights(run int, iteration int, shard int) RETURNS bytea
-    LANGUAGE c STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+    LANGUAGE c STABLE STRICT
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION gan_fetch_change(run int, iteration int, shard int) RETURNS bytea
-    LANGUAGE c STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+    LANGUAGE c STABLE STRICT
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION gan_upload(unit bigint, token uuid, shard int, data bytea) RETURNS text
-    LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+    LANGUAGE c STRICT
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
--- Adds up what was uploaded under a claim: shards and statistics that are there, that the unit needs and are not, and the square of
--- the norm of the gradient (or change).
-CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing int, OUT square_sum float8)
+-- Adds up what was uploaded under a claim: shards and statistics that are there, that the unit
+-- needs and are not, and the square of the norm of the gradient (or change).
+CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing int,
+    OUT square_sum float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Whether this session has had an upload refused since the last call of gan_take_refusal, which tells what (src/extension/claim/result.c).
+-- Whether this session has had an upload refused since the last call of gan_take_refusal, which
+-- tells what (src/extension/claim/result.c).
 CREATE FUNCTION gan_refusal_pending() RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME';
 CREATE FUNCTION gan_take_refusal(OUT unit bigint, OUT token uuid, OUT why text)
     LANGUAGE c AS 'MODULE_PATHNAME';
 
--- Notes a refused upload as a failure of its unit. The call that was refused could not: it failed, and with it all that it would have
--- written. gan_release and gan_claim call this, whichever comes first.
+-- Notes a refused upload as a failure of its unit. The call that was refused could not: it failed,
+-- and with it all that it would have written. gan_release and gan_claim call this, whichever comes
+-- first.
 CREATE FUNCTION gan_note_refusal() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -152,43 +216,61 @@ DECLARE
 BEGIN
     SELECT * INTO f FROM gan_take_refusal();
     SELECT w.* INTO u FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker
-        WHERE w.unit = f.unit AND w.token = f.token AND coalesce(w.state = 'claimed', false) AND m.login = session_user FOR UPDATE OF w;
+        WHERE w.unit = f.unit
+            AND w.token = f.token
+            AND coalesce(w.state = 'claimed', false)
+            AND m.login = session_user
+            FOR UPDATE OF w;
     IF FOUND THEN
         PERFORM gan_note_failure(u, 'upload_refused', f.why);
     END IF;
 END
 $$;
 
--- What is stored of a number of a submission: 0 for what is so near to it that a mean of it would underflow.
+-- What is stored of a number of a submission: 0 for what is so near to it that a mean of it would
+-- underflow.
 CREATE FUNCTION gan_plain(number float8) RETURNS float8
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp RETURN CASE WHEN number < 1e-30 THEN 0 ELSE number END;
+    LANGUAGE sql IMMUTABLE
+        SET search_path = pg_catalog,
+            pg_temp RETURN CASE WHEN number < 1e-30 THEN 0 ELSE number END;
 
 -- Says why a submission is not of a unit that is held: it changes nothing.
-CREATE FUNCTION gan_why_stale(unit bigint, token uuid, weights_nonce bigint, OUT answer text, OUT code text, OUT message text)
+CREATE FUNCTION gan_why_stale(unit bigint, token uuid, weights_nonce bigint, OUT answer text,
+    OUT code text, OUT message text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     u gan_work_unit;
     r gan_run;
 BEGIN
-    SELECT w.* INTO u FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker WHERE w.unit = $1 AND w.token = $2 AND m.login = session_user;
+    SELECT w.*
+        INTO u
+        FROM gan_work_unit w
+        JOIN gan_worker m ON m.worker = w.worker
+        WHERE w.unit = $1 AND w.token = $2 AND m.login = session_user;
     SELECT * INTO r FROM gan_run WHERE run = u.run;
     answer := 'stale';
     IF u.unit IS NULL THEN
         code := 'not_held';
-        message := format('unit %s is not held under this token: its lease ended and it was given to another, or it was never yours', coalesce($1::text, 'NULL'));
-    ELSIF u.weights_nonce IS DISTINCT FROM $3 OR (u.state = 'claimed' AND u.iteration = r.iteration AND r.weights_nonce <> $3) THEN
+        message := format('unit %s is not held under this token: its lease ended and it was given to another, or it was never yours',
+            coalesce($1::text, 'NULL'));
+    ELSIF u.weights_nonce IS DISTINCT FROM $3
+        OR (u.state = 'claimed' AND u.iteration = r.iteration AND r.weights_nonce <> $3) THEN
         code := 'other_weights';
-        message := format('unit %s is to be computed at other weights than %s', u.unit, coalesce($3::text, 'NULL'));
+        message := format('unit %s is to be computed at other weights than %s', u.unit,
+            coalesce($3::text, 'NULL'));
     ELSIF u.state IN ('done', 'checked') THEN
         answer := 'already';
         message := format('unit %s was accepted before', u.unit);
     ELSIF u.state = 'beaten' THEN
         code := 'done_by_other';
         message := format('somebody else handed in the images of unit %s first', u.unit);
-    ELSIF u.lease_until <= statement_timestamp() AND u.iteration = r.iteration AND r.state IN ('running', 'paused') THEN
+    ELSIF u.lease_until <= statement_timestamp()
+        AND u.iteration = r.iteration
+        AND r.state IN ('running', 'paused') THEN
         code := 'lease_over';
-        message := format('the lease on unit %s ended %s s ago', u.unit, round(extract(epoch FROM statement_timestamp() - u.lease_until), 1));
+        message := format('the lease on unit %s ended %s s ago', u.unit,
+            round(extract(epoch FROM statement_timestamp() - u.lease_until), 1));
     ELSE
         code := 'iteration_over';
         message := format('iteration %s is over', u.iteration);
@@ -196,18 +278,24 @@ BEGIN
 END
 $$;
 
--- Notes that a result of a login was accepted: what was refused before is forgotten, and if it is the first one, the login's other workers
--- have something to do.
+-- Notes that a result of a login was accepted: what was refused before is forgotten, and if it is
+-- the first one, the login's other workers have something to do.
 CREATE FUNCTION gan_note_accepted(u gan_work_unit) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     mine record;
 BEGIN
-    SELECT sum(w.units) AS units, sum(w.refusals) AS refusals, count(*) AS workers INTO mine FROM gan_worker w WHERE w.run = u.run AND w.login = session_user;
+    SELECT sum(w.units) AS units, sum(w.refusals) AS refusals, count(*) AS workers
+        INTO mine
+        FROM gan_worker w
+        WHERE w.run = u.run AND w.login = session_user;
     IF mine.refusals > 0 THEN
         UPDATE gan_worker SET refusals = 0, refused_at = NULL WHERE worker IN (
-            SELECT w.worker FROM gan_worker w WHERE w.run = u.run AND w.login = session_user AND w.refusals > 0 FOR NO KEY UPDATE SKIP LOCKED);
+            SELECT w.worker
+                FROM gan_worker w
+                WHERE w.run = u.run AND w.login = session_user AND w.refusals > 0
+                FOR NO KEY UPDATE SKIP LOCKED);
     END IF;
     IF mine.units = 0 AND mine.workers > 1 THEN
         PERFORM gan_wake(u.run);
@@ -215,9 +303,11 @@ BEGIN
 END
 $$;
 
--- Takes a unit in: compare, then set. One query compares all that makes the unit the caller's to hand in and locks it; what it finds can
--- only be changed under that lock. Nobody can lock what is not theirs.
-CREATE FUNCTION gan_submit(unit bigint, token uuid, weights_nonce bigint, batch int, loss_d float8, loss_g float8, accuracy_real float8, accuracy_fake float8)
+-- Takes a unit in: compare, then set. One query compares all that makes the unit the caller's to
+-- hand in and locks it; what it finds can only be changed under that lock. Nobody can lock what is
+-- not theirs.
+CREATE FUNCTION gan_submit(unit bigint, token uuid, weights_nonce bigint, batch int, loss_d float8,
+    loss_g float8, accuracy_real float8, accuracy_fake float8)
     RETURNS TABLE (answer text, code text, message text)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -227,9 +317,20 @@ DECLARE
     up record;
 BEGIN
     PERFORM gan_require_autocommit('gan_submit');
-    SELECT w.* INTO u FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker JOIN gan_run g ON g.run = w.run
-        WHERE w.unit = $1 AND w.token = $2 AND m.login = session_user AND coalesce(w.state = 'claimed', false) AND w.lease_until > statement_timestamp()
-            AND w.iteration = g.iteration AND w.weights_nonce = $3 AND g.weights_nonce = $3 AND g.state IN ('running', 'paused')
+    SELECT w.*
+        INTO u
+        FROM gan_work_unit w
+        JOIN gan_worker m ON m.worker = w.worker
+        JOIN gan_run g ON g.run = w.run
+        WHERE w.unit = $1
+            AND w.token = $2
+            AND m.login = session_user
+            AND coalesce(w.state = 'claimed', false)
+            AND w.lease_until > statement_timestamp()
+            AND w.iteration = g.iteration
+                AND w.weights_nonce = $3
+                AND g.weights_nonce = $3
+                AND g.state IN ('running', 'paused')
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = w.unit)
         FOR UPDATE OF w;
     IF NOT FOUND THEN
@@ -239,31 +340,45 @@ BEGIN
     SELECT * INTO r FROM gan_run WHERE run = u.run;
     SELECT * INTO up FROM gan_uploaded(u.unit, u.token);
     answer := 'refused';
-    IF u.audits IS NULL AND EXISTS (SELECT FROM gan_work_unit o WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
+    IF u.audits IS NULL
+        AND EXISTS (SELECT
+            FROM gan_work_unit o
+            WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
         answer := 'stale';
         code := 'done_by_other';
     ELSIF up.missing > 0 THEN
         code := 'incomplete';
-        message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest', up.parts, up.parts + up.missing, u.unit);
+        message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest',
+            up.parts, up.parts + up.missing, u.unit);
     ELSIF NOT (sqrt(up.square_sum) <= r.gradient_limit) THEN
         code := 'too_large';
-        message := format('the norm of the %s is %s, the run''s gradient_limit is %s', CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum), r.gradient_limit);
+        message := format('the norm of the %s is %s, the run''s gradient_limit is %s',
+            CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum),
+            r.gradient_limit);
     ELSIF ($4 BETWEEN 1 AND 4096 AND $5 BETWEEN 0 AND 1e6 AND $6 BETWEEN 0 AND 1e6
            AND $7 BETWEEN 0 AND 1 AND $8 BETWEEN 0 AND 1) IS NOT TRUE THEN
         code := 'bad_value';
         message := 'the minibatch must be between 1 and 4096, losses between 0 and 1000000, accuracies between 0 and 1';
     ELSIF (r.local_steps > 0 OR r.checks_on) AND $4 <> r.batch THEN
         code := 'bad_value';
-        message := format('the %s of this run are of %s images, not %s', CASE WHEN r.local_steps > 0 THEN 'local steps' ELSE 'minibatches (they are spot-checked)' END, r.batch, $4);
+        message := format('the %s of this run are of %s images, not %s',
+            CASE
+                WHEN r.local_steps > 0 THEN 'local steps'
+                ELSE 'minibatches (they are spot-checked)' END,
+            r.batch, $4);
     ELSE
         BEGIN
-            UPDATE gan_work_unit w SET state = CASE WHEN w.audits IS NULL THEN 'done' ELSE 'checked' END, lease_until = NULL, submitted_at = statement_timestamp(), batch = $4,
-                    loss_d = gan_plain($5), loss_g = gan_plain($6), accuracy_real = gan_plain($7), accuracy_fake = gan_plain($8)
+            UPDATE gan_work_unit w
+                SET state = CASE WHEN w.audits IS NULL THEN 'done' ELSE 'checked' END,
+                    lease_until = NULL, submitted_at = statement_timestamp(), batch = $4,
+                    loss_d = gan_plain($5), loss_g = gan_plain($6), accuracy_real = gan_plain($7),
+                        accuracy_fake = gan_plain($8)
                 WHERE w.unit = u.unit;
             PERFORM gan_note_accepted(u);
             answer := 'accepted';
             message := format('unit %s is in', u.unit);
-        EXCEPTION WHEN unique_violation THEN -- at the same time somebody else handed in the other unit of these positions
+        -- at the same time somebody else handed in the other unit of these positions
+        EXCEPTION WHEN unique_violation THEN
             answer := 'stale';
             code := 'done_by_other';
         END;
@@ -280,22 +395,36 @@ $$;
 
 -- What waits was submitted for the iteration under way: the next step averages it.
 CREATE FUNCTION gan_credit(worker int) RETURNS TABLE (units bigint, images bigint, waiting bigint)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql STABLE
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM gan_require_autocommit('gan_credit');
     RETURN QUERY SELECT w.units, w.images,
-            (SELECT count(*) FROM gan_run r JOIN gan_work_unit u ON u.run = r.run AND u.iteration = r.iteration
-             WHERE r.run = w.run AND r.state IN ('running', 'paused') AND u.worker = w.worker AND u.state = 'done')
+            (SELECT count(*)
+                FROM gan_run r
+                JOIN gan_work_unit u ON u.run = r.run AND u.iteration = r.iteration
+             WHERE r.run = w.run
+                 AND r.state IN ('running', 'paused')
+                 AND u.worker = w.worker
+                 AND u.state = 'done')
         FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user;
 END
 $$;
 
-COMMENT ON FUNCTION gan_hello() IS 'Worker: the login, whether it is a student''s, and the server''s clock';
+COMMENT ON FUNCTION gan_hello()
+    IS 'Worker: the login, whether it is a student''s, and the server''s clock';
 COMMENT ON FUNCTION gan_run_config(text) IS 'Worker: the configuration of a run';
-COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text) IS 'Worker: registers a program and checks that its dataset is the class''s';
-COMMENT ON FUNCTION gan_fetch_weights(int, int, int) IS 'Worker: one shard of the weights that an iteration is computed at';
-COMMENT ON FUNCTION gan_fetch_change(int, int, int) IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';
-COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea) IS 'Worker: one shard of a unit''s result, checked before it is stored';
-COMMENT ON FUNCTION gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8) IS 'Worker: hands in a unit; accepted, already, stale or refused';
-COMMENT ON FUNCTION gan_credit(int) IS 'Worker: what of the worker''s was averaged so far, and how many units wait for the next step';
+COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text)
+    IS 'Worker: registers a program and checks that its dataset is the class''s';
+COMMENT ON FUNCTION gan_fetch_weights(int, int, int)
+    IS 'Worker: one shard of the weights that an iteration is computed at';
+COMMENT ON FUNCTION gan_fetch_change(int, int, int)
+    IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';
+COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea)
+    IS 'Worker: one shard of a unit''s result, checked before it is stored';
+COMMENT ON FUNCTION gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8)
+    IS 'Worker: hands in a unit; accepted, already, stale or refused';
+COMMENT ON FUNCTION gan_credit(int)
+    IS 'Worker: what of the worker''s was averaged so far, and how many units wait for the next step';

@@ -1,17 +1,19 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- Checkpoints, going back to one, and a new run from one
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
 CREATE TABLE gan_checkpoint (
     run       int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
-    iteration int NOT NULL CHECK (iteration >= 0), -- the state at which this iteration's units were, or are, computed
+    -- the state at which this iteration's units were, or are, computed
+    iteration int NOT NULL CHECK (iteration >= 0),
     pieces    int NOT NULL CHECK (pieces > 0),
     bytes     bigint NOT NULL CHECK (bytes > 0),
     made_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run, iteration)
 );
 
--- The pieces of gan_state_piece as they were: weights, running statistics, moments, what workers held, and the change that led to it.
+-- The pieces of gan_state_piece as they were: weights, running statistics, moments, what workers
+-- held, and the change that led to it.
 CREATE TABLE gan_checkpoint_piece (
     run       int NOT NULL,
     iteration int NOT NULL,
@@ -24,7 +26,8 @@ CREATE TABLE gan_checkpoint_piece (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 ALTER TABLE gan_checkpoint_piece ALTER data SET STORAGE PLAIN;
 
--- Steps that a rollback has taken back. They were taken, and their work stays credited; the model doesn't contain them.
+-- Steps that a rollback has taken back. They were taken, and their work stays credited; the model
+-- doesn't contain them.
 CREATE TABLE gan_abandoned (LIKE gan_history,
     branch       int NOT NULL CHECK (branch > 0), -- counts the run's rollbacks
     abandoned_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -36,11 +39,13 @@ SELECT pg_catalog.pg_extension_config_dump('gan_checkpoint', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_checkpoint_piece', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_abandoned', '');
 COMMENT ON TABLE gan_checkpoint IS 'States of runs that are kept to go back to';
-COMMENT ON TABLE gan_checkpoint_piece IS 'Their parameters, running statistics, moments and what workers held, in pieces of a page';
+COMMENT ON TABLE gan_checkpoint_piece
+    IS 'Their parameters, running statistics, moments and what workers held, in pieces of a page';
 COMMENT ON TABLE gan_abandoned IS 'Steps that gan_rollback has taken back, one small row each';
 
--- Keeps the state of an iteration that one of the two slots holds; false if none does, or not the whole of it. Its slot is written by one
--- step and overwritten by the second after it, and the caller has the run's row locked, without which no step is taken: nothing changes meanwhile.
+-- Keeps the state of an iteration that one of the two slots holds; false if none does, or not the
+-- whole of it. Its slot is written by one step and overwritten by the second after it, and the
+-- caller has the run's row locked, without which no step is taken: nothing changes meanwhile.
 CREATE FUNCTION gan_store_checkpoint(run int, iteration int) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -52,34 +57,49 @@ BEGIN
         RETURN true;
     END IF;
     SELECT r.shards INTO shards FROM gan_run r WHERE r.run = $1;
-    SELECT count(DISTINCT p.shard) INTO found_shards FROM gan_state_piece p WHERE p.run = $1 AND p.slot = $2 % 2 AND p.iteration = $2 AND p.part = 0;
+    SELECT count(DISTINCT p.shard)
+        INTO found_shards
+        FROM gan_state_piece p
+        WHERE p.run = $1 AND p.slot = $2 % 2 AND p.iteration = $2 AND p.part = 0;
     IF found_shards <= shards THEN
         RETURN false;
     END IF;
     INSERT INTO gan_checkpoint (run, iteration, pieces, bytes)
-        SELECT $1, $2, count(*), sum(length(p.data)) FROM gan_state_piece p WHERE p.run = $1 AND p.slot = $2 % 2 AND p.iteration = $2;
+        SELECT $1, $2, count(*), sum(length(p.data))
+            FROM gan_state_piece p
+            WHERE p.run = $1 AND p.slot = $2 % 2 AND p.iteration = $2;
     INSERT INTO gan_checkpoint_piece (run, iteration, part, shard, piece, data)
-        SELECT $1, $2, p.part, p.shard, p.piece, p.data FROM gan_state_piece p WHERE p.run = $1 AND p.slot = $2 % 2 AND p.iteration = $2
+        SELECT $1, $2, p.part, p.shard, p.piece, p.data
+            FROM gan_state_piece p
+            WHERE p.run = $1 AND p.slot = $2 % 2 AND p.iteration = $2
         ORDER BY p.part, p.shard, p.piece;
     RETURN true;
 END
 $$;
 
--- What gan_tick does about checkpoints: makes the one that is due and deletes those that are not kept, while the class computes. One that
--- can't be made (a disk that is full) is a warning, and the class goes on.
+-- What gan_tick does about checkpoints: makes the one that is due and deletes those that are not
+-- kept, while the class computes. One that can't be made (a disk that is full) is a warning, and
+-- the class goes on.
 CREATE FUNCTION gan_keep_checkpoints(r gan_run) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
     IF r.checkpoint_every = 0 OR r.iteration = 0 OR r.iteration % r.checkpoint_every <> 0
-       OR EXISTS (SELECT FROM gan_checkpoint c WHERE c.run = r.run AND c.iteration = r.iteration) THEN
+       OR EXISTS (SELECT
+           FROM gan_checkpoint c
+           WHERE c.run = r.run AND c.iteration = r.iteration) THEN
         RETURN;
     END IF;
     PERFORM gan_store_checkpoint(r.run, r.iteration);
     DELETE FROM gan_checkpoint c WHERE c.run = r.run
-        AND c.iteration NOT IN (SELECT k.iteration FROM gan_checkpoint k WHERE k.run = r.run ORDER BY k.iteration DESC LIMIT r.checkpoints_kept)
+        AND c.iteration NOT IN (SELECT k.iteration
+            FROM gan_checkpoint k
+            WHERE k.run = r.run
+            ORDER BY k.iteration DESC
+            LIMIT r.checkpoints_kept)
         AND c.iteration <> (SELECT min(k.iteration) FROM gan_checkpoint k WHERE k.run = r.run);
 EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'run %: no checkpoint of iteration %: %', r.run, r.iteration, SQLERRM USING ERRCODE = SQLSTATE;
+    RAISE WARNING 'run %: no checkpoint of iteration %: %', r.run, r.iteration, SQLERRM
+        USING ERRCODE = SQLSTATE;
 END
 $$;
 
@@ -93,9 +113,13 @@ DECLARE
 BEGIN
     SELECT * INTO r FROM gan_run WHERE run = gan_the_run($1) FOR NO KEY UPDATE;
     IF NOT gan_store_checkpoint(r.run, r.iteration) THEN
-        RAISE EXCEPTION 'the state of iteration % of run % is not whole', r.iteration, r.run USING ERRCODE = 'data_corrupted';
+        RAISE EXCEPTION 'the state of iteration % of run % is not whole', r.iteration, r.run
+            USING ERRCODE = 'data_corrupted';
     END IF;
-    SELECT c.bytes INTO kept FROM gan_checkpoint c WHERE c.run = r.run AND c.iteration = r.iteration;
+    SELECT c.bytes
+        INTO kept
+        FROM gan_checkpoint c
+        WHERE c.run = r.run AND c.iteration = r.iteration;
     RETURN format('checkpoint: run %s, iteration %s, %s', r.run, r.iteration, pg_size_pretty(kept));
 END
 $$;
@@ -107,10 +131,18 @@ BEGIN
     IF $2 BETWEEN 0 AND r.iteration AND gan_store_checkpoint(r.run, $2) THEN
         RETURN;
     END IF;
-    RAISE EXCEPTION 'the state of iteration % of run % is not kept', coalesce($2::text, 'NULL'), r.run
+    RAISE EXCEPTION 'the state of iteration % of run % is not kept', coalesce($2::text, 'NULL'),
+        r.run
         USING ERRCODE = 'undefined_object',
-              DETAIL = format('Kept are: %s.', (SELECT string_agg(k::text, ', ' ORDER BY k) FROM (SELECT c.iteration AS k FROM gan_checkpoint c WHERE c.run = r.run
-                              UNION SELECT p.iteration FROM gan_state_piece p WHERE p.run = r.run AND p.part = 0 AND p.shard = 0 AND p.piece = 0) AS kept)),
+              DETAIL = format('Kept are: %s.',
+                  (SELECT string_agg(k::text, ', ' ORDER BY k)
+                      FROM (SELECT c.iteration AS k FROM gan_checkpoint c WHERE c.run = r.run
+                              UNION SELECT p.iteration
+                                  FROM gan_state_piece p
+                                  WHERE p.run = r.run
+                                      AND p.part = 0
+                                      AND p.shard = 0
+                                      AND p.piece = 0) AS kept)),
               HINT = 'checkpoint_every, an option of gan_create_run, keeps more.';
 END
 $$;
@@ -133,27 +165,38 @@ BEGIN
     END LOOP;
     PERFORM gan_empty_results($3);
     INSERT INTO gan_state_piece (run, slot, iteration, part, shard, piece, data)
-        SELECT $3, $2 % 2, $2, p.part, p.shard, p.piece, p.data FROM gan_checkpoint_piece p WHERE p.run = $1 AND p.iteration = $2
+        SELECT $3, $2 % 2, $2, p.part, p.shard, p.piece, p.data
+            FROM gan_checkpoint_piece p
+            WHERE p.run = $1 AND p.iteration = $2
         ORDER BY p.part, p.shard, p.piece;
     GET DIAGNOSTICS restored = ROW_COUNT;
-    IF restored IS DISTINCT FROM (SELECT c.pieces FROM gan_checkpoint c WHERE c.run = $1 AND c.iteration = $2) THEN
-        RAISE EXCEPTION 'the checkpoint of iteration % of run % is not whole', $2, $1 USING ERRCODE = 'data_corrupted';
+    IF restored IS DISTINCT FROM (SELECT c.pieces
+        FROM gan_checkpoint c
+        WHERE c.run = $1 AND c.iteration = $2) THEN
+        RAISE EXCEPTION 'the checkpoint of iteration % of run % is not whole', $2, $1
+            USING ERRCODE = 'data_corrupted';
     END IF;
-    -- What workers hold: as it was; the weights themselves where the source had no changes; nothing where the target has none. Nobody
-    -- follows changes into a fork.
+    -- What workers hold: as it was; the weights themselves where the source had no changes; nothing
+    -- where the target has none. Nobody follows changes into a fork.
     IF $1 <> $3 THEN
-        DELETE FROM gan_state_piece p WHERE p.run = $3 AND (p.part = 4 OR p.part = 3 AND t.download_element = 'float32');
+        DELETE
+            FROM gan_state_piece p
+            WHERE p.run = $3 AND (p.part = 4 OR p.part = 3 AND t.download_element = 'float32');
     END IF;
-    IF t.download_element <> 'float32' AND NOT EXISTS (SELECT FROM gan_state_piece p WHERE p.run = $3 AND p.part = 3) THEN
+    IF t.download_element <> 'float32'
+        AND NOT EXISTS (SELECT FROM gan_state_piece p WHERE p.run = $3 AND p.part = 3) THEN
         INSERT INTO gan_state_piece (run, slot, iteration, part, shard, piece, data)
-            SELECT p.run, p.slot, p.iteration, 3, p.shard, p.piece, p.data FROM gan_state_piece p WHERE p.run = $3 AND p.part = 0 AND p.shard < t.shards
+            SELECT p.run, p.slot, p.iteration, 3, p.shard, p.piece, p.data
+                FROM gan_state_piece p
+                WHERE p.run = $3 AND p.part = 0 AND p.shard < t.shards
             ORDER BY p.shard, p.piece;
     END IF;
 END
 $$;
 
--- Opens the units of the iteration a run is at, when its history has become another: positions that were passed over come first,
--- then those behind all that was averaged. So every image is used once in what the model has learned from.
+-- Opens the units of the iteration a run is at, when its history has become another: positions that
+-- were passed over come first, then those behind all that was averaged. So every image is used once
+-- in what the model has learned from.
 CREATE FUNCTION gan_reopen_positions(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -166,24 +209,38 @@ BEGIN
     UPDATE gan_run SET next_position = coalesce(upper(used), r.first_position) WHERE run = $1;
     INSERT INTO gan_work_unit (run, iteration, first_position, images)
         SELECT $1, r.iteration, p.place, least(r.images_per_unit, upper(hole) - p.place)
-        FROM unnest(int8multirange(int8range(r.first_position, coalesce(upper(used), r.first_position))) - used) AS hole
-        CROSS JOIN LATERAL generate_series(lower(hole), upper(hole) - 1, r.images_per_unit) AS p (place)
+        FROM unnest(int8multirange(int8range(r.first_position,
+            coalesce(upper(used), r.first_position))) - used) AS hole
+        CROSS
+            JOIN LATERAL generate_series(lower(hole), upper(hole) - 1,
+                r.images_per_unit) AS p (place)
         ORDER BY p.place;
     PERFORM gan_open_units($1);
 END
 $$;
 
--- Notes the nonces of the two versions of the weights before a run's present ones, as its history has them.
+-- Notes the nonces of the two versions of the weights before a run's present ones, as its history
+-- has them.
 CREATE FUNCTION gan_set_past_nonces(run int) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    UPDATE gan_run r SET weights_nonce_1 = (SELECT h.weights_nonce FROM gan_history h WHERE h.run = r.run AND h.iteration = r.iteration - 1),
-                         weights_nonce_2 = (SELECT h.weights_nonce FROM gan_history h WHERE h.run = r.run AND h.iteration = r.iteration - 2)
+    UPDATE gan_run r
+        SET weights_nonce_1 = (SELECT h.weights_nonce
+            FROM gan_history h
+            WHERE h.run = r.run AND h.iteration = r.iteration - 1),
+                         weights_nonce_2 = (SELECT h.weights_nonce
+                             FROM gan_history h
+                             WHERE h.run = r.run AND h.iteration = r.iteration - 2)
         WHERE r.run = $1
 $$;
 
--- Takes a run back to an iteration whose state is kept, and pauses it. The steps behind it go to gan_abandoned; credit stays.
+-- Takes a run back to an iteration whose state is kept, and pauses it. The steps behind it go to
+-- gan_abandoned; credit stays.
 CREATE FUNCTION gan_rollback(run int, iteration int) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp SET extra_float_digits = 1 SET bytea_output = hex AS $$
+    LANGUAGE plpgsql
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp
+        SET extra_float_digits = 1
+        SET bytea_output = hex AS $$
 #variable_conflict use_column
 DECLARE
     r gan_run;
@@ -192,30 +249,40 @@ BEGIN
     SELECT * INTO r FROM gan_run WHERE run = gan_the_run($1) FOR UPDATE;
     IF r.state NOT IN ('running', 'paused', 'finished') THEN
         RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
-            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'SELECT gan_fork(run, iteration) makes a new run of it.';
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'SELECT gan_fork(run, iteration) makes a new run of it.';
     END IF;
     PERFORM gan_require_checkpoint(r, $2);
     PERFORM gan_restore_checkpoint(r.run, $2, r.run);
     -- By name: after an update the columns of the two tables may have another order.
-    INSERT INTO gan_abandoned SELECT a.* FROM gan_history h CROSS JOIN LATERAL jsonb_populate_record(NULL::gan_abandoned, to_jsonb(h)
-            || jsonb_build_object('branch', 1 + coalesce((SELECT max(b.branch) FROM gan_abandoned b WHERE b.run = r.run), 0), 'abandoned_at', clock_timestamp())) AS a
+    INSERT
+        INTO gan_abandoned SELECT a.*
+        FROM gan_history h
+        CROSS JOIN LATERAL jsonb_populate_record(NULL::gan_abandoned, to_jsonb(h)
+            || jsonb_build_object('branch',
+                1 + coalesce((SELECT max(b.branch) FROM gan_abandoned b WHERE b.run = r.run), 0),
+                'abandoned_at', clock_timestamp())) AS a
         WHERE h.run = r.run AND h.iteration >= $2;
     GET DIAGNOSTICS taken_back = ROW_COUNT;
     DELETE FROM gan_history h WHERE h.run = r.run AND h.iteration >= $2;
     DELETE FROM gan_checkpoint c WHERE c.run = r.run AND c.iteration > $2;
     DELETE FROM gan_sheet s WHERE s.run = r.run AND s.iteration > $2;
     DELETE FROM gan_swd s WHERE s.run = r.run AND s.iteration > $2;
-    -- Whoever computes one of these finds it gone: "stale", and no credit for what would be of another branch.
+    -- Whoever computes one of these finds it gone: "stale", and no credit for what would be of
+    -- another branch.
     DELETE FROM gan_work_unit u WHERE u.run = r.run AND (u.iteration >= $2 OR u.state = 'aside');
     DELETE FROM gan_failure f WHERE f.run = r.run;
     DELETE FROM gan_audit a WHERE a.run = r.run AND a.iteration >= $2;
     -- Another nonce: of two versions of an iteration's weights nobody takes one for the other.
-    UPDATE gan_run SET iteration = $2, state = 'paused', paused_at = clock_timestamp(), iteration_started_at = clock_timestamp(),
+    UPDATE gan_run
+        SET iteration = $2, state = 'paused', paused_at = clock_timestamp(),
+            iteration_started_at = clock_timestamp(),
             weights_nonce = gan_nonce() WHERE run = r.run;
     PERFORM gan_set_past_nonces(r.run);
     PERFORM gan_reopen_positions(r.run);
     PERFORM gan_wake(r.run);
-    RETURN format('run %s ("%s") is back at iteration %s, %s steps were taken back; it is paused: SELECT gan_start(%s)', r.run, r.name, $2, taken_back, r.run);
+    RETURN format('run %s ("%s") is back at iteration %s, %s steps were taken back; it is paused: SELECT gan_start(%s)',
+        r.run, r.name, $2, taken_back, r.run);
 END
 $$;
 
@@ -225,15 +292,21 @@ CREATE FUNCTION gan_require_changes(r gan_run, changes jsonb) RETURNS void
 DECLARE
     key text;
 BEGIN
-    PERFORM gan_require(jsonb_typeof($2) = 'object', 'changes', left($2::text, 64), 'an object', '''{"learning_rate": 0.0001}''');
+    PERFORM gan_require(jsonb_typeof($2) = 'object', 'changes', left($2::text, 64), 'an object',
+        '''{"learning_rate": 0.0001}''');
     FOR key IN SELECT jsonb_object_keys($2) LOOP
-        IF key IN ('channels', 'image_size', 'latent', 'generator_features', 'discriminator_features', 'outer_optimizer', 'update_rule', 'dataset_images', 'dataset_digest')
+        IF key IN ('channels', 'image_size', 'latent', 'generator_features',
+            'discriminator_features', 'outer_optimizer', 'update_rule', 'dataset_images',
+            'dataset_digest')
            OR key = 'local_steps' AND (($2 ->> key)::int > 0) <> (r.local_steps > 0)
            OR key = 'average_decay' AND (($2 ->> key)::float8 > 0) <> (r.average_decay > 0) THEN
             RAISE EXCEPTION 'a fork can''t have another %', key
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(...) makes a run from the beginning.';
+                USING ERRCODE = 'invalid_parameter_value',
+                    HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(...) makes a run from the beginning.';
         END IF;
-        IF key <> ALL (SELECT unnest(p.proargnames) FROM pg_proc p WHERE p.oid = to_regproc('gan_create_run')) THEN
+        IF key <> ALL (SELECT unnest(p.proargnames)
+            FROM pg_proc p
+            WHERE p.oid = to_regproc('gan_create_run')) THEN
             RAISE EXCEPTION 'gan_create_run has no parameter "%"', left(key, 64)
                 USING ERRCODE = 'undefined_parameter', HINT = 'docs/instructor.md lists them.';
         END IF;
@@ -241,9 +314,13 @@ BEGIN
 END
 $$;
 
--- Makes a run like another one, with some of gan_create_run's parameters changed. All checks are gan_create_run's.
+-- Makes a run like another one, with some of gan_create_run's parameters changed. All checks are
+-- gan_create_run's.
 CREATE FUNCTION gan_create_like(r gan_run, changes jsonb) RETURNS int
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET extra_float_digits = 1 SET bytea_output = hex AS $$
+    LANGUAGE plpgsql
+        SET search_path = pg_catalog, @extschema@, pg_temp
+        SET extra_float_digits = 1
+        SET bytea_output = hex AS $$
 DECLARE
     options jsonb := to_jsonb(r);
     arguments text;
@@ -262,15 +339,23 @@ BEGIN
     IF changes ?| ARRAY['local_steps', 'batch'] AND r.local_steps > 0 THEN
         options := options - 'images_per_unit' - 'lease_seconds';
     END IF;
-    options := options || jsonb_build_object('name', left(r.name, 40) || ' fork ' || (SELECT count(*) + 1 FROM gan_run f WHERE f.forked_from = r.run)) || changes;
+    options := options
+        || jsonb_build_object('name',
+            left(r.name, 40) || ' fork '
+                || (SELECT count(*) + 1 FROM gan_run f WHERE f.forked_from = r.run))
+        || changes;
     SELECT string_agg(format('%I => %L', p.name, options ->> p.name), ', ') INTO arguments
-        FROM (SELECT unnest(proargnames) AS name FROM pg_proc WHERE oid = to_regproc('gan_create_run')) AS p WHERE options ->> p.name IS NOT NULL;
+        FROM (SELECT unnest(proargnames) AS name
+            FROM pg_proc
+            WHERE oid = to_regproc('gan_create_run')) AS p
+            WHERE options ->> p.name IS NOT NULL;
     EXECUTE format('SELECT gan_create_run(%s)', arguments) INTO made;
     RETURN made;
 END
 $$;
 
--- Makes a new run from the state of another one at an iteration; changes is an object of gan_create_run's parameters.
+-- Makes a new run from the state of another one at an iteration; changes is an object of
+-- gan_create_run's parameters.
 CREATE FUNCTION gan_fork(run int, iteration int, changes jsonb DEFAULT '{}') RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -285,21 +370,34 @@ BEGIN
     made := gan_create_like(r, coalesce($3, '{}'));
     SELECT * INTO STRICT f FROM gan_run WHERE run = made;
     IF f.target_iterations <= $2 THEN
-        RAISE EXCEPTION 'target_iterations is %, but must be above the iteration of the checkpoint (%)', f.target_iterations, $2
-            USING ERRCODE = 'invalid_parameter_value', HINT = format('For example: gan_fork(%s, %s, ''{"target_iterations": %s}'')', r.run, $2, 2 * $2 + 1000);
+        RAISE EXCEPTION 'target_iterations is %, but must be above the iteration of the checkpoint (%)',
+            f.target_iterations, $2
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = format('For example: gan_fork(%s, %s, ''{"target_iterations": %s}'')', r.run,
+                    $2, 2 * $2 + 1000);
     END IF;
     PERFORM gan_restore_checkpoint(r.run, $2, f.run);
-    UPDATE gan_run SET iteration = $2, forked_from = r.run, iteration_started_at = NULL, first_iteration = r.first_iteration,
+    UPDATE gan_run
+        SET iteration = $2, forked_from = r.run, iteration_started_at = NULL,
+            first_iteration = r.first_iteration,
         first_position = r.first_position, next_position = r.next_position WHERE run = f.run;
     -- The model's history is the fork's, too; its credit is not.
-    INSERT INTO gan_history SELECT (jsonb_populate_record(h, jsonb_build_object('run', f.run, 'taken_in', coalesce(h.taken_in, r.run)))).*
+    INSERT
+        INTO gan_history SELECT (jsonb_populate_record(h,
+            jsonb_build_object('run', f.run, 'taken_in', coalesce(h.taken_in, r.run)))).*
         FROM gan_history h WHERE h.run = r.run AND h.iteration < $2;
     PERFORM gan_set_past_nonces(f.run), gan_reopen_positions(f.run);
     IF f.seed <> r.seed AND f.dataset_images IS NOT NULL THEN
-        -- Another order: it begins with an epoch, or images of the one that is under way would be used twice.
+        -- Another order: it begins with an epoch, or images of the one that is under way would be
+        -- used twice.
         DELETE FROM gan_work_unit u WHERE u.run = f.run;
-        UPDATE gan_run SET next_position = ceil(coalesce((SELECT upper(range_agg(h.positions)) FROM gan_history h WHERE h.run = f.run), r.first_position)::numeric
-                                                / f.dataset_images) * f.dataset_images WHERE run = f.run;
+        UPDATE gan_run
+            SET next_position = ceil(coalesce((SELECT upper(range_agg(h.positions))
+                FROM gan_history h
+                WHERE h.run = f.run),
+                r.first_position)::numeric
+                                                / f.dataset_images) * f.dataset_images
+                                                    WHERE run = f.run;
         PERFORM gan_open_units(f.run);
     END IF;
     RETURN f.run;
@@ -307,5 +405,7 @@ END
 $$;
 
 COMMENT ON FUNCTION gan_make_checkpoint(int) IS 'Keeps the current state of a run to go back to';
-COMMENT ON FUNCTION gan_rollback(int, int) IS 'Takes a run back to an iteration whose state is kept, and pauses it';
-COMMENT ON FUNCTION gan_fork(int, int, jsonb) IS 'Makes a new run from the state of another at an iteration, with changed parameters of gan_create_run; returns its number';
+COMMENT ON FUNCTION gan_rollback(int, int)
+    IS 'Takes a run back to an iteration whose state is kept, and pauses it';
+COMMENT ON FUNCTION gan_fork(int, int, jsonb)
+    IS 'Makes a new run from the state of another at an iteration, with changed parameters of gan_create_run; returns its number';

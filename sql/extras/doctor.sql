@@ -1,13 +1,15 @@
--- ---------------------------------------------------------------------------------------------------------------------
--- gan_doctor: what of docs/security.md and docs/reliability.md is left to the instructor, and how it is here
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
+-- gan_doctor: what of docs/security.md and docs/reliability.md is left to the instructor, and how
+-- it is here
+-- -------------------------------------------------------------------------------------------------
 
 -- A check is a function that returns rows of
 --   item     what is looked at
 --   state    fix, warn or ok
 --   finding  one short sentence for a person (about 70 characters)
 --   remedy   NULL, or lines: each is one whole SQL statement, or begins with "--" and is for a person
--- and is a line here. All run with the caller's rights: what the caller may not see is reported as 'warn'.
+-- and is a line here. All run with the caller's rights: what the caller may not see is reported as
+-- 'warn'.
 CREATE FUNCTION gan_doctor_checks() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT * FROM gan_doctor_coordinator()
@@ -29,28 +31,49 @@ CREATE FUNCTION gan_doctor_checks() RETURNS TABLE (item text, state text, findin
 $$;
 
 -- What is to be done; with everything => true also what is well.
-CREATE FUNCTION gan_doctor(everything boolean DEFAULT false) RETURNS TABLE (item text, state text, finding text, remedy text)
+CREATE FUNCTION gan_doctor(everything boolean DEFAULT false)
+    RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH checks AS (SELECT c.*, row_number() OVER () AS place FROM gan_doctor_checks() c),
     shown AS (SELECT * FROM checks c WHERE everything OR c.state <> 'ok'
-              UNION ALL SELECT 'all', 'ok', format('%s checks, and nothing to do', count(*)), NULL, 0 FROM checks c HAVING bool_and(c.state = 'ok'))
-    SELECT s.item, s.state, s.finding, s.remedy FROM shown s ORDER BY array_position(ARRAY['fix', 'warn', 'ok'], s.state), s.place
+              UNION ALL SELECT 'all', 'ok', format('%s checks, and nothing to do', count(*)), NULL,
+                  0
+                  FROM checks c
+                  HAVING bool_and(c.state = 'ok'))
+    SELECT s.item, s.state, s.finding, s.remedy
+        FROM shown s
+        ORDER BY array_position(ARRAY['fix', 'warn', 'ok'], s.state), s.place
 $$;
 
--- The remedies alone, a statement or a comment a row: for a file to read first (\g), or to be run as they are (\gexec). The configuration
--- is read again, or the server restarted, once in the end.
+-- The remedies alone, a statement or a comment a row: for a file to read first (\g), or to be run
+-- as they are (\gexec). The configuration is read again, or the server restarted, once in the end.
 CREATE FUNCTION gan_doctor_sql(also_warnings boolean DEFAULT true) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    WITH found AS (SELECT d.*, row_number() OVER () AS place FROM gan_doctor() d WHERE d.remedy IS NOT NULL AND (d.state = 'fix' OR also_warnings)),
+    WITH found AS (SELECT d.*, row_number() OVER () AS place
+        FROM gan_doctor() d
+        WHERE d.remedy IS NOT NULL AND (d.state = 'fix' OR also_warnings)),
     lines (place, number, line) AS (
-        SELECT f.place, 0, format('-- %s: %s', f.item, translate(f.finding, E'\r\n', '  ')) FROM found f
-        UNION ALL SELECT f.place, r.number, r.line FROM found f, string_to_table(f.remedy, E'\n') WITH ORDINALITY AS r (line, number) WHERE r.line <> 'SELECT pg_reload_conf();'
-        UNION ALL SELECT DISTINCT 1000000, 0, 'SELECT pg_reload_conf();' FROM found f WHERE f.remedy ~ 'SELECT pg_reload_conf[(][)];|ALTER SYSTEM'),
-    once AS (SELECT min(place) AS place, min(number) AS number, line FROM lines WHERE line !~ '^--' GROUP BY line
-             UNION ALL SELECT place, number, line FROM lines WHERE line ~ '^--' AND line <> gan_restart_remedy()
-             UNION ALL SELECT DISTINCT 1000001, 0, line FROM lines WHERE line = gan_restart_remedy())
+        SELECT f.place, 0, format('-- %s: %s', f.item, translate(f.finding, E'\r\n', '  '))
+            FROM found f
+        UNION ALL SELECT f.place, r.number, r.line
+            FROM found f, string_to_table(f.remedy, E'\n') WITH ORDINALITY AS r (line, number)
+            WHERE r.line <> 'SELECT pg_reload_conf();'
+        UNION ALL SELECT DISTINCT 1000000, 0, 'SELECT pg_reload_conf();'
+            FROM found f
+            WHERE f.remedy ~ 'SELECT pg_reload_conf[(][)];|ALTER SYSTEM'),
+    once AS (SELECT min(place) AS place, min(number) AS number, line
+        FROM lines
+        WHERE line !~ '^--'
+        GROUP BY line
+             UNION ALL SELECT place, number, line
+                 FROM lines
+                 WHERE line ~ '^--' AND line <> gan_restart_remedy()
+             UNION ALL SELECT DISTINCT 1000001, 0, line
+                 FROM lines
+                 WHERE line = gan_restart_remedy())
     SELECT line FROM once ORDER BY place, number
 $$;
 
-COMMENT ON FUNCTION gan_doctor(boolean) IS 'What the server''s configuration leaves open (docs/security.md): fix or warn, and what helps; everything => true shows what is well, too';
+COMMENT ON FUNCTION gan_doctor(boolean)
+    IS 'What the server''s configuration leaves open (docs/security.md): fix or warn, and what helps; everything => true shows what is well, too';
 COMMENT ON FUNCTION gan_doctor_sql(boolean) IS E'What gan_doctor would have you do, a statement or a comment a row: to be read, or run by \\gexec';

@@ -1,32 +1,46 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- A class from a file: a list of students as other systems write it (CSV)
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
--- What the headings that other systems use stand for. Compared without capitals, spaces, signs and accents; so "prnom" is a
--- French first name, and "vollstndigername" a German full one. What isn't read may be numbered ("group1").
+-- What the headings that other systems use stand for. Compared without capitals, spaces, signs and
+-- accents; so "prnom" is a French first name, and "vollstndigername" a German full one. What isn't
+-- read may be numbered ("group1").
 CREATE FUNCTION gan_csv_kind(heading text) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
-        WHEN h.bare = ANY ('{login,username,user,userid,loginid,loginname,sisloginid,account,benutzer,benutzername,nutzername,anmeldename,kennung,benutzerkennung,identifiant,utilisateur,nomdutilisateur,usuario,nombredeusuario,utente,nomeutente,gebruikersnaam}'::text[]) THEN 'login'
-        WHEN h.bare = ANY ('{email,mail,emailaddress,mailaddress,primaryemail,emailadresse,mailadresse,courriel,adressedecourriel,adresseemail,correo,correoelectrnico,direccindecorreo,indirizzoemail,emailadres}'::text[]) THEN 'email'
-        WHEN h.bare = ANY ('{name,fullname,displayname,studentname,anzeigename,vollername,vollstndigername,nomcomplet,nombrecompleto,nomecompleto,nomeecognome,volledigenaam}'::text[]) THEN 'name'
-        WHEN h.bare = ANY ('{firstname,givenname,forename,vorname,rufname,prnom,nombre,nome,voornaam}'::text[]) THEN 'first'
-        WHEN h.bare = ANY ('{lastname,surname,familyname,nachname,familienname,nom,nomdefamille,apellido,apellidos,cognome,achternaam}'::text[]) THEN 'last'
-        WHEN h.bare = ANY ('{nickname,nick,spitzname,pseudo,pseudonym,surnom,apodo,alias,soprannome,bijnaam}'::text[]) THEN 'nickname'
-        WHEN h.bare = ANY ('{password,passwort,kennwort,pwd,pass,motdepasse,contrasea,wachtwoord}'::text[]) THEN 'secret'
-        WHEN regexp_replace(h.bare, '[0-9]+$', '') = ANY ('{id,idnumber,studentid,studentnumber,matrikelnummer,matriculationnumber,number,nummer,nr,no,group,groups,gruppe,gruppen,groupe,groupes,grupo,grupos,team,cohort,course,kurs,cours,curso,section,class,klasse,classe,clase,year,semester,major,studiengang,programme,program,role,roles,rolle,rollen,department,abteilung,institution,city,country,phone,telefon,address,anschrift,title,titel,anrede,gender,geschlecht,status,firstaccess,lastaccess,zuletztimkurs,language,sprache,auth,notes,comment,bemerkung,kommentar}'::text[]) THEN 'unused'
+        WHEN h.bare = ANY ('{login,username,user,userid,loginid,loginname,sisloginid,account,benutzer,benutzername,nutzername,anmeldename,kennung,benutzerkennung,identifiant,utilisateur,nomdutilisateur,usuario,nombredeusuario,utente,nomeutente,gebruikersnaam}'::text[])
+            THEN 'login'
+        WHEN h.bare = ANY ('{email,mail,emailaddress,mailaddress,primaryemail,emailadresse,mailadresse,courriel,adressedecourriel,adresseemail,correo,correoelectrnico,direccindecorreo,indirizzoemail,emailadres}'::text[])
+            THEN 'email'
+        WHEN h.bare = ANY ('{name,fullname,displayname,studentname,anzeigename,vollername,vollstndigername,nomcomplet,nombrecompleto,nomecompleto,nomeecognome,volledigenaam}'::text[])
+            THEN 'name'
+        WHEN h.bare = ANY ('{firstname,givenname,forename,vorname,rufname,prnom,nombre,nome,voornaam}'::text[])
+            THEN 'first'
+        WHEN h.bare = ANY ('{lastname,surname,familyname,nachname,familienname,nom,nomdefamille,apellido,apellidos,cognome,achternaam}'::text[])
+            THEN 'last'
+        WHEN h.bare = ANY ('{nickname,nick,spitzname,pseudo,pseudonym,surnom,apodo,alias,soprannome,bijnaam}'::text[])
+            THEN 'nickname'
+        WHEN h.bare = ANY ('{password,passwort,kennwort,pwd,pass,motdepasse,contrasea,wachtwoord}'::text[])
+            THEN 'secret'
+        WHEN regexp_replace(h.bare, '[0-9]+$',
+            '') = ANY ('{id,idnumber,studentid,studentnumber,matrikelnummer,matriculationnumber,number,nummer,nr,no,group,groups,gruppe,gruppen,groupe,groupes,grupo,grupos,team,cohort,course,kurs,cours,curso,section,class,klasse,classe,clase,year,semester,major,studiengang,programme,program,role,roles,rolle,rollen,department,abteilung,institution,city,country,phone,telefon,address,anschrift,title,titel,anrede,gender,geschlecht,status,firstaccess,lastaccess,zuletztimkurs,language,sprache,auth,notes,comment,bemerkung,kommentar}'::text[])
+                THEN 'unused'
         END
     FROM (SELECT regexp_replace(lower(heading COLLATE "C"), '[^a-z0-9]', '', 'g') AS bare) AS h
 $$;
 
--- The fields of a CSV text: RFC 4180, any line end, with a byte-order mark or without; between commas, semicolons or tabs, whichever the first
--- line has most of (or "sep=;" before it says). Lines without anything are left out.
+-- The fields of a CSV text: RFC 4180, any line end, with a byte-order mark or without; between
+-- commas, semicolons or tabs, whichever the first line has most of (or "sep=;" before it says).
+-- Lines without anything are left out.
 CREATE FUNCTION gan_csv_fields(csv text) RETURNS TABLE (line bigint, fields text[])
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     mark text := encode(convert_to(left(csv, 3), getdatabaseencoding()), 'hex');
-    content text := CASE WHEN mark LIKE 'efbbbf%' THEN substr(csv, CASE WHEN getdatabaseencoding() = 'UTF8' THEN 2 ELSE 4 END) ELSE csv END;
+    content text := CASE
+        WHEN mark LIKE 'efbbbf%' THEN substr(csv,
+            CASE WHEN getdatabaseencoding() = 'UTF8' THEN 2 ELSE 4 END)
+        ELSE csv END;
     first text;
     said text[];
     delimiter text;
@@ -42,18 +56,28 @@ BEGIN
         now := 2;
     END IF;
     first := regexp_replace(split_part(ltrim(content, E'\n '), E'\n', 1), '"[^"]*"', '', 'g');
-    delimiter := coalesce(said[1], (SELECT d.d FROM unnest(ARRAY[',', ';', E'\t']) WITH ORDINALITY AS d (d, place)
-                                    ORDER BY length(first) - length(replace(first, d.d, '')) DESC, d.place LIMIT 1));
+    delimiter := coalesce(said[1],
+        (SELECT d.d FROM unnest(ARRAY[',', ';', E'\t']) WITH ORDINALITY AS d (d, place)
+                                    ORDER BY length(first) - length(replace(first, d.d, '')) DESC,
+                                        d.place
+                                        LIMIT 1));
     content := content || E'\n';
     line := now;
     fields := '{}';
     FOR found IN SELECT m.part, length(m.part[1]) + length(m.part[4]) AS size
-        FROM regexp_matches(content, format(E'(%s|([^"%s\n][^%s\n]*)?)([%s\n])', quoted, delimiter, delimiter, delimiter), 'g') AS m (part)
+        FROM regexp_matches(content,
+            format(E'(%s|([^"%s\n][^%s\n]*)?)([%s\n])', quoted, delimiter, delimiter, delimiter),
+            'g') AS m (part)
     LOOP
-        EXIT WHEN substr(content, read + 1, found.size) <> found.part[1] || found.part[4]; -- the pattern has left something out
+        -- the pattern has left something out
+        EXIT WHEN substr(content, read + 1, found.size) <> found.part[1] || found.part[4];
         read := read + found.size;
-        fields := fields || CASE WHEN found.part[2] IS NOT NULL THEN replace(found.part[2], '""', '"') ELSE btrim(coalesce(found.part[3], '')) END;
-        now := now + length(found.part[1] || found.part[4]) - length(replace(found.part[1] || found.part[4], E'\n', ''));
+        fields := fields
+            || CASE
+                WHEN found.part[2] IS NOT NULL THEN replace(found.part[2], '""', '"')
+                ELSE btrim(coalesce(found.part[3], '')) END;
+        now := now + length(found.part[1]
+            || found.part[4]) - length(replace(found.part[1] || found.part[4], E'\n', ''));
         IF found.part[4] = E'\n' THEN
             IF array_to_string(fields, '') <> '' THEN
                 RETURN NEXT;
@@ -64,40 +88,56 @@ BEGIN
     END LOOP;
     IF read < length(content) THEN
         RAISE EXCEPTION 'line %: a quotation mark is not where one can be', now
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'A field in quotes begins and ends with them, and has each " in it twice.';
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'A field in quotes begins and ends with them, and has each " in it twice.';
     END IF;
 END
 $$;
 
--- What the columns are, by the first line: kinds, or NULL where that line is a student's already. An unknown heading is refused, rather than
--- taken for something that it is not.
+-- What the columns are, by the first line: kinds, or NULL where that line is a student's already.
+-- An unknown heading is refused, rather than taken for something that it is not.
 CREATE FUNCTION gan_csv_kinds(headings text[]) RETURNS text[]
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
-    kinds text[] := (SELECT array_agg(coalesce(gan_csv_kind(h.heading), '') ORDER BY h.place) FROM unnest(headings) WITH ORDINALITY AS h (heading, place));
-    unknown text[] := (SELECT array_agg(quote_literal(left(h.heading, 40))) FROM unnest(headings) AS h (heading) WHERE gan_csv_kind(h.heading) IS NULL);
-    twice text := (SELECT k.kind FROM unnest(kinds) AS k (kind) WHERE k.kind NOT IN ('', 'unused', 'secret') GROUP BY k.kind HAVING count(*) > 1 LIMIT 1);
+    kinds text[] := (SELECT array_agg(coalesce(gan_csv_kind(h.heading), '') ORDER BY h.place)
+        FROM unnest(headings) WITH ORDINALITY AS h (heading, place));
+    unknown text[] := (SELECT array_agg(quote_literal(left(h.heading, 40)))
+        FROM unnest(headings) AS h (heading)
+        WHERE gan_csv_kind(h.heading) IS NULL);
+    twice text := (SELECT k.kind
+        FROM unnest(kinds) AS k (kind)
+        WHERE k.kind NOT IN ('', 'unused', 'secret')
+        GROUP BY k.kind
+        HAVING count(*) > 1
+        LIMIT 1);
     known text := 'Headings that are used: login (or username), email, name, first name, last name, nickname. Left unread: password, group, ID number and the like (docs/views.md has all).';
 BEGIN
-    -- "fritz,Nick", "lea,Class" and "team1" are students: a heading has at least a name, an address or a password in it.
-    IF NOT kinds && ARRAY['login', 'email', 'name', 'first', 'last', 'secret'] AND ('' = ANY (kinds) OR cardinality(kinds) = 1) THEN
+    -- "fritz,Nick", "lea,Class" and "team1" are students: a heading has at least a name, an address
+    -- or a password in it.
+    IF NOT kinds && ARRAY['login', 'email', 'name', 'first', 'last', 'secret']
+        AND ('' = ANY (kinds) OR cardinality(kinds) = 1) THEN
         RETURN NULL;
     END IF;
     IF unknown IS NOT NULL THEN
-        RAISE EXCEPTION 'the first line has an unknown heading: %', array_to_string(unknown, ', ') USING ERRCODE = 'invalid_parameter_value', HINT = known;
+        RAISE EXCEPTION 'the first line has an unknown heading: %', array_to_string(unknown, ', ')
+            USING ERRCODE = 'invalid_parameter_value', HINT = known;
     ELSIF twice IS NOT NULL THEN
-        RAISE EXCEPTION 'the first line has two columns for the same: %', twice USING ERRCODE = 'invalid_parameter_value', HINT = 'Take one of them out. ' || known;
+        RAISE EXCEPTION 'the first line has two columns for the same: %', twice
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Take one of them out. ' || known;
     ELSIF NOT kinds && ARRAY['login', 'email', 'name', 'first', 'last'] THEN
-        RAISE EXCEPTION 'the first line names no column that a login could come from' USING ERRCODE = 'invalid_parameter_value', HINT = known;
+        RAISE EXCEPTION 'the first line names no column that a login could come from'
+            USING ERRCODE = 'invalid_parameter_value', HINT = known;
     END IF;
     RETURN kinds;
 END
 $$;
 
--- Enrols a class from the text of a CSV file (docs/views.md says which columns are what). All are enrolled, or none is; whoever is already keeps the
--- password (connection is NULL then; gan_enroll gives a new one), so a file to which somebody was added may be given again. Runs with the caller's
--- rights, as gan_enroll does.
-CREATE FUNCTION gan_enroll_csv(csv text, host text DEFAULT NULL) RETURNS TABLE (login text, nickname text, connection text)
+-- Enrols a class from the text of a CSV file (docs/views.md says which columns are what). All are
+-- enrolled, or none is; whoever is already keeps the password (connection is NULL then; gan_enroll
+-- gives a new one), so a file to which somebody was added may be given again. Runs with the
+-- caller's rights, as gan_enroll does.
+CREATE FUNCTION gan_enroll_csv(csv text, host text DEFAULT NULL)
+    RETURNS TABLE (login text, nickname text, connection text)
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -117,23 +157,34 @@ BEGIN
         END IF;
         BEGIN
             IF cardinality(row_read.fields) > cardinality(kinds) THEN
-                RAISE EXCEPTION 'there are % fields, but % columns', cardinality(row_read.fields), cardinality(kinds) USING ERRCODE = 'invalid_parameter_value';
+                RAISE EXCEPTION 'there are % fields, but % columns', cardinality(row_read.fields),
+                    cardinality(kinds)
+                    USING ERRCODE = 'invalid_parameter_value';
             END IF;
             given := gan_csv_name(kinds, row_read.fields);
             login := gan_login_of(given);
             nickname := nullif(row_read.fields[array_position(kinds, 'nickname')], '');
             nickname := regexp_replace(nickname, '^([^,]+), ?([^,]+)$', E'\\2 \\1');
             IF login = ANY (seen) THEN
-                RAISE EXCEPTION 'login "%" stands on an earlier line as well', login USING ERRCODE = 'duplicate_object';
+                RAISE EXCEPTION 'login "%" stands on an earlier line as well', login
+                    USING ERRCODE = 'duplicate_object';
             END IF;
             seen := seen || login;
-            connection := CASE WHEN NOT EXISTS (SELECT FROM gan_roster k WHERE k.login = login AND k.may_log_in) THEN gan_enroll_student(login, hosts) END;
+            connection := CASE
+                WHEN NOT EXISTS (SELECT
+                    FROM gan_roster k
+                    WHERE k.login = login
+                        AND k.may_log_in) THEN gan_enroll_student(login, hosts) END;
             IF nickname IS NOT NULL THEN
                 PERFORM gan_set_nickname(login::name, nickname);
             END IF;
         EXCEPTION WHEN OTHERS THEN
             RAISE EXCEPTION 'line %: %', row_read.line, SQLERRM USING ERRCODE = SQLSTATE,
-                HINT = format('%sNobody of the file was enrolled.', CASE WHEN given IS NOT NULL THEN format('The line is that of %s. ', quote_literal(left(given, 64))) ELSE '' END);
+                HINT = format('%sNobody of the file was enrolled.',
+                    CASE
+                        WHEN given IS NOT NULL THEN format('The line is that of %s. ',
+                            quote_literal(left(given, 64)))
+                        ELSE '' END);
         END;
         RETURN NEXT;
     END LOOP;
@@ -147,15 +198,22 @@ $$;
 CREATE FUNCTION gan_csv_name(kinds text[], fields text[]) RETURNS text
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    kind text := (SELECT k.kind FROM unnest(ARRAY['login', 'email', 'name']) WITH ORDINALITY AS k (kind, place) WHERE k.kind = ANY (kinds) ORDER BY k.place LIMIT 1);
+    kind text := (SELECT k.kind
+        FROM unnest(ARRAY['login', 'email', 'name']) WITH ORDINALITY AS k (kind, place)
+        WHERE k.kind = ANY (kinds)
+        ORDER BY k.place
+        LIMIT 1);
     given text := CASE WHEN kind IS NOT NULL THEN fields[array_position(kinds, kind)]
-                       ELSE concat_ws(' ', nullif(fields[array_position(kinds, 'first')], ''), nullif(fields[array_position(kinds, 'last')], '')) END;
+                       ELSE concat_ws(' ', nullif(fields[array_position(kinds, 'first')], ''),
+                           nullif(fields[array_position(kinds, 'last')], '')) END;
 BEGIN
     IF coalesce(given, '') = '' THEN
-        RAISE EXCEPTION 'the column % is empty', coalesce(kind, 'first name, last name') USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'the column % is empty', coalesce(kind, 'first name, last name')
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN given;
 END
 $$;
 
-COMMENT ON FUNCTION gan_enroll_csv(text, text) IS 'Enrols a class from the text of a CSV file (login, nick-name); returns the connection strings';
+COMMENT ON FUNCTION gan_enroll_csv(text, text)
+    IS 'Enrols a class from the text of a CSV file (login, nick-name); returns the connection strings';

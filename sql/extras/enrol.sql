@@ -1,26 +1,31 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- Logins and connection strings
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
 -- What the server keeps of a password (SCRAM-SHA-256).
 CREATE FUNCTION gan_scram_verifier(password text) RETURNS text
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME';
 
--- Tells whether a text can be a login: at most 63 bytes of letters of any script, digits, spaces and _.@+-
+-- Tells whether a text can be a login: at most 63 bytes of letters of any script, digits, spaces
+-- and _.@+-
 CREATE FUNCTION gan_is_login(name text) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
--- A part of a URI: all bytes but plain letters, digits and -._~ as %XX. In the database's encoding, in which the server compares names.
+-- A part of a URI: all bytes but plain letters, digits and -._~ as %XX. In the database's encoding,
+-- in which the server compares names.
 CREATE FUNCTION gan_percent(part text) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(string_agg(CASE WHEN b.byte < 128 AND chr(b.byte) COLLATE "C" ~ '[A-Za-z0-9._~-]' THEN chr(b.byte)
-                                    ELSE '%' || upper(lpad(to_hex(b.byte), 2, '0')) END, '' ORDER BY b.place), '')
+    SELECT coalesce(string_agg(CASE WHEN b.byte < 128
+        AND chr(b.byte) COLLATE "C" ~ '[A-Za-z0-9._~-]' THEN chr(b.byte)
+                                    ELSE '%' || upper(lpad(to_hex(b.byte), 2, '0')) END, ''
+                                        ORDER BY b.place), '')
     FROM (SELECT p.place, get_byte(e.bytes, p.place) AS byte
-          FROM (SELECT convert_to(part, getdatabaseencoding()) AS bytes) AS e, generate_series(0, octet_length(e.bytes) - 1) AS p (place)) AS b
+          FROM (SELECT convert_to(part, getdatabaseencoding()) AS bytes) AS e,
+              generate_series(0, octet_length(e.bytes) - 1) AS p (place)) AS b
 $$;
 
--- The login that a name gives: "Smith, Fritz" is Fritz Smith, an e-mail address has small letters, apostrophes in either are left out. Any
--- other text is the login as it stands.
+-- The login that a name gives: "Smith, Fritz" is Fritz Smith, an e-mail address has small letters,
+-- apostrophes in either are left out. Any other text is the login as it stands.
 CREATE FUNCTION gan_login_of(name text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -33,8 +38,11 @@ BEGIN
     IF login ~ '@' THEN
         login := lower(login);
     END IF;
-    PERFORM gan_require(gan_is_login(login) AND login COLLATE "C" !~* '^pg_' AND login NOT IN ('public', 'none'), 'name', quote_nullable(left(name, 64)),
-                        'at most 63 bytes of letters, digits, spaces and _.@+-, begin with a letter or digit, and not with "pg_"', '''alice''');
+    PERFORM gan_require(gan_is_login(login)
+        AND login COLLATE "C" !~* '^pg_'
+        AND login NOT IN ('public', 'none'), 'name', quote_nullable(left(name, 64)),
+                        'at most 63 bytes of letters, digits, spaces and _.@+-, begin with a letter or digit, and not with "pg_"',
+                            '''alice''');
     RETURN login;
 END
 $$;
@@ -43,7 +51,8 @@ $$;
 CREATE FUNCTION gan_is_inet(address text) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN address COLLATE "C" ~ '^[0-9A-Fa-f:.]+$' AND masklen(address::inet) = CASE WHEN address LIKE '%:%' THEN 128 ELSE 32 END;
+    RETURN address COLLATE "C" ~ '^[0-9A-Fa-f:.]+$'
+        AND masklen(address::inet) = CASE WHEN address LIKE '%:%' THEN 128 ELSE 32 END;
 EXCEPTION WHEN invalid_text_representation THEN
     RETURN false;
 END
@@ -59,17 +68,23 @@ BEGIN
     address := btrim(address);
     IF address LIKE '[%' THEN -- an IPv6 address, with a port or without
         part := regexp_match(address, '^[[]([^]]+)[]](?::([0-9]{1,5}))?$');
-        fine := part[1] LIKE '%:%' AND gan_is_inet(split_part(part[1], '%', 1)) AND part[1] COLLATE "C" ~ '^[^%]+(%[A-Za-z0-9._-]+)?$';
+        fine := part[1] LIKE '%:%'
+            AND gan_is_inet(split_part(part[1], '%', 1))
+            AND part[1] COLLATE "C" ~ '^[^%]+(%[A-Za-z0-9._-]+)?$';
     ELSIF address LIKE '/%' THEN -- the folder of a socket
         part := regexp_match(address, '^(/[^:]*)(?::([0-9]{1,5}))?$');
         fine := octet_length(part[1]) < 100 AND part[1] COLLATE "C" !~ '[[:cntrl:]]';
     ELSIF address LIKE '%:%:%' THEN -- an IPv6 address without brackets: all of it
         part := ARRAY[address, NULL];
-        fine := gan_is_inet(split_part(address, '%', 1)) AND address COLLATE "C" ~ '^[^%]+(%[A-Za-z0-9._-]+)?$';
+        fine := gan_is_inet(split_part(address, '%', 1))
+            AND address COLLATE "C" ~ '^[^%]+(%[A-Za-z0-9._-]+)?$';
     ELSE
         part := regexp_match(address, '^([^:]+)(?::([0-9]{1,5}))?$');
-        fine := CASE WHEN part[1] COLLATE "C" ~ '(^|[.])[0-9]+$' THEN part[1] ~ '^[0-9]+([.][0-9]+){3}$' AND gan_is_inet(part[1])
-                     ELSE length(part[1]) <= 253 AND part[1] COLLATE "C" ~ '^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*[.]?$' END;
+        fine := CASE
+            WHEN part[1] COLLATE "C" ~ '(^|[.])[0-9]+$' THEN part[1] ~ '^[0-9]+([.][0-9]+){3}$'
+            AND gan_is_inet(part[1])
+                     ELSE length(part[1]) <= 253
+                         AND part[1] COLLATE "C" ~ '^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*[.]?$' END;
     END IF;
     IF fine AND coalesce(part[2]::int BETWEEN 1 AND 65535, true) THEN
         host := part[1];
@@ -78,49 +93,72 @@ BEGIN
 END
 $$;
 
--- The hosts of a URI, as postgresql://...@HERE/... has them, from what the instructor says: a name or an address in numbers, with a port or without,
--- a socket's folder, or several of these with commas between.
+-- The hosts of a URI, as postgresql://...@HERE/... has them, from what the instructor says: a name
+-- or an address in numbers, with a port or without, a socket's folder, or several of these with
+-- commas between.
 CREATE FUNCTION gan_uri_hosts(host text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
     hosts text;
     fine boolean;
 BEGIN
-    SELECT string_agg(CASE WHEN a.host LIKE '%:%' THEN '[' || replace(a.host, '%', '%25') || ']' ELSE gan_percent(a.host) END || ':' || a.port, ',' ORDER BY l.place),
+    SELECT string_agg(CASE
+        WHEN a.host LIKE '%:%' THEN '[' || replace(a.host, '%', '%25') || ']'
+        ELSE gan_percent(a.host) END
+        || ':' || a.port,
+        ','
+        ORDER BY l.place),
            bool_and(a.host IS NOT NULL) INTO hosts, fine
-        FROM string_to_table(host, ',') WITH ORDINALITY AS l (address, place), gan_split_address(l.address) AS a;
-    PERFORM gan_require(fine, 'host', quote_nullable(left(host, 64)), 'a name or an address, with :port or without; several with commas between', '''db.example.org:5432''');
+        FROM string_to_table(host, ',') WITH ORDINALITY AS l (address, place),
+            gan_split_address(l.address) AS a;
+    PERFORM gan_require(fine, 'host', quote_nullable(left(host, 64)),
+        'a name or an address, with :port or without; several with commas between',
+        '''db.example.org:5432''');
     RETURN hosts;
 END
 $$;
 
--- Makes a login of a group, or a new password for it; returns its connection string. With the caller's rights: it takes CREATEROLE.
+-- Makes a login of a group, or a new password for it; returns its connection string. With the
+-- caller's rights: it takes CREATEROLE.
 CREATE FUNCTION gan_admit(login text, member_of name, connections int, hosts text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     password text := replace(gen_random_uuid()::text, '-', '');
-    alike name := (SELECT r.rolname FROM pg_roles r WHERE r.rolname <> login AND lower(r.rolname) = lower(login) LIMIT 1);
+    alike name := (SELECT r.rolname
+        FROM pg_roles r
+        WHERE r.rolname <> login AND lower(r.rolname) = lower(login)
+        LIMIT 1);
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = login) THEN
         IF alike IS NOT NULL THEN
-            RAISE EXCEPTION 'there is a login "%" already, which differs from "%" by capitals alone', alike, login
-                USING ERRCODE = 'duplicate_object', HINT = 'Write it the same way if it is the same person, otherwise choose another name.';
+            RAISE EXCEPTION 'there is a login "%" already, which differs from "%" by capitals alone',
+                alike, login
+                USING ERRCODE = 'duplicate_object',
+                    HINT = 'Write it the same way if it is the same person, otherwise choose another name.';
         END IF;
         EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT %s PASSWORD %L IN ROLE %I',
                        login, connections, gan_scram_verifier(password), member_of);
-    ELSIF EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE m.roleid = member_of::regrole AND r.rolname = login) THEN
-        EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, gan_scram_verifier(password)); -- a student who was expelled is in again
-        RAISE NOTICE '"%" is enrolled already: this is a new password, the old one no longer works', login;
+    ELSIF EXISTS (SELECT
+        FROM pg_auth_members m
+        JOIN pg_roles r ON r.oid = m.member
+        WHERE m.roleid = member_of::regrole AND r.rolname = login) THEN
+        -- a student who was expelled is in again
+        EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, gan_scram_verifier(password));
+        RAISE NOTICE '"%" is enrolled already: this is a new password, the old one no longer works',
+            login;
     ELSE
-        RAISE EXCEPTION 'there is a role "%" that is no member of %', login, member_of USING ERRCODE = 'duplicate_object', HINT = 'Choose another name.';
+        RAISE EXCEPTION 'there is a role "%" that is no member of %', login, member_of
+            USING ERRCODE = 'duplicate_object', HINT = 'Choose another name.';
     END IF;
-    RETURN format('postgresql://%s:%s@%s/%s%s', gan_percent(login), password, hosts, gan_percent(current_database()),
+    RETURN format('postgresql://%s:%s@%s/%s%s', gan_percent(login), password, hosts,
+        gan_percent(current_database()),
                   CASE WHEN hosts LIKE '%,%' THEN '?target_session_attrs=read-write' END);
 END
 $$;
 
--- Where students find the server if the instructor doesn't say: by the address at which the instructor did.
+-- Where students find the server if the instructor doesn't say: by the address at which the
+-- instructor did.
 CREATE FUNCTION gan_own_address() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(host(inet_server_addr()), 'localhost')
@@ -170,5 +208,7 @@ CREATE FUNCTION gan_enroll_viewer(name text, host text DEFAULT 'localhost') RETU
     SELECT gan_admit(gan_login_of(name), 'gan_viewer', 16, gan_uri_hosts(host))
 $$;
 
-COMMENT ON FUNCTION gan_enroll(text, text) IS 'Makes a student''s login, or a new password for it; returns the connection string for gan_worker';
-COMMENT ON FUNCTION gan_enroll_viewer(text, text) IS 'Makes a login that may look at what everybody may see (gan_viewer); returns the connection string for gan_dashboard';
+COMMENT ON FUNCTION gan_enroll(text, text)
+    IS 'Makes a student''s login, or a new password for it; returns the connection string for gan_worker';
+COMMENT ON FUNCTION gan_enroll_viewer(text, text)
+    IS 'Makes a login that may look at what everybody may see (gan_viewer); returns the connection string for gan_dashboard';

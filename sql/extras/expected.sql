@@ -1,19 +1,26 @@
--- ---------------------------------------------------------------------------------------------------------------------
--- What is to come: when the next sheet is drawn and quality is measured again, for those who wait for it
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
+-- What is to come: when the next sheet is drawn and quality is measured again, for those who wait
+-- for it
+-- -------------------------------------------------------------------------------------------------
 
--- Where something is due every so many iterations and every so many seconds (0: not by these), was last done for an iteration at a time, and an
--- iteration takes pace seconds: the iteration that it is due after, if that is known, and how many seconds from now.
-CREATE FUNCTION gan_next_due(iteration int, every int, seconds int, last int, last_at timestamptz, pace float8, OUT after int, OUT wait float8)
+-- Where something is due every so many iterations and every so many seconds (0: not by these), was
+-- last done for an iteration at a time, and an iteration takes pace seconds: the iteration that it
+-- is due after, if that is known, and how many seconds from now.
+CREATE FUNCTION gan_next_due(iteration int, every int, seconds int, last int, last_at timestamptz,
+    pace float8, OUT after int, OUT wait float8)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN $2 > 0 AND (by_time IS NULL OR by_count < by_time) THEN next END, round(least(by_time, by_count))
+    SELECT CASE WHEN $2 > 0 AND (by_time IS NULL OR by_count < by_time) THEN next END,
+        round(least(by_time, by_count))
     FROM (SELECT (coalesce($4, -1) / nullif($2, 0) + 1) * $2 AS next,
-                 CASE WHEN $3 > 0 THEN greatest(0, $3 - extract(epoch FROM statement_timestamp() - $5)) END::float8 AS by_time) AS n
+                 CASE
+                     WHEN $3 > 0 THEN greatest(0,
+                         $3 - extract(epoch FROM statement_timestamp() - $5)) END::float8 AS by_time) AS n
     CROSS JOIN LATERAL (SELECT (n.next - $1) * $6 AS by_count) AS c
 $$;
 
--- Quality: 'off' (it is not measured), 'never' (it wasn't before the run ended), 'summary' (no worker has sent a summary of the real images yet) or
--- 'due', with the iteration after which and the seconds until then, as far as they are known.
+-- Quality: 'off' (it is not measured), 'never' (it wasn't before the run ended), 'summary' (no
+-- worker has sent a summary of the real images yet) or 'due', with the iteration after which and
+-- the seconds until then, as far as they are known.
 CREATE FUNCTION gan_quality_expected(r gan_run, pace float8) RETURNS jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -32,7 +39,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN jsonb_build_object('state', 'due'); -- at once
     END IF;
-    SELECT * INTO due FROM gan_next_due(r.iteration, r.quality_every, seconds, last.iteration, last.made_at, pace);
+    SELECT *
+        INTO due
+        FROM gan_next_due(r.iteration, r.quality_every, seconds, last.iteration, last.made_at,
+            pace);
     RETURN jsonb_build_object('state', 'due', 'after', due.after, 'seconds', due.wait);
 END
 $$;

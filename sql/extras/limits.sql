@@ -1,49 +1,70 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- Settings of students' logins
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 
 -- The students: members of gan_student that can do no more than that.
 CREATE VIEW gan_student_login AS
-    SELECT r.oid AS role, r.rolname AS login, r.rolcanlogin AS may_login, r.rolconnlimit AS connections,
+    SELECT r.oid AS role, r.rolname AS login, r.rolcanlogin AS may_login,
+        r.rolconnlimit AS connections,
            r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls AS privileged
-    FROM pg_catalog.pg_roles r JOIN pg_catalog.pg_auth_members m ON m.member = r.oid JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+    FROM pg_catalog.pg_roles r
+        JOIN pg_catalog.pg_auth_members m ON m.member = r.oid
+        JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
     WHERE g.rolname = 'gan_student' AND NOT r.rolsuper;
 
--- What a student's login has set in this database. Here, and not for the whole server: what is meant for students must not end the
--- instructor's own psql. A login doesn't inherit settings from gan_student, so each gets its own. Some only a superuser can set.
--- The rest is what a worker's session needs, whatever an administrator has set for the server, the database or the role. (Not
+-- What a student's login has set in this database. Here, and not for the whole server: what is
+-- meant for students must not end the instructor's own psql. A login doesn't inherit settings from
+-- gan_student, so each gets its own. Some only a superuser can set. The rest is what a worker's
+-- session needs, whatever an administrator has set for the server, the database or the role. (Not
 -- default_transaction_read_only: a database that is read-only for a while is so for students, too.)
 CREATE FUNCTION gan_student_settings() RETURNS TABLE (setting text, value text, superuser boolean)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('idle_session_timeout', '60s', false),                 -- where the watchdog is not loaded
+    -- where the watchdog is not loaded
+    VALUES ('idle_session_timeout', '60s', false),
            ('idle_in_transaction_session_timeout', '60s', false),
-           ('temp_file_limit', '1GB', true),                       -- a session must not fill the disk
-           ('log_min_error_statement', 'panic', true),             -- nor the log, with statements that fail
-           ('search_path', '@extschema@', false),                  -- workers call the functions by their names alone
-           ('default_transaction_isolation', 'read committed', false), -- otherwise claims fail while others claim
+           -- a session must not fill the disk
+           ('temp_file_limit', '1GB', true),
+           -- nor the log, with statements that fail
+           ('log_min_error_statement', 'panic', true),
+           -- workers call the functions by their names alone
+           ('search_path', '@extschema@', false),
+           -- otherwise claims fail while others claim
+           ('default_transaction_isolation', 'read committed', false),
            ('default_transaction_deferrable', 'off', false),
-           ('statement_timeout', '0', false),                      -- a slow line takes its time for the weights
-           ('lock_timeout', '0', false),                           -- a claim may have to wait for the end of a step
-           ('extra_float_digits', '1', false),                     -- numbers come to the workers as they are
+           -- a slow line takes its time for the weights
+           ('statement_timeout', '0', false),
+           -- a claim may have to wait for the end of a step
+           ('lock_timeout', '0', false),
+           -- numbers come to the workers as they are
+           ('extra_float_digits', '1', false),
            ('standard_conforming_strings', 'on', false),
-           ('client_min_messages', 'notice', false),               -- workers show no messages that are for developers
-           ('exit_on_error', 'off', false),                        -- a refusal doesn't end the connection
+           -- workers show no messages that are for developers
+           ('client_min_messages', 'notice', false),
+           -- a refusal doesn't end the connection
+           ('exit_on_error', 'off', false),
            ('transform_null_equals', 'off', false),
            ('plan_cache_mode', 'auto', false),
-           ('jit', 'off', false)                                   -- short statements are not compiled for seconds
+           -- short statements are not compiled for seconds
+           ('jit', 'off', false)
 $$;
 
 -- Gives a login these settings, those that the caller may give.
 CREATE FUNCTION gan_limit_student(login text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET quote_all_identifiers = off AS $$
+    LANGUAGE plpgsql
+        SET search_path = pg_catalog, @extschema@, pg_temp
+        SET quote_all_identifiers = off AS $$
 DECLARE
     wanted record;
 BEGIN
     FOR wanted IN SELECT s.setting, s.value FROM gan_student_settings() s
-        WHERE NOT s.superuser OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user AND r.rolsuper)
+        WHERE NOT s.superuser
+            OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user AND r.rolsuper)
     LOOP
-        EXECUTE format('ALTER ROLE %I IN DATABASE %I SET %I = %s', login, current_database(), wanted.setting,
-                       CASE wanted.setting WHEN 'search_path' THEN wanted.value ELSE quote_literal(wanted.value) END);
+        EXECUTE format('ALTER ROLE %I IN DATABASE %I SET %I = %s', login, current_database(),
+            wanted.setting,
+                       CASE wanted.setting
+                           WHEN 'search_path' THEN wanted.value
+                           ELSE quote_literal(wanted.value) END);
     END LOOP;
 END
 $$;
@@ -58,23 +79,36 @@ CREATE VIEW gan_login_setting AS
     SELECT s.role, s.login, c.database, c.entry, pg_catalog.split_part(c.entry, '=', 1) AS setting
     FROM gan_student_login s
     JOIN (SELECT d.setrole, b.datname AS database, pg_catalog.unnest(d.setconfig) AS entry
-          FROM pg_catalog.pg_db_role_setting d LEFT JOIN pg_catalog.pg_database b ON b.oid = d.setdatabase) AS c ON c.setrole = s.role;
+          FROM pg_catalog.pg_db_role_setting d
+              LEFT
+                  JOIN pg_catalog.pg_database b ON b.oid = d.setdatabase) AS c ON c.setrole = s.role;
 
 -- What logins lack here: all but those of another database's class.
 CREATE VIEW gan_lacking_limit AS
-    SELECT s.login, w.setting, w.superuser FROM gan_student_login s CROSS JOIN gan_student_settings() w
+    SELECT s.login, w.setting, w.superuser
+        FROM gan_student_login s
+        CROSS JOIN gan_student_settings() w
     WHERE s.may_login AND NOT EXISTS (SELECT FROM gan_login_setting l
-                      WHERE l.role = s.role AND l.database = pg_catalog.current_database() AND l.entry = w.setting || '=' || w.value)
+                      WHERE l.role = s.role
+                          AND l.database = pg_catalog.current_database()
+                          AND l.entry = w.setting || '=' || w.value)
         AND (EXISTS (SELECT FROM gan_worker m WHERE m.login = s.login)
-             OR NOT EXISTS (SELECT FROM gan_login_setting l WHERE l.role = s.role AND l.database <> pg_catalog.current_database()));
+             OR NOT EXISTS (SELECT
+                 FROM gan_login_setting l
+                 WHERE l.role = s.role AND l.database <> pg_catalog.current_database()));
 
 -- And what they have besides: they set it themselves, or somebody did.
 CREATE VIEW gan_foreign_setting AS
     SELECT l.login, l.database, l.setting FROM gan_login_setting l
-    WHERE l.database IS NULL OR l.database = pg_catalog.current_database() AND NOT EXISTS (SELECT FROM gan_student_settings() w WHERE w.setting = l.setting);
+    WHERE l.database IS NULL
+        OR l.database = pg_catalog.current_database()
+        AND NOT EXISTS (SELECT FROM gan_student_settings() w WHERE w.setting = l.setting);
 
 COMMENT ON VIEW gan_student_login IS 'Students'' logins, and what they may do besides';
 COMMENT ON VIEW gan_login_setting IS 'Settings of students'' logins; not for students';
-COMMENT ON VIEW gan_lacking_limit IS 'Which students'' logins lack which setting in this database; not for students';
-COMMENT ON VIEW gan_foreign_setting IS 'Which students'' logins have settings that gan_enroll did not make; not for students';
-COMMENT ON PROCEDURE gan_limit_students() IS 'Gives every student''s login the limits that gan_enroll gives a new one';
+COMMENT ON VIEW gan_lacking_limit
+    IS 'Which students'' logins lack which setting in this database; not for students';
+COMMENT ON VIEW gan_foreign_setting
+    IS 'Which students'' logins have settings that gan_enroll did not make; not for students';
+COMMENT ON PROCEDURE gan_limit_students()
+    IS 'Gives every student''s login the limits that gan_enroll gives a new one';

@@ -1,9 +1,11 @@
--- ---------------------------------------------------------------------------------------------------------------------
--- Quality: the sliced Wasserstein distance between generated images and a summary of the real ones that workers contribute
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
+-- Quality: the sliced Wasserstein distance between generated images and a summary of the real ones
+-- that workers contribute
+-- -------------------------------------------------------------------------------------------------
 
--- A row for each login that sent a summary: only those of whose work something was averaged are asked. The one that most others agree with
--- counts, of equals the first; until two agree, or the instructor has confirmed one (gan_set_reference), it is provisional.
+-- A row for each login that sent a summary: only those of whose work something was averaged are
+-- asked. The one that most others agree with counts, of equals the first; until two agree, or the
+-- instructor has confirmed one (gan_set_reference), it is provisional.
 CREATE TABLE gan_reference (
     run        int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     login      name NOT NULL,
@@ -11,7 +13,8 @@ CREATE TABLE gan_reference (
     data       bytea NOT NULL,                  -- the summary: a blob of docs/format.md, section 11
     kept       boolean NOT NULL DEFAULT false,  -- the one that counts
     confirmed  boolean NOT NULL DEFAULT false,  -- by the instructor
-    difference float8 NOT NULL DEFAULT 0 CHECK (difference >= 0), -- the largest between a number of it and of the kept one
+    -- the largest between a number of it and of the kept one
+    difference float8 NOT NULL DEFAULT 0 CHECK (difference >= 0),
     agrees     boolean,                         -- NULL: not compared yet; the coordinator does that
     made_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run, login),
@@ -25,7 +28,8 @@ CREATE TABLE gan_swd (
     run       int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     iteration int NOT NULL CHECK (iteration >= 0), -- whose weights were measured
     images    int NOT NULL CHECK (images > 0),
-    distances float8[] NOT NULL,                   -- times 1000, of each level: full size, half, ... 16 pixels
+    -- times 1000, of each level: full size, half, ... 16 pixels
+    distances float8[] NOT NULL,
     swd       float8 NOT NULL CHECK (swd >= 0),    -- their mean
     made_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     seconds   float8 NOT NULL DEFAULT 0 CHECK (seconds >= 0), -- it took to measure
@@ -37,32 +41,50 @@ SELECT pg_catalog.pg_extension_config_dump('gan_swd', '');
 -- Raises an error unless a summary has the form, the order and the size of one of the run's images.
 CREATE FUNCTION gan_check_reference(run int, data bytea) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
--- The largest difference between the numbers of two summaries: of the same images it is that of rounding.
+-- The largest difference between the numbers of two summaries: of the same images it is that of
+-- rounding.
 CREATE FUNCTION gan_reference_difference(run int, a bytea, b bytea) RETURNS float8
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 -- The distances, level by level, between so many images that a held iteration draws and a summary.
-CREATE FUNCTION gan_measure_distances(run int, iteration int, images int, reference bytea) RETURNS float8[]
+CREATE FUNCTION gan_measure_distances(run int, iteration int, images int, reference bytea)
+    RETURNS float8[]
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Images of the sample that a run's summary is made of: what the policy says, as far as there are so many.
+-- Images of the sample that a run's summary is made of: what the policy says, as far as there are
+-- so many.
 CREATE FUNCTION gan_reference_images(r gan_run) RETURNS int
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT least(r.quality_images::bigint, r.dataset_images)::int $$;
+    LANGUAGE sql IMMUTABLE
+        SET search_path = pg_catalog,
+            pg_temp AS $$ SELECT least(r.quality_images::bigint, r.dataset_images)::int $$;
 
--- Worker: how many images it should summarise, or 0: nothing of this login's was averaged yet (nor is it trusted), it did so before, enough others did (three that
--- agree, or eight in all), or nobody wants it.
+-- Worker: how many images it should summarise, or 0: nothing of this login's was averaged yet (nor
+-- is it trusted), it did so before, enough others did (three that agree, or eight in all), or
+-- nobody wants it.
 CREATE FUNCTION gan_reference_wanted(worker int) RETURNS int
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    LANGUAGE plpgsql STABLE
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     r gan_run;
 BEGIN
     PERFORM gan_require_autocommit('gan_reference_wanted');
-    SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
+    SELECT g.*
+        INTO r
+        FROM gan_worker w
+        JOIN gan_run g ON g.run = w.run
+        WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND OR r.quality_every + r.quality_seconds = 0 OR r.state IN ('finished', 'stopped')
-        OR NOT (EXISTS (SELECT FROM gan_worker w WHERE w.run = r.run AND w.login = session_user AND w.units > 0)
-                OR EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.login = session_user AND t.trusted))
+        OR NOT (EXISTS (SELECT
+            FROM gan_worker w
+            WHERE w.run = r.run AND w.login = session_user AND w.units > 0)
+                OR EXISTS (SELECT
+                    FROM gan_trust t
+                    WHERE t.run = r.run AND t.login = session_user AND t.trusted))
         OR EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user)
-        OR (SELECT count(*) >= 8 OR count(*) FILTER (WHERE f.agrees) >= 3 FROM gan_reference f WHERE f.run = r.run) THEN
+        OR (SELECT count(*) >= 8 OR count(*) FILTER (WHERE f.agrees) >= 3
+            FROM gan_reference f
+            WHERE f.run = r.run) THEN
         RETURN 0;
     END IF;
     RETURN gan_reference_images(r);
@@ -78,10 +100,15 @@ DECLARE
     off float8;
 BEGIN
     PERFORM gan_require_autocommit('gan_contribute_reference');
-    SELECT g.* INTO r FROM gan_worker w JOIN gan_run g ON g.run = w.run WHERE w.worker = $1 AND w.login = session_user;
+    SELECT g.*
+        INTO r
+        FROM gan_worker w
+        JOIN gan_run g ON g.run = w.run
+        WHERE w.worker = $1 AND w.login = session_user;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'login "%" has no worker %', session_user, coalesce($1::text, 'NULL')
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Start the program again; if that does not help, tell your instructor.';
+            USING ERRCODE = 'insufficient_privilege',
+                HINT = 'Start the program again; if that does not help, tell your instructor.';
     END IF;
     IF EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run AND f.login = session_user) THEN
         RETURN 'already';
@@ -89,11 +116,16 @@ BEGIN
         RETURN 'stale';
     END IF;
     PERFORM gan_check_reference(r.run, $3);
-    INSERT INTO gan_reference (run, login, images, data) VALUES (r.run, session_user, $2, $3) ON CONFLICT DO NOTHING;
+    INSERT
+        INTO gan_reference (run, login, images, data)
+        VALUES (r.run, session_user, $2, $3)
+        ON CONFLICT
+        DO NOTHING;
     IF NOT FOUND THEN
         RETURN 'already';
     END IF;
-    -- Only looked at here: the coordinator chooses (gan_choose_reference), and waits for no student's transaction.
+    -- Only looked at here: the coordinator chooses (gan_choose_reference), and waits for no
+    -- student's transaction.
     SELECT * INTO kept FROM gan_reference f WHERE f.run = r.run AND f.kept;
     IF NOT FOUND THEN
         RETURN 'kept';
@@ -101,7 +133,8 @@ BEGIN
     off := gan_difference_of(kept, $2, $3);
     IF off > 0.001 THEN
         -- The student reads this, too: it names nobody else.
-        RAISE WARNING 'run %: the summary of login "%" differs by % from the one that counts', r.run, session_user, round(least(off, 1e6)::numeric, 4)
+        RAISE WARNING 'run %: the summary of login "%" differs by % from the one that counts',
+            r.run, session_user, round(least(off, 1e6)::numeric, 4)
             USING HINT = 'Of the same images they differ by less than 0.001. The instructor sees all in gan_reference_check.';
         RETURN 'differs';
     END IF;
@@ -117,8 +150,9 @@ BEGIN
 END
 $$;
 
--- Chooses the summary that counts: the confirmed one, else that of a login that the instructor trusts, else the one that most others agree with, of equals the first. What was measured
--- with another one is forgotten.
+-- Chooses the summary that counts: the confirmed one, else that of a login that the instructor
+-- trusts, else the one that most others agree with, of equals the first. What was measured with
+-- another one is forgotten.
 CREATE FUNCTION gan_choose_reference(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -130,12 +164,21 @@ BEGIN
         RETURN; -- nothing new
     END IF;
     SELECT f.login INTO chosen FROM gan_reference f WHERE f.run = $1
-        ORDER BY f.confirmed DESC, EXISTS (SELECT FROM gan_trust t WHERE t.run = $1 AND t.login = f.login AND t.trusted) DESC,
-                 (SELECT count(*) FROM gan_reference o WHERE o.run = $1 AND gan_difference_of(f, o.images, o.data) <= 0.001) DESC,
+        ORDER BY f.confirmed DESC,
+            EXISTS (SELECT
+                FROM gan_trust t
+                WHERE t.run = $1 AND t.login = f.login AND t.trusted) DESC,
+                 (SELECT count(*)
+                     FROM gan_reference o
+                     WHERE o.run = $1 AND gan_difference_of(f, o.images, o.data) <= 0.001) DESC,
                  f.made_at, f.login LIMIT 1;
-    UPDATE gan_reference f SET kept = false, confirmed = false WHERE f.run = $1 AND f.kept AND f.login <> chosen;
+    UPDATE gan_reference f
+        SET kept = false, confirmed = false
+        WHERE f.run = $1 AND f.kept AND f.login <> chosen;
     UPDATE gan_reference f SET kept = f.login = chosen, difference = d.off, agrees = d.off <= 0.001
-        FROM (SELECT o.login, gan_difference_of(k, o.images, o.data) AS off FROM gan_reference k JOIN gan_reference o ON o.run = k.run
+        FROM (SELECT o.login, gan_difference_of(k, o.images, o.data) AS off
+            FROM gan_reference k
+            JOIN gan_reference o ON o.run = k.run
               WHERE k.run = $1 AND k.login = chosen) AS d
         WHERE f.run = $1 AND f.login = d.login;
     IF before IS DISTINCT FROM chosen THEN
@@ -152,11 +195,17 @@ DECLARE
     wanted int := gan_the_run($2);
 BEGIN
     IF NOT EXISTS (SELECT FROM gan_reference f WHERE f.run = wanted AND f.login = $1) THEN
-        RAISE EXCEPTION 'login "%" has sent no summary of the real images of run %', coalesce($1::text, 'NULL'), wanted
-            USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM gan_reference_check lists those who have.';
+        RAISE EXCEPTION 'login "%" has sent no summary of the real images of run %',
+            coalesce($1::text, 'NULL'), wanted
+            USING ERRCODE = 'undefined_object',
+                HINT = 'SELECT * FROM gan_reference_check lists those who have.';
     END IF;
-    UPDATE gan_reference f SET kept = false, confirmed = false WHERE f.run = wanted AND f.kept AND f.login <> $1;
-    UPDATE gan_reference f SET kept = true, confirmed = true, agrees = true, difference = 0 WHERE f.run = wanted AND f.login = $1;
+    UPDATE gan_reference f
+        SET kept = false, confirmed = false
+        WHERE f.run = wanted AND f.kept AND f.login <> $1;
+    UPDATE gan_reference f
+        SET kept = true, confirmed = true, agrees = true, difference = 0
+        WHERE f.run = wanted AND f.login = $1;
     UPDATE gan_reference f SET agrees = NULL WHERE f.run = wanted AND f.login <> $1;
     DELETE FROM gan_swd s WHERE s.run = wanted;
     PERFORM gan_choose_reference(wanted);
@@ -164,7 +213,8 @@ BEGIN
 END
 $$;
 
--- Forgets the run's summary and what was measured with it; workers contribute again, as far as they have not left.
+-- Forgets the run's summary and what was measured with it; workers contribute again, as far as they
+-- have not left.
 CREATE FUNCTION gan_forget_reference(run int DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -176,7 +226,8 @@ BEGIN
 END
 $$;
 
--- The figure of an iteration: the one that was stored, or, of one that is held, measured now and stored. An error says why there can be none.
+-- The figure of an iteration: the one that was stored, or, of one that is held, measured now and
+-- stored. An error says why there can be none.
 CREATE FUNCTION gan_quality(run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS float8
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -195,34 +246,53 @@ BEGIN
         RETURN figure;
     END IF;
     IF wanted NOT IN (r.iteration, r.iteration - 1) OR wanted < 0 THEN
-        RAISE EXCEPTION 'iteration % of run % is not held, and its quality was not measured', wanted, r.run USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = format('Iterations %s and %s are held; SELECT iteration, swd FROM gan_swd WHERE run = %s lists what was measured.', greatest(r.iteration - 1, 0), r.iteration, r.run);
+        RAISE EXCEPTION 'iteration % of run % is not held, and its quality was not measured',
+            wanted, r.run
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('Iterations %s and %s are held; SELECT iteration, swd FROM gan_swd WHERE run = %s lists what was measured.',
+                greatest(r.iteration - 1, 0), r.iteration, r.run);
     END IF;
     PERFORM gan_choose_reference(r.run);
     SELECT * INTO kept FROM gan_reference f WHERE f.run = r.run AND f.kept;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'run % has no summary of the real images to compare with', r.run USING ERRCODE = 'object_not_in_prerequisite_state',
+        RAISE EXCEPTION 'run % has no summary of the real images to compare with', r.run
+            USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Workers send one some time after their first unit was averaged (quality_every or quality_seconds must be above 0).';
     END IF;
     measured := gan_measure_distances(r.run, wanted, kept.images, kept.data);
     INSERT INTO gan_swd AS s (run, iteration, images, distances, swd, seconds)
-        SELECT r.run, wanted, kept.images, measured, avg(d), greatest(0, extract(epoch FROM clock_timestamp() - began)) FROM unnest(measured) AS d
-        ON CONFLICT ON CONSTRAINT gan_swd_pkey DO UPDATE SET swd = s.swd RETURNING s.swd INTO figure;
+        SELECT r.run, wanted, kept.images, measured, avg(d),
+            greatest(0, extract(epoch FROM clock_timestamp() - began))
+            FROM unnest(measured) AS d
+        ON CONFLICT ON CONSTRAINT gan_swd_pkey
+            DO UPDATE
+            SET swd = s.swd
+            RETURNING s.swd
+            INTO figure;
     RETURN figure;
 END
 $$;
 
--- For the instructor: whose summary counts, who agrees with it, and whether more than its sender stands for it.
+-- For the instructor: whose summary counts, who agrees with it, and whether more than its sender
+-- stands for it.
 CREATE VIEW gan_reference_check AS
     SELECT f.run, f.login, f.images, f.kept, f.agrees, f.difference, f.made_at, f.confirmed,
-           NOT bool_or(f.confirmed) OVER (PARTITION BY f.run) AND count(*) FILTER (WHERE f.agrees) OVER (PARTITION BY f.run) < 2 AS provisional
+           NOT bool_or(f.confirmed) OVER (PARTITION BY f.run)
+               AND count(*) FILTER (WHERE f.agrees) OVER (PARTITION BY f.run) < 2 AS provisional
     FROM gan_reference f;
 
-COMMENT ON TABLE gan_reference IS 'Summaries of the real images: the one that counts, and who agrees with it';
-COMMENT ON TABLE gan_swd IS 'Sliced Wasserstein distances (times 1000) between generated and real images, by iteration';
-COMMENT ON VIEW gan_reference_check IS 'Whose summary of the real images counts, who agrees with it, and whether it is provisional';
+COMMENT ON TABLE gan_reference
+    IS 'Summaries of the real images: the one that counts, and who agrees with it';
+COMMENT ON TABLE gan_swd
+    IS 'Sliced Wasserstein distances (times 1000) between generated and real images, by iteration';
+COMMENT ON VIEW gan_reference_check
+    IS 'Whose summary of the real images counts, who agrees with it, and whether it is provisional';
 COMMENT ON FUNCTION gan_set_reference(name, int) IS 'Says whose summary of the real images counts';
-COMMENT ON FUNCTION gan_reference_wanted(int) IS 'Worker: the images of the sample to summarise, 0 if no summary is wanted';
-COMMENT ON FUNCTION gan_contribute_reference(int, int, bytea) IS 'Worker: a summary of the real images, checked before it is kept or compared';
-COMMENT ON FUNCTION gan_forget_reference(int) IS 'Forgets a run''s summary of the real images and what was measured with it';
-COMMENT ON FUNCTION gan_quality(int, int) IS 'Sliced Wasserstein distance (times 1000) of an iteration''s images: stored, or measured now';
+COMMENT ON FUNCTION gan_reference_wanted(int)
+    IS 'Worker: the images of the sample to summarise, 0 if no summary is wanted';
+COMMENT ON FUNCTION gan_contribute_reference(int, int, bytea)
+    IS 'Worker: a summary of the real images, checked before it is kept or compared';
+COMMENT ON FUNCTION gan_forget_reference(int)
+    IS 'Forgets a run''s summary of the real images and what was measured with it';
+COMMENT ON FUNCTION gan_quality(int, int)
+    IS 'Sliced Wasserstein distance (times 1000) of an iteration''s images: stored, or measured now';

@@ -1,18 +1,24 @@
--- ---------------------------------------------------------------------------------------------------------------------
--- Spot checks: a share of units is computed by a second account and compared, and what is found out about accounts
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
+-- Spot checks: a share of units is computed by a second account and compared, and what is found out
+-- about accounts
+-- -------------------------------------------------------------------------------------------------
 
--- (BOINC's adaptive replication: the share of an account's units that are computed twice falls with the checks in a row that agreed.)
+-- (BOINC's adaptive replication: the share of an account's units that are computed twice falls with
+-- the checks in a row that agreed.)
 CREATE TABLE gan_trust (
     run          int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     login        name NOT NULL,
-    trusted      boolean NOT NULL DEFAULT false,   -- by the instructor: not checked, and right where others differ
-    checked      int NOT NULL DEFAULT 0 CHECK (checked >= 0),   -- units that others computed again, and what came of it:
+    -- by the instructor: not checked, and right where others differ
+    trusted      boolean NOT NULL DEFAULT false,
+    -- units that others computed again, and what came of it:
+    checked      int NOT NULL DEFAULT 0 CHECK (checked >= 0),
     agreed       int NOT NULL DEFAULT 0 CHECK (agreed >= 0),
-    disagreed    int NOT NULL DEFAULT 0 CHECK (disagreed >= 0), -- this account was in the wrong, as the one that is checked or that checks
+    -- this account was in the wrong, as the one that is checked or that checks
+    disagreed    int NOT NULL DEFAULT 0 CHECK (disagreed >= 0),
     unclear      int NOT NULL DEFAULT 0 CHECK (unclear >= 0),   -- nobody could say who was
     streak       int NOT NULL DEFAULT 0 CHECK (streak >= 0),    -- checks in a row that agreed
-    checks       int NOT NULL DEFAULT 0 CHECK (checks >= 0),    -- units of others that it computed again, and rightly
+    -- units of others that it computed again, and rightly
+    checks       int NOT NULL DEFAULT 0 CHECK (checks >= 0),
     check_images bigint NOT NULL DEFAULT 0 CHECK (check_images >= 0),
     suspended    boolean NOT NULL DEFAULT false,
     suspended_at timestamptz,
@@ -27,11 +33,14 @@ CREATE TABLE gan_audit (
     iteration      int NOT NULL CHECK (iteration >= 0),
     first_position bigint NOT NULL CHECK (first_position >= 0),
     opened_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    results        int NOT NULL DEFAULT 0 CHECK (results >= 0), -- of different accounts that were compared
-    error          float8,                                      -- the two that are furthest from each other: relative L2 error,
+    -- of different accounts that were compared
+    results        int NOT NULL DEFAULT 0 CHECK (results >= 0),
+    -- the two that are furthest from each other: relative L2 error,
+    error          float8,
     cosine         float8,                                      -- and cosine
     verdict        text CHECK (verdict IN ('agreed', 'wrong', 'unclear', 'abandoned')),
-    logins         name[] NOT NULL DEFAULT '{}',                -- in the wrong, or, where it is unclear, all
+    -- in the wrong, or, where it is unclear, all
+    logins         name[] NOT NULL DEFAULT '{}',
     decided_at     timestamptz,
     PRIMARY KEY (unit, iteration),
     CHECK ((verdict IS NULL) = (decided_at IS NULL))
@@ -43,25 +52,35 @@ CREATE INDEX gan_work_unit_audits ON gan_work_unit (audits) WHERE audits IS NOT 
 SELECT pg_catalog.pg_extension_config_dump('gan_trust', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_audit', '');
 
--- Compares the results of two units of the same images, iteration and weights (src/extension/extras/audit.c).
-CREATE FUNCTION gan_compare_results(run int, iteration int, one bigint, other bigint, OUT error float8, OUT cosine float8)
+-- Compares the results of two units of the same images, iteration and weights
+-- (src/extension/extras/audit.c).
+CREATE FUNCTION gan_compare_results(run int, iteration int, one bigint, other bigint,
+    OUT error float8, OUT cosine float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Whether two results are the same work. Honest float32 gradients differ by rounding, which ReLU's kinks and small minibatches amplify: by
--- up to 0.016 between two kinds of processor. In local steps that grows, as Adam's first steps go by the sign of a gradient. What
--- travels as int8 is rounded, and carries what rounding took from its worker's last unit: up to 0.08 (docs/security.md). What is made up is
--- 1 or more away, so the limits leave room: an honest account that is suspended is worse than a cheat that is found later.
-CREATE FUNCTION gan_results_agree(local_steps int, upload_element text, error float8, cosine float8) RETURNS boolean
+-- Whether two results are the same work. Honest float32 gradients differ by rounding, which ReLU's
+-- kinks and small minibatches amplify: by up to 0.016 between two kinds of processor. In local
+-- steps that grows, as Adam's first steps go by the sign of a gradient. What travels as int8 is
+-- rounded, and carries what rounding took from its worker's last unit: up to 0.08
+-- (docs/security.md). What is made up is 1 or more away, so the limits leave room: an honest
+-- account that is suspended is worse than a cheat that is found later.
+CREATE FUNCTION gan_results_agree(local_steps int, upload_element text, error float8, cosine float8)
+    RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN $1 > 0 THEN $3 <= 0.5 AND $4 >= 0.85 WHEN $2 = 'int8' THEN $3 <= 0.25 AND $4 >= 0.96 ELSE $3 <= 0.1 AND $4 >= 0.99 END
+    SELECT CASE WHEN $1 > 0 THEN $3 <= 0.5
+        AND $4 >= 0.85 WHEN $2 = 'int8' THEN $3 <= 0.25
+        AND $4 >= 0.96 ELSE $3 <= 0.1
+        AND $4 >= 0.99 END
 $$;
 
 -- The share of an account's units that is checked.
 CREATE FUNCTION gan_check_share(streak int, trusted boolean, audit_minimum float8) RETURNS float8
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS
-    $$ SELECT CASE WHEN $2 OR $3 <= 0 THEN 0 ELSE greatest($3, 1.0::float8 / (1 + coalesce($1, 0))) END $$;
+    $$ SELECT CASE WHEN $2
+        OR $3 <= 0 THEN 0 ELSE greatest($3, 1.0::float8 / (1 + coalesce($1, 0))) END $$;
 
--- Draws whether a unit is checked. By a strong random number: random()'s seed is the session's, that is, the student's.
+-- Draws whether a unit is checked. By a strong random number: random()'s seed is the session's,
+-- that is, the student's.
 CREATE FUNCTION gan_draws_check(streak int, trusted boolean, audit_minimum float8) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -69,15 +88,23 @@ BEGIN
 END
 $$;
 
--- Decides, when an iteration opens, whether there are spot checks in it: with fewer than three accounts about nobody could tell who is
--- right, and after more than 40 local steps honest results of different processors may be too far apart.
+-- Decides, when an iteration opens, whether there are spot checks in it: with fewer than three
+-- accounts about nobody could tell who is right, and after more than 40 local steps honest results
+-- of different processors may be too far apart.
 CREATE FUNCTION gan_turn_checks(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    UPDATE gan_run r SET checks_on = NOT r.checks_on WHERE r.run = $1 AND r.checks_on IS DISTINCT FROM (r.audit_minimum > 0 AND r.local_steps * CASE r.unit_sizing WHEN 'measured' THEN 4 ELSE 1 END <= 40 AND (
+    UPDATE gan_run r
+        SET checks_on = NOT r.checks_on
+        WHERE r.run = $1
+            AND r.checks_on IS DISTINCT FROM (r.audit_minimum > 0
+                AND r.local_steps * CASE r.unit_sizing WHEN 'measured' THEN 4 ELSE 1 END <= 40
+                AND (
         SELECT count(DISTINCT w.login) FROM gan_workers_about($1) AS w
-        WHERE NOT EXISTS (SELECT FROM gan_trust t WHERE t.run = $1 AND t.login = w.login AND t.suspended)) >= 3);
+        WHERE NOT EXISTS (SELECT
+            FROM gan_trust t
+            WHERE t.run = $1 AND t.login = w.login AND t.suspended)) >= 3);
 END
 $$;
 
@@ -85,43 +112,75 @@ $$;
 CREATE FUNCTION gan_copy_to_check(unit bigint, not_by name[]) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     INSERT INTO gan_work_unit (run, iteration, first_position, images, failed_by, audits)
-        SELECT u.run, u.iteration, u.first_position, u.images, $2, u.unit FROM gan_work_unit u WHERE u.unit = $1
+        SELECT u.run, u.iteration, u.first_position, u.images, $2, u.unit
+            FROM gan_work_unit u
+            WHERE u.unit = $1
 $$;
 
--- Has a unit computed a second time. If another one of the iteration is still free, it is left to the next iteration: an iteration is as
--- much work with spot checks as without, and lasts no longer.
+-- Has a unit computed a second time. If another one of the iteration is still free, it is left to
+-- the next iteration: an iteration is as much work with spot checks as without, and lasts no
+-- longer.
 CREATE FUNCTION gan_open_check(r gan_run, unit bigint, login name) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET enable_sort = on SET jit = off AS $$
+    LANGUAGE plpgsql
+        SET search_path = pg_catalog, @extschema@, pg_temp
+        SET enable_sort = on
+        SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
-    INSERT INTO gan_audit (run, unit, iteration, first_position) SELECT u.run, u.unit, u.iteration, u.first_position FROM gan_work_unit u WHERE u.unit = $2
+    INSERT
+        INTO gan_audit (run, unit, iteration, first_position) SELECT u.run, u.unit, u.iteration,
+            u.first_position
+        FROM gan_work_unit u
+        WHERE u.unit = $2
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN; -- somebody computes it a second time already
     END IF;
     PERFORM gan_copy_to_check($2, ARRAY[$3]);
-    UPDATE gan_work_unit w SET iteration = r.iteration + 1 WHERE r.iteration + 1 < r.target_iterations AND w.unit IN (
-        SELECT u.unit FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'pending' AND u.attempts = 0
+    UPDATE gan_work_unit w
+        SET iteration = r.iteration + 1
+        WHERE r.iteration + 1 < r.target_iterations AND w.unit IN (
+        SELECT u.unit
+            FROM gan_work_unit u
+            WHERE u.run = r.run
+                AND u.iteration = r.iteration
+                AND u.state = 'pending'
+                AND u.attempts = 0
             AND num_nonnulls(u.audits, u.backs_up, u.replaces) = 0
             AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
         ORDER BY u.first_position DESC LIMIT 1 FOR UPDATE SKIP LOCKED);
 END
 $$;
 
--- Takes spot checks back that nobody has begun and whose unit was given back: it has no result to be compared. What was left to the next
--- iteration for one belongs to this one again.
+-- Takes spot checks back that nobody has begun and whose unit was given back: it has no result to
+-- be compared. What was left to the next iteration for one belongs to this one again.
 CREATE FUNCTION gan_withdraw_checks(r gan_run) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     a gan_audit;
 BEGIN
-    FOR a IN SELECT c.* FROM gan_audit c JOIN gan_work_unit u ON u.unit = c.unit AND u.iteration = c.iteration AND u.state = 'pending'
+    FOR a IN SELECT c.*
+        FROM gan_audit c
+        JOIN gan_work_unit u ON u.unit = c.unit
+            AND u.iteration = c.iteration
+            AND u.state = 'pending'
         WHERE c.run = r.run AND c.iteration = r.iteration AND c.verdict IS NULL
-            AND NOT EXISTS (SELECT FROM gan_work_unit k WHERE k.audits = c.unit AND k.iteration = c.iteration AND k.state <> 'pending') LOOP
+            AND NOT EXISTS (SELECT
+                FROM gan_work_unit k
+                WHERE k.audits = c.unit AND k.iteration = c.iteration AND k.state <> 'pending') LOOP
         DELETE FROM gan_work_unit w WHERE w.unit IN (
-            SELECT k.unit FROM gan_work_unit k WHERE k.audits = a.unit AND k.iteration = a.iteration AND coalesce(k.state = 'pending', false) FOR UPDATE SKIP LOCKED);
-        CONTINUE WHEN EXISTS (SELECT FROM gan_work_unit k WHERE k.audits = a.unit AND k.iteration = a.iteration); -- just claimed
+            SELECT k.unit
+                FROM gan_work_unit k
+                WHERE k.audits = a.unit
+                    AND k.iteration = a.iteration
+                    AND coalesce(k.state = 'pending', false)
+                FOR UPDATE SKIP LOCKED);
+        -- just claimed
+        CONTINUE
+            WHEN EXISTS (SELECT
+                FROM gan_work_unit k
+                WHERE k.audits = a.unit AND k.iteration = a.iteration);
         DELETE FROM gan_audit c WHERE c.unit = a.unit AND c.iteration = a.iteration;
         PERFORM gan_take_from_next(r);
     END LOOP;
@@ -130,35 +189,53 @@ $$;
 
 -- Takes a unit that a spot check left to the next iteration into this one again; returns it locked.
 CREATE FUNCTION gan_take_from_next(r gan_run) RETURNS bigint
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp SET enable_sort = on SET jit = off AS $$
+    LANGUAGE plpgsql
+        SET search_path = pg_catalog, @extschema@, pg_temp
+        SET enable_sort = on
+        SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     taken bigint;
 BEGIN
     UPDATE gan_work_unit w SET iteration = r.iteration WHERE w.unit = (
-        SELECT u.unit FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration + 1 AND coalesce(u.state = 'pending', false) AND u.audits IS NULL
+        SELECT u.unit
+            FROM gan_work_unit u
+            WHERE u.run = r.run
+                AND u.iteration = r.iteration + 1
+                AND coalesce(u.state = 'pending', false)
+                AND u.audits IS NULL
         ORDER BY u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING w.unit INTO taken;
     RETURN taken;
 END
 $$;
 
--- Where a login finds no unit because the last free one was left to the next iteration for a spot check of its own work, which nobody has
--- begun: that one. Else it could tell that it is checked.
+-- Where a login finds no unit because the last free one was left to the next iteration for a spot
+-- check of its own work, which nobody has begun: that one. Else it could tell that it is checked.
 CREATE FUNCTION gan_pick_hidden(r gan_run, login name) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF r.checks_on AND EXISTS (SELECT FROM gan_work_unit k WHERE k.run = r.run AND k.iteration = r.iteration AND coalesce(k.state = 'pending', false)
+    IF r.checks_on
+        AND EXISTS (SELECT
+            FROM gan_work_unit k
+            WHERE k.run = r.run
+                AND k.iteration = r.iteration
+                AND coalesce(k.state = 'pending', false)
                                AND k.audits IS NOT NULL AND $2 = ANY (k.failed_by)
-                               AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.audits = k.audits AND o.iteration = k.iteration AND o.unit <> k.unit)) THEN
+                               AND NOT EXISTS (SELECT
+                                   FROM gan_work_unit o
+                                   WHERE o.audits = k.audits
+                                       AND o.iteration = k.iteration
+                                       AND o.unit <> k.unit)) THEN
         RETURN gan_take_from_next(r);
     END IF;
     RETURN NULL;
 END
 $$;
 
--- Draws which units are computed a second time: once for each login that has one. In the coordinator's tick, so that nothing that the login
--- can see depends on it: no notification, statistics or duration of its own calls. Of a login that gave units back since its last one, only
+-- Draws which units are computed a second time: once for each login that has one. In the
+-- coordinator's tick, so that nothing that the login can see depends on it: no notification,
+-- statistics or duration of its own calls. Of a login that gave units back since its last one, only
 -- what it has begun to upload is drawn: claims alone make no work for others.
 CREATE FUNCTION gan_draw_checks(r gan_run) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -172,39 +249,65 @@ BEGIN
         RETURN;
     END IF;
     PERFORM gan_withdraw_checks(r);
-    free := EXISTS (SELECT FROM gan_work_unit w WHERE w.run = r.run AND w.iteration = r.iteration AND w.state = 'pending');
-    FOR u IN SELECT w.unit, m.login, m.login = ANY (w.checked_for) AS again, gan_draws_check(t.streak, t.trusted, r.audit_minimum) AS checks
-        FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker LEFT JOIN gan_trust t ON t.run = m.run AND t.login = m.login
-        WHERE w.run = r.run AND w.iteration = r.iteration AND w.state IN ('claimed', 'done') AND w.audits IS NULL
+    free := EXISTS (SELECT
+        FROM gan_work_unit w
+        WHERE w.run = r.run AND w.iteration = r.iteration AND w.state = 'pending');
+    FOR u IN SELECT w.unit, m.login, m.login = ANY (w.checked_for) AS again,
+        gan_draws_check(t.streak, t.trusted, r.audit_minimum) AS checks
+        FROM gan_work_unit w
+            JOIN gan_worker m ON m.worker = w.worker
+            LEFT JOIN gan_trust t ON t.run = m.run AND t.login = m.login
+        WHERE w.run = r.run
+            AND w.iteration = r.iteration
+            AND w.state IN ('claimed', 'done')
+            AND w.audits IS NULL
             AND (m.login <> ALL (coalesce(w.drawn_for, '{}'))
-                 OR (m.login = ANY (w.checked_for) AND NOT EXISTS (SELECT FROM gan_audit c WHERE c.unit = w.unit AND c.iteration = w.iteration)))
-            AND (w.state = 'done' OR NOT EXISTS (SELECT FROM gan_worker o WHERE o.run = m.run AND o.login = m.login AND o.returns > 0)
+                 OR (m.login = ANY (w.checked_for)
+                     AND NOT EXISTS (SELECT
+                         FROM gan_audit c
+                         WHERE c.unit = w.unit AND c.iteration = w.iteration)))
+            AND (w.state = 'done'
+                OR NOT EXISTS (SELECT
+                    FROM gan_worker o
+                    WHERE o.run = m.run AND o.login = m.login AND o.returns > 0)
                  OR (gan_uploaded(w.unit, w.token)).parts > 0)
         ORDER BY w.first_position FOR UPDATE OF w SKIP LOCKED LOOP
         drawn := true;
         IF u.again IS NOT TRUE THEN
             UPDATE gan_work_unit w SET drawn_for = array_append(w.drawn_for, u.login),
-                    checked_for = CASE WHEN u.checks THEN array_append(w.checked_for, u.login) ELSE w.checked_for END WHERE w.unit = u.unit;
+                    checked_for = CASE
+                        WHEN u.checks THEN array_append(w.checked_for, u.login)
+                        ELSE w.checked_for END
+                        WHERE w.unit = u.unit;
         END IF;
         IF u.again OR u.checks THEN
             PERFORM gan_open_check(r, u.unit, u.login);
         END IF;
     END LOOP;
-    IF drawn AND NOT free THEN -- who waits may have something to do, or not: that must not be seen either
+    -- who waits may have something to do, or not: that must not be seen either
+    IF drawn AND NOT free THEN
         PERFORM gan_wake(r.run);
     END IF;
 END
 $$;
 
--- What is in of a case: one result an account, the one that is to be averaged first. Suspended accounts have no say.
-CREATE FUNCTION gan_audit_results(a gan_audit) RETURNS TABLE (unit bigint, login name, averaged boolean, trusted boolean, images int)
+-- What is in of a case: one result an account, the one that is to be averaged first. Suspended
+-- accounts have no say.
+CREATE FUNCTION gan_audit_results(a gan_audit)
+    RETURNS TABLE (unit bigint, login name, averaged boolean, trusted boolean, images int)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT f.unit, f.login, f.averaged, f.trusted, f.images FROM (
-        SELECT DISTINCT ON (w.login) u.unit, w.login, u.state = 'done' AS averaged, coalesce(t.trusted, false) AS trusted, u.images
-        FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker LEFT JOIN gan_trust t ON t.run = u.run AND t.login = w.login
-        WHERE u.run = a.run AND u.iteration = a.iteration AND u.first_position = a.first_position AND u.state IN ('done', 'checked')
+        SELECT DISTINCT ON (w.login) u.unit, w.login, u.state = 'done' AS averaged,
+            coalesce(t.trusted, false) AS trusted, u.images
+        FROM gan_work_unit u
+            JOIN gan_worker w ON w.worker = u.worker
+            LEFT JOIN gan_trust t ON t.run = u.run AND t.login = w.login
+        WHERE u.run = a.run
+            AND u.iteration = a.iteration
+            AND u.first_position = a.first_position
+            AND u.state IN ('done', 'checked')
             AND t.suspended IS NOT TRUE AND (gan_uploaded(u.unit, u.token)).missing = 0
         ORDER BY w.login, u.state = 'done' DESC, u.unit) AS f
         ORDER BY f.averaged DESC, f.unit;
@@ -216,8 +319,11 @@ CREATE FUNCTION gan_note_right(run int, login name, averaged boolean, images int
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     INSERT INTO gan_trust AS t (run, login, checked, agreed, streak, checks, check_images)
         VALUES ($1, $2, $3::int, $3::int, $3::int, 1 - $3::int, CASE WHEN $3 THEN 0 ELSE $4 END)
-        ON CONFLICT (run, login) DO UPDATE SET checked = t.checked + excluded.checked, agreed = t.agreed + excluded.agreed,
-            streak = t.streak + excluded.streak, checks = t.checks + excluded.checks, check_images = t.check_images + excluded.check_images
+        ON CONFLICT (run, login)
+            DO UPDATE
+            SET checked = t.checked + excluded.checked, agreed = t.agreed + excluded.agreed,
+            streak = t.streak + excluded.streak, checks = t.checks + excluded.checks,
+                check_images = t.check_images + excluded.check_images
 $$;
 
 -- Notes for all of a case that nobody knows who is wrong: each will be checked as if it were new.
@@ -232,10 +338,14 @@ CREATE FUNCTION gan_suspend(run int, logins name[], averaged name) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     INSERT INTO gan_trust AS t (run, login, checked, disagreed, suspended, suspended_at)
         SELECT $1, l, coalesce(l = $3, false)::int, 1, true, clock_timestamp() FROM unnest($2) AS l
-        ON CONFLICT (run, login) DO UPDATE SET checked = t.checked + excluded.checked, disagreed = t.disagreed + 1, streak = 0, suspended = true, suspended_at = excluded.suspended_at
+        ON CONFLICT (run, login)
+            DO UPDATE
+            SET checked = t.checked + excluded.checked, disagreed = t.disagreed + 1, streak = 0,
+                suspended = true, suspended_at = excluded.suspended_at
 $$;
 
--- Has others do what suspended accounts hold or have handed in for this iteration: nothing of it is averaged any more.
+-- Has others do what suspended accounts hold or have handed in for this iteration: nothing of it is
+-- averaged any more.
 CREATE FUNCTION gan_drop_suspended(r gan_run) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -247,8 +357,13 @@ BEGIN
     IF NOT EXISTS (SELECT FROM gan_trust t WHERE t.run = r.run AND t.suspended) THEN
         RETURN 0;
     END IF;
-    FOR u IN SELECT w.* FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker JOIN gan_trust t ON t.run = m.run AND t.login = m.login AND t.suspended
-        WHERE w.run = r.run AND w.iteration = r.iteration AND w.state IN ('claimed', 'done') ORDER BY w.unit FOR UPDATE OF w SKIP LOCKED LOOP
+    FOR u IN SELECT w.*
+        FROM gan_work_unit w
+        JOIN gan_worker m ON m.worker = w.worker
+        JOIN gan_trust t ON t.run = m.run AND t.login = m.login AND t.suspended
+        WHERE w.run = r.run AND w.iteration = r.iteration AND w.state IN ('claimed', 'done')
+            ORDER BY w.unit
+            FOR UPDATE OF w SKIP LOCKED LOOP
         SELECT m.login INTO STRICT whose FROM gan_worker m WHERE m.worker = u.worker;
         IF u.state = 'claimed' THEN
             PERFORM gan_put_back(u);
@@ -265,25 +380,31 @@ END
 $$;
 
 -- Writes a verdict, and what follows from it.
-CREATE FUNCTION gan_decide(a gan_audit, verdict text, logins name[] DEFAULT '{}', results int DEFAULT 0, error float8 DEFAULT NULL, cosine float8 DEFAULT NULL,
+CREATE FUNCTION gan_decide(a gan_audit, verdict text, logins name[] DEFAULT '{}',
+    results int DEFAULT 0, error float8 DEFAULT NULL, cosine float8 DEFAULT NULL,
                            averaged name DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    UPDATE gan_audit c SET verdict = $2, logins = $3, results = $4, error = $5, cosine = $6, decided_at = clock_timestamp()
+    UPDATE gan_audit c
+        SET verdict = $2, logins = $3, results = $4, error = $5, cosine = $6,
+            decided_at = clock_timestamp()
         WHERE c.unit = a.unit AND c.iteration = a.iteration;
     IF $2 = 'unclear' THEN
         PERFORM gan_note_unclear(a.run, $3);
     ELSIF $2 = 'wrong' THEN
         PERFORM gan_suspend(a.run, $3, $7);
-        RAISE WARNING 'run %: unit % was computed by % accounts, and % is in the wrong', a.run, a.unit, $4, array_to_string($3, ', ')
-            USING DETAIL = format('Relative error up to %s, cosine down to %s.', $5::numeric(20, 6), $6::numeric(20, 6)),
+        RAISE WARNING 'run %: unit % was computed by % accounts, and % is in the wrong', a.run,
+            a.unit, $4, array_to_string($3, ', ')
+            USING DETAIL = format('Relative error up to %s, cosine down to %s.', $5::numeric(20, 6),
+                $6::numeric(20, 6)),
                   HINT = 'The account gets no more units. Look at gan_trust_report; SELECT gan_forgive(login) lifts it.';
     END IF;
 END
 $$;
 
--- Has a third (a fourth ...) account compute a unit about which the others differ; false if there is none about, or four did already.
+-- Has a third (a fourth ...) account compute a unit about which the others differ; false if there
+-- is none about, or four did already.
 CREATE FUNCTION gan_ask_another(a gan_audit, logins name[]) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -291,10 +412,18 @@ DECLARE
     not_by name[];
 BEGIN
     SELECT $2 || array_agg(DISTINCT m.login) FILTER (WHERE m.login <> ALL ($2)) INTO not_by
-        FROM gan_work_unit u JOIN gan_worker m ON m.worker = u.worker WHERE u.run = a.run AND u.iteration = a.iteration AND u.first_position = a.first_position;
-    IF (SELECT count(*) FROM gan_work_unit u WHERE u.audits = a.unit AND u.iteration = a.iteration) >= 4
+        FROM gan_work_unit u
+            JOIN gan_worker m ON m.worker = u.worker
+            WHERE u.run = a.run
+                AND u.iteration = a.iteration
+                AND u.first_position = a.first_position;
+    IF (SELECT count(*)
+        FROM gan_work_unit u
+        WHERE u.audits = a.unit AND u.iteration = a.iteration) >= 4
        OR NOT EXISTS (SELECT FROM gan_workers_about(a.run) AS w WHERE w.login <> ALL (not_by)
-                      AND NOT EXISTS (SELECT FROM gan_trust t WHERE t.run = a.run AND t.login = w.login AND t.suspended)) THEN
+                      AND NOT EXISTS (SELECT
+                          FROM gan_trust t
+                          WHERE t.run = a.run AND t.login = w.login AND t.suspended)) THEN
         RETURN false;
     END IF;
     PERFORM gan_copy_to_check(a.unit, not_by), gan_wake(a.run);
@@ -302,8 +431,8 @@ BEGIN
 END
 $$;
 
--- Judges one case, all of whose copies are in, or of which no more will come (last). Two accounts that agree are right, and so is one that
--- the instructor trusts.
+-- Judges one case, all of whose copies are in, or of which no more will come (last). Two accounts
+-- that agree are right, and so is one that the instructor trusts.
 CREATE FUNCTION gan_judge_check(r gan_run, a gan_audit, last boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -322,7 +451,8 @@ DECLARE
     error float8 := 0;
     cosine float8 := 1;
 BEGIN
-    SELECT array_agg(f.unit), array_agg(f.login), array_agg(f.averaged), array_agg(f.trusted), array_agg(f.images), count(*)
+    SELECT array_agg(f.unit), array_agg(f.login), array_agg(f.averaged), array_agg(f.trusted),
+        array_agg(f.images), count(*)
         INTO units, logins, averaged, trusted, images, n FROM gan_audit_results(a) AS f;
     IF n = 0 OR NOT averaged[1] THEN -- it was put back meanwhile
         IF last THEN
@@ -346,10 +476,16 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
-    SELECT k INTO best FROM generate_series(1, n) AS k WHERE n > 1 AND (trusted[k] OR votes[k] > 0) ORDER BY trusted[k] DESC, votes[k] DESC, k LIMIT 1;
+    SELECT k
+        INTO best
+        FROM generate_series(1, n) AS k
+        WHERE n > 1 AND (trusted[k] OR votes[k] > 0)
+        ORDER BY trusted[k] DESC, votes[k] DESC, k
+        LIMIT 1;
     IF best IS NULL THEN
         IF last OR NOT gan_ask_another(a, logins) THEN
-            PERFORM gan_decide(a, CASE WHEN n > 1 THEN 'unclear' ELSE 'abandoned' END, CASE WHEN n > 1 THEN logins ELSE '{}' END, n, error, cosine);
+            PERFORM gan_decide(a, CASE WHEN n > 1 THEN 'unclear' ELSE 'abandoned' END,
+                CASE WHEN n > 1 THEN logins ELSE '{}' END, n, error, cosine);
         END IF;
         RETURN;
     END IF;
@@ -360,7 +496,8 @@ BEGIN
             wrong := wrong || logins[k];
         END IF;
     END LOOP;
-    PERFORM gan_decide(a, CASE WHEN wrong = '{}' THEN 'agreed' ELSE 'wrong' END, wrong, n, error, cosine, logins[1]);
+    PERFORM gan_decide(a, CASE WHEN wrong = '{}' THEN 'agreed' ELSE 'wrong' END, wrong, n, error,
+        cosine, logins[1]);
 END
 $$;
 
@@ -371,9 +508,20 @@ CREATE FUNCTION gan_judge_checks(r gan_run) RETURNS void
 DECLARE
     a gan_audit;
 BEGIN
-    FOR a IN SELECT c.* FROM gan_audit c WHERE c.run = r.run AND c.verdict IS NULL AND c.iteration = r.iteration
-            AND EXISTS (SELECT FROM gan_work_unit u WHERE u.run = c.run AND u.iteration = c.iteration AND u.first_position = c.first_position AND u.state = 'done')
-            AND NOT EXISTS (SELECT FROM gan_work_unit u WHERE u.audits = c.unit AND u.iteration = c.iteration AND u.state IN ('pending', 'claimed'))
+    FOR a IN SELECT c.*
+        FROM gan_audit c
+        WHERE c.run = r.run AND c.verdict IS NULL AND c.iteration = r.iteration
+            AND EXISTS (SELECT
+                FROM gan_work_unit u
+                WHERE u.run = c.run
+                    AND u.iteration = c.iteration
+                    AND u.first_position = c.first_position
+                    AND u.state = 'done')
+            AND NOT EXISTS (SELECT
+                FROM gan_work_unit u
+                WHERE u.audits = c.unit
+                    AND u.iteration = c.iteration
+                    AND u.state IN ('pending', 'claimed'))
         ORDER BY c.unit LOOP
         PERFORM gan_judge_check(r, a, false);
     END LOOP;
@@ -381,8 +529,9 @@ BEGIN
 END
 $$;
 
--- Whether the step waits for spot checks: what is wrong must not get into the model. It does so for as long as twice what the slowest
--- unit of the iteration took, from the last submission on, and no longer than a lease.
+-- Whether the step waits for spot checks: what is wrong must not get into the model. It does so for
+-- as long as twice what the slowest unit of the iteration took, from the last submission on, and no
+-- longer than a lease.
 CREATE FUNCTION gan_checks_hold(r gan_run) RETURNS boolean
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -390,18 +539,31 @@ DECLARE
     last timestamptz;
     slowest interval;
 BEGIN
-    IF NOT EXISTS (SELECT FROM gan_audit c JOIN gan_work_unit u ON u.audits = c.unit AND u.iteration = c.iteration
-                   WHERE c.run = r.run AND c.verdict IS NULL AND c.iteration = r.iteration AND u.state IN ('pending', 'claimed')
-                       AND EXISTS (SELECT FROM gan_work_unit o WHERE o.run = c.run AND o.first_position = c.first_position AND o.iteration = c.iteration AND o.state = 'done')) THEN
+    IF NOT EXISTS (SELECT
+        FROM gan_audit c
+        JOIN gan_work_unit u ON u.audits = c.unit AND u.iteration = c.iteration
+                   WHERE c.run = r.run
+                       AND c.verdict IS NULL
+                       AND c.iteration = r.iteration
+                       AND u.state IN ('pending', 'claimed')
+                       AND EXISTS (SELECT
+                           FROM gan_work_unit o
+                           WHERE o.run = c.run
+                               AND o.first_position = c.first_position
+                               AND o.iteration = c.iteration
+                               AND o.state = 'done')) THEN
         RETURN false;
     END IF;
     SELECT max(u.submitted_at), max(u.submitted_at - u.claimed_at) INTO last, slowest
-        FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('done', 'checked');
-    RETURN clock_timestamp() BETWEEN last - interval '1 s' AND last + least(make_interval(secs => r.lease_seconds), greatest(interval '2 s', 2 * slowest));
+        FROM gan_work_unit u
+            WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('done', 'checked');
+    RETURN clock_timestamp() BETWEEN last - interval '1 s' AND last + least(make_interval(secs => r.lease_seconds),
+        greatest(interval '2 s', 2 * slowest));
 END
 $$;
 
--- Ends an iteration's cases with its step. Who is still at a copy is answered that its images are in, and loses nothing.
+-- Ends an iteration's cases with its step. Who is still at a copy is answered that its images are
+-- in, and loses nothing.
 CREATE FUNCTION gan_end_checks(run int, iteration int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -414,17 +576,29 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO STRICT r FROM gan_run g WHERE g.run = $1;
-    FOR a IN SELECT c.* FROM gan_audit c WHERE c.run = $1 AND c.verdict IS NULL AND c.iteration = $2 ORDER BY c.unit LOOP
+    FOR a IN SELECT c.*
+        FROM gan_audit c
+        WHERE c.run = $1 AND c.verdict IS NULL AND c.iteration = $2
+        ORDER BY c.unit LOOP
         PERFORM gan_judge_check(r, a, true);
     END LOOP;
-    FOR u IN SELECT * FROM gan_work_unit w WHERE w.run = $1 AND w.iteration = $2 AND w.audits IS NOT NULL AND w.state IN ('pending', 'claimed') FOR UPDATE SKIP LOCKED LOOP
+    FOR u IN SELECT *
+        FROM gan_work_unit w
+        WHERE w.run = $1
+            AND w.iteration = $2
+            AND w.audits IS NOT NULL
+            AND w.state IN ('pending', 'claimed')
+        FOR UPDATE SKIP LOCKED LOOP
         IF u.state = 'claimed' THEN
             PERFORM gan_note_beaten(u.unit);
         ELSE
             DELETE FROM gan_work_unit w WHERE w.unit = u.unit;
         END IF;
     END LOOP;
-    DELETE FROM gan_audit c WHERE c.run = $1 AND c.iteration < $2 - 1000 AND c.verdict IN ('agreed', 'abandoned'); -- what was found stays
+    -- what was found stays
+    DELETE
+        FROM gan_audit c
+        WHERE c.run = $1 AND c.iteration < $2 - 1000 AND c.verdict IN ('agreed', 'abandoned');
 END
 $$;
 
@@ -436,7 +610,12 @@ DECLARE
     wanted int := gan_the_run($2);
 BEGIN
     PERFORM gan_require($1 IS NOT NULL, 'login', NULL, 'given', '''alice''');
-    INSERT INTO gan_trust AS t (run, login, trusted) VALUES (wanted, $1, true) ON CONFLICT (run, login) DO UPDATE SET trusted = true, suspended = false, suspended_at = NULL;
+    INSERT
+        INTO gan_trust AS t (run, login, trusted)
+        VALUES (wanted, $1, true)
+        ON CONFLICT (run, login)
+        DO UPDATE
+        SET trusted = true, suspended = false, suspended_at = NULL;
     PERFORM gan_wake(wanted);
     RETURN format('what %s computes in run %s decides', $1, wanted);
 END
@@ -449,10 +628,13 @@ CREATE FUNCTION gan_forgive(login name, run int DEFAULT NULL) RETURNS text
 DECLARE
     wanted int := gan_the_run($2);
 BEGIN
-    UPDATE gan_trust t SET suspended = false, suspended_at = NULL, trusted = false, streak = 0 WHERE t.run = wanted AND t.login = $1;
+    UPDATE gan_trust t
+        SET suspended = false, suspended_at = NULL, trusted = false, streak = 0
+        WHERE t.run = wanted AND t.login = $1;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'nothing is known of login "%" in run %', coalesce($1::text, 'NULL'), wanted
-            USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM gan_trust_report lists accounts.';
+            USING ERRCODE = 'undefined_object',
+                HINT = 'SELECT * FROM gan_trust_report lists accounts.';
     END IF;
     PERFORM gan_wake(wanted);
     RETURN format('%s gets units of run %s again', $1, wanted);
@@ -466,27 +648,42 @@ CREATE FUNCTION gan_set_audit_minimum(share float8, run int DEFAULT NULL) RETURN
 DECLARE
     wanted int := gan_the_run($2);
 BEGIN
-    PERFORM gan_require($1 BETWEEN 0 AND 1, 'share', $1::text, 'between 0 (no spot checks) and 1', '0.05');
-    UPDATE gan_run r SET audit_minimum = $1, checks_on = r.checks_on AND $1 > 0 WHERE r.run = wanted;
-    RETURN format('at least %s %% of the units of run %s are checked, with three accounts about', round((100 * $1)::numeric, 1), wanted);
+    PERFORM gan_require($1 BETWEEN 0 AND 1, 'share', $1::text, 'between 0 (no spot checks) and 1',
+        '0.05');
+    UPDATE gan_run r
+        SET audit_minimum = $1, checks_on = r.checks_on AND $1 > 0
+        WHERE r.run = wanted;
+    RETURN format('at least %s %% of the units of run %s are checked, with three accounts about',
+        round((100 * $1)::numeric, 1), wanted);
 END
 $$;
 
 -- For the instructor: what spot checks have found out about each account.
 CREATE VIEW gan_trust_report AS
-    SELECT r.run, a.login, a.units, coalesce(t.checked, 0) AS checked, coalesce(t.agreed, 0) AS agreed, coalesce(t.disagreed, 0) AS disagreed,
-           coalesce(t.unclear, 0) AS unclear, gan_check_share(t.streak, coalesce(t.trusted, false), r.audit_minimum) AS share_checked,
-           coalesce(t.checks, 0) AS checks, coalesce(t.check_images, 0) AS check_images, coalesce(t.trusted, false) AS trusted,
+    SELECT r.run, a.login, a.units, coalesce(t.checked, 0) AS checked,
+        coalesce(t.agreed, 0) AS agreed, coalesce(t.disagreed, 0) AS disagreed,
+           coalesce(t.unclear, 0) AS unclear,
+               gan_check_share(t.streak, coalesce(t.trusted, false),
+                   r.audit_minimum) AS share_checked,
+           coalesce(t.checks, 0) AS checks, coalesce(t.check_images, 0) AS check_images,
+               coalesce(t.trusted, false) AS trusted,
            coalesce(t.suspended, false) AS suspended, t.suspended_at
     FROM gan_run r
-    JOIN (SELECT w.run, w.login, sum(w.units)::bigint AS units FROM gan_worker w GROUP BY w.run, w.login) AS a ON a.run = r.run
+    JOIN (SELECT w.run, w.login, sum(w.units)::bigint AS units
+        FROM gan_worker w
+        GROUP BY w.run, w.login) AS a ON a.run = r.run
     LEFT JOIN gan_trust t ON t.run = a.run AND t.login = a.login
     ORDER BY r.run, coalesce(t.suspended, false) DESC, a.login;
 
 COMMENT ON TABLE gan_trust IS 'What spot checks have found out about each account';
-COMMENT ON TABLE gan_audit IS 'Units that a second account computed, and whether the results agreed';
-COMMENT ON VIEW gan_trust_report IS 'For the instructor: units, checks and their outcome, the share that is checked now, who is suspended';
-COMMENT ON FUNCTION gan_trust_login(name, int) IS 'Says that a login''s results are right, whatever others'' are';
+COMMENT ON TABLE gan_audit
+    IS 'Units that a second account computed, and whether the results agreed';
+COMMENT ON VIEW gan_trust_report
+    IS 'For the instructor: units, checks and their outcome, the share that is checked now, who is suspended';
+COMMENT ON FUNCTION gan_trust_login(name, int)
+    IS 'Says that a login''s results are right, whatever others'' are';
 COMMENT ON FUNCTION gan_forgive(name, int) IS 'Gives a suspended login work again';
-COMMENT ON FUNCTION gan_set_audit_minimum(float8, int) IS 'Sets the share of units that is always spot-checked';
-COMMENT ON FUNCTION gan_compare_results(int, int, bigint, bigint) IS 'How far two results of the same images are apart: relative L2 error and cosine, the worst of G, D and statistics';
+COMMENT ON FUNCTION gan_set_audit_minimum(float8, int)
+    IS 'Sets the share of units that is always spot-checked';
+COMMENT ON FUNCTION gan_compare_results(int, int, bigint, bigint)
+    IS 'How far two results of the same images are apart: relative L2 error and cosine, the worst of G, D and statistics';

@@ -1,15 +1,18 @@
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- From 0.1.0 to 0.2.0: what becomes of the tables
--- ---------------------------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------
 -- In place of core/tables.sql
--- (read by assemble.sh). Runs that are there train on as they did: mean, no limit, no average. Constraints get the names that a new
--- installation gives them, for updates to come.
+-- (read by assemble.sh). Runs that are there train on as they did: mean, no limit, no average.
+-- Constraints get the names that a new installation gives them, for updates to come.
 
 ALTER TABLE gan_run
-    ADD COLUMN unit_sizing text NOT NULL DEFAULT 'equal' CHECK (unit_sizing IN ('equal', 'measured')),
-    ADD COLUMN average_decay float8 NOT NULL DEFAULT 0 CHECK (average_decay >= 0 AND average_decay < 1),
+    ADD COLUMN unit_sizing text NOT NULL DEFAULT 'equal'
+        CHECK (unit_sizing IN ('equal', 'measured')),
+    ADD COLUMN average_decay float8 NOT NULL DEFAULT 0
+        CHECK (average_decay >= 0 AND average_decay < 1),
     ADD COLUMN units_follow boolean NOT NULL DEFAULT false,
-    ADD COLUMN quorum_share float8 NOT NULL DEFAULT 1 CHECK (quorum_share > 0 AND quorum_share <= 1),
+    ADD COLUMN quorum_share float8 NOT NULL DEFAULT 1
+        CHECK (quorum_share > 0 AND quorum_share <= 1),
     ADD COLUMN sheet_every int NOT NULL DEFAULT 0 CHECK (sheet_every BETWEEN 0 AND 1000000),
     ADD COLUMN sheet_seconds int NOT NULL DEFAULT 10 CHECK (sheet_seconds BETWEEN 0 AND 86400),
     ADD COLUMN sheet_images int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
@@ -17,7 +20,8 @@ ALTER TABLE gan_run
     ADD COLUMN quality_every int NOT NULL DEFAULT 0 CHECK (quality_every BETWEEN 0 AND 1000000),
     ADD COLUMN quality_seconds int NOT NULL DEFAULT 60 CHECK (quality_seconds BETWEEN 0 AND 86400),
     ADD COLUMN quality_images int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
-    ADD COLUMN weights_nonce bigint NOT NULL DEFAULT gan_nonce(), -- one for each run: the table is rewritten
+    -- one for each run: the table is rewritten
+    ADD COLUMN weights_nonce bigint NOT NULL DEFAULT gan_nonce(),
     ADD COLUMN weights_nonce_1 bigint,
     ADD COLUMN weights_nonce_2 bigint,
     ADD COLUMN aggregator text NOT NULL DEFAULT 'mean',
@@ -31,8 +35,10 @@ ALTER TABLE gan_run
     ADD COLUMN paused_because text,
     ADD COLUMN paused_at timestamptz,
     ADD COLUMN stopped_at timestamptz,
-    ADD COLUMN first_iteration int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration CHECK (first_iteration BETWEEN 0 AND iteration),
-    ADD COLUMN first_position bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position CHECK (first_position BETWEEN 0 AND next_position);
+    ADD COLUMN first_iteration int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration
+        CHECK (first_iteration BETWEEN 0 AND iteration),
+    ADD COLUMN first_position bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position
+        CHECK (first_position BETWEEN 0 AND next_position);
 ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check6 TO gan_run_check7;
 ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check5 TO gan_run_check6;
 ALTER TABLE gan_run RENAME CONSTRAINT gan_run_check4 TO gan_run_check5;
@@ -42,11 +48,15 @@ ALTER TABLE gan_run
     ADD CONSTRAINT gan_run_check4 CHECK (local_steps > 0 OR unit_sizing = 'equal');
 
 -- What a name may be made of no longer depends on the locale.
-ALTER TABLE gan_run DROP CONSTRAINT gan_run_name_check, ADD CONSTRAINT gan_run_name_check CHECK (gan_is_name(name, 63));
+ALTER TABLE gan_run DROP CONSTRAINT gan_run_name_check, ADD CONSTRAINT gan_run_name_check
+    CHECK (gan_is_name(name, 63));
 ALTER TABLE gan_worker
-    DROP CONSTRAINT gan_worker_name_check, ADD CONSTRAINT gan_worker_name_check CHECK (gan_is_name(name, 32)),
-    DROP CONSTRAINT gan_worker_cpu_check, ADD CONSTRAINT gan_worker_cpu_check CHECK (cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$'),
-    DROP CONSTRAINT gan_worker_version_check, ADD CONSTRAINT gan_worker_version_check CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$');
+    DROP CONSTRAINT gan_worker_name_check, ADD CONSTRAINT gan_worker_name_check
+        CHECK (gan_is_name(name, 32)),
+    DROP CONSTRAINT gan_worker_cpu_check, ADD CONSTRAINT gan_worker_cpu_check
+        CHECK (cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$'),
+    DROP CONSTRAINT gan_worker_version_check, ADD CONSTRAINT gan_worker_version_check
+        CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$');
 
 ALTER TABLE gan_worker
     ADD COLUMN paces float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8),
@@ -71,8 +81,13 @@ ALTER TABLE gan_history
     ADD COLUMN opened int CHECK (opened > 0),
     ADD COLUMN taken_in int;
 ALTER TABLE gan_history ALTER weights_nonce DROP DEFAULT;
-UPDATE gan_run r SET weights_nonce_1 = (SELECT h.weights_nonce FROM gan_history h WHERE h.run = r.run AND h.iteration = r.iteration - 1),
-                     weights_nonce_2 = (SELECT h.weights_nonce FROM gan_history h WHERE h.run = r.run AND h.iteration = r.iteration - 2);
+UPDATE gan_run r
+    SET weights_nonce_1 = (SELECT h.weights_nonce
+        FROM gan_history h
+        WHERE h.run = r.run AND h.iteration = r.iteration - 1),
+                     weights_nonce_2 = (SELECT h.weights_nonce
+                         FROM gan_history h
+                         WHERE h.run = r.run AND h.iteration = r.iteration - 2);
 
 ALTER TABLE gan_work_unit
     DROP CONSTRAINT gan_work_unit_state_check,
@@ -91,38 +106,69 @@ ALTER TABLE gan_work_unit
     ADD COLUMN lease_seconds float8,
     ADD COLUMN scale float8 CHECK (scale BETWEEN 0 AND 1),
     ADD COLUMN audits bigint;
--- Nobody holds a lock now: units that were replaced because somebody did are of no use any more. What is in work is open again, because the
--- workers of 0.1.0 can't hand it in. What was handed in counts: its nonce is that of the weights which were there.
+-- Nobody holds a lock now: units that were replaced because somebody did are of no use any more.
+-- What is in work is open again, because the workers of 0.1.0 can't hand it in. What was handed in
+-- counts: its nonce is that of the weights which were there.
 DELETE FROM gan_work_unit u USING gan_work_unit later WHERE later.replaces = u.unit;
-UPDATE gan_work_unit SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL, opened_at = clock_timestamp()
+UPDATE gan_work_unit
+    SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL,
+        opened_at = clock_timestamp()
     WHERE state = 'claimed';
-UPDATE gan_work_unit u SET weights_nonce = coalesce((SELECT h.weights_nonce FROM gan_history h WHERE h.run = u.run AND h.iteration = u.iteration), r.weights_nonce)
+UPDATE gan_work_unit u
+    SET weights_nonce = coalesce((SELECT h.weights_nonce
+        FROM gan_history h
+        WHERE h.run = u.run AND h.iteration = u.iteration),
+        r.weights_nonce)
     FROM gan_run r WHERE r.run = u.run AND u.state = 'done';
 -- Numbers that 0.1.0 took as they came.
-UPDATE gan_work_unit SET loss_d = CASE WHEN loss_d < 1e-30 THEN 0 ELSE least(loss_d, 1e6) END, loss_g = CASE WHEN loss_g < 1e-30 THEN 0 ELSE least(loss_g, 1e6) END,
-        accuracy_real = CASE WHEN accuracy_real < 1e-30 THEN 0 ELSE accuracy_real END, accuracy_fake = CASE WHEN accuracy_fake < 1e-30 THEN 0 ELSE accuracy_fake END
+UPDATE gan_work_unit
+    SET loss_d = CASE WHEN loss_d < 1e-30 THEN 0 ELSE least(loss_d, 1e6) END,
+        loss_g = CASE WHEN loss_g < 1e-30 THEN 0 ELSE least(loss_g, 1e6) END,
+        accuracy_real = CASE WHEN accuracy_real < 1e-30 THEN 0 ELSE accuracy_real END,
+            accuracy_fake = CASE WHEN accuracy_fake < 1e-30 THEN 0 ELSE accuracy_fake END
     WHERE num_nulls(loss_d, loss_g, accuracy_real, accuracy_fake) = 0;
 UPDATE gan_run SET gradient_limit = 1e30 WHERE gradient_limit > 1e30;
-ALTER TABLE gan_run DROP CONSTRAINT gan_run_gradient_limit_check, ADD CONSTRAINT gan_run_gradient_limit_check CHECK (gradient_limit > 0 AND gradient_limit <= 1e30);
+ALTER TABLE gan_run DROP CONSTRAINT gan_run_gradient_limit_check,
+    ADD CONSTRAINT gan_run_gradient_limit_check
+    CHECK (gradient_limit > 0 AND gradient_limit <= 1e30);
 ALTER TABLE gan_work_unit
-    DROP CONSTRAINT gan_work_unit_loss_d_check, ADD CONSTRAINT gan_work_unit_loss_d_check CHECK (loss_d = 0 OR loss_d BETWEEN 1e-30 AND 1e6),
-    DROP CONSTRAINT gan_work_unit_loss_g_check, ADD CONSTRAINT gan_work_unit_loss_g_check CHECK (loss_g = 0 OR loss_g BETWEEN 1e-30 AND 1e6),
-    DROP CONSTRAINT gan_work_unit_accuracy_real_check, ADD CONSTRAINT gan_work_unit_accuracy_real_check CHECK (accuracy_real = 0 OR accuracy_real BETWEEN 1e-30 AND 1),
-    DROP CONSTRAINT gan_work_unit_accuracy_fake_check, ADD CONSTRAINT gan_work_unit_accuracy_fake_check CHECK (accuracy_fake = 0 OR accuracy_fake BETWEEN 1e-30 AND 1);
+    DROP CONSTRAINT gan_work_unit_loss_d_check, ADD CONSTRAINT gan_work_unit_loss_d_check
+        CHECK (loss_d = 0 OR loss_d BETWEEN 1e-30 AND 1e6),
+    DROP CONSTRAINT gan_work_unit_loss_g_check, ADD CONSTRAINT gan_work_unit_loss_g_check
+        CHECK (loss_g = 0 OR loss_g BETWEEN 1e-30 AND 1e6),
+    DROP CONSTRAINT gan_work_unit_accuracy_real_check,
+        ADD CONSTRAINT gan_work_unit_accuracy_real_check
+        CHECK (accuracy_real = 0 OR accuracy_real BETWEEN 1e-30 AND 1),
+    DROP CONSTRAINT gan_work_unit_accuracy_fake_check,
+        ADD CONSTRAINT gan_work_unit_accuracy_fake_check
+        CHECK (accuracy_fake = 0 OR accuracy_fake BETWEEN 1e-30 AND 1);
 ALTER TABLE gan_work_unit
-    ADD CONSTRAINT gan_work_unit_state_check CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
-    ADD CONSTRAINT gan_work_unit_check CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check1 CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (token IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check2 CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (claimed_at IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check4 CHECK ((state IN ('done', 'checked')) = (submitted_at IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check5 CHECK ((state IN ('done', 'checked')) = (num_nulls(batch, loss_d, loss_g, accuracy_real, accuracy_fake) = 0)),
+    ADD CONSTRAINT gan_work_unit_state_check
+        CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
+    ADD CONSTRAINT gan_work_unit_check
+        CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check1
+        CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (token IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check2
+        CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (claimed_at IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check4
+        CHECK ((state IN ('done', 'checked')) = (submitted_at IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_check5
+        CHECK ((state IN ('done', 'checked')) = (num_nulls(batch, loss_d, loss_g, accuracy_real,
+            accuracy_fake) = 0)),
     ADD CONSTRAINT gan_work_unit_check6 CHECK (state IN ('pending', 'aside') OR attempts > 0),
-    ADD CONSTRAINT gan_work_unit_check7 CHECK (state NOT IN ('claimed', 'done', 'beaten', 'checked') OR weights_nonce IS NOT NULL),
-    ADD CONSTRAINT gan_work_unit_check8 CHECK (CASE WHEN audits IS NULL THEN state <> 'checked' ELSE state NOT IN ('done', 'aside') END);
+    ADD CONSTRAINT gan_work_unit_check7
+        CHECK (state NOT IN ('claimed', 'done', 'beaten', 'checked') OR weights_nonce IS NOT NULL),
+    ADD CONSTRAINT gan_work_unit_check8
+        CHECK (CASE
+            WHEN audits IS NULL THEN state <> 'checked'
+            ELSE state NOT IN ('done', 'aside') END);
 
-CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_position) WHERE state = 'pending' AND meant_for IS NOT NULL;
+CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_position)
+    WHERE state = 'pending' AND meant_for IS NOT NULL;
 CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE backs_up IS NOT NULL;
 CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done';
 
 -- Also of the partitions of all runs.
-ALTER TABLE gan_state_piece DROP CONSTRAINT gan_state_piece_part_check, ADD CONSTRAINT gan_state_piece_part_check CHECK (part BETWEEN 0 AND 5);
+ALTER TABLE gan_state_piece DROP CONSTRAINT gan_state_piece_part_check,
+    ADD CONSTRAINT gan_state_piece_part_check CHECK (part BETWEEN 0 AND 5);
