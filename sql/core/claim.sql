@@ -330,7 +330,7 @@ BEGIN
                     weights_nonce = r.weights_nonce, attempts = u.attempts + 1,
                     claimed_at = statement_timestamp(),
                     lease_seconds = lease,
-                        lease_until = statement_timestamp() + make_interval(secs => lease)
+                    lease_until = statement_timestamp() + make_interval(secs => lease)
                 FROM next WHERE u.unit = next.unit
                 RETURNING u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds
                 INTO unit, token, iteration, first_position, images, lease_seconds;

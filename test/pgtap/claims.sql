@@ -12,7 +12,7 @@ ANALYZE gan_work_unit;
 CREATE FUNCTION plan_of(query text) RETURNS text LANGUAGE plpgsql AS
     $$ DECLARE line text; plan text := ''; BEGIN FOR line IN EXECUTE 'EXPLAIN ' || query LOOP plan := plan || line || E'\n'; END LOOP; RETURN plan; END $$;
 -- The very statement of gan_claim, under the settings of gan_claim
-SELECT substring(prosrc FROM $$WITH next AS MATERIALIZED \((.*)\)\s+UPDATE gan_work_unit u SET state = 'claimed'$$) AS search,
+SELECT substring(prosrc FROM $$WITH next AS MATERIALIZED \((.*)\)\s+UPDATE gan_work_unit u\s+SET state = 'claimed'$$) AS search,
        (SELECT string_agg(format('SET LOCAL %s = %s', split_part(c, '=', 1), split_part(c, '=', 2)), ';') FROM unnest(proconfig) c WHERE c !~ '^search_path') AS settings
     FROM pg_proc WHERE proname = 'gan_claim' \gset
 SELECT format('PREPARE search(int, int, bigint) AS %s', replace(replace(replace(:'search', 'r.run', '$1'), 'r.iteration', '$2'), 'mark', '$3')) \gexec
