@@ -54,9 +54,11 @@ END
 $$;
 
 -- (gan_claim forbids sorting, which the next three need: where nothing else is left, its price
--- would have them compiled, for seconds.) Where units have different sizes: one that is meant for
--- the worker; else one that is meant for nobody or for somebody who isn't about; else anybody's,
--- the smallest first if its worker is faster, the largest first if it is slower. Returns it locked.
+-- would have them compiled, for seconds.)
+--
+-- Where units have different sizes: one that is meant for the worker; else one that is meant for
+-- nobody or for somebody who isn't about; else anybody's, the smallest first if its worker is
+-- faster, the largest first if it is slower. Returns it locked.
 CREATE FUNCTION gan_pick_measured(me gan_worker, iteration int) RETURNS bigint
     LANGUAGE plpgsql
         SET search_path = pg_catalog, @extschema@, pg_temp
@@ -269,13 +271,13 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                 HINT = 'Start the program again; if that does not help, tell your instructor.';
     END IF;
-    -- later: the clock was set back
+    -- (Seen in the future: the clock was set back.)
     IF seen.suspended IS NOT TRUE
         AND seen.last_seen NOT BETWEEN statement_timestamp() - interval '1 s' AND statement_timestamp() THEN
         UPDATE gan_worker w SET last_seen = statement_timestamp() WHERE w.worker = $1;
     END IF;
     SELECT * INTO STRICT r FROM gan_run g WHERE g.run = seen.run;
-    -- it was set after this worker had joined
+    -- The run's dataset may have been set after this worker had joined.
     IF r.dataset_digest IS NOT NULL AND seen.dataset_digest IS NOT NULL THEN
         PERFORM gan_require_dataset(r, seen.dataset_images, seen.dataset_digest);
     END IF;
@@ -305,8 +307,10 @@ BEGIN
             r.lease_seconds);
         -- (Here and elsewhere, coalesce keeps the planner from looking for a unit in an index that
         -- only holds pending or claimed ones: at the last ANALYZE there may have been none of
-        -- them.) The next free unit behind this session's last one, then from the beginning. Rows
-        -- that were claimed meanwhile leave dead index entries behind, for as long as anybody's old
+        -- them.)
+        --
+        -- The next free unit behind this session's last one, then from the beginning. Rows that
+        -- were claimed meanwhile leave dead index entries behind, for as long as anybody's old
         -- snapshot keeps them: this way a session passes each but once.
         mark := gan_claim_mark(r.run, r.iteration);
         WHILE unit IS NULL AND r.unit_sizing = 'equal' LOOP

@@ -9,7 +9,7 @@ CREATE TABLE gan_failure (
     first_position bigint NOT NULL CHECK (first_position >= 0),
     login          name NOT NULL,
     times          int NOT NULL DEFAULT 1 CHECK (times > 0),
-    -- the last time
+    -- why it failed the last time
     why            text NOT NULL
         CHECK (why IN ('lease_over', 'upload_refused', 'too_large', 'bad_value', 'step_failed')),
     unit           bigint NOT NULL,          -- of the last time, as what follows

@@ -17,6 +17,7 @@ CREATE TABLE gan_run (
     parameters             bigint NOT NULL CHECK (parameters > 0),
     shards                 int NOT NULL CHECK (shards > 0),
     -- the optimiser
+
     -- 0: units give gradients, else changes of the weights
     local_steps            int NOT NULL DEFAULT 0 CHECK (local_steps BETWEEN 0 AND 65536),
     update_rule            text NOT NULL DEFAULT 'simultaneous'
@@ -31,7 +32,7 @@ CREATE TABLE gan_run (
     beta1                  float8 NOT NULL CHECK (beta1 >= 0 AND beta1 < 1),
     beta2                  float8 NOT NULL CHECK (beta2 >= 0 AND beta2 < 1),
     epsilon                float8 NOT NULL CHECK (epsilon > 0 AND epsilon <= 1),
-    -- of local units
+    -- outer_*: of local units
     outer_optimizer        text CHECK (outer_optimizer IN ('average', 'nesterov', 'adam')),
     outer_learning_rate    float8 CHECK (outer_learning_rate > 0 AND outer_learning_rate <= 10),
     outer_momentum         float8 CHECK (outer_momentum >= 0 AND outer_momentum < 1),
@@ -61,13 +62,14 @@ CREATE TABLE gan_run (
     average_decay          float8 NOT NULL DEFAULT 0
         CHECK (average_decay >= 0 AND average_decay < 1),
     -- what is drawn and measured beside the step (gan_set_policy)
+
     -- iterations, 0: none by them
     sheet_every            int NOT NULL DEFAULT 0 CHECK (sheet_every BETWEEN 0 AND 1000000),
     -- 0: none by time
     sheet_seconds          int NOT NULL DEFAULT 10 CHECK (sheet_seconds BETWEEN 0 AND 86400),
     sheet_images           int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
     sheets_kept            int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
-    -- as with sheets
+    -- as sheet_every and sheet_seconds
     quality_every          int NOT NULL DEFAULT 0 CHECK (quality_every BETWEEN 0 AND 1000000),
     quality_seconds        int NOT NULL DEFAULT 60 CHECK (quality_seconds BETWEEN 0 AND 86400),
     quality_images         int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
@@ -89,10 +91,11 @@ CREATE TABLE gan_run (
     weights_nonce_2        bigint,
     created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
     iteration_started_at   timestamptz,
-    -- what follows until gan_start is no part of the iteration's length
+    -- the time from here to gan_start is no part of the iteration's length
     paused_at              timestamptz,
     stopped_at             timestamptz, -- by gan_stop
     -- what is done about poison
+
     -- the rule by which results become one: gan_aggregators()
     aggregator             text NOT NULL DEFAULT 'clipped',
     -- length of a step beside that of the weights, by network
@@ -169,9 +172,9 @@ CREATE TABLE gan_work_unit (
     -- the worker whose speed gave it its size; anybody may do it
     meant_for      int,
     failed_by      name[],                  -- logins at which it failed
-    -- logins for which it was drawn whether it is spot-checked, once each,
+    -- logins for which it was drawn whether it is spot-checked, once each
     drawn_for      name[],
-    checked_for    name[],                  -- and those for which it is
+    checked_for    name[],                  -- those of them for which it is
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
     weights_nonce  bigint,                  -- of the weights that the last claim was given
@@ -243,10 +246,10 @@ CREATE TABLE gan_history (
     accounts        int CHECK (accounts > 0),            -- logins that it counted
     -- units of which it took less than all
     clipped         int NOT NULL DEFAULT 0 CHECK (clipped BETWEEN 0 AND units),
-    -- length of the step beside the weights', before it was
+    -- length of the step beside the weights', before it was shortened to the run's update_limit
     update_g        float8 CHECK (update_g >= 0),
-    update_d        float8 CHECK (update_d >= 0),        -- shortened to the run's update_limit
-    capped          boolean NOT NULL DEFAULT false,      -- it was, of one network or both
+    update_d        float8 CHECK (update_d >= 0),
+    capped          boolean NOT NULL DEFAULT false,      -- it was shortened, of one network or both
     opened          int CHECK (opened > 0),              -- units it was to have
     -- the run in which the step was taken, where a fork has it from another
     taken_in        int,

@@ -298,7 +298,7 @@ BEGIN
                     AND f.state = 'claimed'
                     AND f.claimed_at > clock_timestamp() + interval '1 s'
             ORDER BY f.unit FOR UPDATE SKIP LOCKED);
-    -- a statement of the coordinator's lasts a minute
+    -- (clock_timestamp: a statement of the coordinator's lasts a minute.)
     FOR u IN SELECT *
         FROM gan_work_unit w
         WHERE w.run = $1 AND w.state = 'claimed' AND w.lease_until <= clock_timestamp()

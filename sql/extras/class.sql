@@ -118,7 +118,7 @@ CREATE VIEW gan_learning_curve AS
            h.images / nullif(extract(epoch FROM h.ended_at - h.started_at),
                0)::float8 AS images_per_second,
                h.workers AS participants, h.ended_at
-    -- of the weights that the step made
+    -- (swd is of the weights that the step made: iteration + 1.)
     FROM gan_history h LEFT JOIN gan_swd s ON s.run = h.run AND s.iteration = h.iteration + 1;
 
 -- Iterations in a row, up to the last one, that a login contributed to. Units are kept for a

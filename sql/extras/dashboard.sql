@@ -253,7 +253,7 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT * INTO h FROM gan_history WHERE run = $1 AND iteration = r.iteration - 1;
-    -- at other times it has none
+    -- (A run that isn't running has no speed.)
     SELECT * INTO speed FROM gan_throughput WHERE run = $1 AND r.state = 'running';
     SELECT * INTO words FROM gan_words(r);
     RETURN jsonb_build_object(

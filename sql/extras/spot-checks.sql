@@ -35,9 +35,9 @@ CREATE TABLE gan_audit (
     opened_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- of different accounts that were compared
     results        int NOT NULL DEFAULT 0 CHECK (results >= 0),
-    -- the two that are furthest from each other: relative L2 error,
+    -- of the two that are furthest from each other: relative L2 error, and cosine
     error          float8,
-    cosine         float8,                                      -- and cosine
+    cosine         float8,
     verdict        text CHECK (verdict IN ('agreed', 'wrong', 'unclear', 'abandoned')),
     -- in the wrong, or, where it is unclear, all
     logins         name[] NOT NULL DEFAULT '{}',

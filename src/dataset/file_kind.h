@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FILE_KIND_HEAD 512 /* bytes that file_kind() wants to see, if the file has so many */
+#define FILE_KIND_HEAD 512 /* bytes that file_kind_of() wants to see, if the file has so many */
 
 typedef struct file_kind {
     const char *what;   /* "a web page (HTML)" */

@@ -1,6 +1,7 @@
 /*
- * source.h - what a kind of dataset (zip archive, folder, IDX file) offers to dataset.c. A new kind
- * is one new file with one dataset_kind, and its line in the table at the top of dataset.c.
+ * source.h - what a kind of dataset (zip archive, folder, IDX file) offers to dataset.c and
+ * open.c. A new kind is one new file with one dataset_kind, and its line in the table at the top of
+ * open.c.
  *
  * A source lists every file that has an image's name, also those that file managers and packers
  * leave behind; list.c decides which of them count.

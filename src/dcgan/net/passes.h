@@ -1,8 +1,8 @@
 /*
  * passes.h - the passes of a minibatch, from which every kind of unit is put together
  *
- * unit.c runs all of them at the same weights and adds up gradients; local.c moves the weights in
- * between.
+ * gradients.c runs all of them at the same weights and adds up gradients; local_steps.c moves the
+ * weights in between.
  */
 #ifndef DCGAN_PASSES_H
 #define DCGAN_PASSES_H

@@ -16,8 +16,7 @@ typedef struct gan_generator {
 } gan_generator;
 
 /* Reads the generator of an iteration that is held, the current one or the one before; an error
- * otherwise. SPI must be connected. */
-/* (part: GAN_WEIGHTS or GAN_AVERAGE) */
+ * otherwise. part: GAN_WEIGHTS or GAN_AVERAGE. SPI must be connected. */
 extern void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration,
                                gan_part part);
 

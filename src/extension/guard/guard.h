@@ -40,7 +40,8 @@ extern void gan_bound_dying(void);
 /* Ends this session, a student's, if it holds more memory than it may. */
 extern void gan_check_session_memory(void);
 
-/* Registers the background worker that ends sessions which hoard; the same. */
+/* Registers the background worker that ends sessions which hoard; to be called while the
+ * server starts. */
 extern void gan_watchdog_init(void);
 
 /* Seconds after which a student's transaction, or a wait for the next statement, ends the session;

@@ -86,9 +86,8 @@ void gan_watchdog_main(Datum argument) {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
     BackgroundWorkerUnblockSignals();
-    BackgroundWorkerInitializeConnection(NULL, NULL,
-                                         /* no database: roles and sessions belong to the server */
-                                         0);
+    /* No database: roles and sessions belong to the server. */
+    BackgroundWorkerInitializeConnection(NULL, NULL, 0);
     while (!ShutdownRequestPending) {
         (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms(),
                         PG_WAIT_EXTENSION);

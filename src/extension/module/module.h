@@ -2,8 +2,8 @@
  * module.h - what all of the extension needs: PostgreSQL's headers, queries (spi.c), errors, memory
  *
  * The other folders build on this one, each on those before it: guard/ (what a student's session
- * may do), run/ (a run as a value), store/ (its tensors in tables), claim/ (units, uploads), step/,
- * and extras/, which could be left out.
+ * may do), run/ (a run as a value), store/ (its tensors in tables), claim/ (units, uploads),
+ * combine/ (results become one), step/, and extras/, which could be left out.
  */
 #ifndef GAN_MODULE_H
 #define GAN_MODULE_H

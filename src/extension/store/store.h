@@ -6,8 +6,8 @@
  * blob (blobs.c) into pieces (pieces.c):
  *
  *     gan_pieces p;
- *     gan_pieces_open(&p, GAN_STATE, run, iteration, snapshot);           // to read
- *     gan_pieces_read(&p, GAN_WEIGHTS, shard, blob, blob_size(count));    // a whole shard, or
+ *     gan_pieces_open(&p, GAN_STATE, run, iteration, snapshot);         // to read
+ *     gan_pieces_read(&p, GAN_WEIGHTS, shard, blob, blob_size(count));  // a whole shard, or
  *     gan_pieces_seek(&p, GAN_WEIGHTS, shard, 0);                       // piece by piece
  *     while ((bytes = gan_pieces_next(&p, &size)) != NULL) …
  *     gan_pieces_close(&p);
@@ -21,8 +21,9 @@
 #include "nodes/execnodes.h"
 #include "utils/uuid.h"
 
-/* A run's tables that are as large as the model, and whose the pieces in gan_state_piece are. */
+/* A run's tables that are as large as the model. */
 typedef enum gan_table { GAN_STATE, GAN_GRADIENT } gan_table;
+
 /* 2,018 numbers: as many as a row of gan_gradient_piece has room for on a page of 8 kB. */
 #define PIECE_BYTES ((size_t)8072)
 

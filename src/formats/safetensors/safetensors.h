@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SAFETENSORS_MAX_HEADER                                                                     \
-    ((size_t)1 << 20) /* bytes; the format itself allows a hundred times as many */
+/* Bytes; the format itself allows a hundred times as many. */
+#define SAFETENSORS_MAX_HEADER ((size_t)1 << 20)
 #define SAFETENSORS_MAX_TENSORS 512
 #define SAFETENSORS_MAX_DIMENSIONS 8
 #define SAFETENSORS_MAX_PAIRS 128

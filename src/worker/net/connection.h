@@ -1,8 +1,8 @@
 /*
  * connection.h - the connection to the server: made when it is needed, and made again
  *
- * Every function connects first if there is no connection, and may be called again after
- * SERVER_RETRY. One thread at a time. What is sent and read on it is in protocol.h.
+ * What is sent and read on it is in protocol.h. Every function there connects first if there is no
+ * connection, and may be called again after SERVER_RETRY. One thread at a time.
  */
 #ifndef GANN_CONNECTION_H
 #define GANN_CONNECTION_H
@@ -53,7 +53,7 @@ server_status server_connect(server *s);
 /* Tells whether there is a connection, as far as is known without trying it. */
 bool server_connected(const server *s);
 
-/* ---- waiting: all functions above that have no reply wait by themselves ---- */
+/* ---- waiting: the functions of protocol.h that have no reply wait by themselves ---- */
 
 /* Writes and reads as much as goes without waiting; answers come to their replies, in the order of
  * sending. */

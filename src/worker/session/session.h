@@ -49,8 +49,8 @@ typedef struct loop {
     server_claim ahead;
     backoff wait;
     double next_renewal; /* on clock_now() */
-    double next_reference,
-        reference_wait; /* to ask whether a summary is wanted: when, and how long after that */
+    /* when to ask whether a summary is wanted, and how long to wait after that */
+    double next_reference, reference_wait;
     double woken_at;
     display_state display;
     standing standing;
