@@ -58,6 +58,5 @@ void gan_bound_dying(void) {
     pqsignal(SIGTERM, end_soon);
 }
 #else
-void gan_bound_dying(void) {
-}
+void gan_bound_dying(void) {}
 #endif
