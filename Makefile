@@ -76,10 +76,8 @@ MODULE_NAMES = $(if $(MODULE_FLAGS),$(notdir $(EXTENSION_OBJS)),$(notdir $(patsu
 MODULE_OBJS = $(addprefix $(MODULE)/,$(MODULE_NAMES))
 $(MODULE_OBJS): override CFLAGS := $(filter-out -Wdeclaration-after-statement,$(CFLAGS)) -std=gnu11 $(MODULE_FLAGS) $(addprefix -iquote ,$(wildcard src/extension/*))
 $(MODULE_OBJS): $(HEADERS)
-$(MODULE)/%.o: $(MODULE)/src/%.c
-	$(COMPILE.c) -o $@ $<
 define module_object
-$(MODULE)/$(notdir $(1:.c=.o)): src/$(1)
+$(MODULE)/$(notdir $(1:.c=.o)): $(or $(wildcard $(MODULE)/src/$(notdir $(1))),src/$(1))
 	mkdir -p $(MODULE)
 	$$(COMPILE.c) -o $$@ $$<
 endef

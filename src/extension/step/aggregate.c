@@ -57,7 +57,6 @@ static Datum lock_units(step *s) {
     for (int i = 0; i < rows; i++)
         locked[i] = DatumGetInt64(gan_value(i, 1, NULL));
     gan_unit_list_read(&s->done, rows);
-    GANN_FAULT("units_locked");
     return unit_array(locked, rows);
 }
 
@@ -191,6 +190,7 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
     require_due(&s.run, PG_GETARG_INT32(0));
     require_all_locked(&s, lock_units(&s));
     require_quorum(&s);
+    GANN_FAULT("units_locked");
     snapshot = RegisterSnapshot(GetLatestSnapshot()); /* later than the units' locks */
     open_partitions(&s, snapshot);
     require_still_due(&s);

@@ -111,7 +111,8 @@ SKIP: {
     like $back, qr/back at iteration \d+/, $back;
     $class->psql("UPDATE gan_run SET generator_learning_rate = 0.0002, discriminator_learning_rate = 0.0002 WHERE run = $run");
     $class->psql("SELECT gan_start($run)");
-    ok $class->poll_until("SELECT state = 'finished' FROM gan_run WHERE run = $run", 't', 200), 'the run goes on to its end, with the same worker';
+    ok $class->poll_until("SELECT state = 'finished' FROM gan_run WHERE run = $run", 't', 200), 'the run goes on to its end, with the same worker'
+        or diag $class->psql("SELECT note, state, iteration FROM gan_progress WHERE run = $run"), "\n", $class->log_of($worker), $class->psql("SELECT * FROM gan_worker WHERE run = $run"), $class->psql("SELECT what FROM gan_incident WHERE run = $run");
     is $class->psql("SELECT max(greatest(update_g, update_d)) < 0.5, count(*) FROM gan_history WHERE run = $run"), 't|14', 'and has a history without that night';
     $class->wait_for($worker, 30);
     $class->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL gan_coordinate%'}); # the ticks that follow are ours
