@@ -246,7 +246,9 @@ DECLARE
     r gan_run;
     taken_back int;
 BEGIN
-    SELECT * INTO r FROM gan_run WHERE run = gan_the_run($1) FOR UPDATE;
+    -- (Not FOR UPDATE: a submission that holds its unit looks at the run for a foreign key, and would
+    -- wait for us while we wait for its unit.)
+    SELECT * INTO r FROM gan_run WHERE run = gan_the_run($1) FOR NO KEY UPDATE;
     IF r.state NOT IN ('running', 'paused', 'finished') THEN
         RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
             USING ERRCODE = 'object_not_in_prerequisite_state',
