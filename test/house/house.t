@@ -8,6 +8,9 @@ require './test/house/graph.pl';
 
 my $house = house();
 
+cmp_ok scalar @{ $house->{files} }, '>', 100, 'the sources are found';
+cmp_ok scalar(map { keys %{$_} } values %{ $house->{uses} }), '>', 500, 'and what they use';
+
 # ---- rooms
 my @circles = circles($house->{uses});
 is join("\n", @circles), '', 'circles of files that use each other: ' . scalar @circles;
@@ -20,11 +23,16 @@ cmp_ok scalar @chain, '<=', 6, 'the longest chain of includes within a folder: '
 
 # ---- the step: from the SQL function down, within its folder
 my $step = functions(grep { m{^src/extension/step/} } @{ $house->{files} });
-cmp_ok $step->{$_}{lines}, '<=', 60, "lines of $_: $step->{$_}{lines}" for qw(gan_aggregate gan_step);
+for my $name (qw(gan_aggregate gan_step)) {
+    ok $step->{$name}, "$name is found" or next;
+    cmp_ok $step->{$name}{lines}, '<=', 60, "lines of $name: $step->{$name}{lines}";
+}
 my @way = deepest($step, 'gan_aggregate');
+cmp_ok scalar @way, '>', 1, 'its calls are found';
 cmp_ok scalar @way, '<=', 3, 'calls below each other in the step\'s folder: ' . @way . ', ' . join ' > ', @way;
 
 # ---- what is thin
 my $worker = lines(grep { m{^src/worker/} } @{ $house->{files} });
+cmp_ok $worker, '>', 0, 'the worker is found';
 cmp_ok $worker, '<=', 4000, "lines of the worker proper: $worker";
 done_testing;

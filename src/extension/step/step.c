@@ -193,13 +193,16 @@ void gan_step(step *s) {
                 }
                 gan_combine_done(&s->combiner, shard);
             }
-            if (gan_shard_has(&s->run, GAN_COPY, shard))
+            for (gan_part part = GAN_WEIGHTS; (int)part < s->run.optimiser_parts; part++)
+                require_finite(s, part, shard, count);
+            if (gan_shard_has(&s->run, GAN_COPY, shard)) {
                 make_change(s, shard, count);
-            if (gan_shard_has(&s->run, GAN_AVERAGE, shard))
+                require_finite(s, GAN_COPY, shard, count);
+            }
+            if (gan_shard_has(&s->run, GAN_AVERAGE, shard)) {
                 dcgan_average(s->values[GAN_AVERAGE], s->values[GAN_WEIGHTS], count, decay);
-            for (gan_part part = 0; part < GAN_PARTS; part++)
-                if (part != GAN_CHANGE && gan_shard_has(&s->run, part, shard))
-                    require_finite(s, part, shard, count);
+                require_finite(s, GAN_AVERAGE, shard, count);
+            }
             write_shard(s, shard, count);
         }
         step_statistics(s);
