@@ -40,7 +40,7 @@ BEGIN
             WHEN done >= needed
                 THEN format('iteration %s is complete, waiting for the coordinator''s step',
                 r.iteration)
-                        ELSE format('iteration %s: %s of %s units are in, %s in work', r.iteration,
+                        ELSE format('iteration %s: %s of %s units are done, %s being computed', r.iteration,
                             done, needed, claimed) END;
     ELSE
         message := format('run "%s" %s', r.name,

@@ -427,7 +427,7 @@ BEGIN
         SET state = 'paused', paused_at = coalesce(paused_at, statement_timestamp()),
             paused_because = NULL
         WHERE gan_run.run = r.run;
-    RETURN format('run %s ("%s") is paused at iteration %s; units in work may still be handed in',
+    RETURN format('run %s ("%s") is paused at iteration %s; units that are being computed may still be submitted',
         r.run, r.name, r.iteration);
 END
 $$;

@@ -163,7 +163,7 @@ CREATE VIEW gan_cluster AS
     GROUP BY r.run, r.name, r.state, t.images_per_second;
 
 COMMENT ON TABLE gan_account IS 'Nick-names: what others see of a login';
-COMMENT ON VIEW gan_nickname IS 'Who is called what; not for students';
+COMMENT ON VIEW gan_nickname IS 'The nick-name of each login; not for students';
 COMMENT ON VIEW gan_active_worker
     IS 'Workers that were seen within a minute or hold a unit; not for students';
 COMMENT ON VIEW gan_throughput IS 'Images a second and seconds an iteration, over the last ten';

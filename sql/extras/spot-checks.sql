@@ -679,7 +679,7 @@ COMMENT ON TABLE gan_trust IS 'What spot checks have found out about each accoun
 COMMENT ON TABLE gan_audit
     IS 'Units that a second account computed, and whether the results agreed';
 COMMENT ON VIEW gan_trust_report
-    IS 'For the instructor: units, checks and their outcome, the share that is checked now, who is suspended';
+    IS 'For the instructor: each account''s units and spot checks, the share that is checked, whether it is suspended';
 COMMENT ON FUNCTION gan_trust_login(name, int)
     IS 'Says that a login''s results are right, whatever others'' are';
 COMMENT ON FUNCTION gan_forgive(name, int) IS 'Gives a suspended login work again';

@@ -102,7 +102,7 @@ is $class->psql("SELECT count(*) FILTER (WHERE audits IS NOT NULL), count(*) FIL
 is claim($votes, 'bo'), 'work|0', 'a second account gets a unit, of the same images';
 $class->psql("SELECT gan_tick($votes)");
 like $class->psql($shown), qr/^1\|1\|0\n.*\|cf$/, 'which is not seen either';
-is $class->psql("SELECT message FROM gan_claim($hand{cy})", user => 'cy'), 'iteration 0: 0 of 2 units are in, 1 in work', 'nor told to who gets none';
+is $class->psql("SELECT message FROM gan_claim($hand{cy})", user => 'cy'), 'iteration 0: 0 of 2 units are done, 1 being computed', 'nor told to who gets none';
 hand_in('ann', $good);
 is $class->psql("SELECT count(*) FROM gan_iteration_report(0, $votes)"), '0', 'the report of an iteration in work would tell who is checked';
 unlike $class->psql("SELECT gan_dashboard($votes) ->> 'happening'"), qr/waiting for/, 'nor does the dashboard name who has a copy of what is in';
