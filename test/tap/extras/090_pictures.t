@@ -110,9 +110,12 @@ is +($class->psql_fails("SELECT gan_interpolate(1, NULL, 3, $run)"))[0], '22004'
 # ---- quality
 is $class->psql("SELECT count(*), bool_and(agrees), count(*) FILTER (WHERE kept), max(difference) < 1e-4 FROM gan_reference_check WHERE run = $run"), '2|t|1|t', 'two summaries of the real images agree';
 my @measured = split /\n/, $class->psql("SELECT iteration FROM gan_swd WHERE run = $run ORDER BY 1");
-like join(' ', @measured), qr/\b16 24$/, 'quality was measured as the policy says, from the first summary on';
+# When the first summary comes depends on the machine's speed; from then on every eight iterations have one figure.
+my @eights = map { int($_ / 8) } @measured;
+is "@eights $measured[-1]", join(' ', $eights[0] .. 3, 24), "quality was measured as the policy says, from the first summary on (@measured)";
 is $class->psql("SELECT bool_and(swd = gan_quality($run, iteration) AND swd BETWEEN 1 AND 1000) FROM gan_swd WHERE run = $run"), 't', 'gan_quality tells it';
-is $class->psql("SELECT count(*) FILTER (WHERE swd IS NOT NULL) FROM gan_learning_curve WHERE run = $run AND iteration IN (15, 23)"), '2', 'and the learning curve shows it';
+is $class->psql("SELECT string_agg((iteration + 1)::text, ' ' ORDER BY iteration) FROM gan_learning_curve WHERE run = $run AND swd IS NOT NULL"), "@measured",
+    'and the learning curve shows it';
 like join(' ', ($class->psql_fails("SELECT gan_quality($run, 3)"))[0, 1]), qr/^55000 iteration 3 .* is not held/, 'of weights that are gone it says so';
 my $none = $class->create_run('none');
 like join(' ', ($class->psql_fails("SELECT gan_quality($none, 0)"))[0, 1]), qr/^55000 .*no summary of the real images/, 'and where there is nothing to compare with';
