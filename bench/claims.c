@@ -8,10 +8,12 @@
  *
  *   full     as fast as answers come
  *   old      the same while another session holds a snapshot from before the round
+ *   bare     as fast as answers come, but by the one UPDATE that a queue without leases, accounts and
+ *            runs would do, on rows of the same width: what a claim could cost at best
  *   RATE     so many claims a second over all clients, at random times; latency counts from the time
  *            at which a claim was due, so that waiting for the own previous one counts, too
  *
- * A round of full or old claims everything, hands it back, and claims everything again: both times
+ * A round of full, old or bare claims everything, hands it back, and claims everything again: both times
  * count. Prints a line a round: "full 2345.6 claims/s p50 1.23 p99 4.56 max 7.89 ms, 7680 claims".
  */
 #define _GNU_SOURCE /* ppoll */
@@ -41,14 +43,29 @@ typedef struct crowd_member {
 } crowd_member;
 
 /* What all clients do at the moment. */
-typedef enum pass { JOIN, CLAIM, RELEASE } pass;
+typedef enum pass { JOIN, CLAIM, RELEASE, BARE, PASSES } pass;
 
 static const char *const statements[] = {
     "SELECT gan_join($1::int4, $2::text, 60000, "
     "pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'), 1, 1024, "
     "'bench', 'bench')",
-    "SELECT unit, token FROM gan_claim($1::int4)", "SELECT gan_release($1::int8, $2::uuid)"};
-static const char *const names[] = {"join", "claim", "release"};
+    "SELECT unit, token FROM gan_claim($1::int4)", "SELECT gan_release($1::int8, $2::uuid)",
+    /* in no transaction that waits for the disk, as a claim */
+    "UPDATE bare_unit SET state = 'claimed', worker = $1::int4, attempts = attempts + 1, "
+    "token = gen_random_uuid(), claimed_at = statement_timestamp(), lease_seconds = 60, "
+    "lease_until = statement_timestamp() + interval '60 s' WHERE unit = (SELECT unit FROM "
+    "bare_unit WHERE state = 'pending' ORDER BY first_position LIMIT 1 FOR UPDATE SKIP LOCKED) "
+    "RETURNING unit, token"};
+static const char *const names[] = {"join", "claim", "release", "bare"};
+
+/* The table of a bare queue: the units as they are, and the indexes that a queue needs. */
+static const char *const make_bare[] = {
+    "DROP TABLE IF EXISTS bare_unit",
+    "CREATE TABLE bare_unit WITH (fillfactor = 50) AS SELECT * FROM gan_work_unit",
+    "ALTER TABLE bare_unit ADD PRIMARY KEY (unit)",
+    "CREATE INDEX ON bare_unit (first_position) WHERE state = 'pending'",
+    "GRANT SELECT, UPDATE ON bare_unit TO PUBLIC",
+    "VACUUM ANALYZE bare_unit"};
 
 typedef struct crowd {
     crowd_member members[CLIENTS_MAX];
@@ -68,10 +85,18 @@ static double draw_wait(double mean) {
     return -mean * log(1.0 - (double)(state >> 11) / 9007199254740992.0);
 }
 
+/* Makes the table of the bare queue, in which nothing is claimed. */
+static void renew_bare(crowd *c) {
+    for (size_t i = 0; i < sizeof make_bare / sizeof *make_bare; i++)
+        PQclear(client_query(c->admin, make_bare[i], 0, NULL));
+}
+
 /* Connects all clients and prepares their statements. */
 static void connect_all(crowd *c) {
     char line[1000];
 
+    c->admin = client_connect("");
+    renew_bare(c);
     while (c->count < CLIENTS_MAX && fgets(line, sizeof line, stdin)) {
         crowd_member *m = &c->members[c->count++];
         line[strcspn(line, "\n")] = '\0';
@@ -79,12 +104,12 @@ static void connect_all(crowd *c) {
         m->workers = calloc((size_t)c->workers, sizeof *m->workers);
         if (!m->workers)
             client_fail("no memory for %d workers", c->workers);
-        for (int s = JOIN; s <= RELEASE; s++)
+        PQclear(client_query(m->link, "SET synchronous_commit = off", 0, NULL)); /* for bare */
+        for (int s = JOIN; s < PASSES; s++)
             PQclear(PQprepare(m->link, names[s], statements[s], 0, NULL));
     }
     if (c->count == 0)
         client_fail("no connection strings on standard input");
-    c->admin = client_connect("");
 }
 
 /* Sends a client's next statement. */
@@ -93,8 +118,8 @@ static void ask(crowd *c, crowd_member *m, pass what) {
     char name[24];
     const char *const join[] = {c->run, name}, *const claim[] = {w->number},
                       *const release[] = {w->unit, w->token};
-    const char *const *const values[] = {join, claim, release};
-    static const int counts[] = {2, 1, 2};
+    const char *const *const values[] = {join, claim, release, claim};
+    static const int counts[] = {2, 1, 2, 1};
 
     snprintf(name, sizeof name, "crowd%d", m->next);
     if (!PQsendQueryPrepared(m->link, names[what], counts[what], values[what], NULL, NULL, 0))
@@ -107,9 +132,11 @@ static int keep(crowd_member *m, const PGresult *row, pass what) {
     worker *w = &m->workers[m->next];
 
     client_expect_rows(m->link, row, names[what]);
-    if (what == JOIN)
+    if (what == JOIN) {
         snprintf(w->number, sizeof w->number, "%s", PQgetvalue(row, 0, 0));
-    if (what != CLAIM)
+        return 1;
+    }
+    if (what == RELEASE)
         return 1;
     snprintf(w->unit, sizeof w->unit, "%s", PQgetvalue(row, 0, 0));
     snprintf(w->token, sizeof w->token, "%s", PQgetvalue(row, 0, 1));
@@ -129,7 +156,7 @@ static void listen_to(crowd *c, crowd_member *m, pass what, double mean_wait) {
         }
         if (keep(m, row, what)) {
             double now = samples_clock();
-            if (what == CLAIM)
+            if (what == CLAIM || what == BARE)
                 samples_add(&c->latencies, 1e3 * (now - m->asked));
             m->next++;
             m->due = mean_wait > 0 ? m->due + draw_wait(mean_wait) : now;
@@ -203,6 +230,7 @@ static PGconn *hold_snapshot(void) {
 /* Runs and prints a round. */
 static void run_round(crowd *c, const char *what) {
     double rate = atof(what), seconds = 0;
+    pass claim = strcmp(what, "bare") == 0 ? BARE : CLAIM;
     PGconn *snapshot = NULL;
     samples *l = &c->latencies;
 
@@ -211,8 +239,11 @@ static void run_round(crowd *c, const char *what) {
     if (strcmp(what, "old") == 0)
         snapshot = hold_snapshot();
     for (int i = 0; i < (rate > 0 ? 1 : 2); i++) {
-        seconds += run_pass(c, CLAIM, rate);
-        run_pass(c, RELEASE, 0);
+        if (claim == BARE)
+            renew_bare(c);
+        seconds += run_pass(c, claim, rate);
+        if (claim == CLAIM)
+            run_pass(c, RELEASE, 0);
     }
     PQfinish(snapshot);
     printf("%s %.1f claims/s p50 %.3f p99 %.3f max %.3f ms, %zu claims\n", what,

@@ -4,10 +4,10 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 clients=64 workers=60 rate=1000
-rounds=("$rate" full old "$rate" full old "$rate" full old)
+rounds=("$rate" full bare old "$rate" full bare old "$rate" full bare old)
 if [ -n "$quick" ]; then
 	workers=15
-	rounds=("$rate" full old)
+	rounds=("$rate" full bare old)
 fi
 
 bench_server durable
@@ -29,6 +29,8 @@ read -r rate_median rate_least rate_most < <(three full 2)
 read -r p50 _ < <(three full 5)
 read -r p99 _ < <(three full 7)
 figure claims_per_second "$rate_median" claims/s "$clients clients, each with the next claim at once, p50 $p50 ms, p99 $p99 ms, $server_says, min/median/max $rate_least/$rate_median/$rate_most"
+read -r bare_median bare_least bare_most < <(three bare 2)
+figure claims_vs_bare_update "$(calculate "$rate_median / $bare_median")" '' "the same clients with one UPDATE … FOR UPDATE SKIP LOCKED and nothing else: $bare_median claims/s, min/median/max $bare_least/$bare_median/$bare_most"
 read -r old_median old_least old_most < <(three old 2)
 read -r p99 _ < <(three old 7)
 figure claims_per_second_old_snapshot "$old_median" claims/s "$clients clients, $(calculate "100 * (1 - $old_median / $rate_median)") % less than without, p99 $p99 ms, $server_says, min/median/max $old_least/$old_median/$old_most"

@@ -26,31 +26,25 @@ sub change {
 }
 sub in_function { my ($function, $test, $name, $from, $to) = @_; sql($function, $test, $name, change($function, $from, $to // '')) }
 
-# What gan_submit compares. (Its state is compared with the lease, too: CHECKs tie the two.)
-in_function('gan_submit', '021_fences', 'the unit', 'w.unit = $1 AND ');
-in_function('gan_submit', '021_fences', 'the token', 'w.token = $2 AND ');
-in_function('gan_submit', '021_fences', 'the account', 'AND m.login = session_user ');
-in_function('gan_submit', '021_fences', 'state and lease', "coalesce(w.state = 'claimed', false) AND w.lease_until > statement_timestamp()", 'true');
-in_function('gan_submit', '021_fences', 'the lease', ' AND w.lease_until > statement_timestamp()');
-in_function('gan_submit', '021_fences', 'the iteration', 'w.iteration = g.iteration AND ');
-in_function('gan_submit', '021_fences', 'the nonce of the claim', 'w.weights_nonce = $3 AND ');
-in_function('gan_submit', '021_fences', 'the nonce of the weights as they are', 'AND g.weights_nonce = $3 ');
-in_function('gan_submit', '021_fences', 'the state of the run', "AND g.state IN ('running', 'paused')");
-in_function('gan_submit', '021_fences', 'a unit that was replaced', 'AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = w.unit)');
-in_function('gan_submit', '021_fences', 'no transaction block', "PERFORM gan_require_autocommit('gan_submit');");
-in_function('gan_submit', '024_step_guards', 'what is missing', 'IF up.missing > 0 THEN', 'IF false THEN');
-in_function('gan_renew', '021_fences', 'the token', 'u.token = $2 AND ');
-in_function('gan_renew', '021_fences', 'the account', 'AND w.login = session_user');
-in_function('gan_renew', '021_fences', 'the nonce', 'AND u.weights_nonce = r.weights_nonce ');
-in_function('gan_release', '021_fences', 'the account', 'AND w.worker = u.worker AND w.login = session_user', 'AND w.worker = u.worker');
+# What an upload, a renewal, a release and a submission compare. (A unit's state is compared with the lease, too: CHECKs tie the two.)
+c('holding.c', '021_fences', 'the unit', 'u.unit = $1 AND ', '');
+c('holding.c', '021_fences', 'the token', 'u.token = $2 AND ', '');
+c('holding.c', '021_fences', 'the account', ' AND w.login = session_user', '');
+c('holding.c', '021_fences', 'state and lease', q{u.state = 'claimed' AND u.lease_until > statement_timestamp() "}, 'true "');
+c('holding.c', '021_fences', 'the lease', 'AND u.lease_until > statement_timestamp() ', '');
+c('holding.c', '021_fences', 'the iteration', 'AND u.iteration = r.iteration ', '');
+c('holding.c', '021_fences', 'the nonce of the weights as they are', 'AND u.weights_nonce = r.weights_nonce ', '');
+c('holding.c', '021_fences', 'the state of the run', q{AND r.state IN ('running', 'paused') }, '');
+c('holding.c', '021_fences', 'a unit that was replaced', 'AND NOT u.replaced', '');
+c('submit.c', '021_fences', 'the nonce of the claim', 's->holding.weights_nonce == PG_GETARG_INT64(2)', 'true');
+c('submit.c', '021_fences', 'no transaction block', 'gan_refuse_block("gan_submit");', '');
+c('submit.c', '024_step_guards', 'what is missing', 'if (up.missing > 0)', 'if (up.missing > 1000)');
 in_function('gan_tick', '024_step_guards', 'the lock', 'FOR NO KEY UPDATE SKIP LOCKED');
 in_function('gan_tick', '024_step_guards', 'uploads that vanished', 'reopened := gan_reopen_vanished(r.run, false);', 'reopened := 0;');
 sql('gan_history', '024_step_guards', 'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey');
 in_function('gan_close_iteration', '024_step_guards', 'credit once', 'w.units + done.units', 'w.units + 2 * done.units');
 
 # The same for uploads, and what else stands before the model
-c('transfer.c', '021_fences', 'the token', 'u.token = $2 AND coalesce', 'coalesce');
-c('transfer.c', '021_fences', 'the account', 'w.login = session_user "', 'true "');
 c('result.c', '024_step_guards', 'NaN in an upload', '!dcgan_finite(values, count, squares)', '!dcgan_finite(values, count, squares) && count == 0');
 c('result.c', '024_step_guards', 'the norm of an upload', '!(sqrt(*squares) <= limit)', 'limit < 0');
 c('run.c', '024_step_guards', 'the lock of the step', 'FOR NO KEY UPDATE SKIP LOCKED', 'FOR NO KEY UPDATE');

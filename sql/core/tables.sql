@@ -195,16 +195,19 @@ CREATE TABLE gan_work_unit (
     scale          float8 CHECK (scale BETWEEN 0 AND 1),
     -- the unit that this one computes a second time; it is never averaged
     audits         bigint,
-    CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),
-    CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (token IS NOT NULL)),
-    CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (claimed_at IS NOT NULL)),
-    CHECK ((state = 'claimed') = (lease_until IS NOT NULL)),
-    CHECK ((state IN ('done', 'checked')) = (submitted_at IS NOT NULL)),
-    CHECK ((state IN ('done', 'checked')) = (num_nulls(batch, loss_d, loss_g, accuracy_real,
-        accuracy_fake) = 0)),
-    CHECK (state IN ('pending', 'aside') OR attempts > 0),
-    CHECK (state NOT IN ('claimed', 'done', 'beaten', 'checked') OR weights_nonce IS NOT NULL),
-    CHECK (CASE WHEN audits IS NULL THEN state <> 'checked' ELSE state NOT IN ('done', 'aside') END)
+    CONSTRAINT gan_work_unit_taken CHECK (num_nulls(worker, token, claimed_at) = CASE
+        WHEN state IN ('pending', 'aside') THEN 3
+        ELSE 0 END),
+    CONSTRAINT gan_work_unit_given
+        CHECK (state IN ('pending', 'aside') OR (attempts > 0 AND weights_nonce IS NOT NULL)),
+    CONSTRAINT gan_work_unit_lease CHECK ((state = 'claimed') = (lease_until IS NOT NULL)),
+    CONSTRAINT gan_work_unit_result
+        CHECK (num_nulls(submitted_at, batch, loss_d, loss_g, accuracy_real, accuracy_fake) = CASE
+            WHEN state IN ('done', 'checked') THEN 0
+            ELSE 6 END),
+    CONSTRAINT gan_work_unit_check_state CHECK (CASE
+        WHEN audits IS NULL THEN state <> 'checked'
+        ELSE state NOT IN ('done', 'aside') END)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
     autovacuum_vacuum_cost_delay = 0);
 
@@ -220,6 +223,22 @@ CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE bac
 CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done';
 -- a worker holds one unit at a time
 CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed';
+
+-- The units, and what is asked of them again and again.
+CREATE VIEW gan_unit AS
+    SELECT u.*,
+        -- it stayed locked by somebody, and another one was opened in its place
+        EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) AS replaced,
+        -- another unit of the same positions was submitted first
+        EXISTS (SELECT
+            FROM gan_work_unit o
+            WHERE o.run = u.run
+                AND o.first_position = u.first_position
+                AND o.state = 'done'
+                AND o.unit <> u.unit) AS done_elsewhere,
+        -- it computes another unit a second time, and is never averaged
+        u.audits IS NOT NULL AS is_check
+    FROM gan_work_unit u;
 
 CREATE TABLE gan_history (
     run             int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
@@ -315,6 +334,8 @@ COMMENT ON TABLE gan_worker
     IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
 COMMENT ON TABLE gan_work_unit
     IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
+COMMENT ON VIEW gan_unit
+    IS 'Units, and whether another one was opened in their place, was done first, or they are spot checks; not for students';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
 COMMENT ON TABLE gan_state_piece
     IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the current and the previous iteration, in pieces of a page';

@@ -197,36 +197,6 @@ CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing
     OUT square_sum float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Whether this session has had an upload refused since the last call of gan_take_refusal, which
--- tells what (src/extension/claim/result.c).
-CREATE FUNCTION gan_refusal_pending() RETURNS boolean
-    LANGUAGE c AS 'MODULE_PATHNAME';
-CREATE FUNCTION gan_take_refusal(OUT unit bigint, OUT token uuid, OUT why text)
-    LANGUAGE c AS 'MODULE_PATHNAME';
-
--- Notes a refused upload as a failure of its unit. The call that was refused could not: it failed,
--- and with it all that it would have written. gan_release and gan_claim call this, whichever comes
--- first.
-CREATE FUNCTION gan_note_refusal() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    f record;
-    u gan_work_unit;
-BEGIN
-    SELECT * INTO f FROM gan_take_refusal();
-    SELECT w.* INTO u FROM gan_work_unit w JOIN gan_worker m ON m.worker = w.worker
-        WHERE w.unit = f.unit
-            AND w.token = f.token
-            AND coalesce(w.state = 'claimed', false)
-            AND m.login = session_user
-            FOR UPDATE OF w;
-    IF FOUND THEN
-        PERFORM gan_note_failure(u, 'upload_refused', f.why);
-    END IF;
-END
-$$;
-
 -- What is stored of a number of a submission: 0 for what is so near to it that a mean of it would
 -- underflow.
 CREATE FUNCTION gan_plain(number float8) RETURNS float8
@@ -278,120 +248,44 @@ BEGIN
 END
 $$;
 
--- Notes that a result of a login was accepted: what was refused before is forgotten, and if it is
--- the first one, the login's other workers have something to do.
-CREATE FUNCTION gan_note_accepted(u gan_work_unit) RETURNS void
+-- Notes that a result of a worker was accepted: it was seen, what was refused before is forgotten,
+-- and if it is the first one of its login, the login's other workers have something to do. Rows that
+-- somebody else has locked are not waited for.
+CREATE FUNCTION gan_note_accepted(worker int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     mine record;
 BEGIN
-    SELECT sum(w.units) AS units, sum(w.refusals) AS refusals, count(*) AS workers
+    SELECT w.run, sum(w.units) AS units, count(*) AS workers
         INTO mine
-        FROM gan_worker w
-        WHERE w.run = u.run AND w.login = session_user;
-    IF mine.refusals > 0 THEN
-        UPDATE gan_worker SET refusals = 0, refused_at = NULL WHERE worker IN (
+        FROM gan_worker me
+        JOIN gan_worker w ON w.run = me.run AND w.login = me.login
+        WHERE me.worker = $1
+        GROUP BY w.run;
+    UPDATE gan_worker u
+        SET refusals = 0, refused_at = NULL,
+            last_seen = CASE u.worker WHEN $1 THEN statement_timestamp() ELSE u.last_seen END
+        WHERE u.worker IN (
             SELECT w.worker
                 FROM gan_worker w
-                WHERE w.run = u.run AND w.login = session_user AND w.refusals > 0
+                WHERE w.run = mine.run
+                    AND w.login = session_user
+                    AND (w.refusals > 0 OR w.worker = $1)
                 FOR NO KEY UPDATE SKIP LOCKED);
-    END IF;
     IF mine.units = 0 AND mine.workers > 1 THEN
-        PERFORM gan_wake(u.run);
+        PERFORM gan_wake(mine.run);
     END IF;
 END
 $$;
 
--- Takes a unit in: compare, then set. One query compares all that makes the unit the caller's to
--- hand in and locks it; what it finds can only be changed under that lock. Nobody can lock what is
--- not theirs.
+-- Takes a unit in: compare, then set (src/extension/claim/submit.c).
 CREATE FUNCTION gan_submit(unit bigint, token uuid, weights_nonce bigint, batch int, loss_d float8,
-    loss_g float8, accuracy_real float8, accuracy_fake float8)
-    RETURNS TABLE (answer text, code text, message text)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    u gan_work_unit;
-    r gan_run;
-    up record;
-BEGIN
-    PERFORM gan_require_autocommit('gan_submit');
-    SELECT w.*
-        INTO u
-        FROM gan_work_unit w
-        JOIN gan_worker m ON m.worker = w.worker
-        JOIN gan_run g ON g.run = w.run
-        WHERE w.unit = $1
-            AND w.token = $2
-            AND m.login = session_user
-            AND coalesce(w.state = 'claimed', false)
-            AND w.lease_until > statement_timestamp()
-            AND w.iteration = g.iteration
-                AND w.weights_nonce = $3
-                AND g.weights_nonce = $3
-                AND g.state IN ('running', 'paused')
-            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = w.unit)
-        FOR UPDATE OF w;
-    IF NOT FOUND THEN
-        RETURN QUERY SELECT y.answer, y.code, y.message FROM gan_why_stale($1, $2, $3) AS y;
-        RETURN;
-    END IF;
-    SELECT * INTO r FROM gan_run WHERE run = u.run;
-    SELECT * INTO up FROM gan_uploaded(u.unit, u.token);
-    answer := 'refused';
-    IF u.audits IS NULL
-        AND EXISTS (SELECT
-            FROM gan_work_unit o
-            WHERE o.run = u.run AND o.first_position = u.first_position AND o.state = 'done') THEN
-        answer := 'stale';
-        code := 'done_by_other';
-    ELSIF up.missing > 0 THEN
-        code := 'incomplete';
-        message := format('%s of %s shards of unit %s were uploaded under this token; upload the rest',
-            up.parts, up.parts + up.missing, u.unit);
-    ELSIF NOT (sqrt(up.square_sum) <= r.gradient_limit) THEN
-        code := 'too_large';
-        message := format('the norm of the %s is %s, the run''s gradient_limit is %s',
-            CASE WHEN r.local_steps > 0 THEN 'change' ELSE 'gradient' END, sqrt(up.square_sum),
-            r.gradient_limit);
-    ELSIF ($4 BETWEEN 1 AND 4096 AND $5 BETWEEN 0 AND 1e6 AND $6 BETWEEN 0 AND 1e6
-           AND $7 BETWEEN 0 AND 1 AND $8 BETWEEN 0 AND 1) IS NOT TRUE THEN
-        code := 'bad_value';
-        message := 'the minibatch must be between 1 and 4096, losses between 0 and 1000000, accuracies between 0 and 1';
-    ELSIF (r.local_steps > 0 OR r.checks_on) AND $4 <> r.batch THEN
-        code := 'bad_value';
-        message := format('the %s of this run are of %s images, not %s',
-            CASE
-                WHEN r.local_steps > 0 THEN 'local steps'
-                ELSE 'minibatches (they are spot-checked)' END,
-            r.batch, $4);
-    ELSE
-        BEGIN
-            UPDATE gan_work_unit w
-                SET state = CASE WHEN w.audits IS NULL THEN 'done' ELSE 'checked' END,
-                    lease_until = NULL, submitted_at = statement_timestamp(), batch = $4,
-                    loss_d = gan_plain($5), loss_g = gan_plain($6), accuracy_real = gan_plain($7),
-                        accuracy_fake = gan_plain($8)
-                WHERE w.unit = u.unit;
-            PERFORM gan_note_accepted(u);
-            answer := 'accepted';
-            message := format('unit %s is in', u.unit);
-        -- at the same time somebody else handed in the other unit of these positions
-        EXCEPTION WHEN unique_violation THEN
-            answer := 'stale';
-            code := 'done_by_other';
-        END;
-    END IF;
-    IF code = 'done_by_other' THEN
-        message := format('somebody else handed in the images of unit %s first', u.unit);
-        PERFORM gan_note_beaten(u.unit);
-    ELSIF code IN ('too_large', 'bad_value') THEN
-        PERFORM gan_note_failure(u, code, message);
-    END IF;
-    RETURN NEXT;
-END
-$$;
+    loss_g float8, accuracy_real float8, accuracy_fake float8, OUT answer text, OUT code text,
+    OUT message text)
+    LANGUAGE c
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
 -- What waits was submitted for the iteration under way: the next step averages it.
 CREATE FUNCTION gan_credit(worker int) RETURNS TABLE (units bigint, images bigint, waiting bigint)

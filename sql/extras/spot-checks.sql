@@ -121,10 +121,7 @@ $$;
 -- the next iteration: an iteration is as much work with spot checks as without, and lasts no
 -- longer.
 CREATE FUNCTION gan_open_check(r gan_run, unit bigint, login name) RETURNS void
-    LANGUAGE plpgsql
-        SET search_path = pg_catalog, @extschema@, pg_temp
-        SET enable_sort = on
-        SET jit = off AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     INSERT
@@ -174,7 +171,7 @@ BEGIN
                 FROM gan_work_unit k
                 WHERE k.audits = a.unit
                     AND k.iteration = a.iteration
-                    AND coalesce(k.state = 'pending', false)
+                    AND k.state = 'pending'
                 FOR UPDATE SKIP LOCKED);
         -- just claimed
         CONTINUE
@@ -189,10 +186,7 @@ $$;
 
 -- Takes a unit that a spot check left to the next iteration into this one again; returns it locked.
 CREATE FUNCTION gan_take_from_next(r gan_run) RETURNS bigint
-    LANGUAGE plpgsql
-        SET search_path = pg_catalog, @extschema@, pg_temp
-        SET enable_sort = on
-        SET jit = off AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     taken bigint;
@@ -202,7 +196,7 @@ BEGIN
             FROM gan_work_unit u
             WHERE u.run = r.run
                 AND u.iteration = r.iteration + 1
-                AND coalesce(u.state = 'pending', false)
+                AND u.state = 'pending'
                 AND u.audits IS NULL
         ORDER BY u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING w.unit INTO taken;
     RETURN taken;
@@ -220,7 +214,7 @@ BEGIN
             FROM gan_work_unit k
             WHERE k.run = r.run
                 AND k.iteration = r.iteration
-                AND coalesce(k.state = 'pending', false)
+                AND k.state = 'pending'
                                AND k.audits IS NOT NULL AND $2 = ANY (k.failed_by)
                                AND NOT EXISTS (SELECT
                                    FROM gan_work_unit o

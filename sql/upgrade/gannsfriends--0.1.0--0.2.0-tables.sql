@@ -94,6 +94,7 @@ ALTER TABLE gan_work_unit
     DROP CONSTRAINT gan_work_unit_check,
     DROP CONSTRAINT gan_work_unit_check1,
     DROP CONSTRAINT gan_work_unit_check2,
+    DROP CONSTRAINT gan_work_unit_check3,
     DROP CONSTRAINT gan_work_unit_check4,
     DROP CONSTRAINT gan_work_unit_check5,
     DROP CONSTRAINT gan_work_unit_check6,
@@ -127,6 +128,10 @@ UPDATE gan_work_unit
         accuracy_real = CASE WHEN accuracy_real < 1e-30 THEN 0 ELSE accuracy_real END,
             accuracy_fake = CASE WHEN accuracy_fake < 1e-30 THEN 0 ELSE accuracy_fake END
     WHERE num_nulls(loss_d, loss_g, accuracy_real, accuracy_fake) = 0;
+UPDATE gan_work_unit
+    SET submitted_at = NULL, batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
+        accuracy_fake = NULL
+    WHERE state <> 'done';
 UPDATE gan_run SET gradient_limit = 1e30 WHERE gradient_limit > 1e30;
 ALTER TABLE gan_run DROP CONSTRAINT gan_run_gradient_limit_check,
     ADD CONSTRAINT gan_run_gradient_limit_check
@@ -145,24 +150,19 @@ ALTER TABLE gan_work_unit
 ALTER TABLE gan_work_unit
     ADD CONSTRAINT gan_work_unit_state_check
         CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
-    ADD CONSTRAINT gan_work_unit_check
-        CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (worker IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check1
-        CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (token IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check2
-        CHECK ((state IN ('claimed', 'done', 'beaten', 'checked')) = (claimed_at IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check4
-        CHECK ((state IN ('done', 'checked')) = (submitted_at IS NOT NULL)),
-    ADD CONSTRAINT gan_work_unit_check5
-        CHECK ((state IN ('done', 'checked')) = (num_nulls(batch, loss_d, loss_g, accuracy_real,
-            accuracy_fake) = 0)),
-    ADD CONSTRAINT gan_work_unit_check6 CHECK (state IN ('pending', 'aside') OR attempts > 0),
-    ADD CONSTRAINT gan_work_unit_check7
-        CHECK (state NOT IN ('claimed', 'done', 'beaten', 'checked') OR weights_nonce IS NOT NULL),
-    ADD CONSTRAINT gan_work_unit_check8
-        CHECK (CASE
-            WHEN audits IS NULL THEN state <> 'checked'
-            ELSE state NOT IN ('done', 'aside') END);
+    ADD CONSTRAINT gan_work_unit_taken CHECK (num_nulls(worker, token, claimed_at) = CASE
+        WHEN state IN ('pending', 'aside') THEN 3
+        ELSE 0 END),
+    ADD CONSTRAINT gan_work_unit_given
+        CHECK (state IN ('pending', 'aside') OR (attempts > 0 AND weights_nonce IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_lease CHECK ((state = 'claimed') = (lease_until IS NOT NULL)),
+    ADD CONSTRAINT gan_work_unit_result
+        CHECK (num_nulls(submitted_at, batch, loss_d, loss_g, accuracy_real, accuracy_fake) = CASE
+            WHEN state IN ('done', 'checked') THEN 0
+            ELSE 6 END),
+    ADD CONSTRAINT gan_work_unit_check_state CHECK (CASE
+        WHEN audits IS NULL THEN state <> 'checked'
+        ELSE state NOT IN ('done', 'aside') END);
 
 CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_position)
     WHERE state = 'pending' AND meant_for IS NOT NULL;

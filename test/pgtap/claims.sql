@@ -3,7 +3,7 @@
 \pset format unaligned
 \pset tuples_only true
 BEGIN;
-SELECT plan(12);
+SELECT plan(14);
 
 SELECT gan_create_run('claims', seed => 1, channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1,
                       local_steps => 0, images_per_unit => 5, units_per_iteration => 4096, lease_seconds => 10) AS run \gset
@@ -11,18 +11,22 @@ SELECT gan_start(:run) \g /dev/null
 ANALYZE gan_work_unit;
 CREATE FUNCTION plan_of(query text) RETURNS text LANGUAGE plpgsql AS
     $$ DECLARE line text; plan text := ''; BEGIN FOR line IN EXECUTE 'EXPLAIN ' || query LOOP plan := plan || line || E'\n'; END LOOP; RETURN plan; END $$;
--- The very statement of gan_claim, under the settings of gan_claim
-SELECT substring(prosrc FROM $$WITH next AS MATERIALIZED \((.*)\)\s+UPDATE gan_work_unit u\s+SET state = 'claimed'$$) AS search,
-       (SELECT string_agg(format('SET LOCAL %s = %s', split_part(c, '=', 1), split_part(c, '=', 2)), ';') FROM unnest(proconfig) c WHERE c !~ '^search_path') AS settings
-    FROM pg_proc WHERE proname = 'gan_claim' \gset
-SELECT format('PREPARE search(int, int, bigint) AS %s', replace(replace(replace(:'search', 'r.run', '$1'), 'r.iteration', '$2'), 'mark', '$3')) \gexec
-SAVEPOINT settings;
-SELECT :'settings' \gexec
+-- The very statement of gan_claim, as it stands in the source; planned for any parameters, as it is there
+\set search `sed -n '/find_free = {/,/SKIP LOCKED/p' src/extension/claim/claim.c | grep -o '"[^"]*"' | tr -d '"\n'`
+SELECT matches(:'search'::text, '^SELECT u.unit FROM gan_work_unit u .* FOR UPDATE SKIP LOCKED$', 'the search is in claim.c');
+SET LOCAL plan_cache_mode = force_generic_plan;
+PREPARE search(int, int, bigint) AS :search;
 SELECT plan_of(format('EXECUTE search(%s, 0, -1)', :run)) AS plan \gset
-ROLLBACK TO settings;
-SELECT matches(:'plan'::text, 'Index Only Scan using gan_work_unit_pending', 'a claim finds its candidates in the index alone');
-SELECT matches(:'plan'::text, 'LockRows.*Index Scan using gan_work_unit_pkey', 'and locks them by their number');
+SELECT matches(:'plan'::text, 'LockRows.*Index Scan using gan_work_unit_pending', 'a claim finds units in the order of their positions, and locks them as it goes');
 SELECT doesnt_match(:'plan'::text, 'Seq Scan|Sort', 'it scans and sorts nothing');
+-- Statistics from a time at which nothing was free, or everything, change nothing
+UPDATE gan_work_unit SET state = 'aside' WHERE run = :run;
+ANALYZE gan_work_unit;
+UPDATE gan_work_unit SET state = 'pending' WHERE run = :run;
+SELECT plan_of(format('EXECUTE search(%s, 0, -1)', :run)) AS plan \gset
+SELECT matches(:'plan'::text, 'Index Scan using gan_work_unit_pending', 'nor where statistics say that nothing is free');
+SELECT doesnt_match(:'plan'::text, 'Seq Scan|Sort', 'or scans and sorts then');
+ANALYZE gan_work_unit;
 
 SELECT is((SELECT count(*) FROM gan_work_unit WHERE run = :run), 4096::bigint, 'an iteration opens all its units');
 SELECT is((SELECT range_agg(int8range(first_position, first_position + images)) FROM gan_work_unit WHERE run = :run), '{[0,20480)}'::int8multirange, 'their positions follow each other');

@@ -6,13 +6,12 @@
  *
  * An upload is refused by an error, and what a statement that fails has written is gone. So the
  * session remembers the refusal, and the next call of the worker's that commits (its release of the
- * unit, or its next claim) notes it: gan_note_refusal in SQL.
+ * unit, or its next claim) notes it.
  */
 #include "result.h"
+#include "holding.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 
 #include <math.h>
 
@@ -70,26 +69,18 @@ void gan_refusal_remember(int64 unit, const pg_uuid_t *token, const char *why) {
     strlcpy(refusal.why, why, sizeof refusal.why);
 }
 
-PG_FUNCTION_INFO_V1(gan_refusal_pending);
+/* Notes that upload, if there is one, as a failure of its unit, and forgets it. */
+void gan_refusal_note(void) {
+    static gan_statement note = {
+        "SELECT gan_note_failure(u, 'upload_refused', $2) FROM gan_work_unit u WHERE u.unit = $1",
+        2,
+        {INT8OID, TEXTOID}};
+    Datum unit = Int64GetDatum(refusal.unit);
+    gan_holding holding;
 
-/* Tells whether this session has had an upload refused that is not noted yet. */
-Datum gan_refusal_pending(PG_FUNCTION_ARGS) {
-    PG_RETURN_BOOL(refusal.pending);
-}
-
-PG_FUNCTION_INFO_V1(gan_take_refusal);
-
-/* Returns that upload's unit, token and what was wrong, and forgets it. */
-Datum gan_take_refusal(PG_FUNCTION_ARGS) {
-    bool none = !refusal.pending, nulls[] = {none, none, none};
-    TupleDesc descriptor;
-    Datum values[3];
-
-    if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-        elog(ERROR, "gan_take_refusal must return a row");
-    values[0] = Int64GetDatum(refusal.unit);
-    values[1] = UUIDPGetDatum(&refusal.token);
-    values[2] = CStringGetTextDatum(refusal.why);
+    if (!refusal.pending)
+        return;
     refusal.pending = false;
-    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+    if (gan_holding_find(&holding, unit, UUIDPGetDatum(&refusal.token), true) && holding.claimed)
+        gan_run_statement(&note, (Datum[]){unit, CStringGetTextDatum(refusal.why)});
 }

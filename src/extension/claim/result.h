@@ -15,5 +15,6 @@ extern bool gan_variances_possible(const dcgan_model *model, const float *statis
 extern char *gan_shard_problem(const gan_run *run, int32 shard, const float *values, double limit,
                                double *squares);
 extern void gan_refusal_remember(int64 unit, const pg_uuid_t *token, const char *why);
+extern void gan_refusal_note(void);
 
 #endif

@@ -4,6 +4,7 @@
  * Every byte that arrives is hostile until it has been checked here, before it is stored.
  */
 #include "../store/store.h"
+#include "holding.h"
 #include "result.h"
 
 #include "access/htup_details.h"
@@ -12,7 +13,6 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "storage/lmgr.h"
-#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 #include <math.h>
@@ -90,37 +90,6 @@ Datum gan_fetch_change(PG_FUNCTION_ARGS) {
     if (!data)
         PG_RETURN_NULL();
     PG_RETURN_BYTEA_P(data);
-}
-
-/* What an upload needs to know of the unit it belongs to. */
-typedef struct claimed_unit {
-    int32 run, iteration;
-    bool valid; /* the caller holds it, under this token, and its lease is running */
-} claimed_unit;
-
-/* Looks up the unit and whether the caller may upload to it now. */
-static claimed_unit find_claim(Datum unit, Datum token) {
-    static SPIPlanPtr plan;
-    claimed_unit claim = {0};
-
-    if (gan_execute_saved(
-            &plan,
-            "SELECT u.run, u.iteration FROM gan_work_unit u JOIN gan_run r ON r.run = u.run JOIN "
-            "gan_worker w "
-            "ON w.worker = u.worker "
-            "WHERE u.unit = $1 AND u.token = $2 AND coalesce(u.state = 'claimed', false) AND "
-            "u.lease_until > "
-            "statement_timestamp() "
-            "AND u.iteration = r.iteration AND u.weights_nonce = r.weights_nonce AND r.state IN "
-            "('running', "
-            "'paused') AND w.login = session_user "
-            "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)",
-            2, (Oid[]){INT8OID, UUIDOID}, (Datum[]){unit, token}, false) != 1)
-        return claim;
-    claim.run = DatumGetInt32(gan_value(0, 1, NULL));
-    claim.iteration = DatumGetInt32(gan_value(0, 2, NULL));
-    claim.valid = true;
-    return claim;
 }
 
 /* An upload that is being checked: whoever sends what is refused has failed at the unit. */
@@ -206,7 +175,7 @@ static upload_rules read_rules(const gan_run *run, int32 shard) {
 }
 
 /* Deletes what an earlier claim left of a shard. */
-static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard, Snapshot snapshot) {
+static void delete_shard(const gan_holding *claim, int64 unit, int32 shard, Snapshot snapshot) {
     gan_pieces pieces;
 
     gan_pieces_open_to_write(&pieces, GAN_GRADIENT, claim->run, claim->iteration);
@@ -217,7 +186,7 @@ static void delete_shard(const claimed_unit *claim, int64 unit, int32 shard, Sna
 
 /* Tells whether a shard was stored under this token before; what an earlier claim left is
  * deleted. */
-static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *token, int32 shard) {
+static bool is_stored(const gan_holding *claim, int64 unit, const pg_uuid_t *token, int32 shard) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     gan_pieces pieces;
     pg_uuid_t stored;
@@ -240,13 +209,14 @@ static bool is_stored(const claimed_unit *claim, int64 unit, const pg_uuid_t *to
  * can't take. Who waited for it may hold the unit no longer, and must not replace what a later
  * claim has stored.
  */
-static const char *store_shard(const claimed_unit *claim, int64 unit, const pg_uuid_t *token,
+static const char *store_shard(const gan_holding *claim, int64 unit, const pg_uuid_t *token,
                                int32 shard, double squares, bytea *data) {
+    gan_holding again;
     gan_pieces pieces;
 
     GANN_FAULT("upload_to_store");
     LockDatabaseObject(RelationRelationId, (Oid)unit, (uint16)shard, ExclusiveLock);
-    if (!find_claim(Int64GetDatum(unit), UUIDPGetDatum(token)).valid)
+    if (!gan_holding_find(&again, Int64GetDatum(unit), UUIDPGetDatum(token), false) || !again.held)
         return "stale";
     if (is_stored(claim, unit, token, shard))
         return "already";
@@ -266,17 +236,13 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
     Datum unit = PG_GETARG_DATUM(0), token = PG_GETARG_DATUM(1);
     int32 shard = PG_GETARG_INT32(2);
     const char *answer = "stale";
-    claimed_unit claim;
+    gan_holding claim;
 
     gan_refuse_block("gan_upload");
-    /* Its commit waits for no disk: the submission's does, and what is durable then includes all
-     * that came before. */
-    (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
-                            GUC_ACTION_LOCAL, true, 0, false);
+    gan_commit_without_waiting();
     gan_keep_memory();
     SPI_connect();
-    claim = find_claim(unit, token);
-    if (claim.valid) {
+    if (gan_holding_find(&claim, unit, token, false) && claim.held) {
         bytea *data = PG_GETARG_BYTEA_P(3);
         upload_rules rules;
         size_t count;
@@ -310,46 +276,54 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
     PG_RETURN_TEXT_P(cstring_to_text(answer));
 }
 
-PG_FUNCTION_INFO_V1(gan_uploaded);
-
-/* Adds up what was uploaded under a claim: number of shards there and missing, and the square of
- * the gradient's norm. */
-Datum gan_uploaded(PG_FUNCTION_ARGS) {
-    int64 unit = PG_GETARG_INT64(0);
-    pg_uuid_t *token = PG_GETARG_UUID_P(1), stored;
+/* Adds up what was uploaded under a claim. Needs SPI to be connected. */
+void gan_uploads_sum(gan_uploads *up, int32 run_number, int32 iteration, int64 unit,
+                     const pg_uuid_t *token) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-    int32 number, iteration, parts = 0, missing = 0;
-    double square_sum, sum = 0;
-    static SPIPlanPtr plan;
     gan_pieces pieces;
-    TupleDesc descriptor;
+    pg_uuid_t stored;
+    double square_sum;
     gan_run run;
 
-    if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-        elog(ERROR, "gan_uploaded must return a row");
-    BlessTupleDesc(descriptor);
-    SPI_connect();
-    if (gan_execute_saved(&plan, "SELECT u.run, u.iteration FROM gan_work_unit u WHERE u.unit = $1",
-                          1, (Oid[]){INT8OID}, (Datum[]){Int64GetDatum(unit)}, false) != 1)
-        elog(ERROR, "the unit is gone");
-    number = DatumGetInt32(gan_value(0, 1, NULL));
-    iteration = DatumGetInt32(gan_value(0, 2, NULL));
-    gan_run_read(&run, number, false);
-    gan_pieces_open(&pieces, GAN_GRADIENT, number, iteration, snapshot);
+    *up = (gan_uploads){0};
+    gan_run_read(&run, run_number, false);
+    gan_pieces_open(&pieces, GAN_GRADIENT, run_number, iteration, snapshot);
     for (int32 shard = 0; shard <= run.shards; shard++) {
         if (!gan_shard_needed(&run, iteration, shard))
             continue;
         if (gan_pieces_receipt(&pieces, unit, shard, &stored, &square_sum) &&
             memcmp(&stored, token, sizeof stored) == 0) {
-            parts++;
-            sum += shard < run.shards ? square_sum : 0;
+            up->parts++;
+            up->square_sum += shard < run.shards ? square_sum : 0;
         } else
-            missing++;
+            up->missing++;
     }
     gan_pieces_release(&pieces);
-    SPI_finish();
     UnregisterSnapshot(snapshot);
-    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(
-        descriptor, (Datum[]){Int32GetDatum(parts), Int32GetDatum(missing), Float8GetDatum(sum)},
-        (bool[]){false, false, false})));
+}
+
+PG_FUNCTION_INFO_V1(gan_uploaded);
+
+/* Adds up what was uploaded under a claim: number of shards there and missing, and the square of
+ * the gradient's norm. */
+Datum gan_uploaded(PG_FUNCTION_ARGS) {
+    static gan_statement read_unit = {
+        "SELECT u.run, u.iteration FROM gan_work_unit u WHERE u.unit = $1", 1, {INT8OID}};
+    TupleDesc descriptor;
+    gan_uploads up;
+
+    if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "gan_uploaded must return a row");
+    BlessTupleDesc(descriptor);
+    SPI_connect();
+    if (gan_run_statement(&read_unit, (Datum[]){PG_GETARG_DATUM(0)}) != 1)
+        elog(ERROR, "the unit is gone");
+    gan_uploads_sum(&up, DatumGetInt32(gan_value(0, 1, NULL)), DatumGetInt32(gan_value(0, 2, NULL)),
+                    PG_GETARG_INT64(0), PG_GETARG_UUID_P(1));
+    SPI_finish();
+    PG_RETURN_DATUM(HeapTupleGetDatum(
+        heap_form_tuple(descriptor,
+                        (Datum[]){Int32GetDatum(up.parts), Int32GetDatum(up.missing),
+                                  Float8GetDatum(up.square_sum)},
+                        (bool[]){false, false, false})));
 }

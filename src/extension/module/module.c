@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 
 PG_MODULE_MAGIC;
 
@@ -38,6 +39,14 @@ void gan_refuse_block(const char *name) {
         ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
                         errmsg("%s can't run inside a transaction block", name),
                         errhint("Send the statement on its own, in autocommit mode.")));
+}
+
+/* Has the commit of this transaction wait for no disk: what a crash of the server takes back costs a
+ * unit's work and nothing else. A submission's commit does wait, and what is durable then includes
+ * all that came before. */
+void gan_commit_without_waiting(void) {
+    (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+                            GUC_ACTION_LOCAL, true, 0, false);
 }
 
 PG_FUNCTION_INFO_V1(gan_require_autocommit);

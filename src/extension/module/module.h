@@ -26,9 +26,26 @@ extern int gan_execute(const char *query, int arguments, Oid *types, Datum *valu
 extern int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types,
                              Datum *values, bool read_only);
 
+/* The same as a value: what is asked, and of which types the parameters are. The plan fits whatever
+ * they are. */
+typedef struct gan_statement {
+    const char *text;
+    int count;
+    Oid types[9];
+    SPIPlanPtr plan; /* null at first */
+} gan_statement;
+
+extern int gan_run_statement(gan_statement *statement, Datum *values);
+
+/* The same where some values may be null: an 'n' at their places in nulls, a blank at the others'. */
+extern int gan_run_with_nulls(gan_statement *statement, Datum *values, const char *nulls);
+
 /* Returns one value of the last query's result, columns from 1; an error if it is null and is_null
  * is. */
 extern Datum gan_value(int row, int column, bool *is_null);
+
+/* The same for a boolean, where null is false. */
+extern bool gan_is_true(int row, int column);
 
 /* Makes a bytea of bytes. */
 extern bytea *gan_bytea(const void *bytes, size_t size);
@@ -38,6 +55,9 @@ extern void gan_keep_memory(void);
 
 /* module.c: refuses to go on inside a transaction block */
 extern void gan_refuse_block(const char *name);
+
+/* Has the commit of this transaction wait for no disk. */
+extern void gan_commit_without_waiting(void);
 
 /* Turns a status of the library into an error; DCGAN_OK does nothing. */
 extern void gan_check_status(dcgan_status status);

@@ -30,6 +30,24 @@ int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *t
     return (int)SPI_processed;
 }
 
+/* Runs a statement that is planned once a session, whatever its parameters; returns the number of
+ * rows. */
+int gan_run_with_nulls(gan_statement *statement, Datum *values, const char *nulls) {
+    int result;
+
+    if (!statement->plan) {
+        SPIPlanPtr prepared = SPI_prepare_cursor(statement->text, statement->count,
+                                                 statement->types, CURSOR_OPT_GENERIC_PLAN);
+        if (!prepared || SPI_keepplan(prepared) != 0)
+            elog(ERROR, "could not prepare: %s", statement->text);
+        statement->plan = prepared;
+    }
+    result = SPI_execute_plan(statement->plan, values, nulls, false, 0);
+    if (result < 0)
+        elog(ERROR, "query failed (%s): %s", SPI_result_code_string(result), statement->text);
+    return (int)SPI_processed;
+}
+
 /* Returns one value of the last query's result; an error if it is null and is_null is. */
 Datum gan_value(int row, int column, bool *is_null) {
     bool null;
@@ -40,6 +58,19 @@ Datum gan_value(int row, int column, bool *is_null) {
     else if (null)
         elog(ERROR, "unexpected null in column %d", column);
     return value;
+}
+
+/* The same where no value is null. */
+int gan_run_statement(gan_statement *statement, Datum *values) {
+    return gan_run_with_nulls(statement, values, NULL);
+}
+
+/* Returns a boolean of the last query's result; null is false. */
+bool gan_is_true(int row, int column) {
+    bool null;
+    Datum value = gan_value(row, column, &null);
+
+    return !null && DatumGetBool(value);
 }
 
 /* Makes a bytea of bytes. */
