@@ -39,8 +39,8 @@ c('holding.c', '021_fences', 'a unit that was replaced', 'AND NOT u.replaced', '
 c('submit.c', '021_fences', 'the nonce of the claim', 's->holding.weights_nonce == PG_GETARG_INT64(2)', 'true');
 c('submit.c', '021_fences', 'no transaction block', 'gan_refuse_block("gan_submit");', '');
 c('submit.c', '024_step_guards', 'what is missing', 'if (up.missing > 0)', 'if (up.missing > 1000)');
-in_function('gan_tick', '024_step_guards', 'the lock', 'FOR NO KEY UPDATE SKIP LOCKED');
-in_function('gan_tick', '024_step_guards', 'uploads that vanished', 'reopened := gan_reopen_vanished(r.run, false);', 'reopened := 0;');
+c('tick.c', '024_step_guards', 'the lock', 'FOR NO KEY UPDATE SKIP LOCKED', '');
+c('tick.c', '024_step_guards', 'uploads that vanished', 't->reopened = count(&reopen_vanished, t);', 't->reopened = 0;');
 sql('gan_history', '024_step_guards', 'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey');
 in_function('gan_close_iteration', '024_step_guards', 'credit once', 'w.units + done.units', 'w.units + 2 * done.units');
 

@@ -377,7 +377,7 @@ CREATE FUNCTION gan_channel(run int) RETURNS text
 CREATE FUNCTION gan_wake(run int) RETURNS void
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
-    PERFORM pg_notify(gan_channel(run), '');
+    PERFORM pg_notify(gan_channel(run), ''), gan_call_coordinator();
 END
 $$;
 

@@ -119,72 +119,12 @@ $$;
 CREATE FUNCTION gan_empty_next(run int) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
+-- One run's tick: src/extension/coordinate/tick.c.
 CREATE FUNCTION gan_tick(run int DEFAULT NULL) RETURNS text
-    LANGUAGE plpgsql
+    LANGUAGE c
         SECURITY DEFINER
         SET search_path = pg_catalog, @extschema@, pg_temp
-        SET lock_timeout = 0 AS $$
-#variable_conflict use_column
-DECLARE
-    wanted int := gan_the_run($1);
-    r gan_run;
-    expired int;
-    replaced int;
-    reopened int;
-    aside int;
-    needed int;
-    done int;
-BEGIN
-    SELECT * INTO r FROM gan_run WHERE run = wanted FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN 'busy: another session is at it';
-    END IF;
-    IF r.state NOT IN ('running', 'paused') THEN
-        RETURN r.state;
-    END IF;
-    IF r.iteration_started_at > clock_timestamp() THEN -- the clock was set back
-        UPDATE gan_run SET iteration_started_at = clock_timestamp() WHERE run = r.run;
-    END IF;
-    expired := gan_expire_leases(r.run);
-    PERFORM gan_keep_checkpoints(r);
-    replaced := gan_replace_hoarded(r.run);
-    aside := gan_put_aside(r.run);
-    IF gan_pause_if_refused(r) THEN
-        RETURN format('paused: results of iteration %s were refused: see gan_progress',
-            r.iteration);
-    END IF;
-    reopened := gan_reopen_vanished(r.run, false);
-    PERFORM gan_draw_checks(r), gan_judge_checks(r);
-    SELECT count(*)
-        INTO done
-        FROM gan_work_unit u
-        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done'
-        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
-    needed := gan_units_needed(r);
-    IF done >= needed THEN
-        reopened := reopened + gan_reopen_vanished(r.run, true);
-        IF reopened = 0 AND gan_checks_hold(r) THEN
-            RETURN format('%s: iteration %s, all %s units are in, spot checks are under way',
-                r.state, r.iteration, done);
-        END IF;
-        IF reopened = 0 THEN
-            RETURN gan_take_step(r);
-        END IF;
-        done := done - reopened; -- if that is a quorum, the next tick steps
-    ELSIF r.state = 'running' THEN
-        PERFORM gan_empty_next(r.run);
-    END IF;
-    RETURN format('%s: iteration %s, %s of %s units are in', r.state, r.iteration, done, needed)
-        || CASE WHEN expired > 0 THEN format(', %s put back', expired) ELSE '' END
-        || CASE WHEN replaced > 0 THEN format(', %s replaced', replaced) ELSE '' END
-        || CASE WHEN aside > 0 THEN format(', %s set aside: see gan_set_aside', aside) ELSE '' END
-        || CASE
-            WHEN reopened > 0
-                THEN format(', %s to be done again: the server crashed and their gradients are gone',
-                reopened)
-            ELSE '' END;
-END
-$$;
+        SET lock_timeout = 0 AS 'MODULE_PATHNAME';
 
 -- Counts the open runs (of one, or of all), and lists those with something for a tick to do; every:
 -- all of them. Only looks: it locks and writes nothing, so that a coordinator that asks fifty times
@@ -225,30 +165,42 @@ BEGIN
 END
 $$;
 
--- Sleeps by a clock that nobody sets; pg_sleep's can be, and then lasts as long as it was set back
--- by.
-CREATE FUNCTION gan_sleep(seconds float8) RETURNS void
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME';
-
--- Seconds by which the time of day is ahead of the time that this session has seen pass: it changes
--- when the clock is set, and when the machine stood still.
-CREATE FUNCTION gan_clock_offset() RETURNS float8
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME';
-
--- Ends the statement_timeout of the statement that is under way. It is set for a whole database at
--- times; a coordinator's CALL is meant to last.
-CREATE FUNCTION gan_outlast() RETURNS void
-    LANGUAGE c AS 'MODULE_PATHNAME';
-
--- Commits, and begins a transaction that each statement of sees what is there now, whatever is the
--- default (under "serializable" a step would fail wherever a student submits meanwhile).
-CREATE PROCEDURE gan_next_transaction()
-    LANGUAGE plpgsql AS $$
+-- For a coordinator that sleeps: how many runs need one, and in how many seconds the next thing is
+-- due that nobody will ask for: the end of a lease, the time at which a unit that is still locked
+-- counts as hoarded. With spot checks there is something to draw or to judge at any time.
+CREATE FUNCTION gan_next_deadline(OUT runs int, OUT seconds float8)
+    LANGUAGE plpgsql STABLE
+        SECURITY DEFINER
+        SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    right_now timestamptz := clock_timestamp();
+    deadline timestamptz;
 BEGIN
-    COMMIT;
-    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    SELECT count(DISTINCT r.run), min(d.at) FILTER (WHERE d.at > right_now)
+        INTO runs, deadline
+        FROM gan_run r
+        LEFT JOIN gan_work_unit u ON u.run = r.run
+            AND u.iteration = r.iteration
+            AND u.state IN ('pending', 'claimed')
+        CROSS JOIN LATERAL unnest(ARRAY[u.lease_until,
+            greatest(u.opened_at, u.lease_until, r.iteration_started_at)
+                + make_interval(secs => r.lease_seconds),
+            CASE WHEN r.checks_on THEN right_now + interval '1 s' END]) AS d (at)
+        WHERE r.state = 'running' OR (r.state = 'paused' AND u.state = 'claimed');
+    seconds := extract(epoch FROM coalesce(deadline, 'infinity') - right_now);
+    IF runs > 0 AND (SELECT d.due IS NOT NULL FROM gan_due(NULL, false) AS d) THEN
+        seconds := least(seconds, 1); -- it failed, or somebody else is at it
+    END IF;
 END
 $$;
+
+-- Has the server's coordinator look at this database's runs when the transaction is committed; where
+-- there is none, nothing happens (src/extension/coordinate/shared.c).
+CREATE FUNCTION gan_call_coordinator() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME';
+
+-- Whether the server coordinates by itself: on, off (gannsfriends.coordinator), not loaded.
+CREATE FUNCTION gan_background_coordinator() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME';
 
 -- Tells whether a session that begins now can't write. (One that began while
 -- default_transaction_read_only was on keeps that, though it was meant for an hour.) A setting of
@@ -271,103 +223,11 @@ CREATE FUNCTION gan_stays_read_only() RETURNS boolean
                         WHERE s.name = 'default_transaction_read_only'))
 $$;
 
--- Ticks runs until the time is over; each tick is a transaction of its own. An error in one run
--- doesn't stop the others. Every 20 ms those that are due, every second all of them.
+-- Ticks runs until the time is over (src/extension/coordinate/): each tick is a transaction of its
+-- own, and an error in one run doesn't stop the others. Every 20 ms those that are due, every second
+-- all of them.
 CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT NULL)
-    LANGUAGE plpgsql AS $$
-DECLARE
-    started timestamptz := pg_catalog.clock_timestamp();
-    clock_offset float8 := @extschema@.gan_clock_offset(); -- when last looked at
-    now_offset float8;
-    jump interval;
-    all_ticked timestamptz := '-infinity';
-    looked_for_hoarders timestamptz := '-infinity';
-    open_runs int;
-    due int[];
-    one int;
-    every boolean;
-    stepped boolean := false;
-    read_only boolean := false;
-    was_read_only boolean;
-BEGIN
-    PERFORM @extschema@.gan_outlast();
-    CALL @extschema@.gan_next_transaction();
-    LOOP
-        -- If the clock was set or the machine stood still, leases are about to end, or will last,
-        -- for no fault or merit of those who hold them.
-        now_offset := @extschema@.gan_clock_offset();
-        IF pg_catalog.abs(now_offset OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1
-            AND NOT pg_catalog.current_setting('transaction_read_only')::boolean THEN
-            jump := pg_catalog.make_interval(secs => now_offset OPERATOR(pg_catalog.-) clock_offset);
-            clock_offset := now_offset;
-            started := started OPERATOR(pg_catalog.+) jump;
-            all_ticked := '-infinity';
-            RAISE LOG 'the clock has moved by %: leases move with it', jump;
-            PERFORM @extschema@.gan_move_leases(gan_coordinate.run, jump);
-            CALL @extschema@.gan_next_transaction();
-        END IF;
-        -- After a step, too: the first tick of an iteration makes room for the next one's
-        -- gradients.
-        every := stepped
-            OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (all_ticked OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 1));
-        SELECT d.open, d.due
-            INTO open_runs, due
-            FROM @extschema@.gan_due(gan_coordinate.run, every) AS d;
-        was_read_only := read_only;
-        read_only := pg_catalog.current_setting('transaction_read_only')::boolean;
-        IF read_only AND NOT was_read_only THEN
-            RAISE WARNING 'the database is read-only'
-                USING HINT = 'The coordinator waits, and goes on when it is not.';
-        ELSIF was_read_only AND NOT read_only THEN
-            RAISE NOTICE 'the database is no longer read-only';
-        END IF;
-        IF read_only THEN
-            due := NULL;
-            IF every AND NOT @extschema@.gan_stays_read_only() THEN
-                SET default_transaction_read_only = off;
-            END IF;
-        END IF;
-        CALL @extschema@.gan_next_transaction();
-        IF every THEN
-            all_ticked := pg_catalog.clock_timestamp();
-        END IF;
-        IF every
-            AND pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (looked_for_hoarders OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 5))
-           AND @extschema@.gan_guard() OPERATOR(pg_catalog.=) 'not loaded' THEN
-            PERFORM @extschema@.gan_end_hoarders(60);
-            looked_for_hoarders := pg_catalog.clock_timestamp();
-        END IF;
-        stepped := false;
-        FOREACH one IN ARRAY coalesce(due, '{}'::int[]) LOOP
-            -- A tick takes back leases that are over: none may begin at a clock that has just been
-            -- set. The loop's head sees to that first.
-            EXIT
-                WHEN pg_catalog.abs(@extschema@.gan_clock_offset() OPERATOR(pg_catalog.-) clock_offset) OPERATOR(pg_catalog.>) 1;
-            BEGIN
-                stepped := pg_catalog.starts_with(@extschema@.gan_tick(one), 'step') OR stepped;
-            EXCEPTION WHEN OTHERS THEN
-                RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
-            END;
-            CALL @extschema@.gan_next_transaction();
-            -- Beside the step, while the class computes: pictures and figures. Their failure is not
-            -- the run's.
-            BEGIN
-                PERFORM @extschema@.gan_observe(one);
-            EXCEPTION WHEN OTHERS THEN
-                RAISE WARNING 'run %: %', one, SQLERRM USING ERRCODE = SQLSTATE;
-            END;
-            CALL @extschema@.gan_next_transaction();
-        END LOOP;
-        EXIT WHEN max_seconds IS NULL AND open_runs OPERATOR(pg_catalog.=) 0;
-        EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)
-                  OPERATOR(pg_catalog.>=) max_seconds; -- never, if null
-        IF NOT stepped THEN
-            PERFORM @extschema@.gan_sleep(CASE WHEN read_only
-                OR open_runs OPERATOR(pg_catalog.=) 0 THEN 0.25 ELSE 0.02 END);
-        END IF;
-    END LOOP;
-END
-$$;
+    LANGUAGE c AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION gan_aggregate(int, int)
     IS 'The step: averages an iteration''s gradients or changes, applies the optimiser, merges batch norm, opens the next iteration; one transaction';

@@ -199,6 +199,7 @@ BEGIN
     UPDATE gan_work_unit w
         SET failed_by = array_append(w.failed_by, whose)
         WHERE w.unit = u.unit AND whose <> ALL (coalesce(w.failed_by, '{}'));
+    PERFORM gan_call_coordinator(); -- it may have to be set aside
 END
 $$;
 

@@ -214,6 +214,7 @@ sub _configure {
     my @conf = (
         "listen_addresses = '127.0.0.1'", "port = $self->{port}",
         "unix_socket_directories = '$self->{folder}'", 'unix_socket_permissions = 0700',
+        'gannsfriends.coordinator = off',    # 150_background.t turns it on: elsewhere a test says when a step is taken
         'max_connections = 50',                        "log_line_prefix = '%m [%p] %q%u\@%d '",
         "timezone = 'UTC'", "log_timezone = 'UTC'",
         $self->{durable} ? () : map { "$_ = off" } qw(fsync full_page_writes)

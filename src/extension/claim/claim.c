@@ -6,6 +6,7 @@
  * and a lease. Two students can't take the same unit: whoever finds it has it locked, and the other
  * skips it.
  */
+#include "../coordinate/coordinate.h"
 #include "holding.h"
 #include "result.h"
 
@@ -43,7 +44,7 @@ typedef struct claim {
     Datum worker, run, iteration, nonce;
     bool no_worker; /* it was not named */
     bool open;      /* units are given out, and to this worker */
-    bool suspended, same_images, equal_units, holds_unit, in_good_standing;
+    bool suspended, same_images, equal_units, holds_unit, in_good_standing, checks_on;
     Datum pace[PACE_COUNT]; /* what the length of the lease depends on: pace, pace_mad, lapses */
     bool no_pace[PACE_COUNT];
     bool given;            /* there is a unit: in to */
@@ -88,7 +89,7 @@ static void read_run(claim *c) {
         "EXISTS (SELECT FROM gan_work_unit u WHERE u.worker = w.worker AND u.state = 'claimed'), "
         "(SELECT sum(o.units) >= count(*) AND sum(o.refusals + o.lapses) = 0 FROM gan_worker o "
         "WHERE o.run = w.run AND o.login = w.login), "
-        "w.pace, w.pace_mad, w.lapses "
+        "w.pace, w.pace_mad, w.lapses, r.checks_on "
         "FROM gan_worker w JOIN gan_run r ON r.run = w.run "
         "LEFT JOIN gan_trust t ON t.run = w.run AND t.login = w.login WHERE w.worker = $1",
         1,
@@ -108,6 +109,7 @@ static void read_run(claim *c) {
     c->in_good_standing = gan_is_true(0, 11);
     for (int i = 0; i < PACE_COUNT; i++)
         c->pace[i] = gan_value(0, 12 + i, &c->no_pace[i]);
+    c->checks_on = gan_is_true(0, 12 + PACE_COUNT);
 }
 
 /* Refuses a worker whose images are not the run's: its dataset may have been set after the worker
@@ -259,6 +261,8 @@ static void take(claim *c, Datum unit) {
 
     for (int i = 0; i < 7; i++)
         nulls[i] = i >= 3 && i < 3 + PACE_COUNT && c->no_pace[i - 3] ? 'n' : ' ';
+    if (c->checks_on)
+        gan_ask_coordinator(); /* it draws whether the unit is checked */
     gan_run_with_nulls(&take_unit,
                        (Datum[]){unit, c->worker, c->nonce, c->pace[0], c->pace[1], c->pace[2],
                                  c->to.values[LEASE]},

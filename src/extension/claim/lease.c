@@ -1,6 +1,7 @@
 /*
  * lease.c - a claim that goes on, and one that is given up
  */
+#include "../coordinate/coordinate.h"
 #include "holding.h"
 #include "result.h"
 
@@ -80,6 +81,8 @@ Datum gan_release(PG_FUNCTION_ARGS) {
         gan_run_statement(&note_return, (Datum[]){Int32GetDatum(holding.worker),
                                                   Int32GetDatum(holding.checks_on)});
         wake_for(&holding, unit);
+        if (holding.checks_on)
+            gan_ask_coordinator();
     }
     SPI_finish();
     PG_RETURN_BOOL(held);

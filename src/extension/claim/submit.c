@@ -5,6 +5,7 @@
  * it finds can only be changed under that lock. Then a unit becomes done, once for its positions:
  * submissions of the same positions come one after the other.
  */
+#include "../coordinate/coordinate.h"
 #include "holding.h"
 
 #include "catalog/pg_class.h"
@@ -99,6 +100,7 @@ static void accept_result(submission *s) {
                                 Float8GetDatum(s->losses[1]), Float8GetDatum(s->accuracies[0]),
                                 Float8GetDatum(s->accuracies[1])});
     gan_run_statement(&note, (Datum[]){Int32GetDatum(s->holding.worker)});
+    gan_ask_coordinator(); /* the quorum may be there */
     s->answer = "accepted";
     s->message = psprintf("unit " INT64_FORMAT " is in", DatumGetInt64(s->unit));
 }

@@ -2,6 +2,7 @@
  * module.c - the module: what is done when it is loaded, and errors
  */
 #include "module.h"
+#include "../coordinate/coordinate.h"
 #include "../guard/guard.h"
 
 #include "access/xact.h"
@@ -18,6 +19,8 @@ void _PG_init(void) {
     if (process_shared_preload_libraries_in_progress) {
         gan_guard_init();
         gan_watchdog_init();
+        gan_shared_init();
+        gan_launcher_init();
     }
 }
 

@@ -1,0 +1,79 @@
+/*
+ * coordinate.h - who has the runs of a database looked after, and when
+ *
+ * A tick (tick.c) does for one run what is due. Rounds of ticks (round.c) are run by whoever
+ * coordinates: a session that calls gan_coordinate (procedure.c), by hand or by pg_cron, or, where the
+ * library is preloaded, a background worker of the server's (worker.c). That one sleeps until it is
+ * asked (shared.c): by a submission, by gan_start, by whatever makes something due. A launcher
+ * (launcher.c) starts it where there is a run, and it ends where there is none.
+ */
+#ifndef GAN_COORDINATE_H
+#define GAN_COORDINATE_H
+
+#include "../module/module.h"
+
+/* What a coordinator remembers from one round to the next. */
+typedef struct gan_rounds {
+    const char *schema; /* of the extension, quoted */
+    bool one_run;       /* of one run only, else of all */
+    int32 run;
+    /* ends the transaction and begins the next one; SPI is connected before and after */
+    void (*next_transaction)(void);
+    double clock_offset;                           /* of the time of day, when last looked at */
+    double ticked_all, looked_for_hoarders, began; /* by gan_seconds() */
+    bool stepped;                                  /* the last round took a step */
+    bool read_only;                                /* so is the database, for now */
+    int open;                                      /* runs that are neither finished nor stopped */
+} gan_rounds;
+
+/* round.c: begins to coordinate */
+extern void gan_rounds_begin(gan_rounds *rounds, const char *schema);
+
+/* Looks at the runs, and ticks those with something due; every: all of them. SPI is connected. */
+extern void gan_round(gan_rounds *rounds, bool every);
+
+/* Tells whether the clock was set, or the machine stood still, since the last round. */
+extern bool gan_clock_has_jumped(const gan_rounds *rounds);
+
+/* Returns a statement with the schema put in for each %s. It lives as long as the session. */
+extern const char *gan_with_schema(const char *text, const char *schema);
+
+/* clock.c: the seconds that this session has seen pass, by a clock that nobody sets */
+extern double gan_seconds(void);
+
+/* By how many seconds the time of day is ahead of them: it changes when the clock is set, and when
+ * the machine stood still. */
+extern double gan_clock_offset(void);
+
+/* Sleeps for so many seconds, or until the latch is set; true: it was. Reads the configuration again
+ * if the server was told to. */
+extern bool gan_sleep(double seconds);
+
+/* shared.c: defines what sessions share; to be called while the server starts */
+extern void gan_shared_init(void);
+
+/* Has the coordinator of this database look at its runs when this transaction is committed. Nothing
+ * happens where the library is not preloaded. */
+extern void gan_ask_coordinator(void);
+
+/* gannsfriends.coordinator: the server coordinates by itself */
+extern bool gan_coordinator_on;
+
+/* The launcher's side: makes this process the one that is woken when a database has no coordinator;
+ * asks for a database; chooses databases to start one for, and tells whether more want one; forgets
+ * a database that is gone. */
+extern void gan_shared_launcher(void);
+extern void gan_shared_ask(Oid database);
+extern int gan_shared_choose(Oid *databases, int max, bool *more);
+extern void gan_shared_forget(Oid database);
+
+/* The coordinator's side: makes this process the one of a database (false: there is one already);
+ * how often it was asked so far; leaves, unless it was asked since. */
+extern bool gan_shared_enter(Oid database);
+extern uint32 gan_shared_asked(void);
+extern bool gan_shared_leave(uint32 seen);
+
+/* launcher.c: registers the process that starts coordinators; to be called while the server starts */
+extern void gan_launcher_init(void);
+
+#endif

@@ -1,0 +1,148 @@
+/*
+ * worker.c - the background worker that coordinates a database
+ *
+ * It runs while a run of the database does. Between two rounds it sleeps: until it is asked, or until
+ * the next lease or deadline is over. Every second it looks at the clock, without a transaction. When
+ * no run is under way it ends: nothing is connected then that DROP DATABASE would wait for.
+ */
+#include "coordinate.h"
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* All runs are looked at after so many seconds at the latest, whatever may have been forgotten. */
+#define LOOK_SECONDS 30.0
+/* The clock is looked at so often. */
+#define CLOCK_SECONDS 1.0
+
+PGDLLEXPORT void gan_coordinator_main(Datum argument);
+
+static void begin_transaction(void) {
+    SetCurrentStatementStartTimestamp();
+    StartTransactionCommand();
+    XactIsoLevel = XACT_READ_COMMITTED;
+    SPI_connect();
+    PushActiveSnapshot(
+        GetTransactionSnapshot()); /* SPI asks for one, and takes newer ones itself */
+}
+
+static void end_transaction(void) {
+    SPI_finish();
+    PopActiveSnapshot();
+    CommitTransactionCommand();
+    pgstat_report_stat(false);
+}
+
+static void next_transaction(void) {
+    end_transaction();
+    begin_transaction();
+}
+
+/* Returns the quoted schema of the extension in this database; null if it isn't there. */
+static const char *find_schema(void) {
+    static gan_statement find = {
+        "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e "
+        "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
+        "WHERE e.extname OPERATOR(pg_catalog.=) 'gannsfriends'",
+        0};
+
+    return gan_run_statement(&find, NULL) == 1 ? TextDatumGetCString(gan_value(0, 1, NULL)) : NULL;
+}
+
+/* Counts the runs that need a coordinator, and reads when the next thing is due. */
+static int look_ahead(gan_rounds *rounds, double *seconds) {
+    static gan_statement look = {"SELECT n.runs, n.seconds FROM %s.gan_next_deadline() AS n", 0};
+    static bool named;
+    int runs;
+
+    if (!named)
+        look.text = gan_with_schema(look.text, rounds->schema);
+    named = true;
+    begin_transaction();
+    gan_run_statement(&look, NULL);
+    runs = DatumGetInt32(gan_value(0, 1, NULL));
+    *seconds = Min(DatumGetFloat8(gan_value(0, 2, NULL)), LOOK_SECONDS);
+    if (rounds->read_only)
+        *seconds = Min(*seconds, CLOCK_SECONDS);
+    end_transaction();
+    return runs;
+}
+
+/* Sleeps until somebody asks, or for so many seconds; true: somebody did. */
+static bool sleep_until_asked(const gan_rounds *rounds, double seconds) {
+    const double end = gan_seconds() + seconds;
+
+    for (double left; (left = end - gan_seconds()) > 0 && !gan_clock_has_jumped(rounds);)
+        if (gan_sleep(Min(left, CLOCK_SECONDS)))
+            return true;
+    return false;
+}
+
+/* Coordinates until no run is under way. */
+static void coordinate(gan_rounds *rounds) {
+    bool every = true;
+
+    for (;;) {
+        const uint32 seen = gan_shared_asked();
+        double seconds;
+        int runs;
+
+        begin_transaction();
+        if (!OidIsValid(get_extension_oid("gannsfriends", true))) { /* it was dropped */
+            end_transaction();
+            runs = 0;
+        } else {
+            pgstat_report_activity(STATE_RUNNING, "gan_tick");
+            gan_round(rounds, every);
+            end_transaction();
+            runs = look_ahead(rounds, &seconds);
+        }
+        pgstat_report_activity(STATE_IDLE, NULL);
+        if ((runs == 0 || !gan_coordinator_on) && gan_shared_leave(seen))
+            return;
+        every = rounds->stepped || runs == 0 || !sleep_until_asked(rounds, seconds);
+    }
+}
+
+/* Becomes the owner of the extension's objects: what the class's own functions do, they do as that
+ * role. */
+static void become_owner(void) {
+    SetSessionAuthorization(get_role_oid("gan_owner", false), false);
+}
+
+void gan_coordinator_main(Datum argument) {
+    gan_rounds rounds = {.next_transaction = next_transaction};
+    const Oid database = DatumGetObjectId(argument);
+    const char *schema;
+
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    pqsignal(SIGTERM, die);
+    BackgroundWorkerUnblockSignals();
+    if (!gan_shared_enter(database))
+        proc_exit(0);
+    BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+    pgstat_report_appname("gannsfriends coordinator");
+    begin_transaction();
+    schema = find_schema();
+    if (schema) {
+        become_owner();
+        gan_rounds_begin(&rounds, MemoryContextStrdup(TopMemoryContext, schema));
+    }
+    end_transaction();
+    if (schema)
+        coordinate(&rounds);
+    else
+        while (!gan_shared_leave(gan_shared_asked()))
+            ;
+    proc_exit(0);
+}
