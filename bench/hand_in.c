@@ -31,6 +31,9 @@
 
 #define PATIENCE 60.0 /* seconds to wait for an iteration */
 
+/* Seconds that a unit would be computed for: what follows a step is over by then. */
+#define COMPUTING 0.1
+
 #define MOST_STUDENTS 64
 
 typedef struct feed {
@@ -282,6 +285,7 @@ static void measure_reaction(feed *f, int iterations) {
         double start = 0;
         for (int u = 0; u < f->units; u++) {
             upload(f, &unit, 1, 1);
+            samples_sleep_until(samples_clock() + COMPUTING);
             start = samples_clock();
             client_submit(f->student, &unit);
             claim(f, &unit);

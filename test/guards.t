@@ -40,7 +40,7 @@ c('submit.c', '021_fences', 'the nonce of the claim', 's->holding.weights_nonce 
 c('submit.c', '021_fences', 'no transaction block', 'gan_refuse_block("gan_submit");', '');
 c('submit.c', '024_step_guards', 'what is missing', 'if (up.missing > 0)', 'if (up.missing > 1000)');
 c('tick.c', '024_step_guards', 'the lock', 'FOR NO KEY UPDATE SKIP LOCKED', '');
-c('tick.c', '024_step_guards', 'uploads that vanished', 't->reopened = count(&reopen_vanished, t);', 't->reopened = 0;');
+c('tick.c', '024_step_guards', 'uploads that vanished', 't->reopened += count(&reopen_vanished, t);', '');
 sql('gan_history', '024_step_guards', 'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey');
 in_function('gan_close_iteration', '024_step_guards', 'credit once', 'w.units + done.units', 'w.units + 2 * done.units');
 

@@ -84,23 +84,26 @@ CREATE FUNCTION gan_reopen_vanished(run int, every boolean) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    current int := (SELECT r.iteration FROM gan_run r WHERE r.run = $1);
     reopened int := 0;
 BEGIN
     IF NOT every AND NOT EXISTS (
         SELECT
             FROM (SELECT u.unit, u.token
                 FROM gan_work_unit u
-                JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
-                     WHERE u.run = $1 AND u.state = 'done' ORDER BY u.first_position LIMIT 1) AS one
+                WHERE u.run = $1 AND u.iteration = current AND u.state = 'done'
+                ORDER BY u.first_position LIMIT 1) AS one
         WHERE (gan_uploaded(one.unit, one.token)).missing > 0) THEN
         RETURN 0;
     END IF;
     WITH vanished AS MATERIALIZED (
         SELECT u.unit
             FROM gan_work_unit u
-            JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
-        WHERE u.run = $1 AND u.state = 'done' AND (gan_uploaded(u.unit, u.token)).missing > 0
-        ORDER BY u.unit FOR UPDATE OF u SKIP LOCKED)
+            WHERE u.run = $1
+                AND u.iteration = current
+                AND u.state = 'done'
+                AND (gan_uploaded(u.unit, u.token)).missing > 0
+            ORDER BY u.unit FOR UPDATE SKIP LOCKED)
     UPDATE gan_work_unit u
         SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL,
             opened_at = clock_timestamp(),
@@ -115,8 +118,8 @@ BEGIN
 END
 $$;
 
--- Empties what the next step will empty, while the class computes: the step is spared it.
-CREATE FUNCTION gan_empty_next(run int) RETURNS void
+-- Does what the step can be spared, while the class computes (src/extension/store/ahead.c).
+CREATE FUNCTION gan_prepare_step(run int) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
 -- One run's tick: src/extension/coordinate/tick.c.

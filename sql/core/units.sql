@@ -529,12 +529,16 @@ $$;
 
 -- How many units must be in before the step: the quorum, or all that are left.
 CREATE FUNCTION gan_units_needed(r gan_run) RETURNS int
-    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_work_unit u
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))
+        FROM gan_unit u
         WHERE u.run = r.run
             AND u.iteration = r.iteration
             AND u.state <> 'aside'
-            AND u.audits IS NULL
+            AND NOT u.is_check);
+END
 $$;
 
 -- The same as others may see it: with the units that spot checks left to the next iteration. By how

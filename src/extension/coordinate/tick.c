@@ -1,10 +1,10 @@
 /*
  * tick.c - does for one run what is due
  *
- * Read it from top to bottom: leases that ended, units that somebody hoards or that fail again and
- * again, uploads that a crash of the server took, spot checks; then the step, if enough is in. Each
- * of them is one statement about the whole run. Ticks of several sessions do no harm: one has the run
- * locked, the others return at once.
+ * If all is in that the step needs, the step comes first: the class waits for it. Else the units are
+ * looked after: leases that ended, units that somebody hoards or that fail again and again, uploads
+ * that a crash of the server took, spot checks. Each of them is one statement about the whole run.
+ * Ticks of several sessions do no harm: one has the run locked, the others return at once.
  */
 #include "../run/run.h"
 
@@ -16,13 +16,14 @@ typedef struct tick {
     int32 iteration;
     char *state;
     int expired, replaced, aside, reopened; /* units */
+    bool checks_on;                         /* spot checks are drawn and judged before the step */
     int done, needed;
 } tick;
 
 /* Locks the run and reads where it is. Returns false if somebody else has it locked. */
 static bool lock_run(tick *t) {
     static gan_statement lock = {
-        "SELECT iteration, state, iteration_started_at > clock_timestamp() FROM gan_run "
+        "SELECT iteration, state, checks_on, iteration_started_at > clock_timestamp() FROM gan_run "
         "WHERE run = $1 FOR NO KEY UPDATE SKIP LOCKED",
         1,
         {INT4OID}};
@@ -33,7 +34,8 @@ static bool lock_run(tick *t) {
         return false;
     t->iteration = DatumGetInt32(gan_value(0, 1, NULL));
     t->state = TextDatumGetCString(gan_value(0, 2, NULL));
-    if (gan_is_true(0, 3)) /* the clock was set back */
+    t->checks_on = gan_is_true(0, 3);
+    if (gan_is_true(0, 4)) /* the clock was set back */
         gan_run_statement(&set_clock_right, &t->run);
     return true;
 }
@@ -54,8 +56,6 @@ static bool ask(gan_statement *statement, const tick *t) {
  * itself. */
 static bool tend(tick *t) {
     static gan_statement expire = {"SELECT gan_expire_leases($1)", 1, {INT4OID}};
-    static gan_statement keep_checkpoints = {
-        "SELECT gan_keep_checkpoints(r) FROM gan_run r WHERE r.run = $1", 1, {INT4OID}};
     static gan_statement replace_hoarded = {"SELECT gan_replace_hoarded($1)", 1, {INT4OID}};
     static gan_statement put_aside = {"SELECT gan_put_aside($1)", 1, {INT4OID}};
     static gan_statement pause_if_refused = {
@@ -67,12 +67,11 @@ static bool tend(tick *t) {
         {INT4OID}};
 
     t->expired = count(&expire, t);
-    gan_run_statement(&keep_checkpoints, &t->run);
     t->replaced = count(&replace_hoarded, t);
     t->aside = count(&put_aside, t);
     if (ask(&pause_if_refused, t))
         return false;
-    t->reopened = count(&reopen_vanished, t);
+    t->reopened += count(&reopen_vanished, t);
     gan_run_statement(&check, &t->run);
     return true;
 }
@@ -99,13 +98,10 @@ static char *step(tick *t) {
         "SELECT gan_checks_hold(r) FROM gan_run r WHERE r.run = $1", 1, {INT4OID}};
     static gan_statement take_step = {
         "SELECT gan_take_step(r) FROM gan_run r WHERE r.run = $1", 1, {INT4OID}};
-    int reopened = count(&reopen_all_vanished, t);
 
-    t->reopened += reopened;
-    if (t->reopened > 0) {
-        t->done -= reopened; /* if that is a quorum, the next tick steps */
-        return NULL;
-    }
+    t->reopened += count(&reopen_all_vanished, t);
+    if (t->reopened > 0)
+        return NULL; /* if what is left is a quorum, the next tick steps */
     if (ask(&checks_hold, t))
         return psprintf("%s: iteration %d, all %d units are in, spot checks are under way",
                         t->state, t->iteration, t->done);
@@ -135,21 +131,29 @@ static char *describe(const tick *t) {
 
 /* Does what is due; returns what it says. */
 static char *run_tick(tick *t) {
-    static gan_statement empty_next = {"SELECT gan_empty_next($1)", 1, {INT4OID}};
+    static gan_statement keep_checkpoints = {
+        "SELECT gan_keep_checkpoints(r) FROM gan_run r WHERE r.run = $1", 1, {INT4OID}};
+    static gan_statement prepare_step = {"SELECT gan_prepare_step($1)", 1, {INT4OID}};
     char *stepped = NULL;
 
     if (!lock_run(t))
         return "busy: another session is at it";
     if (strcmp(t->state, "running") != 0 && strcmp(t->state, "paused") != 0)
         return t->state;
+    gan_run_statement(&keep_checkpoints, &t->run);
+    count_done(t);
+    if (t->done >= t->needed && !t->checks_on)
+        stepped = step(t);
+    if (stepped)
+        return stepped;
     if (!tend(t))
         return psprintf("paused: results of iteration %d were refused: see gan_progress",
                         t->iteration);
     count_done(t);
-    if (t->done >= t->needed)
+    if (t->done >= t->needed && t->reopened == 0)
         stepped = step(t);
     else if (strcmp(t->state, "running") == 0)
-        gan_run_statement(&empty_next, &t->run);
+        gan_run_statement(&prepare_step, &t->run);
     return stepped ? stepped : describe(t);
 }
 

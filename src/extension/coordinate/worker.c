@@ -2,7 +2,7 @@
  * worker.c - the background worker that coordinates a database
  *
  * It runs while a run of the database does. Between two rounds it sleeps: until it is asked, or until
- * the next lease or deadline is over. Every second it looks at the clock, without a transaction. When
+ * the next lease or deadline is over. Every 3 s it looks at the clock, without a transaction. When
  * no run is under way it ends: nothing is connected then that DROP DATABASE would wait for.
  */
 #include "coordinate.h"
@@ -21,9 +21,9 @@
 #include "utils/snapmgr.h"
 
 /* All runs are looked at after so many seconds at the latest, whatever may have been forgotten. */
-#define LOOK_SECONDS 30.0
+#define LOOK_SECONDS 60.0
 /* The clock is looked at so often. */
-#define CLOCK_SECONDS 1.0
+#define CLOCK_SECONDS 3.0
 
 PGDLLEXPORT void gan_coordinator_main(Datum argument);
 

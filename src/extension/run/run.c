@@ -122,11 +122,10 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
 
 /* Returns the run an argument names, or the one that is meant where it is null. */
 int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
+    static gan_statement find = {"SELECT gan_the_run($1)", 1, {INT4OID}};
     bool null = PG_ARGISNULL(argument);
 
-    if (SPI_execute_with_args("SELECT gan_the_run($1)", 1, (Oid[]){INT4OID},
-                              (Datum[]){null ? (Datum)0 : PG_GETARG_DATUM(argument)},
-                              null ? "n" : " ", true, 1) != SPI_OK_SELECT)
-        elog(ERROR, "gan_the_run failed");
+    gan_run_with_nulls(&find, (Datum[]){null ? (Datum)0 : PG_GETARG_DATUM(argument)},
+                       null ? "n" : " ");
     return DatumGetInt32(gan_value(0, 1, NULL));
 }

@@ -26,21 +26,19 @@ static Datum unit_array(const int64 *units, int count) {
  * of one that is done. */
 #define UNITS_OF_ITERATION                                                                         \
     "SELECT u.unit, u.images::bigint, u.state = 'done', (SELECT w.login::text FROM gan_worker w "  \
-    "WHERE "                                                                                       \
-    "w.worker = u.worker) "                                                                        \
-    "FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', "       \
-    "'claimed', "                                                                                  \
-    "'done') "                                                                                     \
-    "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "              \
+    "WHERE w.worker = u.worker) "                                                                  \
+    "FROM gan_unit u WHERE u.run = $1 AND u.iteration = $2 "                                       \
+    "AND u.state IN ('pending', 'claimed', 'done') AND NOT u.replaced "                            \
     "ORDER BY u.first_position"
 
 /* Lists the units whose results entered a step that was taken before, by the same order and
  * weights. */
 void gan_step_units(step *s) {
-    gan_unit_list_read(
-        &s->done,
-        gan_execute(UNITS_OF_ITERATION, 2, (Oid[]){INT4OID, INT4OID},
-                    (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, true));
+    static gan_statement find_units = {UNITS_OF_ITERATION, 2, {INT4OID, INT4OID}};
+
+    gan_unit_list_read(&s->done,
+                       gan_run_statement(&find_units, (Datum[]){Int32GetDatum(s->run.run),
+                                                                Int32GetDatum(s->run.iteration)}));
 }
 
 /*
@@ -49,9 +47,10 @@ void gan_step_units(step *s) {
  * gan_tick has replaced it already. Returns those that are locked.
  */
 static Datum lock_units(step *s) {
-    int rows =
-        gan_execute(UNITS_OF_ITERATION " FOR UPDATE OF u SKIP LOCKED", 2, (Oid[]){INT4OID, INT4OID},
-                    (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)}, false);
+    static gan_statement lock = {
+        UNITS_OF_ITERATION " FOR UPDATE OF u SKIP LOCKED", 2, {INT4OID, INT4OID}};
+    int rows = gan_run_statement(
+        &lock, (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)});
     int64 *locked = palloc0(Max(rows, 1) * sizeof *locked);
 
     for (int i = 0; i < rows; i++)
@@ -65,17 +64,17 @@ static Datum lock_units(step *s) {
  * Where another unit of the same positions is done, that does not matter.
  */
 static void require_all_locked(const step *s, Datum locked) {
+    static gan_statement find_other = {
+        "SELECT EXISTS (SELECT FROM gan_unit u WHERE u.run = $1 AND u.iteration = $2 "
+        "AND u.state IN ('pending', 'claimed', 'done') AND u.unit <> ALL ($3) AND NOT u.replaced "
+        "AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 "
+        "AND o.first_position = u.first_position AND o.state = 'done' AND o.unit = ANY ($4)))",
+        4,
+        {INT4OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID}};
     Datum done = unit_array(s->done.units, s->done.count);
 
-    gan_execute(
-        "SELECT EXISTS (SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 AND "
-        "u.state IN "
-        "('pending', 'claimed', 'done') AND u.unit <> ALL ($3) "
-        "AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) "
-        "AND NOT EXISTS (SELECT FROM gan_work_unit o WHERE o.run = $1 AND o.first_position = "
-        "u.first_position AND o.state = 'done' AND o.unit = ANY ($4)))",
-        4, (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID},
-        (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration), locked, done}, false);
+    gan_run_statement(&find_other, (Datum[]){Int32GetDatum(s->run.run),
+                                             Int32GetDatum(s->run.iteration), locked, done});
     if (DatumGetBool(gan_value(0, 1, NULL)))
         ereport(ERROR,
                 (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -85,10 +84,11 @@ static void require_all_locked(const step *s, Datum locked) {
 
 /* Refuses to step with fewer units than the quorum. */
 static void require_quorum(const step *s) {
+    static gan_statement count_needed = {
+        "SELECT gan_units_needed(r) FROM gan_run r WHERE r.run = $1", 1, {INT4OID}};
     int32 needed;
 
-    gan_execute("SELECT gan_units_needed(r) FROM gan_run r WHERE r.run = $1", 1, (Oid[]){INT4OID},
-                (Datum[]){Int32GetDatum(s->run.run)}, false);
+    gan_run_statement(&count_needed, (Datum[]){Int32GetDatum(s->run.run)});
     needed = DatumGetInt32(gan_value(0, 1, NULL));
     if (s->done.count < needed)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -103,7 +103,7 @@ void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
 }
 
 /* Finds the partition of the next iteration's gradients; invalid if there is nothing in it. */
-static Oid next_gradients(const gan_run *run) {
+Oid gan_next_gradients(const gan_run *run) {
     Oid relation = RelnameGetRelid(gan_partition(GAN_GRADIENT, run->run, run->iteration + 1));
     Datum size = !OidIsValid(relation)
                      ? Int64GetDatum(0)
@@ -114,24 +114,8 @@ static Oid next_gradients(const gan_run *run) {
 
 /* Empties the next iteration's gradients, if there are any. */
 void gan_make_room(const gan_run *run) {
-    if (OidIsValid(next_gradients(run)))
+    if (OidIsValid(gan_next_gradients(run)))
         gan_partition_empty(GAN_GRADIENT, run->run, run->iteration + 1);
-}
-
-PG_FUNCTION_INFO_V1(gan_empty_next);
-
-/* The same ahead of the step; not if somebody reads them. */
-Datum gan_empty_next(PG_FUNCTION_ARGS) {
-    gan_run run;
-    Oid relation;
-
-    SPI_connect();
-    gan_run_read(&run, PG_GETARG_INT32(0), false);
-    relation = next_gradients(&run);
-    if (OidIsValid(relation) && ConditionalLockRelationOid(relation, AccessExclusiveLock))
-        gan_partition_empty(GAN_GRADIENT, run.run, run.iteration + 1);
-    SPI_finish();
-    PG_RETURN_VOID();
 }
 
 PG_FUNCTION_INFO_V1(gan_empty_results);

@@ -50,6 +50,9 @@ extern const char *gan_partition(gan_table table, int32 run, int32 iteration);
  * it. */
 extern void gan_partition_empty(gan_table table, int32 run, int32 iteration);
 
+/* Finds the partition of the next iteration's gradients; invalid if there is nothing in it. */
+extern Oid gan_next_gradients(const gan_run *run);
+
 /* Empties the next iteration's gradients, if there are any. */
 extern void gan_make_room(const gan_run *run);
 
