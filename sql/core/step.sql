@@ -202,7 +202,9 @@ $$;
 -- there is none, nothing happens (src/extension/coordinate/shared.c).
 CREATE FUNCTION gan_call_coordinator() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME';
 
--- Whether the server coordinates by itself: on, off (gannsfriends.coordinator), not loaded.
+-- Whether the server coordinates this database's runs by itself: running, starting, idle (there is
+-- nothing to coordinate), missing (it could not be started), off (gannsfriends.coordinator), not
+-- loaded.
 CREATE FUNCTION gan_background_coordinator() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME';
 
 -- Tells whether a session that begins now can't write. (One that began while

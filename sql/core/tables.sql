@@ -224,22 +224,6 @@ CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WH
 -- a worker holds one unit at a time
 CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed';
 
--- The units, and what is asked of them again and again.
-CREATE VIEW gan_unit AS
-    SELECT u.*,
-        -- it stayed locked by somebody, and another one was opened in its place
-        EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) AS replaced,
-        -- another unit of the same positions was submitted first
-        EXISTS (SELECT
-            FROM gan_work_unit o
-            WHERE o.run = u.run
-                AND o.first_position = u.first_position
-                AND o.state = 'done'
-                AND o.unit <> u.unit) AS done_elsewhere,
-        -- it computes another unit a second time, and is never averaged
-        u.audits IS NOT NULL AS is_check
-    FROM gan_work_unit u;
-
 CREATE TABLE gan_history (
     run             int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     -- the iteration that ended; its step made the weights of iteration + 1
@@ -334,8 +318,6 @@ COMMENT ON TABLE gan_worker
     IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
 COMMENT ON TABLE gan_work_unit
     IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
-COMMENT ON VIEW gan_unit
-    IS 'Units, and whether another one was opened in their place, was done first, or they are spot checks; not for students';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
 COMMENT ON TABLE gan_state_piece
     IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the current and the previous iteration, in pieces of a page';

@@ -2,6 +2,23 @@
 -- Units: opened, put back, copied, set aside
 -- -------------------------------------------------------------------------------------------------
 
+-- The units, and what is asked of them again and again.
+CREATE VIEW gan_unit AS
+    SELECT u.unit, u.run, u.iteration, u.first_position, u.images, u.state, u.attempts, u.worker,
+        u.token, u.weights_nonce, u.opened_at, u.claimed_at, u.lease_until, u.failed_by,
+        -- it stayed locked by somebody, and another one was opened in its place
+        EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) AS replaced,
+        -- another unit of the same positions was submitted first
+        EXISTS (SELECT
+            FROM gan_work_unit o
+            WHERE o.run = u.run
+                AND o.first_position = u.first_position
+                AND o.state = 'done'
+                AND o.unit <> u.unit) AS done_elsewhere,
+        -- it computes another unit a second time, and is never averaged
+        u.audits IS NOT NULL AS is_check
+    FROM gan_work_unit u;
+
 -- What is expected of a worker: its time for so many images, median + 4 MAD, with half as much
 -- again. It is late after that.
 CREATE FUNCTION gan_late_seconds(images int, pace float8, pace_mad float8) RETURNS float8
@@ -567,6 +584,8 @@ CREATE VIEW gan_current_unit AS
     ORDER BY u.run, u.first_position,
         array_position(ARRAY['done', 'claimed', 'pending', 'aside'], u.state), u.unit;
 
+COMMENT ON VIEW gan_unit
+    IS 'Units, and whether another one was opened in their place, was done first, or they are spot checks; not for students';
 COMMENT ON VIEW gan_current_unit
     IS 'Units of the current iteration as others may see them, one for the same positions; not for students';
 COMMENT ON FUNCTION gan_retry_unit(bigint)

@@ -93,29 +93,26 @@ CREATE FUNCTION gan_cron_remedy(failure text) RETURNS text
            || E'\n-- until then, in a terminal: CALL gan_coordinate();'
 $$;
 
--- How pg_cron comes to this database. (ALTER SYSTEM doesn't know its settings before it is loaded.)
-CREATE FUNCTION gan_cron_setup() RETURNS text
+-- How this database gets a coordinator that nobody has to call: pg_cron where it is loaded, else the
+-- server's own.
+CREATE FUNCTION gan_coordinator_setup() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT CASE WHEN cron.home = current_database()
+    SELECT CASE
+        WHEN gan_background_coordinator() = 'off'
+            THEN E'ALTER SYSTEM SET gannsfriends.coordinator = on;\nSELECT pg_reload_conf();'
+        WHEN cron.home = current_database()
             THEN E'CREATE EXTENSION IF NOT EXISTS pg_cron;\nSELECT cron.schedule(''gannsfriends'', ''* * * * *'', ''CALL gan_coordinate(58)'');'
         WHEN cron.home IS NOT NULL
             THEN format(E'-- pg_cron works in database %1$s. There: CREATE EXTENSION IF NOT EXISTS pg_cron;\n-- SELECT cron.schedule_in_database(''gannsfriends'', ''* * * * *'', ''CALL gan_coordinate(58)'', %2$L);',
                 cron.home, current_database())
-        ELSE concat_ws(E'\n',
-            CASE WHEN NOT EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = 'pg_cron')
-                    THEN format('-- in a shell: sudo apt-get install postgresql-%s-cron, and ask again',
-                        current_setting('server_version_num')::int / 10000)
-                ELSE format(E'%s\n-- in %s: cron.database_name = %L\n-- and: cron.use_background_workers = on\n%s',
-                    gan_preload_command(),
-                            coalesce((SELECT setting FROM pg_settings WHERE name = 'config_file'),
-                                'postgresql.conf'),
-                                current_database(), gan_restart_remedy()) END,
+        ELSE concat_ws(E'\n', gan_preload_command(), gan_restart_remedy(),
             '-- until then, in a terminal: CALL gan_coordinate();') END
     FROM (SELECT max(setting) FILTER (WHERE name = 'cron.database_name') AS home
         FROM pg_settings) AS cron
 $$;
 
--- Whether anything takes the steps: a job of pg_cron that ran lately, or a session that does.
+-- Whether anything takes the steps: the server itself, a job of pg_cron that ran lately, or a session
+-- that does.
 CREATE FUNCTION gan_doctor_coordinator()
     RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -127,16 +124,26 @@ DECLARE
     launched boolean := EXISTS (SELECT
         FROM pg_stat_activity a
         WHERE a.backend_type ~ 'pg_cron' OR a.application_name ~ 'pg_cron');
+    background text := gan_background_coordinator();
     cron record;
 BEGIN
     SELECT * INTO cron FROM gan_cron_job();
     item := 'coordinator';
-    IF cron.job IS NULL THEN
+    IF background IN ('running', 'starting', 'idle') THEN
+        state := 'ok';
+        finding := 'the server coordinates by itself'
+            || CASE WHEN wanted THEN '' ELSE ', as soon as a run is started' END;
+    ELSIF background = 'missing' AND NOT by_hand AND cron.job IS NULL THEN
+        state := 'fix';
+        finding := 'the server is to coordinate by itself, and does not';
+        remedy := format(E'ALTER SYSTEM SET max_worker_processes = %s;\n%s\n-- if that does not help, the server''s log says why',
+            current_setting('max_worker_processes')::int + 8, gan_restart_remedy());
+    ELSIF cron.job IS NULL THEN
         state := CASE WHEN wanted AND NOT by_hand THEN 'fix' ELSE 'warn' END;
         finding := CASE
             WHEN by_hand THEN 'a session takes the steps; when it ends, nothing does'
             ELSE 'nothing takes the steps of a run' END;
-        remedy := gan_cron_setup();
+        remedy := gan_coordinator_setup();
     ELSIF NOT cron.active THEN
         state := CASE WHEN wanted AND NOT by_hand THEN 'fix' ELSE 'warn' END;
         finding := format('pg_cron''s job %s is switched off', cron.job);

@@ -61,10 +61,7 @@ CREATE FUNCTION gan_preload_command() RETURNS text
               FROM pg_settings s,
                   string_to_table(s.setting, ',') WITH ORDINALITY AS k (library, place)
               WHERE s.name = 'shared_preload_libraries'
-                UNION ALL SELECT 'gannsfriends', 1000
-                UNION ALL SELECT 'pg_cron', 1001
-                    FROM pg_available_extensions a
-                    WHERE a.name = 'pg_cron') AS l
+                UNION ALL SELECT 'gannsfriends', 1000) AS l
           WHERE btrim(l.library) <> '' GROUP BY btrim(l.library)) AS wanted
 $$;
 

@@ -21,6 +21,8 @@
 #define STARTING_MAX 2
 /* Milliseconds after which one that failed, or was never heard of, is started again. */
 #define RETRY_MS 5000
+/* Milliseconds that one may take to start. */
+#define STARTING_MS 3000
 
 bool gan_coordinator_on = true;
 
@@ -28,6 +30,7 @@ typedef struct database {
     Oid oid;                /* InvalidOid: the place is free */
     uint32 asked, answered; /* questions so far, and up to which they are answered */
     Latch *coordinator;     /* null: there is none */
+    TimestampTz asked_at;   /* the last time */
     TimestampTz not_before; /* none is started until then: one is on its way, or has failed */
 } database;
 
@@ -87,6 +90,7 @@ void gan_shared_ask(Oid oid) {
     if ((d = find(oid)) != NULL) {
         d->oid = oid;
         d->asked++;
+        d->asked_at = GetCurrentTimestamp();
         woken = d->coordinator ? d->coordinator : state->launcher;
     }
     LWLockRelease(state->lock);
@@ -227,12 +231,36 @@ bool gan_shared_leave(uint32 seen) {
     return left;
 }
 
+/* Tells how it stands with this database. */
+static const char *describe_mine(void) {
+    const char *what = "idle";
+
+    LWLockAcquire(state->lock, LW_SHARED);
+    for (int i = 0; i < DATABASES_MAX; i++) {
+        const database *d = &state->databases[i];
+        if (d->oid != MyDatabaseId)
+            continue;
+        if (d->coordinator)
+            what = "running";
+        else if (d->asked != d->answered)
+            what = TimestampDifferenceExceeds(d->asked_at, GetCurrentTimestamp(), STARTING_MS)
+                       ? "missing"
+                       : "starting";
+    }
+    LWLockRelease(state->lock);
+    return what;
+}
+
 PG_FUNCTION_INFO_V1(gan_background_coordinator);
 
-/* Tells whether the server coordinates by itself: "on", "off" (by the setting) or "not loaded". */
+/* Tells whether the server coordinates this database's runs by itself: "running", "starting", "idle"
+ * (there is nothing to coordinate), "missing" (it could not be started), "off" (by the setting) or
+ * "not loaded". */
 Datum gan_background_coordinator(PG_FUNCTION_ARGS) {
     (void)fcinfo;
-    PG_RETURN_TEXT_P(cstring_to_text(!state ? "not loaded" : gan_coordinator_on ? "on" : "off"));
+    PG_RETURN_TEXT_P(cstring_to_text(!state                ? "not loaded"
+                                     : !gan_coordinator_on ? "off"
+                                                           : describe_mine()));
 }
 
 void gan_shared_init(void) {

@@ -9,7 +9,9 @@ plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
 my $there = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'gannsfriends coordinator'};
 sub finish { my ($run, $seconds) = @_; return $class->poll_until("SELECT state FROM gan_run WHERE run = $run", 'finished', $seconds // 60) }
 
-is $class->psql('SELECT gan_background_coordinator()'), 'on', 'the server says that it does';
+is $class->psql('SELECT gan_background_coordinator()'), 'idle', 'the server says that it does';
+my $doctor = q{SELECT state, finding FROM gan_doctor(everything => true) WHERE item = 'coordinator'};
+is $class->psql($doctor), 'ok|the server coordinates by itself, as soon as a run is started', 'and so does gan_doctor';
 is $class->psql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'gannsfriends launcher' AND datname IS NULL}), '1', 'the launcher is connected to no database';
 ok $class->poll_until($there, '0', 10), 'where no run is under way, nor is anything else';
 
@@ -17,6 +19,7 @@ ok $class->poll_until($there, '0', 10), 'where no run is under way, nor is anyth
 my $run = $class->create_run('alone', target_iterations => 6);
 $class->psql("SELECT gan_start($run)");
 ok $class->poll_until($there, '1', 10), 'gan_start brings a coordinator';
+is $class->psql($doctor), 'ok|the server coordinates by itself', 'gan_doctor says who it is';
 is $class->psql(q{SELECT application_name || ' ' || (datname = current_database()) FROM pg_stat_activity WHERE backend_type = 'gannsfriends coordinator'}), 'gannsfriends coordinator true',
     'which is seen in pg_stat_activity';
 is $class->wait_for($_, 120), 0, 'a worker works to the end' for map { $class->worker($_) } 'ann', 'bob';
@@ -79,4 +82,11 @@ $class->psql('DROP DATABASE third WITH (FORCE)', db => 'postgres');
 ok $class->poll_until($there, '0', 10), 'a database can be dropped by force';
 sleep 6;
 unlike $class->server_log, qr/database \d+ does not exist/, 'and nobody looks for it';
+
+# ---- where the server has no room for one
+my $full = GannClass->new(conf => [ "shared_preload_libraries = 'gannsfriends'", 'gannsfriends.coordinator = on', 'max_worker_processes = 3' ]);
+$full->psql(q{SELECT gan_create_run('full'); SELECT gan_start()});
+ok $full->poll_until(q{SELECT state FROM gan_doctor(everything => true) WHERE item = 'coordinator'}, 'fix', 20), 'a coordinator that can\'t be started is found';
+like $full->psql(q{SELECT remedy FROM gan_doctor() WHERE item = 'coordinator'}), qr/^ALTER SYSTEM SET max_worker_processes = 11;/, 'and what helps is said';
+like $full->server_log, qr/no coordinator can be started: the server has no background worker left/, 'as in the log';
 done_testing;

@@ -1,5 +1,6 @@
-# The README's lines for the instructor, one after the other, on a server as Debian makes it: pg_cron drives a run with nobody else calling the
-# coordinator. Without cron.use_background_workers, which Debian's pg_hba.conf makes necessary, gan_doctor says what is wrong and what helps.
+# The README's lines for the instructor, one after the other, on a server as Debian makes it: the server coordinates a run by itself, then pg_cron
+# another one, with nobody else calling the coordinator. Without cron.use_background_workers, which Debian's pg_hba.conf makes necessary, gan_doctor
+# says what is wrong and what helps.
 use strict;
 use warnings;
 use Test::More;
@@ -15,16 +16,12 @@ sub poll { my ($sql, $wanted, $seconds) = @_; my $end = time + $seconds; my $got
 
 # The lines. What needs a network or builds was done before this test; the server listens on loopback alone, without TLS where Debian has no certificate.
 my ($section) = slurp('README.md') =~ /^## Instructor: ten lines\n(.*?)^## /ms;
-my ($shell, $sql) = $section =~ /```sh\n(.*?)```.*?```sql\n(.*?)```/s;
-my @lines = split /\n/, $shell;
+my ($shell, $sql, $cron_shell, $cron_sql) = $section =~ /```sh\n(.*?)```.*?```sql\n(.*?)```.*?```sh\n(.*?)```.*?```sql\n(.*?)```/s;
 my %left_out = (clone => qr/^git clone /, deps => qr{^scripts/deps\.sh}, build => qr/^make$/, install => qr/^sudo make install$/, cron => qr/^sudo apt-get install -y postgresql-15-cron/, cluster => qr/^sudo pg_createcluster 15 main\b/, psql => qr/^sudo -u postgres psql train\b/);
-for my $line (sort keys %left_out) {
-    my @found = grep { $_ =~ $left_out{$line} } @lines;
-    is scalar(@found), 1, "the README has the line '$line'";
-    @lines = grep { $_ !~ $left_out{$line} } @lines;
-}
-$shell = join("\n", @lines) . "\n";
-ok index($section, 'apt-get install -y postgresql-15-cron') < index($section, 'CREATE EXTENSION pg_cron'), 'what is created is installed before';
+my %seen;
+sub to_run { my ($text) = @_; my @kept; LINE: for my $line (split /\n/, $text) { for (keys %left_out) { $seen{$_}++, next LINE if $line =~ $left_out{$_} } push @kept, $line } return join("\n", @kept) . "\n" }
+($shell, $cron_shell) = map { to_run($_) } $shell, $cron_shell;
+is $seen{$_}, 1, "the README has the line '$_'" for sort keys %left_out;
 is $shell =~ s/^listen_addresses = '\*'$/listen_addresses = '127.0.0.1'/mr, $shell =~ s/'\*'/'127.0.0.1'/r, 'and the line with the addresses';
 $shell =~ s/'\*'/'127.0.0.1'/;
 
@@ -34,16 +31,26 @@ my ($status, $output) = $debian->create;
 is $status, 0, 'a cluster of Debian\'s' or diag $output;
 like slurp("$debian->{folder}/etc/15/main/pg_hba.conf"), qr/^local\s+all\s+all\s+peer\nhost|^local\s+all\s+postgres\s+peer/m, 'with Debian\'s pg_hba.conf';
 
-# First as people do it who read pg_cron's page and not ours.
-($status, $output) = $debian->shell($shell =~ s/^cron\.use_background_workers = on\n//mr);
-is $status, 0, 'the README\'s commands, but for one' or diag $output, slurp("$debian->{folder}/server.log");
-$sql =~ s/'\* \* \* \* \*'/'* * * * *'/;
-$sql =~ s/gan_create_run\('faces'[^;]*\);/gan_create_run('faces', target_iterations => 20, channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8, local_steps => 0, images_per_unit => 20, units_per_iteration => 2, batch => 8, seed => 7, audit_minimum => 0, dataset_images => 60000, dataset_digest => '\\x$digest');/;
+($status, $output) = $debian->shell($shell);
+is $status, 0, 'the README\'s commands' or diag $output, slurp("$debian->{folder}/server.log");
+my $small = "target_iterations => 20, channels => 1, image_size => 32, latent => 16, generator_features => 8, discriminator_features => 8, local_steps => 0, images_per_unit => 20, units_per_iteration => 2, batch => 8, seed => 7, audit_minimum => 0, dataset_images => 60000, dataset_digest => '\\x$digest'";
+$sql =~ s/gan_create_run\('faces'[^;]*\);/gan_create_run('faces', $small);/;
 $sql =~ s/'db\.example\.org'/'127.0.0.1'/;
 my $answer = $debian->sql($sql);
 my ($uri) = $answer =~ m{^(postgresql://alice:\S+)$}m;
 ok $uri, 'the README\'s statements; alice has a connection string';
-like $answer, qr/^coordinator\|warn\|pg_cron's job 1 has not run yet; it does so within a minute$/m, 'a job that was just made is not called broken';
+my $doctor = q{SELECT state, finding FROM gan_doctor(everything => true) WHERE item = 'coordinator'};
+is $debian->sql($doctor), 'ok|the server coordinates by itself', 'gan_doctor says who coordinates';
+sub work { my ($run) = @_; return +(GannTest::_capture({ env => {} }, 'timeout', '150', 'src/worker/gan_worker', '--once', '--run', $run, '--connect', $uri, '--data', GannTest::fashion_file()))[0] }
+is work('faces'), 0, 'the worker ends when the run does';
+is $debian->sql('SELECT state, iteration FROM gan_run'), 'finished|20', 'the server alone drove the run to its end';
+
+# With pg_cron: first as people do it who read pg_cron's page and not ours.
+($status, $output) = $debian->shell($cron_shell =~ s/^cron\.use_background_workers = on\n//mr);
+is $status, 0, 'the README\'s commands for pg_cron, but for one' or diag $output, slurp("$debian->{folder}/server.log");
+$debian->sql($cron_sql);
+$debian->sql("SELECT gan_create_run('again', $small); SELECT gan_start()");
+is $debian->sql($doctor), q{warn|pg_cron's job 1 has not run yet; it does so within a minute}, 'a job that was just made is not called broken';
 like poll(q{SELECT state, finding, remedy FROM gan_doctor() WHERE item = 'coordinator'}, qr/^fix/, 90), qr/^fix\|pg_cron's job 1 fails: connection failed\|ALTER SYSTEM SET cron\.use_background_workers = on;\n-- then restart the server: sudo pg_ctlcluster 15 main restart$/m,
     'a minute later gan_doctor says that the job fails, and what helps';
 
@@ -52,9 +59,8 @@ my ($statement, $command) = $debian->sql(q{SELECT remedy FROM gan_doctor() WHERE
 $debian->sql($statement);
 ($status, $output) = $debian->shell("$command\n");
 is $status, 0, "the server is restarted: $command" or diag $output;
-my ($worker_status) = GannTest::_capture({ env => {} }, 'timeout', '150', 'src/worker/gan_worker', '--once', '--connect', $uri, '--data', GannTest::fashion_file());
-is $worker_status, 0, 'the worker ends when the run does';
-is $debian->sql('SELECT state, iteration FROM gan_run'), 'finished|20', 'pg_cron alone drove the run to its end';
+is work('again'), 0, 'the worker ends when the run does';
+is $debian->sql(q{SELECT state, iteration FROM gan_run WHERE name = 'again'}), 'finished|20', 'pg_cron alone drove the run to its end';
 is $debian->sql(q{SELECT count(*) > 0, bool_and(status IN ('running', 'succeeded')) FROM cron.job_run_details WHERE start_time > (SELECT pg_postmaster_start_time())}), 't|t', 'its job ran, and did not fail';
 is $debian->sql(q{SELECT state FROM gan_doctor(everything => true) WHERE item = 'coordinator'}), 'ok', 'and gan_doctor is content with it';
 

@@ -113,7 +113,9 @@ becomes('addresses of a login', 'ok', 'when they are gone');
 write_hba('');
 becomes('pg_hba.conf', 'ok', 'without it');
 
-# The coordinator.
+# The coordinator. (What was pasted above has switched the server's on.)
+$class->psql('ALTER SYSTEM SET gannsfriends.coordinator = off; SELECT pg_reload_conf()');
+ok $class->poll_until('SELECT gan_background_coordinator()', 'off', 10), 'the server does not coordinate by itself';
 $class->psql("SELECT gan_start($run)");
 is state_of('coordinator'), 'fix', 'a run that nobody coordinates is found';
 my $coordinator = $class->coordinate(60);
@@ -121,9 +123,11 @@ becomes('coordinator', 'warn', 'where a session is at it, which nothing would st
 $class->signal($coordinator, 'TERM');
 $class->wait_for($coordinator, 10);
 SKIP: {
-    skip 'postgresql-15-cron is not installed', 3 if !$cron;
+    skip 'postgresql-15-cron is not installed', 4 if !$cron;
     becomes('coordinator', 'fix', 'when it is gone');
     paste('coordinator');
+    becomes('coordinator', 'ok', 'when the server coordinates by itself') or diag $class->psql(q{SELECT finding, gan_background_coordinator() FROM gan_doctor(everything => true) WHERE item = 'coordinator'}), substr $class->server_log, -3000;
+    $class->psql(q{ALTER SYSTEM SET gannsfriends.coordinator = off; SELECT pg_reload_conf(); CREATE EXTENSION IF NOT EXISTS pg_cron; SELECT cron.schedule('gannsfriends', '* * * * *', 'CALL gan_coordinate(58)')});
     $class->psql(q{INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, start_time) SELECT jobid, 1000000, 1, 'train', 'postgres', command, 'succeeded', now() FROM cron.job});
     becomes('coordinator', 'ok', 'with a job of pg_cron that ran lately');
     $class->psql('UPDATE cron.job SET active = false; UPDATE cron.job_run_details SET start_time = now() - interval \'1 h\'');
