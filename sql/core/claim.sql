@@ -25,9 +25,9 @@ BEGIN
             r.name);
     ELSIF reason = 'waiting' THEN
         SELECT count(*) FILTER (WHERE state = 'done'),
-            count(*) FILTER (WHERE state = 'claimed' AND audits IS NULL)
+            count(*) FILTER (WHERE state = 'claimed' AND NOT is_check)
             INTO done, claimed
-            FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration;
+            FROM gan_unit u WHERE u.run = r.run AND u.iteration = r.iteration;
         needed := gan_units_shown(r);
         message := CASE
             WHEN done >= needed
@@ -102,8 +102,8 @@ DECLARE
     picked bigint;
 BEGIN
     IF EXISTS (SELECT
-        FROM gan_work_unit u
-        WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND u.audits IS NULL) THEN
+        FROM gan_unit u
+        WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND NOT u.is_check) THEN
         SELECT coalesce(array_agg(DISTINCT w.login), '{}')
             INTO others
             FROM gan_workers_about(me.run) AS w
@@ -117,8 +117,8 @@ BEGIN
                     AND gan_accepted(me.run, w.login) = 0);
         SELECT u.unit
             INTO picked
-            FROM gan_work_unit u
-            WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND u.audits IS NULL
+            FROM gan_unit u
+            WHERE u.run = me.run AND u.iteration = $2 AND u.state = 'pending' AND NOT u.is_check
                 AND others <@ coalesce(u.failed_by, '{}')
             ORDER BY u.attempts, u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;

@@ -145,11 +145,8 @@ BEGIN
         INTO failures;
     SELECT coalesce(array_agg(u.unit ORDER BY u.first_position), '{}')
         INTO done
-        FROM gan_work_unit u
-        WHERE u.run = r.run
-            AND u.iteration = r.iteration
-            AND u.state = 'done'
-            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit);
+        FROM gan_unit u
+        WHERE u.run = r.run AND u.iteration = r.iteration AND u.state = 'done' AND NOT u.replaced;
     FOR f IN SELECT d.unit, c.damaged, c.what
         FROM unnest(done) AS d (unit)
         CROSS JOIN LATERAL gan_check_result(r.run, d.unit, r.gradient_limit) AS c

@@ -30,11 +30,11 @@ BEGIN
     SELECT * INTO STRICT r FROM gan_run WHERE run = $1;
     IF NOT r.units_follow OR EXISTS (
             SELECT
-                FROM gan_work_unit u
+                FROM gan_unit u
                 WHERE u.run = r.run
                     AND u.iteration = r.iteration
                     AND u.state IN ('claimed', 'done')
-                    AND u.audits IS NULL) THEN
+                    AND NOT u.is_check) THEN
         RETURN;
     END IF;
     wanted := gan_units_wanted(r.run);

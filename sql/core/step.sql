@@ -145,8 +145,8 @@ BEGIN
                (SELECT count(*) FILTER (WHERE u.state = 'done') >= least(r.quorum,
                    count(*) FILTER (WHERE u.state IN ('pending', 'claimed', 'done')))
                     AND bool_or(u.state = 'done')
-                FROM gan_work_unit u
-                    WHERE u.run = r.run AND u.iteration = r.iteration AND u.audits IS NULL)
+                FROM gan_unit u
+                    WHERE u.run = r.run AND u.iteration = r.iteration AND NOT u.is_check)
                AND NOT gan_checks_hold(r)
                OR EXISTS (SELECT
                    FROM gan_work_unit u
@@ -155,13 +155,15 @@ BEGIN
                        AND u.state IN ('pending', 'claimed')
                           AND (u.lease_until <= right_now OR u.replaces IS NOT NULL))
                OR (r.checks_on
-                   AND EXISTS (SELECT FROM gan_work_unit u JOIN gan_worker w ON w.worker = u.worker
-                                           WHERE u.run = r.run
-                                               AND u.iteration = r.iteration
-                                               AND u.state IN ('claimed', 'done')
-                                               AND u.audits IS NULL
-                                               AND w.login <> ALL (coalesce(u.drawn_for, '{}'))
-                                                   AND (w.returns = 0 OR u.state = 'done'))))))
+                   AND EXISTS (SELECT
+                       FROM gan_unit u
+                       JOIN gan_worker w ON w.worker = u.worker
+                       WHERE u.run = r.run
+                           AND u.iteration = r.iteration
+                           AND u.state IN ('claimed', 'done')
+                           AND NOT u.is_check
+                           AND w.login <> ALL (coalesce(u.drawn_for, '{}'))
+                           AND (w.returns = 0 OR u.state = 'done'))))))
         INTO open, due
             FROM gan_run r
             WHERE r.state NOT IN ('finished', 'stopped') AND ($1 IS NULL OR r.run = $1);

@@ -5,7 +5,8 @@
 -- The units, and what is asked of them again and again.
 CREATE VIEW gan_unit AS
     SELECT u.unit, u.run, u.iteration, u.first_position, u.images, u.state, u.attempts, u.worker,
-        u.token, u.weights_nonce, u.opened_at, u.claimed_at, u.lease_until, u.failed_by,
+        u.token, u.weights_nonce, u.opened_at, u.claimed_at, u.lease_until, u.failed_by, u.meant_for,
+        u.backs_up, u.replaces, u.audits, u.drawn_for, u.checked_for,
         -- it stayed locked by somebody, and another one was opened in its place
         EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) AS replaced,
         -- another unit of the same positions was submitted first
@@ -127,8 +128,8 @@ BEGIN
         coalesce(bool_or(s.live), true) AS live
         INTO there
         FROM (SELECT min(u.images) AS images, bool_or(u.state <> 'aside') AS live
-            FROM gan_work_unit u
-              WHERE u.run = run AND u.iteration = r.iteration AND u.audits IS NULL
+            FROM gan_unit u
+              WHERE u.run = run AND u.iteration = r.iteration AND NOT u.is_check
                   GROUP BY u.first_position) AS s;
     missing := r.units_per_iteration - CASE WHEN there.live THEN there.units ELSE 0 END;
     IF missing <= 0 THEN
@@ -367,18 +368,16 @@ BEGIN
         WHERE later.run = $1 AND later.replaces IS NOT NULL FOR UPDATE OF u SKIP LOCKED);
     WITH overdue AS MATERIALIZED (
         SELECT u.unit
-            FROM gan_work_unit u
+            FROM gan_unit u
             JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
-        WHERE u.run = $1 AND u.state IN ('pending', 'claimed') AND u.audits IS NULL
+        WHERE u.run = $1 AND u.state IN ('pending', 'claimed') AND NOT u.is_check
             -- (What is later than it can be is from before the clock was set back, and says
             -- nothing.)
             AND greatest(CASE WHEN u.opened_at <= right_now THEN u.opened_at END,
                 CASE WHEN u.claimed_at <= right_now THEN u.lease_until END,
                          r.iteration_started_at) + make_interval(secs => r.lease_seconds) < right_now
-            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-            AND NOT EXISTS (SELECT
-                FROM gan_work_unit o
-                WHERE o.run = $1 AND o.first_position = u.first_position AND o.state = 'done')),
+            AND NOT u.replaced
+            AND NOT u.done_elsewhere),
     free AS MATERIALIZED (
         SELECT u.unit
             FROM gan_work_unit u
@@ -514,15 +513,13 @@ BEGIN
         FROM gan_work_unit u
         WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed')
         AND EXISTS (SELECT
-            FROM gan_work_unit o
+            FROM gan_unit o
             WHERE o.run = $1
                 AND o.iteration = $2
                 AND o.first_position = u.first_position
                 AND o.unit < u.unit
-                    AND o.state IN ('pending', 'claimed')
-                        AND NOT EXISTS (SELECT
-                            FROM gan_work_unit later
-                            WHERE later.replaces = o.unit));
+                AND o.state IN ('pending', 'claimed')
+                AND NOT o.replaced);
     UPDATE gan_work_unit u
         SET iteration = $2 + 1, state = 'pending', backs_up = NULL, worker = NULL, token = NULL,
             claimed_at = NULL,
@@ -533,9 +530,9 @@ BEGIN
             AND u.iteration = $2
             AND u.state IN ('pending', 'claimed', 'done')
             AND u.unit <> ALL ($3)
-            AND u.audits IS NULL
-        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-        AND NOT EXISTS (SELECT
+            AND EXISTS (SELECT FROM gan_unit k
+                WHERE k.unit = u.unit AND NOT k.is_check AND NOT k.replaced)
+            AND NOT EXISTS (SELECT
             FROM gan_work_unit o
             WHERE o.run = $1
                 AND o.first_position = u.first_position
@@ -562,11 +559,11 @@ $$;
 -- many there are, whoever claims one could tell whether it is checked.
 CREATE FUNCTION gan_units_shown(r gan_run) RETURNS int
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_work_unit u
+    SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_unit u
         WHERE u.run = r.run
             AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int
             AND (u.iteration = r.iteration OR u.state = 'pending')
-            AND u.state <> 'aside' AND u.audits IS NULL
+            AND u.state <> 'aside' AND NOT u.is_check
 $$;
 
 -- The units of the current iteration, one for the same positions: of a unit and its copy the one
@@ -576,11 +573,11 @@ CREATE VIEW gan_current_unit AS
     SELECT DISTINCT ON (u.run, u.first_position) u.run, u.unit, u.iteration, u.first_position,
         u.images, u.state, u.attempts, u.worker, u.claimed_at
         FROM gan_run r
-    JOIN gan_work_unit u ON u.run = r.run
+    JOIN gan_unit u ON u.run = r.run
         AND u.iteration BETWEEN r.iteration AND r.iteration + r.checks_on::int
         AND (u.iteration = r.iteration OR u.state = 'pending')
     WHERE u.state <> 'beaten'
-        AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
+        AND NOT u.replaced
     ORDER BY u.run, u.first_position,
         array_position(ARRAY['done', 'claimed', 'pending', 'aside'], u.state), u.unit;
 

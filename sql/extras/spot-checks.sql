@@ -138,14 +138,15 @@ BEGIN
         SET iteration = r.iteration + 1
         WHERE r.iteration + 1 < r.target_iterations AND w.unit IN (
         SELECT u.unit
-            FROM gan_work_unit u
+            FROM gan_unit u
             WHERE u.run = r.run
                 AND u.iteration = r.iteration
                 AND u.state = 'pending'
                 AND u.attempts = 0
-            AND num_nonnulls(u.audits, u.backs_up, u.replaces) = 0
-            AND NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)
-        ORDER BY u.first_position DESC LIMIT 1 FOR UPDATE SKIP LOCKED);
+                AND num_nonnulls(u.backs_up, u.replaces) = 0
+                AND NOT u.is_check
+                AND NOT u.replaced
+            ORDER BY u.first_position DESC LIMIT 1 FOR UPDATE SKIP LOCKED);
 END
 $$;
 
@@ -193,12 +194,12 @@ DECLARE
 BEGIN
     UPDATE gan_work_unit w SET iteration = r.iteration WHERE w.unit = (
         SELECT u.unit
-            FROM gan_work_unit u
+            FROM gan_unit u
             WHERE u.run = r.run
                 AND u.iteration = r.iteration + 1
                 AND u.state = 'pending'
-                AND u.audits IS NULL
-        ORDER BY u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING w.unit INTO taken;
+                AND NOT u.is_check
+            ORDER BY u.first_position LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING w.unit INTO taken;
     RETURN taken;
 END
 $$;
@@ -248,13 +249,13 @@ BEGIN
         WHERE w.run = r.run AND w.iteration = r.iteration AND w.state = 'pending');
     FOR u IN SELECT w.unit, m.login, m.login = ANY (w.checked_for) AS again,
         gan_draws_check(t.streak, t.trusted, r.audit_minimum) AS checks
-        FROM gan_work_unit w
+        FROM gan_unit w
             JOIN gan_worker m ON m.worker = w.worker
             LEFT JOIN gan_trust t ON t.run = m.run AND t.login = m.login
         WHERE w.run = r.run
             AND w.iteration = r.iteration
             AND w.state IN ('claimed', 'done')
-            AND w.audits IS NULL
+            AND NOT w.is_check
             AND (m.login <> ALL (coalesce(w.drawn_for, '{}'))
                  OR (m.login = ANY (w.checked_for)
                      AND NOT EXISTS (SELECT
