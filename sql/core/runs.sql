@@ -141,181 +141,33 @@ CREATE FUNCTION gan_share_of(share float8, units int) RETURNS int
         SET search_path = pg_catalog,
             pg_temp AS 'SELECT greatest(1, ceil(share::numeric * units))::int';
 
-CREATE FUNCTION gan_create_run(
-    name text,
-    images_per_unit int DEFAULT NULL, units_per_iteration int DEFAULT NULL,
-        target_iterations int DEFAULT 1000,
-    seed bigint DEFAULT NULL, quorum int DEFAULT NULL, batch int DEFAULT NULL,
-        lease_seconds float8 DEFAULT NULL,
-    channels int DEFAULT 3, image_size int DEFAULT 64, latent int DEFAULT 100,
-    generator_features int DEFAULT 64, discriminator_features int DEFAULT 64,
-    learning_rate float8 DEFAULT NULL, beta1 float8 DEFAULT 0.5, beta2 float8 DEFAULT 0.999,
-        epsilon float8 DEFAULT 1e-8,
-    norm_momentum float8 DEFAULT 0.1, gradient_limit float8 DEFAULT 10000,
-    dataset_images bigint DEFAULT NULL, dataset_digest bytea DEFAULT NULL,
-        upload_element text DEFAULT 'float32',
-    download_element text DEFAULT 'float32',
-    local_steps int DEFAULT 40, outer_optimizer text DEFAULT NULL,
-        outer_learning_rate float8 DEFAULT NULL, outer_momentum float8 DEFAULT NULL,
-    generator_learning_rate float8 DEFAULT NULL, discriminator_learning_rate float8 DEFAULT NULL,
-    learning_rate_schedule text DEFAULT 'constant', warmup_iterations int DEFAULT 0,
-        update_rule text DEFAULT 'simultaneous', unit_sizing text DEFAULT 'equal',
-    aggregator text DEFAULT 'clipped', update_limit float8 DEFAULT 1,
-    checkpoint_every int DEFAULT 0, checkpoints_kept int DEFAULT 5,
-        average_decay float8 DEFAULT 0.999,
-    audit_minimum float8 DEFAULT 0, quorum_share float8 DEFAULT 1) RETURNS int
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+-- Makes a run of options that are given, those of the preset, and defaults, in this order.
+CREATE FUNCTION gan_make_run(name text, preset text, given jsonb) RETURNS int
+    LANGUAGE plpgsql
+        SET search_path = pg_catalog, @extschema@, pg_temp
+        SET extra_float_digits = 1
+        SET bytea_output = hex AS $$
 #variable_conflict use_variable
 DECLARE
     size record;
     new_run int;
-    the_seed bigint := coalesce(seed,
-        ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint);
-    units int := coalesce(units_per_iteration, (gan_unit_range()).low); -- nobody is there yet
-    the_quorum int;
-    images int;
-    lease float8;
-    g_rate float8;
-    d_rate float8;
-    outer_name text;
+    columns text;
+    units int;
+    o jsonb := (SELECT jsonb_object_agg(n.option, n.standard)
+        FROM gan_option n
+        WHERE n.standard IS NOT NULL);
 BEGIN
-    -- Local steps want small minibatches and a higher rate (docs/learning.md); gradients keep the
-    -- paper's.
-    batch := coalesce(batch, CASE WHEN local_steps > 0 THEN 8 ELSE 64 END);
-    learning_rate := coalesce(learning_rate, CASE WHEN local_steps > 0 THEN 0.0003 ELSE 0.0002 END);
-    g_rate := coalesce(generator_learning_rate, learning_rate);
-    d_rate := coalesce(discriminator_learning_rate, learning_rate);
-    PERFORM gan_require(local_steps BETWEEN 0 AND 65536, 'local_steps', local_steps::text,
-        'between 0 (units give gradients) and 65536', '40');
-    PERFORM gan_require(batch BETWEEN 1 AND 4096, 'batch', batch::text, 'between 1 and 4096', '8');
-    PERFORM gan_require(local_steps::bigint * batch <= 65536, 'local_steps', local_steps::text,
-        format('at most %s with minibatches of %s images', 65536 / batch, batch),
-        (65536 / batch)::text);
-    PERFORM gan_require(local_steps = 0
-        OR coalesce(images_per_unit, local_steps * batch) = local_steps * batch, 'images_per_unit',
-            images_per_unit::text,
-            format('left out, or local_steps * batch (%s)', local_steps * batch),
-            images_per_unit || ', local_steps => 0');
-    images := CASE
-        WHEN local_steps > 0 THEN local_steps * batch
-        ELSE coalesce(images_per_unit, 320) END;
-    lease := coalesce(lease_seconds,
-        CASE WHEN local_steps > 0 THEN greatest(60, images / 5.0) ELSE 60 END);
-    outer_name := CASE WHEN local_steps > 0 THEN coalesce(outer_optimizer, 'average') END;
     PERFORM gan_require(gan_is_name(name, 63), 'name', quote_nullable(name),
         'at most 63 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit',
         '''faces''');
-    PERFORM gan_require(images BETWEEN 1 AND 65536, 'images_per_unit', images::text,
-        'between 1 and 65536', '320');
-    PERFORM gan_require(units BETWEEN 1 AND 4096, 'units_per_iteration', units::text,
-        'between 1 and 4096', '8');
-    PERFORM gan_require(target_iterations BETWEEN 1 AND 100000000, 'target_iterations',
-        target_iterations::text, 'between 1 and 100000000', '1000');
-    PERFORM gan_require(quorum IS NULL
-        OR units_per_iteration IS NOT NULL, 'quorum', quorum::text,
-            'left out where units_per_iteration is: the number of units follows the workers',
-            format('%s, units_per_iteration => %s', quorum, greatest(quorum, 2)));
-    PERFORM gan_require(quorum_share > 0
-        AND quorum_share <= 1, 'quorum_share', quorum_share::text,
-            'above 0 and at most 1 (all units)', '0.9');
-    the_quorum := coalesce(quorum, gan_share_of(quorum_share, units));
-    PERFORM gan_require(the_quorum BETWEEN 1 AND units, 'quorum', the_quorum::text,
-        format('between 1 and units_per_iteration (%s)', units), units::text);
-    PERFORM gan_require(lease BETWEEN 1 AND 86400, 'lease_seconds', lease::text,
-        'between 1 and 86400', '60');
-    PERFORM gan_require(learning_rate > 0
-        AND learning_rate <= 1, 'learning_rate', learning_rate::text, 'above 0 and at most 1',
-            '0.0002');
-    PERFORM gan_require(g_rate > 0
-        AND g_rate <= 1, 'generator_learning_rate', g_rate::text, 'above 0 and at most 1',
-            '0.0002');
-    PERFORM gan_require(d_rate > 0
-        AND d_rate <= 1, 'discriminator_learning_rate', d_rate::text, 'above 0 and at most 1',
-            '0.0002');
-    PERFORM gan_require(learning_rate_schedule IN ('constant', 'linear'), 'learning_rate_schedule',
-        quote_nullable(left(learning_rate_schedule, 64)), '''constant'' or ''linear''',
-        '''linear''');
-    PERFORM gan_require(warmup_iterations >= 0
-        AND warmup_iterations < target_iterations, 'warmup_iterations', warmup_iterations::text,
-            format('at least 0 and below target_iterations (%s)', target_iterations), '0');
-    PERFORM gan_require(update_rule IN ('simultaneous', 'alternating'), 'update_rule',
-        quote_nullable(left(update_rule, 64)), '''simultaneous'' or ''alternating''',
-        '''alternating''');
-    PERFORM gan_require(local_steps = 0
-        OR update_rule = 'simultaneous', 'update_rule', quote_nullable(update_rule),
-            'left out with local_steps: local steps alternate as they are',
-            quote_literal(left(update_rule, 64)) || ', local_steps => 0');
-    PERFORM gan_require(local_steps > 0
-        OR num_nonnulls(outer_optimizer, outer_learning_rate, outer_momentum) = 0, 'local_steps',
-            local_steps::text, 'above 0 if there is an outer optimiser', '10');
-    PERFORM gan_require(outer_name IS NULL
-        OR outer_name IN ('average', 'nesterov', 'adam'), 'outer_optimizer',
-            quote_nullable(left(outer_name, 64)), '''average'', ''nesterov'' or ''adam''',
-            '''nesterov''');
-    PERFORM gan_require(outer_learning_rate IS NULL
-        OR outer_learning_rate > 0
-        AND outer_learning_rate <= 10, 'outer_learning_rate', outer_learning_rate::text,
-            'above 0 and at most 10', '0.7');
-    PERFORM gan_require(outer_momentum IS NULL
-        OR outer_momentum >= 0
-        AND outer_momentum < 1, 'outer_momentum', outer_momentum::text, 'at least 0 and below 1',
-            '0.9');
-    PERFORM gan_require(beta1 >= 0
-        AND beta1 < 1, 'beta1', beta1::text, 'at least 0 and below 1', '0.5');
-    PERFORM gan_require(beta2 >= 0
-        AND beta2 < 1, 'beta2', beta2::text, 'at least 0 and below 1', '0.999');
-    PERFORM gan_require(epsilon > 0
-        AND epsilon <= 1, 'epsilon', epsilon::text, 'above 0 and at most 1', '1e-8');
-    PERFORM gan_require(norm_momentum > 0
-        AND norm_momentum <= 1, 'norm_momentum', norm_momentum::text, 'above 0 and at most 1',
-            '0.1');
-    PERFORM gan_require(gradient_limit > 0
-        AND gradient_limit <= 1e30, 'gradient_limit', gradient_limit::text,
-            'above 0 and at most 1e30', '10000');
-    PERFORM gan_require(dataset_images IS NULL
-        OR dataset_images BETWEEN 1 AND 4294967296, 'dataset_images', dataset_images::text,
-            'between 1 and 4294967296', '60000');
-    PERFORM gan_require(dataset_digest IS NULL
-        OR octet_length(dataset_digest) = 32, 'dataset_digest',
-            octet_length(dataset_digest) || ' bytes long',
-            '32 bytes long (gan_worker --check prints it)',
-            quote_literal(E'\\x' || repeat('00', 32)));
-    PERFORM gan_require((dataset_images IS NULL) = (dataset_digest IS NULL), 'dataset_images',
-        dataset_images::text, 'given together with dataset_digest', '60000');
-    PERFORM gan_require(upload_element IN ('float32', 'float16', 'int8'), 'upload_element',
-        quote_nullable(left(upload_element, 64)), '''float32'', ''float16'' or ''int8''',
-        '''int8''');
-    PERFORM gan_require(download_element IN ('float32', 'float16', 'int8'), 'download_element',
-        quote_nullable(left(download_element, 64)), '''float32'', ''float16'' or ''int8''',
-        '''int8''');
-    PERFORM gan_require(unit_sizing IN ('equal', 'measured'), 'unit_sizing',
-        quote_nullable(left(unit_sizing, 64)), '''equal'' or ''measured''', '''measured''');
-    PERFORM gan_require(local_steps > 0
-        OR unit_sizing = 'equal', 'local_steps', local_steps::text,
-            'above 0 if units are to have different sizes', '10');
-    PERFORM gan_require(aggregator = ANY (gan_aggregators()), 'aggregator',
-        quote_nullable(left(aggregator, 64)),
-        'one of '
-            || (SELECT string_agg(quote_literal(a), ', ') FROM unnest(gan_aggregators()) AS a),
-        '''clipped''');
-    PERFORM gan_require(aggregator <> 'multikrum'
-        OR units <= 512, 'units_per_iteration', units::text,
-            'at most 512 with ''multikrum'', which compares every account with every other', '8');
-    PERFORM gan_require(update_limit > 0
-        AND update_limit <> 'NaN', 'update_limit', update_limit::text,
-            'above 0; ''Infinity'' for none', '1');
-    PERFORM gan_require(checkpoint_every >= 0, 'checkpoint_every', checkpoint_every::text,
-        'at least 0 (none)', '100');
-    PERFORM gan_require(checkpoints_kept BETWEEN 1 AND 1000, 'checkpoints_kept',
-        checkpoints_kept::text, 'between 1 and 1000', '5');
-    PERFORM gan_require(average_decay >= 0
-        AND average_decay < 1, 'average_decay', average_decay::text,
-            'at least 0 (no average) and below 1', '0.999');
-    PERFORM gan_require(audit_minimum BETWEEN 0 AND 1, 'audit_minimum', audit_minimum::text,
-        'between 0 (no spot checks) and 1', '0.05');
-    PERFORM gan_require(num_nulls(channels, image_size, latent, generator_features,
-        discriminator_features) = 0,
-        'the network', NULL, 'given in full', '64');
+    PERFORM gan_require(preset IN (SELECT p.preset FROM gan_preset p), 'preset',
+        quote_nullable(left(preset, 64)),
+        'one of ' || (SELECT string_agg(quote_literal(p.preset), ', ') FROM gan_preset p),
+        '''class''');
+    o := o || (SELECT p.options FROM gan_preset p WHERE p.preset = preset) || given;
+    PERFORM gan_check_each_option(o);
+    o := gan_complete_options(o);
+    PERFORM gan_check_options_together(o), gan_check_each_option(o);
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
         RAISE EXCEPTION 'there is a run named "%" already', name
             USING ERRCODE = 'duplicate_object',
@@ -323,47 +175,54 @@ BEGIN
     END IF;
     SELECT *
         INTO size
-        FROM gan_network_size(channels, image_size, latent, generator_features,
-            discriminator_features);
-
-    INSERT
-        INTO gan_run AS r (name, seed, channels, image_size, latent, generator_features,
-            discriminator_features, parameters, shards,
-                              beta1, beta2, epsilon, norm_momentum, gradient_limit, images_per_unit,
-                                  units_per_iteration,
-                              units_follow, quorum, quorum_share, batch, lease_seconds,
-                                  target_iterations, dataset_images, dataset_digest, upload_element,
-                                  download_element,
-                              local_steps, update_rule, generator_learning_rate,
-                                  discriminator_learning_rate, learning_rate_schedule,
-                                  warmup_iterations,
-                              outer_optimizer, outer_learning_rate, outer_momentum, unit_sizing,
-                                  aggregator, update_limit, checkpoint_every, checkpoints_kept,
-                                  average_decay,
-                              audit_minimum)
-    VALUES (name, the_seed, channels, image_size, latent, generator_features,
-        discriminator_features, size.parameters, size.shards,
-            beta1, beta2, epsilon, norm_momentum, gradient_limit, images, units,
-            units_per_iteration IS NULL, the_quorum, quorum_share, least(batch, images), lease,
-                target_iterations, dataset_images, dataset_digest, upload_element, download_element,
-            local_steps, update_rule, g_rate, d_rate, learning_rate_schedule, warmup_iterations,
-                outer_name,
-            CASE
-                WHEN outer_name IS NOT NULL THEN coalesce(outer_learning_rate,
-                    CASE outer_name
-                        WHEN 'average' THEN 1
-                        WHEN 'nesterov' THEN 0.7
-                        ELSE 0.001 END) END,
-            CASE
-                WHEN outer_name IS NOT NULL THEN coalesce(outer_momentum,
-                    CASE outer_name WHEN 'average' THEN 0 ELSE 0.9 END) END,
-            unit_sizing, aggregator, update_limit, checkpoint_every, checkpoints_kept,
-                average_decay, audit_minimum)
-    RETURNING r.run INTO new_run;
+        FROM gan_network_size((o ->> 'channels')::int, (o ->> 'image_size')::int,
+            (o ->> 'latent')::int, (o ->> 'generator_features')::int,
+            (o ->> 'discriminator_features')::int);
+    units := coalesce((o ->> 'units_per_iteration')::int, (gan_unit_range()).low);
+    o := o || jsonb_build_object('name', name, 'parameters', size.parameters,
+        'shards', size.shards, 'units_follow', NOT o ? 'units_per_iteration',
+        'units_per_iteration', units,
+        'quorum', coalesce((o ->> 'quorum')::int,
+            gan_share_of((o ->> 'quorum_share')::float8, units)),
+        'batch', least((o ->> 'batch')::int, (o ->> 'images_per_unit')::int));
+    SELECT string_agg(quote_ident(a.attname), ', ')
+        INTO columns
+        FROM pg_attribute a
+        WHERE a.attrelid = 'gan_run'::regclass AND o ? a.attname::text;
+    EXECUTE format('INSERT INTO gan_run (%1$s) SELECT %1$s
+        FROM jsonb_populate_record(NULL::gan_run, $1) RETURNING run', columns)
+        INTO new_run
+        USING o;
     PERFORM gan_create_partitions(new_run);
     PERFORM gan_initialise(new_run);
     RAISE NOTICE '%', gan_unit_costs(new_run);
     RETURN new_run;
+END
+$$;
+
+-- gan_create_run has a parameter for each option, so that they can be named in any order:
+-- gan_create_run('faces', preset => 'home', seed => 7). NULL is as good as left out.
+DO $$
+DECLARE
+    parameters text;
+    options text;
+BEGIN
+    SELECT pg_catalog.string_agg(pg_catalog.format('%I %s DEFAULT NULL', n.option, n.type), ', '
+            ORDER BY n.place),
+        pg_catalog.format('pg_catalog.jsonb_object(ARRAY[%s], ARRAY[%s])',
+            pg_catalog.string_agg(pg_catalog.quote_literal(n.option), ', ' ORDER BY n.place),
+            pg_catalog.string_agg(pg_catalog.quote_ident(n.option) || '::text', ', '
+                ORDER BY n.place))
+        INTO parameters, options
+        FROM @extschema@.gan_option n;
+    EXECUTE pg_catalog.format('CREATE FUNCTION @extschema@.gan_create_run(name text, %s,
+        preset text DEFAULT ''class'') RETURNS int
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp
+        SET extra_float_digits = 1 SET bytea_output = hex AS $f$
+BEGIN
+    RETURN gan_make_run(name, preset, jsonb_strip_nulls(%s));
+END
+$f$', parameters, options);
 END
 $$;
 

@@ -292,27 +292,26 @@ $$;
 CREATE FUNCTION gan_require_changes(r gan_run, changes jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
-    key text;
+    other text;
 BEGIN
     PERFORM gan_require(jsonb_typeof($2) = 'object', 'changes', left($2::text, 64), 'an object',
         '''{"learning_rate": 0.0001}''');
-    FOR key IN SELECT jsonb_object_keys($2) LOOP
-        IF key IN ('channels', 'image_size', 'latent', 'generator_features',
-            'discriminator_features', 'outer_optimizer', 'update_rule', 'dataset_images',
-            'dataset_digest')
-           OR key = 'local_steps' AND (($2 ->> key)::int > 0) <> (r.local_steps > 0)
-           OR key = 'average_decay' AND (($2 ->> key)::float8 > 0) <> (r.average_decay > 0) THEN
-            RAISE EXCEPTION 'a fork can''t have another %', key
-                USING ERRCODE = 'invalid_parameter_value',
-                    HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(...) makes a run from the beginning.';
-        END IF;
-        IF key <> ALL (SELECT unnest(p.proargnames)
-            FROM pg_proc p
-            WHERE p.oid = to_regproc('gan_create_run')) THEN
-            RAISE EXCEPTION 'gan_create_run has no parameter "%"', left(key, 64)
-                USING ERRCODE = 'undefined_parameter', HINT = 'docs/instructor.md lists them.';
-        END IF;
-    END LOOP;
+    PERFORM gan_require_options($2 - 'name');
+    SELECT n.option
+        INTO other
+        FROM gan_option n
+        WHERE $2 ? n.option
+            AND CASE n.fork
+                WHEN 'same' THEN true
+                WHEN 'sign' THEN (($2 ->> n.option)::float8 > 0)
+                    <> ((to_jsonb(r) ->> n.option)::float8 > 0) END
+        ORDER BY n.place
+        LIMIT 1;
+    IF other IS NOT NULL THEN
+        RAISE EXCEPTION 'a fork can''t have another %', other
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(...) makes a run from the beginning.';
+    END IF;
 END
 $$;
 
@@ -325,7 +324,8 @@ CREATE FUNCTION gan_create_like(r gan_run, changes jsonb) RETURNS int
         SET bytea_output = hex AS $$
 DECLARE
     options jsonb := to_jsonb(r);
-    arguments text;
+    new_name text := coalesce(changes ->> 'name', left(r.name, 40) || ' fork '
+        || (SELECT count(*) + 1 FROM gan_run f WHERE f.forked_from = r.run));
     made int;
 BEGIN
     -- What follows from a changed option, or from the workers, is not taken over.
@@ -341,17 +341,12 @@ BEGIN
     IF changes ?| ARRAY['local_steps', 'batch'] AND r.local_steps > 0 THEN
         options := options - 'images_per_unit' - 'lease_seconds';
     END IF;
-    options := options
-        || jsonb_build_object('name',
-            left(r.name, 40) || ' fork '
-                || (SELECT count(*) + 1 FROM gan_run f WHERE f.forked_from = r.run))
-        || changes;
-    SELECT string_agg(format('%I => %L', p.name, options ->> p.name), ', ') INTO arguments
-        FROM (SELECT unnest(proargnames) AS name
-            FROM pg_proc
-            WHERE oid = to_regproc('gan_create_run')) AS p
-            WHERE options ->> p.name IS NOT NULL;
-    EXECUTE format('SELECT gan_create_run(%s)', arguments) INTO made;
+    options := options || changes;
+    SELECT jsonb_object_agg(n.option, options -> n.option)
+        INTO options
+        FROM gan_option n
+        WHERE options ->> n.option IS NOT NULL;
+    made := gan_make_run(new_name, 'class', options);
     RETURN made;
 END
 $$;

@@ -10,14 +10,6 @@ CREATE FUNCTION gan_optimizer(r gan_run) RETURNS text
                 WHEN r.local_steps > 0 THEN 'outer ' || r.outer_optimizer
                 ELSE 'adam' END $$;
 
--- Lists gan_create_run's parameters but the name, and their types.
-CREATE FUNCTION gan_run_options() RETURNS TABLE (option text, type text)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
-    SELECT p.proargnames[k], format_type(p.proargtypes[k - 1], NULL)
-    FROM pg_proc p CROSS JOIN generate_series(1, p.pronargs) AS k
-    WHERE p.oid = '@extschema@.gan_create_run'::regproc AND p.proargnames[k] <> 'name'
-$$;
-
 -- Puts together the file's metadata: the run's options by their names, and where it is. Keys and
 -- values in turn.
 CREATE FUNCTION gan_checkpoint_metadata(run int, iteration int, moments boolean) RETURNS text[]
@@ -47,7 +39,7 @@ BEGIN
     END IF;
     RETURN pairs || (SELECT array_agg(pair.text ORDER BY o.option, pair.k)
                      FROM jsonb_each_text(to_jsonb(r)) AS c
-                         JOIN gan_run_options() AS o ON o.option = c.key
+                         JOIN gan_option AS o ON o.option = c.key
                      CROSS JOIN LATERAL (VALUES (1, c.key), (2, c.value)) AS pair (k, text)
                      WHERE c.value IS NOT NULL
                          AND NOT (r.units_follow AND c.key IN ('units_per_iteration', 'quorum')));
@@ -97,16 +89,7 @@ BEGIN
         'latent', header.latent,
                                   'generator_features', header.generator_features,
                                       'discriminator_features', header.discriminator_features);
-    SELECT key
-        INTO problem
-        FROM jsonb_object_keys(options) AS key
-        WHERE key NOT IN (SELECT o.option FROM gan_run_options() AS o)
-        LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'there is no option "%"', problem USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'The options are gan_create_run''s: '
-                || (SELECT string_agg(o.option, ', ') FROM gan_run_options() AS o) || '.';
-    END IF;
+    PERFORM gan_require_options(options);
     SELECT n.key || ' ' || n.value
         INTO problem
         FROM jsonb_each_text(network) AS n
@@ -126,18 +109,16 @@ BEGIN
     SELECT string_agg(g.key || ' => ' || g.value, ', ' ORDER BY g.key)
         INTO guards
         FROM jsonb_each_text(given - ARRAY(SELECT jsonb_object_keys(options))) AS g
-        WHERE g.key IN ('aggregator', 'update_limit', 'gradient_limit', 'audit_minimum', 'quorum',
-            'quorum_share', 'units_per_iteration', 'checkpoint_every', 'checkpoints_kept');
+        WHERE g.key IN (SELECT n.option FROM gan_option n WHERE n.protects);
     IF guards IS NOT NULL THEN
         RAISE NOTICE 'the file brings settings that protect a class: %', guards
             USING HINT = 'If its author is not to choose them, give yours: gan_import(name, checkpoint, ''{"aggregator": "clipped"}'').';
     END IF;
     given := given || options || network;
-    EXECUTE (SELECT format('SELECT gan_create_run(%L', name)
-        || coalesce(string_agg(format(', %I => %L::%s', o.option, given ->> o.option, o.type), ''),
-            '')
-        || ')'
-             FROM gan_run_options() AS o WHERE given ? o.option) INTO new_run;
+    new_run := gan_make_run(name, 'class',
+        jsonb_strip_nulls((SELECT jsonb_object_agg(n.option, given -> n.option)
+            FROM gan_option n
+            WHERE given ? n.option)));
     SELECT * INTO STRICT r FROM gan_run g WHERE g.run = new_run;
     goes_on := goes_on AND given ->> 'optimizer' = gan_optimizer(r);
     IF goes_on THEN

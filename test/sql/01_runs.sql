@@ -9,7 +9,7 @@ SELECT gan_create_run('x', latent => 0);
 SELECT gan_create_run('x', latent => -5);
 SELECT gan_create_run('x', latent => 1025);
 SELECT gan_create_run('x', generator_features => 513);
-SELECT gan_create_run('x', discriminator_features => NULL);
+SELECT gan_create_run('x', preset => 'palace');
 SELECT gan_create_run('x', image_size => 128, generator_features => 512, discriminator_features => 512);
 SELECT gan_create_run('x', images_per_unit => 64);
 SELECT gan_create_run('x', local_steps => 0, images_per_unit => 0);

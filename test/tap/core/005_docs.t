@@ -25,6 +25,13 @@ my %of_extension = map { $_ => 1 } split /\n/, $class->psql(q{SELECT c.relname F
     UNION SELECT p.proname FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e' WHERE obj_description(p.oid, 'pg_proc') IS NOT NULL});
 is join(' ', sort grep { $documents !~ /\b$_\b/ } keys %of_extension), '', 'every table, view and function for people is documented';
 cmp_ok scalar(keys %of_extension), '>', 80, 'and there are many';
+# The tables of options and presets are those of the program.
+my $instructor = slurp('docs/instructor.md');
+for my $table ('SELECT * FROM gan_option_table()', q{SELECT format('| `%s` | %s | %s |', preset, options, meaning) FROM gan_preset}) {
+    my $rows = $class->psql($table);
+    cmp_ok scalar(split /\n/, $rows), '>=', 5, 'a table of the program';
+    ok index($instructor, "|---|---|---|\n$rows\n\n") >= 0, 'stands in docs/instructor.md' or diag $rows;
+}
 my $help = `src/worker/gan_worker --help` . `src/dashboard/gan_dashboard --help`;
 for my $document (@documents) {
     my $text = slurp($document);
