@@ -165,7 +165,7 @@ BEGIN
         'one of ' || (SELECT string_agg(quote_literal(p.preset), ', ') FROM gan_preset p),
         '''class''');
     o := o || (SELECT p.options FROM gan_preset p WHERE p.preset = preset) || given;
-    PERFORM gan_check_each_option(o);
+    PERFORM jsonb_populate_record(NULL::gan_run, o), gan_check_each_option(o); -- types, limits
     o := gan_complete_options(o);
     PERFORM gan_check_options_together(o), gan_check_each_option(o);
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
