@@ -193,7 +193,7 @@ BEGIN
                 + make_interval(secs => r.lease_seconds),
             CASE WHEN r.checks_on THEN right_now + interval '1 s' END]) AS d (at)
         WHERE r.state = 'running' OR (r.state = 'paused' AND u.state = 'claimed');
-    seconds := extract(epoch FROM coalesce(deadline, 'infinity') - right_now);
+    seconds := coalesce(extract(epoch FROM deadline - right_now), 'Infinity');
     IF runs > 0 AND (SELECT d.due IS NOT NULL FROM gan_due(NULL, false) AS d) THEN
         seconds := least(seconds, 1); -- it failed, or somebody else is at it
     END IF;

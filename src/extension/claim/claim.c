@@ -287,7 +287,11 @@ static void say_work(claim *c) {
  * it is suspended. (Whoever holds a unit is, and a submission and a release note it, too.) */
 static void say_no_work(claim *c) {
     static gan_statement note_seen = {
-        "UPDATE gan_worker SET last_seen = statement_timestamp() WHERE worker = $1", 1, {INT4OID}};
+        "UPDATE gan_worker SET last_seen = statement_timestamp() WHERE worker = $1 "
+        "AND last_seen NOT BETWEEN statement_timestamp() - interval '1 s' AND "
+        "statement_timestamp()",
+        1,
+        {INT4OID}};
     static gan_statement explain = {"SELECT n.reason, n.message, n.retry_seconds "
                                     "FROM gan_run r, gan_no_work(r, $2) AS n WHERE r.run = $1",
                                     2,

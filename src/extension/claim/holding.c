@@ -40,14 +40,16 @@ bool gan_holding_find(gan_holding *holding, Datum unit, Datum token, bool lock) 
     return true;
 }
 
-/* Tells whether another unit of the same positions is done. That of a spot check is meant to be. */
+/* Tells whether another unit of the same positions is done. That of a spot check is meant to be.
+ * (Looked up as it is now: the transaction's snapshot may be older, whatever the isolation level.) */
 bool gan_holding_beaten(const gan_holding *holding) {
-    static gan_statement find_done = {"SELECT FROM gan_work_unit u WHERE u.run = $1 AND "
-                                      "u.first_position = $2 AND u.state = 'done'",
-                                      2,
-                                      {INT4OID, INT8OID}};
+    static gan_statement find_done = {
+        "SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.first_position = $2 AND u.state = "
+        "'done'",
+        2,
+        {INT4OID, INT8OID}};
 
     return !holding->check &&
-           gan_run_statement(&find_done, (Datum[]){Int32GetDatum(holding->run),
-                                                   Int64GetDatum(holding->first_position)}) > 0;
+           gan_run_as_it_is_now(&find_done, (Datum[]){Int32GetDatum(holding->run),
+                                                      Int64GetDatum(holding->first_position)}) > 0;
 }

@@ -63,7 +63,8 @@ Datum gan_release(PG_FUNCTION_ARGS) {
         "SELECT gan_put_back(u) FROM gan_work_unit u WHERE u.unit = $1", 1, {INT8OID}};
     static gan_statement note_return = {
         "UPDATE gan_worker SET last_seen = statement_timestamp(), returns = returns + $2 "
-        "WHERE worker = $1",
+        "WHERE worker IN (SELECT w.worker FROM gan_worker w WHERE w.worker = $1 "
+        "FOR NO KEY UPDATE SKIP LOCKED)",
         2,
         {INT4OID, INT4OID}};
     Datum unit = PG_GETARG_DATUM(0);

@@ -23,8 +23,8 @@
 /* seconds in this session in which nothing ran, though CLOCK_MONOTONIC went on */
 static double stood_still;
 
-/* Returns the seconds of a clock that only moves forward. */
-static double monotonic_seconds(void) {
+/* Returns the seconds of a clock that only moves forward, the same in all processes. */
+double gan_monotonic_seconds(void) {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -33,7 +33,7 @@ static double monotonic_seconds(void) {
 
 /* Returns the seconds that this session has seen pass; only differences mean something. */
 double gan_seconds(void) {
-    return monotonic_seconds() - stood_still;
+    return gan_monotonic_seconds() - stood_still;
 }
 
 /* Returns by how many seconds the time of day (since 2000) is ahead of them. Only its changes mean
@@ -51,18 +51,17 @@ static void reload_configuration(void) {
     }
 }
 
-/* Sleeps for so many seconds, or until the latch is set; true: it was. (pg_sleep() waits for a time
- * of day: one that was begun before the clock was set back by an hour lasts an hour.) */
-bool gan_sleep(double seconds) {
-    double end = monotonic_seconds() + seconds, left;
-    int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-                           (long)ceil(Max(seconds, 0) * 1000), PG_WAIT_EXTENSION);
+/* Sleeps for so many seconds, or until the latch is set. (pg_sleep() waits for a time of day: one
+ * that was begun before the clock was set back by an hour lasts an hour.) */
+void gan_sleep(double seconds) {
+    double end = gan_monotonic_seconds() + seconds, left;
 
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                    (long)ceil(Max(seconds, 0) * 1000), PG_WAIT_EXTENSION);
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
     reload_configuration();
-    left = end - monotonic_seconds();
+    left = end - gan_monotonic_seconds();
     if (left < -LONG_NAP)
         stood_still -= left;
-    return (events & WL_LATCH_SET) != 0;
 }

@@ -38,16 +38,18 @@ extern bool gan_clock_has_jumped(const gan_rounds *rounds);
 /* Returns a statement with the schema put in for each %s. It lives as long as the session. */
 extern const char *gan_with_schema(const char *text, const char *schema);
 
-/* clock.c: the seconds that this session has seen pass, by a clock that nobody sets */
+/* clock.c: the seconds of a clock that nobody sets; and those of them that this session has seen
+ * pass */
+extern double gan_monotonic_seconds(void);
 extern double gan_seconds(void);
 
 /* By how many seconds the time of day is ahead of them: it changes when the clock is set, and when
  * the machine stood still. */
 extern double gan_clock_offset(void);
 
-/* Sleeps for so many seconds, or until the latch is set; true: it was. Reads the configuration again
- * if the server was told to. */
-extern bool gan_sleep(double seconds);
+/* Sleeps for so many seconds, or until the latch is set. Reads the configuration again if the server
+ * was told to. */
+extern void gan_sleep(double seconds);
 
 /* shared.c: defines what sessions share; to be called while the server starts */
 extern void gan_shared_init(void);
@@ -68,10 +70,11 @@ extern int gan_shared_choose(Oid *databases, int max, bool *more);
 extern void gan_shared_forget(Oid database);
 
 /* The coordinator's side: makes this process the one of a database (false: there is one already);
- * how often it was asked so far; leaves, unless it was asked since. */
+ * how often it was asked so far; leaves, unless it was asked since, or whatever it was asked. */
 extern bool gan_shared_enter(Oid database);
 extern uint32 gan_shared_asked(void);
 extern bool gan_shared_leave(uint32 seen);
+extern void gan_shared_abandon(void);
 
 /* launcher.c: registers the process that starts coordinators; to be called while the server starts */
 extern void gan_launcher_init(void);

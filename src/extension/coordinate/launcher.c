@@ -119,7 +119,7 @@ void gan_launcher_main(Datum argument) {
         was_on = gan_coordinator_on;
         wait_for_latch(gan_coordinator_on && start_wanted());
     }
-    proc_exit(0);
+    proc_exit(1); /* 0 would mean that it is not to be started again */
 }
 
 void gan_launcher_init(void) {

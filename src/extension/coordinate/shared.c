@@ -8,30 +8,34 @@
 #include "coordinate.h"
 
 #include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_extension.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/guc.h"
-#include "utils/timestamp.h"
 
 #define DATABASES_MAX 256
 /* Coordinators that may be on their way at a time: many databases have nothing to coordinate. */
 #define STARTING_MAX 2
-/* Milliseconds after which one that failed, or was never heard of, is started again. */
-#define RETRY_MS 5000
-/* Milliseconds that one may take to start. */
-#define STARTING_MS 3000
+/* Seconds that one may take to start; after which one that failed is started again, and twice as
+ * many after each further failure, up to five minutes. */
+#define STARTING_SECONDS 5.0
+#define RETRY_SECONDS 5.0
+#define RETRY_MOST 300.0
 
 bool gan_coordinator_on = true;
 
 typedef struct database {
-    Oid oid;                /* InvalidOid: the place is free */
-    uint32 asked, answered; /* questions so far, and up to which they are answered */
-    Latch *coordinator;     /* null: there is none */
-    TimestampTz asked_at;   /* the last time */
-    TimestampTz not_before; /* none is started until then: one is on its way, or has failed */
+    Oid oid;            /* InvalidOid: the place is free */
+    uint32 asked;       /* questions so far; a place is free again when all are answered */
+    Latch *coordinator; /* null: there is none */
+    /* by gan_monotonic_seconds: when it was last asked; until when a coordinator is on its way; and
+     * before which none is started, because the last ones have failed */
+    double asked_at, starting_until, not_before;
+    int failures; /* in a row */
 } database;
 
 typedef struct shared {
@@ -45,6 +49,7 @@ static database *mine;
 static bool ask_at_commit;
 static shmem_request_hook_type next_request;
 static shmem_startup_hook_type next_startup;
+static object_access_hook_type next_access;
 
 static void request_memory(void) {
     if (next_request)
@@ -83,6 +88,7 @@ static database *find(Oid oid) {
 
 /* Asks for a database. */
 void gan_shared_ask(Oid oid) {
+    static bool complained;
     database *d;
     Latch *woken = NULL;
 
@@ -90,19 +96,24 @@ void gan_shared_ask(Oid oid) {
     if ((d = find(oid)) != NULL) {
         d->oid = oid;
         d->asked++;
-        d->asked_at = GetCurrentTimestamp();
+        d->asked_at = gan_monotonic_seconds();
         woken = d->coordinator ? d->coordinator : state->launcher;
     }
     LWLockRelease(state->lock);
     if (woken)
         SetLatch(woken);
+    if (!d && !complained) {
+        complained = true;
+        ereport(LOG, (errmsg("more than %d databases are to be coordinated", DATABASES_MAX)));
+    }
 }
 
 static void at_end(XactEvent event, void *context) {
     (void)context;
-    if (event == XACT_EVENT_COMMIT && ask_at_commit)
+    /* What a coordinator does itself, it looks at anyway. */
+    if (event == XACT_EVENT_COMMIT && ask_at_commit && !mine)
         gan_shared_ask(MyDatabaseId);
-    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
         ask_at_commit = false;
 }
 
@@ -116,6 +127,14 @@ void gan_ask_coordinator(void) {
         RegisterXactCallback(at_end, NULL);
     registered = true;
     ask_at_commit = true;
+}
+
+/* When an extension is dropped, the coordinator looks whether it was this one. */
+static void at_access(ObjectAccessType access, Oid class, Oid object, int part, void *argument) {
+    if (access == OAT_DROP && class == ExtensionRelationId)
+        gan_ask_coordinator();
+    if (next_access)
+        next_access(access, class, object, part, argument);
 }
 
 PG_FUNCTION_INFO_V1(gan_call_coordinator);
@@ -137,22 +156,26 @@ void gan_shared_launcher(void) {
 /* Chooses databases that want a coordinator and have none, and notes that one is on its way. Sets
  * *more if others want one, now or later. Returns how many were chosen. */
 int gan_shared_choose(Oid *databases, int max, bool *more) {
-    TimestampTz now = GetCurrentTimestamp();
+    static int last; /* whose turn it was */
+    double now = gan_monotonic_seconds();
     int count = 0, starting = 0;
 
     *more = false;
     LWLockAcquire(state->lock, LW_EXCLUSIVE);
     for (int i = 0; i < DATABASES_MAX; i++)
-        starting += !state->databases[i].coordinator && state->databases[i].not_before > now;
-    for (int i = 0; i < DATABASES_MAX; i++) {
-        database *d = &state->databases[i];
-        if (d->oid == InvalidOid || d->asked == d->answered || d->coordinator)
+        starting += !state->databases[i].coordinator && state->databases[i].starting_until > now;
+    for (int i = 1, first = last; i <= DATABASES_MAX; i++) {
+        int place = (first + i) % DATABASES_MAX;
+        database *d = &state->databases[place];
+        if (d->oid == InvalidOid || d->coordinator)
             continue;
         *more = true;
-        if (d->not_before <= now && count < max && starting + count < STARTING_MAX) {
-            d->not_before = TimestampTzPlusMilliseconds(now, RETRY_MS);
-            databases[count++] = d->oid;
-        }
+        if (d->not_before > now || d->starting_until > now || count == max ||
+            starting + count >= STARTING_MAX)
+            continue;
+        d->starting_until = now + STARTING_SECONDS;
+        databases[count++] = d->oid;
+        last = place;
     }
     LWLockRelease(state->lock);
     return count;
@@ -177,7 +200,9 @@ static void leave_at_exit(int code, Datum argument) {
         return;
     LWLockAcquire(state->lock, LW_EXCLUSIVE);
     mine->coordinator = NULL;
-    mine->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+    mine->not_before =
+        gan_monotonic_seconds() + Min(RETRY_SECONDS * (1 << Min(mine->failures, 10)), RETRY_MOST);
+    mine->failures++;
     launcher = state->launcher;
     LWLockRelease(state->lock);
     mine = NULL;
@@ -195,7 +220,7 @@ bool gan_shared_enter(Oid oid) {
     if (d && !d->coordinator) {
         d->oid = oid;
         d->coordinator = MyLatch;
-        d->not_before = 0;
+        d->starting_until = 0;
         mine = d;
     }
     LWLockRelease(state->lock);
@@ -212,16 +237,16 @@ uint32 gan_shared_asked(void) {
     return asked;
 }
 
-/* Ends being the coordinator, unless it was asked since; false: it goes on. */
-bool gan_shared_leave(uint32 seen) {
+/* Ends being the coordinator, unless it was asked since (whatever it was asked, where forced); false:
+ * it goes on. The place is free then: it holds nothing that anybody needs. */
+static bool leave(uint32 seen, bool forced) {
     Latch *launcher;
     bool left;
 
     LWLockAcquire(state->lock, LW_EXCLUSIVE);
-    left = mine->asked == seen;
+    left = forced || mine->asked == seen;
     if (left) {
-        mine->answered = seen;
-        mine->coordinator = NULL;
+        memset(mine, 0, sizeof *mine);
         mine = NULL;
     }
     launcher = state->launcher;
@@ -231,22 +256,29 @@ bool gan_shared_leave(uint32 seen) {
     return left;
 }
 
+bool gan_shared_leave(uint32 seen) {
+    return leave(seen, false);
+}
+
+void gan_shared_abandon(void) {
+    (void)leave(0, true);
+}
+
 /* Tells how it stands with this database. */
 static const char *describe_mine(void) {
     const char *what = "idle";
+    const database *d;
 
     LWLockAcquire(state->lock, LW_SHARED);
-    for (int i = 0; i < DATABASES_MAX; i++) {
-        const database *d = &state->databases[i];
-        if (d->oid != MyDatabaseId)
-            continue;
-        if (d->coordinator)
-            what = "running";
-        else if (d->asked != d->answered)
-            what = TimestampDifferenceExceeds(d->asked_at, GetCurrentTimestamp(), STARTING_MS)
-                       ? "missing"
-                       : "starting";
-    }
+    d = find(MyDatabaseId);
+    if (!d)
+        what = "missing"; /* all places are taken */
+    else if (d->oid == MyDatabaseId && d->coordinator)
+        what = "running";
+    else if (d->oid == MyDatabaseId)
+        what = d->failures == 0 && gan_monotonic_seconds() < d->asked_at + STARTING_SECONDS
+                   ? "starting"
+                   : "missing";
     LWLockRelease(state->lock);
     return what;
 }
@@ -271,4 +303,6 @@ void gan_shared_init(void) {
     shmem_request_hook = request_memory;
     next_startup = shmem_startup_hook;
     shmem_startup_hook = start_memory;
+    next_access = object_access_hook;
+    object_access_hook = at_access;
 }

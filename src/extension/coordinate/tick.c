@@ -56,7 +56,6 @@ static bool ask(gan_statement *statement, const tick *t) {
  * itself. */
 static bool tend(tick *t) {
     static gan_statement expire = {"SELECT gan_expire_leases($1)", 1, {INT4OID}};
-    static gan_statement replace_hoarded = {"SELECT gan_replace_hoarded($1)", 1, {INT4OID}};
     static gan_statement put_aside = {"SELECT gan_put_aside($1)", 1, {INT4OID}};
     static gan_statement pause_if_refused = {
         "SELECT gan_pause_if_refused(r) FROM gan_run r WHERE r.run = $1", 1, {INT4OID}};
@@ -67,7 +66,6 @@ static bool tend(tick *t) {
         {INT4OID}};
 
     t->expired = count(&expire, t);
-    t->replaced = count(&replace_hoarded, t);
     t->aside = count(&put_aside, t);
     if (ask(&pause_if_refused, t))
         return false;
@@ -133,6 +131,7 @@ static char *describe(const tick *t) {
 static char *run_tick(tick *t) {
     static gan_statement keep_checkpoints = {
         "SELECT gan_keep_checkpoints(r) FROM gan_run r WHERE r.run = $1", 1, {INT4OID}};
+    static gan_statement replace_hoarded = {"SELECT gan_replace_hoarded($1)", 1, {INT4OID}};
     static gan_statement prepare_step = {"SELECT gan_prepare_step($1)", 1, {INT4OID}};
     char *stepped = NULL;
 
@@ -141,6 +140,7 @@ static char *run_tick(tick *t) {
     if (strcmp(t->state, "running") != 0 && strcmp(t->state, "paused") != 0)
         return t->state;
     gan_run_statement(&keep_checkpoints, &t->run);
+    t->replaced = count(&replace_hoarded, t); /* or the step would wait for who hoards */
     count_done(t);
     if (t->done >= t->needed && !t->checks_on)
         stepped = step(t);
@@ -154,7 +154,11 @@ static char *run_tick(tick *t) {
         stepped = step(t);
     else if (strcmp(t->state, "running") == 0)
         gan_run_statement(&prepare_step, &t->run);
-    return stepped ? stepped : describe(t);
+    if (stepped)
+        return stepped;
+    if (t->reopened > 0)
+        count_done(t);
+    return describe(t);
 }
 
 PG_FUNCTION_INFO_V1(gan_tick);

@@ -20,16 +20,24 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* All runs are looked at after so many seconds at the latest, whatever may have been forgotten. */
+/* All runs are looked at after so many seconds at the latest, whatever may have been forgotten; and
+ * at the next question, if that long has passed. */
 #define LOOK_SECONDS 60.0
+#define LOOK_AGAIN_SECONDS 1.0
 /* The clock is looked at so often. */
 #define CLOCK_SECONDS 3.0
 
 PGDLLEXPORT void gan_coordinator_main(Datum argument);
 
+/* Transactions are gan_owner's. The process was let in as a superuser, and could become one again by
+ * SET SESSION AUTHORIZATION; the security context forbids that to whatever runs here. */
+static Oid owner;
+
 static void begin_transaction(void) {
     SetCurrentStatementStartTimestamp();
     StartTransactionCommand();
+    if (OidIsValid(owner))
+        SetUserIdAndSecContext(owner, SECURITY_LOCAL_USERID_CHANGE);
     XactIsoLevel = XACT_READ_COMMITTED;
     SPI_connect();
     PushActiveSnapshot(
@@ -39,7 +47,9 @@ static void begin_transaction(void) {
 static void end_transaction(void) {
     SPI_finish();
     PopActiveSnapshot();
-    CommitTransactionCommand();
+    CommitTransactionCommand(); /* deferred triggers are run in it */
+    if (OidIsValid(owner))
+        SetUserIdAndSecContext(owner, 0);
     pgstat_report_stat(false);
 }
 
@@ -48,11 +58,14 @@ static void next_transaction(void) {
     begin_transaction();
 }
 
-/* Returns the quoted schema of the extension in this database; null if it isn't there. */
+/* Returns the quoted schema of the extension in this database; null if it isn't there, or is of a
+ * version that no worker coordinates: it has to be updated first. */
 static const char *find_schema(void) {
     static gan_statement find = {
         "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e "
         "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
+        "JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid "
+        "AND p.proname OPERATOR(pg_catalog.=) 'gan_next_deadline' "
         "WHERE e.extname OPERATOR(pg_catalog.=) 'gannsfriends'",
         0};
 
@@ -78,13 +91,18 @@ static int look_ahead(gan_rounds *rounds, double *seconds) {
     return runs;
 }
 
-/* Sleeps until somebody asks, or for so many seconds; true: somebody did. */
-static bool sleep_until_asked(const gan_rounds *rounds, double seconds) {
+/* Sleeps until somebody has asked more often than was seen, or for so many seconds; true: somebody
+ * has. (The latch alone says little: waiting for a lock resets it, too.) */
+static bool sleep_until_asked(const gan_rounds *rounds, uint32 seen, double seconds) {
     const double end = gan_seconds() + seconds;
 
-    for (double left; (left = end - gan_seconds()) > 0 && !gan_clock_has_jumped(rounds);)
-        if (gan_sleep(Min(left, CLOCK_SECONDS)))
+    for (double left; (left = end - gan_seconds()) > 0;) {
+        if (gan_shared_asked() != seen)
             return true;
+        if (gan_clock_has_jumped(rounds) && !rounds->read_only)
+            return false;
+        gan_sleep(Min(left, CLOCK_SECONDS));
+    }
     return false;
 }
 
@@ -108,16 +126,15 @@ static void coordinate(gan_rounds *rounds) {
             runs = look_ahead(rounds, &seconds);
         }
         pgstat_report_activity(STATE_IDLE, NULL);
-        if ((runs == 0 || !gan_coordinator_on) && gan_shared_leave(seen))
+        if (!gan_coordinator_on) {
+            gan_shared_abandon();
             return;
-        every = rounds->stepped || runs == 0 || !sleep_until_asked(rounds, seconds);
+        }
+        if (runs == 0 && gan_shared_leave(seen))
+            return;
+        every = rounds->stepped || runs == 0 || !sleep_until_asked(rounds, seen, seconds) ||
+                gan_seconds() > rounds->ticked_all + LOOK_AGAIN_SECONDS;
     }
-}
-
-/* Becomes the owner of the extension's objects: what the class's own functions do, they do as that
- * role. */
-static void become_owner(void) {
-    SetSessionAuthorization(get_role_oid("gan_owner", false), false);
 }
 
 void gan_coordinator_main(Datum argument) {
@@ -134,14 +151,16 @@ void gan_coordinator_main(Datum argument) {
     pgstat_report_appname("gannsfriends coordinator");
     begin_transaction();
     schema = find_schema();
-    if (schema) {
-        become_owner();
-        gan_rounds_begin(&rounds, MemoryContextStrdup(TopMemoryContext, schema));
-    }
-    end_transaction();
     if (schema)
+        gan_rounds_begin(&rounds, MemoryContextStrdup(TopMemoryContext, schema));
+    end_transaction();
+    if (schema) {
+        begin_transaction();
+        SetSessionAuthorization(get_role_oid("gan_owner", false), false);
+        end_transaction();
+        owner = GetSessionUserId();
         coordinate(&rounds);
-    else
+    } else
         while (!gan_shared_leave(gan_shared_asked()))
             ;
     proc_exit(0);

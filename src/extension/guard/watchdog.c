@@ -103,7 +103,7 @@ void gan_watchdog_main(Datum argument) {
         end_hoarders();
         CommitTransactionCommand();
     }
-    proc_exit(0);
+    proc_exit(1); /* 0 would mean that it is not to be started again */
 }
 
 void gan_watchdog_init(void) {

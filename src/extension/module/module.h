@@ -2,8 +2,9 @@
  * module.h - what all of the extension needs: PostgreSQL's headers, queries (spi.c), errors, memory
  *
  * The other folders build on this one, each on those before it: guard/ (what a student's session
- * may do), run/ (a run as a value), store/ (its tensors in tables), claim/ (units, uploads),
- * combine/ (results become one), step/, and extras/, which could be left out.
+ * may do), run/ (a run as a value), store/ (its tensors in tables), coordinate/ (who ticks, and
+ * when), claim/ (units, uploads), combine/ (results become one), step/, and extras/, which could be
+ * left out.
  */
 #ifndef GAN_MODULE_H
 #define GAN_MODULE_H
@@ -39,6 +40,9 @@ extern int gan_run_statement(gan_statement *statement, Datum *values);
 
 /* The same where some values may be null: an 'n' at their places in nulls, a blank at the others'. */
 extern int gan_run_with_nulls(gan_statement *statement, Datum *values, const char *nulls);
+
+/* The same for one that only reads: it sees what is committed now, whatever the isolation level. */
+extern int gan_run_as_it_is_now(gan_statement *statement, Datum *values);
 
 /* Returns one value of the last query's result, columns from 1; an error if it is null and is_null
  * is. */

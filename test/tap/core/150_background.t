@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use Test::More;
 use GannClass;
+use Time::HiRes qw(sleep time);
 
 my $class = GannClass->new(conf => [ "shared_preload_libraries = 'gannsfriends'", 'gannsfriends.coordinator = on', 'max_worker_processes = 8' ]);
 plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
@@ -36,6 +37,19 @@ ok $class->poll_until("SELECT count(*) FROM gan_work_unit WHERE run = $run AND s
 $class->psql("SELECT gan_stop($run)");
 ok $class->poll_until($there, '0', 40), 'gan_stop ends the coordinator';
 
+# ---- a unit that somebody keeps locked, where the quorum is in without it
+$run = $class->create_run('hoarded', target_iterations => 3, lease_seconds => 1, units_per_iteration => 3, quorum => 2);
+$class->psql("SELECT gan_start($run)");
+my $hoarder = $class->start_background({ name => 'hoarder' }, $class->{bindir} . '/psql', '-X', '-h', $class->host, '-p', $class->port, '-U', 'postgres', '-d', 'train',
+    '-c', "BEGIN; SELECT FROM gan_work_unit WHERE run = $run AND first_position = 0 FOR UPDATE; SELECT pg_sleep(600)");
+ok $class->poll_until("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'", '1', 30), 'a unit is locked and kept';
+my $alone = $class->worker('ann', '--run', 'hoarded');
+ok finish($run), 'the run goes on without it';
+is $class->wait_for($alone, 60), 0, 'and its worker';
+$class->signal($hoarder, 'TERM');
+ok $class->poll_until('SELECT gan_background_coordinator()', 'idle', 10), 'then there is nothing to coordinate';
+unlike $class->server_log, qr/ERROR: .*(?!being handed in)|exited with exit code 1/, 'and all that went without an error';
+
 # ---- it is ended, the server is restarted, or crashes: the run goes on
 $run = $class->create_run('through', target_iterations => 40);
 $class->psql("SELECT gan_start($run)");
@@ -63,7 +77,23 @@ goes_on('with both');
 ok finish($run, 120), 'to the end';
 is $class->wait_for($_, 60), 0, 'a worker worked to the end' for @workers;
 is $class->psql("SELECT count(*) FROM gan_history WHERE run = $run"), '40', 'each step once';
-$class->signal($other, 'TERM');
+$class->psql(q{SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query ~ '^CALL gan_coordinate'});
+$class->wait_for($other, 10);
+
+# ---- what runs in it is gan_owner's, and can't become a superuser's
+$run = $class->create_run('evil', target_iterations => 2);
+$class->psql(q{CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE LOG ''evil is %'', current_user; SET SESSION AUTHORIZATION postgres; RETURN NULL; END';
+    CREATE CONSTRAINT TRIGGER evil AFTER UPDATE ON gan_run DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.iteration = 1) EXECUTE FUNCTION evil()});
+$class->psql("SELECT gan_start($run)");
+my $tempted = $class->worker('ann', '--run', 'evil');
+ok $class->poll_until("SELECT count(*) FROM gan_work_unit WHERE run = $run AND state = 'done'", '2', 60), 'a step is due';
+my $until = time + 20;
+sleep 0.1 until $class->server_log =~ /cannot set parameter "session_authorization" within security-definer function/ || time > $until;
+cmp_ok time, '<=', $until, 'a deferred trigger can not become a superuser';
+like $class->server_log, qr/evil is gan_owner/, 'it is gan_owner';
+$class->psql('DROP TRIGGER evil ON gan_run');
+ok finish($run), 'and without it the run goes on';
+is $class->wait_for($tempted, 60), 0, 'to its end';
 
 # ---- databases come and go
 $class->psql("CREATE DATABASE second TEMPLATE template0", db => 'postgres');
