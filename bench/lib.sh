@@ -49,18 +49,19 @@ summary() {
 
 calculate() { awk "$number BEGIN { print number($1) }"; }
 
-# bench_server durable|fast: a fresh server with the settings of docs/instructor.md and everything else as it
+# bench_server durable|fast [SETTING…]: a fresh server with the settings of docs/instructor.md and everything else as it
 # comes; "fast" is without fsync. Exports the administrator's PG… variables; the database is "train".
 bench_server() {
 	local folder memory fast=
 	[ "$1" = durable ] || fast=1
+	shift
 	memory=$(awk '/^MemTotal:/ { print int($2 / 4096) "MB" }' /proc/meminfo)
 	server_trap
 	server_call_at_exit stop_background
 	folder=$(server_tempdir)
 	server_remove_at_exit "$folder"
 	GANN_SERVER_FAST=$fast server_start "$folder" "shared_buffers = '$memory'" "max_wal_size = '4GB'" \
-		'max_connections = 150' 'log_parameter_max_length = 0'
+		'max_connections = 150' 'log_parameter_max_length = 0' "$@"
 	server_says="fsync $([ -n "$fast" ] && echo off || echo on), shared_buffers $memory"
 	createdb train
 	export PGDATABASE=train PGOPTIONS='-c client_min_messages=warning'

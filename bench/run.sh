@@ -22,6 +22,7 @@ groups=(
 	'rules 120 aggregate_seconds_mean aggregate_seconds_clipped aggregate_seconds_trimmed aggregate_seconds_median aggregate_seconds_multikrum'
 	'codec 30 wire_gb_per_second validate_gb_per_second'
 	'claims 90 claim_ms_p50_64_clients claim_ms_p99_64_clients claims_per_second claims_vs_bare_update claims_per_second_old_snapshot'
+	'coordinator 120 submission_to_step_ms coordinator_idle_ms_per_minute'
 	'system 150 system_useful_images_per_second_2_workers system_efficiency system_iteration_seconds select1_ms_p99_bystander'
 	'link 420 link_useful_images_per_second_2_workers link_efficiency link_iteration_seconds link_seconds_transfer link_megabytes_up_per_unit link_megabytes_down_per_unit'
 	'memory 40 worker_peak_rss_mb'

@@ -3,16 +3,16 @@
 -- -------------------------------------------------------------------------------------------------
 
 -- A row for each option of gan_create_run. From here come that function's parameters, the checks of
--- what is given and their messages, what gan_fork may change, what gan_import takes from a file, and
--- the table in docs/instructor.md. A new option is a row here, a column of gan_run (in core/tables
--- and in the upgrade), and where it is used.
+-- what is given and their messages, what gan_fork may change, what gan_import takes from a file,
+-- and the table in docs/instructor.md. A new option is a row here, a column of gan_run (in
+-- core/tables and in the upgrade), and where it is used.
 --
--- standard: the value where nothing is given; NULL: it follows from others (gan_complete_options), or
--- may be missing. fits: the limits, '[0,1)', with what a limit means in brackets; or the words that
--- it may be, '{constant,linear}'; NULL: gan_check_options has a check of its own. fork: which values
--- a fork may have: any, the same, or only one that is above 0 if this one is (sign). protects:
--- whoever sends a file to gan_import should not choose it unseen. shown: the default in words, where
--- standard doesn't say it.
+-- standard: the value where nothing is given; NULL: it follows from others (gan_complete_options),
+-- or may be missing. fits: the limits, '[0,1)', with what a limit means in brackets; or the words
+-- that it may be, '{constant,linear}'; NULL: gan_check_options_together has a check of its own, or
+-- the network's. fork: which values a fork may have: any, the same, or only one that is above 0 if
+-- this one is (sign). protects: nobody who sends a file to gan_import should choose it unseen.
+-- shown: the default in words, where standard doesn't say it.
 CREATE VIEW gan_option AS
     SELECT o.place, o.option, o.type, o.standard, o.fits, o.example, o.fork, o.protects, o.shown,
         o.meaning
@@ -136,7 +136,7 @@ CREATE VIEW gan_option AS
             'the quorum as a share of the units, rounded up: 0.9 of 20 is 18'))
         AS o (place, option, type, standard, fits, example, fork, protects, shown, meaning);
 
--- Ways to set several at once (docs/learning.md, "What to choose"). What is given explicitly counts.
+-- Ways to set several at once (docs/learning.md, "What to choose"). What is given beside it counts.
 CREATE VIEW gan_preset AS
     SELECT p.preset, p.options, p.meaning
     FROM (VALUES
