@@ -20,6 +20,7 @@ sql 'CREATE TABLE began (iteration int, seconds float8); GRANT INSERT ON began T
 uri=$(sql "SELECT gan_enroll('bench', '127.0.0.1')")
 create_run tiny 'local_steps => 0, units_per_iteration => 2, images_per_unit => 64, channels => 1, image_size => 32, latent => 1,
 	generator_features => 1, discriminator_features => 1' >/dev/null
+sql 'SELECT gan_set_policy(sheet_every => 0, quality_every => 0)' >/dev/null # they are drawn beside the steps
 "$programs/hand_in" react "$uri" tiny 2 "$iterations" >/dev/null
 read -r median least most < <(sql 'SELECT seconds FROM began WHERE iteration > 3' | summary 1000)
 figure submission_to_step_ms "$median" ms "from the commit of the last submission to the step's begin, 2 units, next to no parameters, $server_says, min/median/max $least/$median/$most"
@@ -27,8 +28,10 @@ figure submission_to_step_ms "$median" ms "from the commit of the last submissio
 # cpu_ms PROCESS: milliseconds of processor time that it has used.
 cpu_ms() { awk '{ printf "%.3f\n", $1 / 1e6 }' "/proc/$1/schedstat"; }
 
-pid=$(sql "SELECT pid FROM pg_stat_activity WHERE backend_type = 'gannsfriends coordinator'")
+sql 'SELECT gan_stop()' >/dev/null
+create_run idle 'lease_seconds => 3600' >/dev/null
 sleep 2
+pid=$(sql "SELECT pid FROM pg_stat_activity WHERE backend_type = 'gannsfriends coordinator'")
 before=$(cpu_ms "$pid")
 sleep "$idle"
-figure coordinator_idle_ms_per_minute "$(calculate "60 / $idle * ($(cpu_ms "$pid") - $before)")" ms "of processor time, one run under way, nobody claims or submits, over $idle s"
+figure coordinator_idle_ms_per_minute "$(calculate "60 / $idle * ($(cpu_ms "$pid") - $before)")" ms "of processor time, one run under way, nobody there, over $idle s"

@@ -172,13 +172,14 @@ void gan_round(gan_rounds *r, bool every) {
     follow_clock(r);
     find_due(r, every);
     look_whether_read_only(r, every);
-    r->next_transaction();
     if (every) {
         r->ticked_all = gan_seconds();
         if (!r->read_only)
             look_for_hoarders(r);
     }
     r->stepped = false;
+    if (due_count == 0 || r->read_only)
+        r->next_transaction(); /* else the first tick goes on in this one */
     /* A tick takes back leases that are over: none may begin at a clock that has just been set. The
      * round's beginning sees to that first. */
     for (int i = 0; i < due_count && !r->read_only && !gan_clock_has_jumped(r); i++) {

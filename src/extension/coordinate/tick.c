@@ -18,6 +18,7 @@ typedef struct tick {
     int expired, replaced, aside, reopened; /* units */
     bool checks_on;                         /* spot checks are drawn and judged before the step */
     int done, needed;
+    bool others; /* units that are not done, which the step may do without */
 } tick;
 
 /* Locks the run and reads where it is. Returns false if somebody else has it locked. */
@@ -78,7 +79,9 @@ static bool tend(tick *t) {
 static void count_done(tick *t) {
     static gan_statement count_units = {
         "SELECT (SELECT count(*) FROM gan_unit u WHERE u.run = r.run AND u.iteration = r.iteration "
-        "AND u.state = 'done' AND NOT u.replaced)::int, gan_units_needed(r) "
+        "AND u.state = 'done' AND NOT u.replaced)::int, gan_units_needed(r), "
+        "EXISTS (SELECT FROM gan_work_unit u WHERE u.run = r.run AND u.iteration = r.iteration "
+        "AND u.state IN ('pending', 'claimed')) "
         "FROM gan_run r WHERE r.run = $1",
         1,
         {INT4OID}};
@@ -86,6 +89,7 @@ static void count_done(tick *t) {
     gan_run_statement(&count_units, &t->run);
     t->done = DatumGetInt32(gan_value(0, 1, NULL));
     t->needed = DatumGetInt32(gan_value(0, 2, NULL));
+    t->others = gan_is_true(0, 3);
 }
 
 /* Takes the step if nothing is missing: what a tick says then, or null. */
@@ -130,7 +134,9 @@ static char *describe(const tick *t) {
 /* Does what is due; returns what it says. */
 static char *run_tick(tick *t) {
     static gan_statement keep_checkpoints = {
-        "SELECT gan_keep_checkpoints(r) FROM gan_run r WHERE r.run = $1", 1, {INT4OID}};
+        "SELECT gan_keep_checkpoints(r) FROM gan_run r WHERE r.run = $1 AND r.checkpoint_every > 0",
+        1,
+        {INT4OID}};
     static gan_statement replace_hoarded = {"SELECT gan_replace_hoarded($1)", 1, {INT4OID}};
     static gan_statement prepare_step = {"SELECT gan_prepare_step($1)", 1, {INT4OID}};
     char *stepped = NULL;
@@ -140,8 +146,9 @@ static char *run_tick(tick *t) {
     if (strcmp(t->state, "running") != 0 && strcmp(t->state, "paused") != 0)
         return t->state;
     gan_run_statement(&keep_checkpoints, &t->run);
-    t->replaced = count(&replace_hoarded, t); /* or the step would wait for who hoards */
     count_done(t);
+    if (t->others) /* or the step would wait for whoever hoards one */
+        t->replaced = count(&replace_hoarded, t);
     if (t->done >= t->needed && !t->checks_on)
         stepped = step(t);
     if (stepped)

@@ -19,7 +19,7 @@ is +($class->psql_fails("SELECT gan_enroll('alice', $_)"))[0], '22023', "no host
 
 # An installation whose messages are malicious.
 my $evil = q{E'\x1b[2J\x1b]0;owned\x07\rfine\x08' || U&'\009b2J\202E'};
-$class->psql("CREATE OR REPLACE FUNCTION gan_no_work(r gan_run, OUT reason text, OUT message text, OUT retry_seconds float8) LANGUAGE plpgsql AS \$\$ BEGIN reason := 'stopped'; message := $evil || ' the end'; retry_seconds := 0;
+$class->psql("CREATE OR REPLACE FUNCTION gan_no_work(r gan_run, suspended boolean, OUT reason text, OUT message text, OUT retry_seconds float8) LANGUAGE plpgsql AS \$\$ BEGIN reason := 'stopped'; message := $evil || ' the end'; retry_seconds := 0;
     RAISE WARNING '%', $evil || ' a warning'; END \$\$; UPDATE gan_run SET state = 'paused'");
 my $worker = $class->worker('ann');
 is $class->wait_for($worker, 60), 0, 'a worker hears it';
