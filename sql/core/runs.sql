@@ -220,7 +220,7 @@ BEGIN
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp
         SET extra_float_digits = 1 SET bytea_output = hex AS $f$
 BEGIN
-    RETURN gan_make_run(name, preset, jsonb_strip_nulls(%s));
+    RETURN gan_make_run(name, coalesce(preset, ''class''), jsonb_strip_nulls(%s));
 END
 $f$', parameters, options);
 END

@@ -303,7 +303,7 @@ BEGIN
         WHERE $2 ? n.option
             AND CASE n.fork
                 WHEN 'same' THEN true
-                WHEN 'sign' THEN (($2 ->> n.option)::float8 > 0)
+                WHEN 'sign' THEN (coalesce($2 ->> n.option, n.standard)::float8 > 0)
                     <> ((to_jsonb(r) ->> n.option)::float8 > 0) END
         ORDER BY n.place
         LIMIT 1;

@@ -3,7 +3,7 @@
 \pset format unaligned
 \pset tuples_only true
 BEGIN;
-SELECT plan(13);
+SELECT plan(15);
 \set small 'channels => 1, image_size => 32, latent => 2, generator_features => 1, discriminator_features => 1'
 SELECT is_empty($$SELECT o.option FROM gan_option o WHERE o.option <> 'learning_rate' AND NOT EXISTS (SELECT FROM pg_attribute a
     WHERE a.attrelid = 'gan_run'::regclass AND a.attname = o.option AND format_type(a.atttypid, NULL) = format_type(o.type::regtype, NULL))$$,
@@ -24,6 +24,9 @@ SELECT is((SELECT to_jsonb(c) - ARRAY['run', 'name', 'seed', 'weights_nonce', 'c
 SELECT gan_create_run('large', seed => -9223372036854775808, learning_rate => 0.1234567890123456789, :small) AS large \gset
 SELECT is((SELECT seed::text FROM gan_run WHERE run = :large), '-9223372036854775808', 'large numbers keep their digits');
 SELECT is((SELECT generator_learning_rate FROM gan_run WHERE name = 'large'), 0.1234567890123456789::float8, 'and fractions theirs');
+SELECT gan_create_run('rest', average_decay => 0, preset => NULL, :small) AS rest \gset
+SELECT throws_ok(format($$SELECT gan_require_changes(r, '{"average_decay": null}') FROM gan_run r WHERE run = %s$$, :rest), '22023', 'a fork can''t have another average_decay', 'null is the default, which a fork may not have where its state does not fit');
+SELECT lives_ok(format($$SELECT gan_require_changes(r, '{"average_decay": 0, "seed": 3}') FROM gan_run r WHERE run = %s$$, :rest), 'what fits it may have');
 SELECT throws_ok($$SELECT gan_import('x', NULL)$$, '22023', NULL, 'an import is checked as before');
 SELECT throws_ok($$SELECT gan_require_options('{"no_such": 1}')$$, '22023', 'there is no option "no_such"', 'an option that there is not is refused');
 SELECT * FROM finish();

@@ -308,6 +308,8 @@ static void say_no_work(claim *c) {
         c->to.nulls[NONCE + i] = true;
     if (!c->suspended)
         gan_run_statement(&note_seen, &c->worker);
+    if (gan_coordinator_forgotten())
+        gan_ask_coordinator();
 }
 
 /* The claim, from the worker's lock to the answer. */

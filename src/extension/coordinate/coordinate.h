@@ -61,6 +61,9 @@ extern void gan_ask_coordinator(void);
 /* gannsfriends.coordinator: the server coordinates by itself */
 extern bool gan_coordinator_on;
 
+/* Tells whether this database should have a coordinator that nobody has asked for. */
+extern bool gan_coordinator_forgotten(void);
+
 /* The launcher's side: makes this process the one that is woken when a database has no coordinator;
  * asks for a database; chooses databases to start one for, and tells whether more want one; forgets
  * a database that is gone. */
@@ -75,6 +78,7 @@ extern bool gan_shared_enter(Oid database);
 extern uint32 gan_shared_asked(void);
 extern bool gan_shared_leave(uint32 seen);
 extern void gan_shared_abandon(void);
+extern void gan_shared_succeeded(void);
 
 /* launcher.c: registers the process that starts coordinators; to be called while the server starts */
 extern void gan_launcher_init(void);

@@ -21,10 +21,18 @@
 #include "utils/syscache.h"
 #include "utils/wait_event.h"
 
+/* pg_database.datconnlimit of one whose DROP DATABASE was interrupted; -1 is no limit. */
+#define DATABASE_BROKEN (-2)
+
 /* Databases that are looked at in a row. */
 #define BATCH 8
 
 PGDLLEXPORT void gan_launcher_main(Datum argument);
+
+/* Tells whether a database lets anybody in. (One below 0 connections was being dropped.) */
+static bool is_open(const FormData_pg_database *database) {
+    return database->datallowconn && database->datconnlimit != DATABASE_BROKEN;
+}
 
 /* Asks for every database that can be connected to. Where no role gan_owner is, the extension was
  * never created. */
@@ -39,7 +47,7 @@ static void ask_everywhere(void) {
         scan = systable_beginscan(databases, InvalidOid, false, NULL, 0, NULL);
         while (HeapTupleIsValid(row = systable_getnext(scan))) {
             const FormData_pg_database *database = (Form_pg_database)GETSTRUCT(row);
-            if (database->datallowconn)
+            if (is_open(database))
                 gan_shared_ask(database->oid);
         }
         systable_endscan(scan);
@@ -49,10 +57,14 @@ static void ask_everywhere(void) {
 }
 
 static bool is_there(Oid database) {
+    HeapTuple row;
     bool there;
 
     StartTransactionCommand();
-    there = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+    row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+    there = HeapTupleIsValid(row) && is_open((Form_pg_database)GETSTRUCT(row));
+    if (HeapTupleIsValid(row))
+        ReleaseSysCache(row);
     CommitTransactionCommand();
     return there;
 }

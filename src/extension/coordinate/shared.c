@@ -32,7 +32,7 @@ typedef struct database {
     Oid oid;            /* InvalidOid: the place is free */
     uint32 asked;       /* questions so far; a place is free again when all are answered */
     Latch *coordinator; /* null: there is none */
-    /* by gan_monotonic_seconds: when it was last asked; until when a coordinator is on its way; and
+    /* by gan_monotonic_seconds: when it was first asked; until when a coordinator is on its way; and
      * before which none is started, because the last ones have failed */
     double asked_at, starting_until, not_before;
     int failures; /* in a row */
@@ -95,8 +95,8 @@ void gan_shared_ask(Oid oid) {
     LWLockAcquire(state->lock, LW_EXCLUSIVE);
     if ((d = find(oid)) != NULL) {
         d->oid = oid;
-        d->asked++;
-        d->asked_at = gan_monotonic_seconds();
+        if (d->asked++ == 0)
+            d->asked_at = gan_monotonic_seconds();
         woken = d->coordinator ? d->coordinator : state->launcher;
     }
     LWLockRelease(state->lock);
@@ -237,14 +237,14 @@ uint32 gan_shared_asked(void) {
     return asked;
 }
 
-/* Ends being the coordinator, unless it was asked since (whatever it was asked, where forced); false:
- * it goes on. The place is free then: it holds nothing that anybody needs. */
-static bool leave(uint32 seen, bool forced) {
+/* Ends being the coordinator, unless it was asked since; false: it goes on. The place is free then: it
+ * holds nothing that anybody needs. */
+bool gan_shared_leave(uint32 seen) {
     Latch *launcher;
     bool left;
 
     LWLockAcquire(state->lock, LW_EXCLUSIVE);
-    left = forced || mine->asked == seen;
+    left = mine->asked == seen;
     if (left) {
         memset(mine, 0, sizeof *mine);
         mine = NULL;
@@ -256,12 +256,35 @@ static bool leave(uint32 seen, bool forced) {
     return left;
 }
 
-bool gan_shared_leave(uint32 seen) {
-    return leave(seen, false);
+/* Ends being the coordinator because the setting says so: what was asked stays asked, for when it is
+ * on again. */
+void gan_shared_abandon(void) {
+    LWLockAcquire(state->lock, LW_EXCLUSIVE);
+    mine->coordinator = NULL;
+    LWLockRelease(state->lock);
+    mine = NULL;
 }
 
-void gan_shared_abandon(void) {
-    (void)leave(0, true);
+/* Notes that a round went well: failures count in a row. */
+void gan_shared_succeeded(void) {
+    LWLockAcquire(state->lock, LW_EXCLUSIVE);
+    mine->failures = 0;
+    LWLockRelease(state->lock);
+}
+
+/* Tells whether this database has no coordinator though the server coordinates by itself, and nobody
+ * has asked for one: after a restore of a run that was under way, or a copy of its database. */
+bool gan_coordinator_forgotten(void) {
+    const database *d;
+    bool forgotten;
+
+    if (!state || !gan_coordinator_on)
+        return false;
+    LWLockAcquire(state->lock, LW_SHARED);
+    d = find(MyDatabaseId);
+    forgotten = d && d->oid != MyDatabaseId;
+    LWLockRelease(state->lock);
+    return forgotten;
 }
 
 /* Tells how it stands with this database. */

@@ -96,7 +96,7 @@ static int look_ahead(gan_rounds *rounds, double *seconds) {
 static bool sleep_until_asked(const gan_rounds *rounds, uint32 seen, double seconds) {
     const double end = gan_seconds() + seconds;
 
-    for (double left; (left = end - gan_seconds()) > 0;) {
+    for (double left; gan_coordinator_on && (left = end - gan_seconds()) > 0;) {
         if (gan_shared_asked() != seen)
             return true;
         if (gan_clock_has_jumped(rounds) && !rounds->read_only)
@@ -124,6 +124,7 @@ static void coordinate(gan_rounds *rounds) {
             gan_round(rounds, every);
             end_transaction();
             runs = look_ahead(rounds, &seconds);
+            gan_shared_succeeded();
         }
         pgstat_report_activity(STATE_IDLE, NULL);
         if (!gan_coordinator_on) {

@@ -37,6 +37,22 @@ ok $class->poll_until("SELECT count(*) FROM gan_work_unit WHERE run = $run AND s
 $class->psql("SELECT gan_stop($run)");
 ok $class->poll_until($there, '0', 40), 'gan_stop ends the coordinator';
 
+# ---- switched off while nobody asks; and a run that arrives under way, as after a restore
+$run = $class->create_run('quiet', target_iterations => 2);
+$class->psql("SELECT gan_start($run)");
+ok $class->poll_until($there, '1', 10), 'a run is under way, and nobody there';
+$class->configure('gannsfriends.coordinator = off');
+ok $class->poll_until($there, '0', 10), 'the setting switches its coordinator off';
+$class->configure('gannsfriends.coordinator = on');
+ok $class->poll_until($there, '1', 10), 'and on';
+$class->psql("SELECT gan_stop($run)");
+ok $class->poll_until('SELECT gan_background_coordinator()', 'idle', 10), 'there is nothing to coordinate';
+$run = $class->create_run('restored', target_iterations => 2);
+$class->psql("UPDATE gan_run SET state = 'running', iteration_started_at = now() WHERE run = $run; SELECT gan_open_units($run)");
+my $asks = $class->worker('ann', '--run', 'restored');
+ok finish($run), 'a run of which no gan_start told goes on when a worker asks';
+is $class->wait_for($asks, 60), 0, 'to its end';
+
 # ---- a unit that somebody keeps locked, where the quorum is in without it
 $run = $class->create_run('hoarded', target_iterations => 3, lease_seconds => 1, units_per_iteration => 3, quorum => 2);
 $class->psql("SELECT gan_start($run)");
