@@ -301,14 +301,20 @@ BEGIN
 END
 $$;
 
+-- Names an option that gan_create_run doesn't have, if there is one.
+CREATE FUNCTION gan_unknown_option(options jsonb) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    SELECT key
+        FROM jsonb_object_keys($1) AS key
+        WHERE key NOT IN (SELECT n.option FROM gan_option n)
+        LIMIT 1
+$$;
+
 -- Refuses options that gan_create_run doesn't have.
 CREATE FUNCTION gan_require_options(options jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
-    unknown text := (SELECT key
-        FROM jsonb_object_keys($1) AS key
-        WHERE key NOT IN (SELECT n.option FROM gan_option n)
-        LIMIT 1);
+    unknown text := gan_unknown_option(options);
 BEGIN
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION 'there is no option "%"', left(unknown, 64)

@@ -62,6 +62,11 @@ CREATE FUNCTION gan_rest_seconds(refusals bigint, alone boolean) RETURNS float8
         ELSE least(CASE WHEN $2 THEN 1 ELSE 60 END, 2.0::float8 ^ least($1 - 2, 10)) END
 $$;
 
+-- Has claims of a login come one after the other, until the end of the transaction. The lock is one
+-- that neither a student nor the step takes: the step waits for workers whose claims wait here.
+CREATE FUNCTION gan_lock_login(run int, login name) RETURNS void
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME';
+
 -- Says why a worker gets no unit now though there may be some, and when to ask again; NULL: nothing
 -- is in its way. Claims of a login that may hold fewer units than it has workers come one after the
 -- other.
@@ -73,7 +78,7 @@ DECLARE
     allowed int;
 BEGIN
     SELECT count(*) AS workers, sum(w.units) AS units, sum(w.refusals) AS refusals,
-        sum(w.lapses) AS lapses, max(w.refused_at) AS refused_at, min(w.worker) AS first
+        sum(w.lapses) AS lapses, max(w.refused_at) AS refused_at
         INTO mine FROM gan_worker w WHERE w.run = $1 AND w.login = $2;
     IF mine.refusals > 1 THEN
         retry_seconds := gan_rest_seconds(mine.refusals,
@@ -89,7 +94,7 @@ BEGIN
     IF mine.units >= mine.workers AND mine.refusals + mine.lapses = 0 THEN
         RETURN; -- it may hold one with each worker, and a worker holds no more
     END IF;
-    PERFORM FROM gan_worker w WHERE w.worker = mine.first FOR NO KEY UPDATE;
+    PERFORM gan_lock_login($1, $2);
     allowed := gan_allowance($1, $2);
     IF (SELECT count(*)
         FROM gan_worker w

@@ -296,7 +296,11 @@ DECLARE
 BEGIN
     PERFORM gan_require(jsonb_typeof($2) = 'object', 'changes', left($2::text, 64), 'an object',
         '''{"learning_rate": 0.0001}''');
-    PERFORM gan_require_options($2 - 'name');
+    other := gan_unknown_option($2 - 'name');
+    IF other IS NOT NULL THEN
+        RAISE EXCEPTION 'gan_create_run has no parameter "%"', left(other, 64)
+            USING ERRCODE = 'undefined_parameter', HINT = 'docs/instructor.md lists them.';
+    END IF;
     SELECT n.option
         INTO other
         FROM gan_option n

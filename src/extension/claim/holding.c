@@ -7,7 +7,10 @@
  */
 #include "holding.h"
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "storage/lmgr.h"
 
 #define FIND                                                                                       \
     "SELECT u.run, u.iteration, u.worker, u.first_position, u.state = 'claimed', "                 \
@@ -52,4 +55,23 @@ bool gan_holding_beaten(const gan_holding *holding) {
     return !holding->check &&
            gan_run_as_it_is_now(&find_done, (Datum[]){Int32GetDatum(holding->run),
                                                       Int64GetDatum(holding->first_position)}) > 0;
+}
+
+/* Has transactions that name the same key come one after the other. (Uploads lock by unit and shard,
+ * whose numbers are below both kinds.) */
+void gan_lock_key(gan_lock_kind kind, uint64 key) {
+    LockDatabaseObject(RelationRelationId, (Oid)(key >> 16), (uint16)(kind | (key & 0x3fff)),
+                       ExclusiveLock);
+}
+
+PG_FUNCTION_INFO_V1(gan_lock_login);
+
+/* Has claims of a login in a run come one after the other. */
+Datum gan_lock_login(PG_FUNCTION_ARGS) {
+    const char *login = NameStr(*PG_GETARG_NAME(1));
+
+    gan_lock_key(GAN_LOCK_LOGIN, hash_combine64((uint64)PG_GETARG_INT32(0),
+                                                hash_bytes_extended((const unsigned char *)login,
+                                                                    (int)strlen(login), 0)));
+    PG_RETURN_VOID();
 }

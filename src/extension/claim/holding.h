@@ -30,6 +30,11 @@ extern bool gan_holding_find(gan_holding *holding, Datum unit, Datum token, bool
 /* Tells whether another unit of the same positions is done: this one came second. */
 extern bool gan_holding_beaten(const gan_holding *holding);
 
+/* Has transactions that name the same key come one after the other: a lock that no student can take.
+ * (Others that share it by chance wait a moment for nothing.) */
+typedef enum { GAN_LOCK_LOGIN = 0x4000, GAN_LOCK_POSITIONS = 0x8000 } gan_lock_kind;
+extern void gan_lock_key(gan_lock_kind kind, uint64 key);
+
 /* transfer.c: what was uploaded for a unit under a token */
 typedef struct gan_uploads {
     int32 parts, missing; /* shards that are there, and that are needed and are not */

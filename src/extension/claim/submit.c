@@ -8,12 +8,10 @@
 #include "../coordinate/coordinate.h"
 #include "holding.h"
 
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "access/htup_details.h"
 #include "funcapi.h"
-#include "storage/lmgr.h"
 #include "utils/float.h"
 
 #include <math.h>
@@ -78,10 +76,7 @@ static bool check(submission *s) {
 /* Has submissions of the same positions come one after the other, until the end of the transaction.
  * (Others that share the lock by chance wait a moment for nothing.) */
 static void lock_positions(const gan_holding *h) {
-    uint64 key = hash_combine64((uint64)h->run, (uint64)h->first_position);
-
-    LockDatabaseObject(RelationRelationId, (Oid)(key >> 16), (uint16)(0x8000 | (key & 0x7fff)),
-                       ExclusiveLock);
+    gan_lock_key(GAN_LOCK_POSITIONS, hash_combine64((uint64)h->run, (uint64)h->first_position));
 }
 
 /* Takes the unit in. */
