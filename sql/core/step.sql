@@ -195,7 +195,7 @@ BEGIN
         WHERE r.state = 'running' OR (r.state = 'paused' AND u.state = 'claimed');
     seconds := coalesce(extract(epoch FROM deadline - right_now), 'Infinity');
     IF runs > 0 AND (SELECT d.due IS NOT NULL FROM gan_due(NULL, false) AS d) THEN
-        seconds := least(seconds, 1); -- it failed, or somebody else is at it
+        seconds := least(seconds, 1); -- a tick failed, or another session had the run locked
     END IF;
 END
 $$;

@@ -3,8 +3,8 @@
  *
  * The worker's row is locked first: it has one claim at a time. Then the unit that it holds already,
  * or the next free one, or one of those that are harder to find, becomes its own under a new token
- * and a lease. Two students can't take the same unit: whoever finds it has it locked, and the other
- * skips it.
+ * and a lease. Two students can't take the same unit: the search locks the unit that it finds, and
+ * skips those that another session has locked.
  */
 #include "../coordinate/coordinate.h"
 #include "holding.h"
@@ -284,7 +284,7 @@ static void say_work(claim *c) {
 }
 
 /* Says why there is no work, and when to ask again. Notes that the worker asked: it is about, unless
- * it is suspended. (Whoever holds a unit is, and a submission and a release note it, too.) */
+ * it is suspended. (A worker that holds a unit is about anyway; submit and release note it, too.) */
 static void say_no_work(claim *c) {
     static gan_statement note_seen = {
         "UPDATE gan_worker SET last_seen = statement_timestamp() WHERE worker = $1 "

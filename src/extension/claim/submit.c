@@ -74,7 +74,7 @@ static bool check(submission *s) {
 }
 
 /* Has submissions of the same positions come one after the other, until the end of the transaction.
- * (Others that share the lock by chance wait a moment for nothing.) */
+ */
 static void lock_positions(const gan_holding *h) {
     gan_lock_key(GAN_LOCK_POSITIONS, hash_combine64((uint64)h->run, (uint64)h->first_position));
 }

@@ -1,9 +1,9 @@
 /*
  * coordinate.h - who has the runs of a database looked after, and when
  *
- * A tick (tick.c) does for one run what is due. Rounds of ticks (round.c) are run by whoever
- * coordinates: a session that calls gan_coordinate (procedure.c), by hand or by pg_cron, or, where the
- * library is preloaded, a background worker of the server's (worker.c). That one sleeps until it is
+ * A tick (tick.c) does for one run what is due. A coordinator runs rounds of ticks (round.c). It is a
+ * session that calls gan_coordinate (procedure.c), by hand or by pg_cron, or, where the library is
+ * preloaded, a background worker of the server (worker.c). That one sleeps until it is
  * asked (shared.c): by a submission, by gan_start, by whatever makes something due. A launcher
  * (launcher.c) starts it where there is a run, and it ends where there is none.
  */

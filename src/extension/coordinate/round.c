@@ -1,5 +1,5 @@
 /*
- * round.c - one round of whoever coordinates: looks at the runs, and ticks those with something due
+ * round.c - one round of a coordinator: looks at the runs, and ticks those with something due
  *
  * Each tick is a transaction of its own, and beside the step, while the class computes, sheets and
  * figures are made in another one. An error in one run doesn't stop the others.
