@@ -28,14 +28,14 @@ $$;
 -- default. (Until the end of this script.)
 SET LOCAL default_table_access_method = heap;
 
--- Three roles, shared by all databases of the server: one owns everything and can't log in, one is
--- what students are members of, one may look at what everybody may see: pictures, figures,
--- nick-names.
+-- Four roles, shared by all databases of the server: one owns everything and can't log in, one is
+-- what students are members of, one may look at what everybody may see (pictures, figures,
+-- nick-names), and one, as which rules in SQL run, may do nothing.
 DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['gan_owner', 'gan_student', 'gan_viewer'] LOOP
+    FOREACH role IN ARRAY ARRAY['gan_owner', 'gan_student', 'gan_viewer', 'gan_nobody'] LOOP
         IF NOT EXISTS (SELECT
             FROM pg_catalog.pg_roles
             WHERE rolname OPERATOR(pg_catalog.=) role) THEN

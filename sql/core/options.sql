@@ -115,7 +115,7 @@ CREATE VIEW gan_option AS
             '`measured` gives each unit a number of local steps that fits the worker it is meant for (see below)'),
         (33, 'aggregator', 'text', 'clipped', NULL, '''clipped''', 'any', true,
             NULL,
-            'the rule by which results become one: `mean`, `clipped`, `trimmed`, `median` or `multikrum` ([security.md](security.md))'),
+            'the rule by which results become one: a name of `gan_rule`, `''trimmed(share=0.1)''` with a parameter ([security.md](security.md)), or `''sql:my_rule''`, a function of your own ([rules.md](rules.md))'),
         (34, 'update_limit', 'float8', '1', '(0,Infinity]', '1', 'any', true,
             NULL,
             'a step that moves a network''s weights by more than so many times their length is shortened'),
@@ -133,7 +133,13 @@ CREATE VIEW gan_option AS
             'the least share of an account''s units that a second account computes again ([security.md](security.md)); `gan_set_audit_minimum` changes it'),
         (39, 'quorum_share', 'float8', '1', '(0,1 (all units)]', '0.9', 'any', true,
             NULL,
-            'the quorum as a share of the units, rounded up: 0.9 of 20 is 18'))
+            'the quorum as a share of the units, rounded up: 0.9 of 20 is 18'),
+        (40, 'fallback_aggregator', 'text', 'clipped', NULL, '''clipped''', 'any', true,
+            NULL,
+            'the rule that takes the step where one in SQL fails ([rules.md](rules.md))'),
+        (41, 'rule_seconds', 'float8', '5', '[0.01,3600]', '5', 'any', true,
+            NULL,
+            'what a rule in SQL may take for a tile of the numbers'))
         AS o (place, option, type, standard, fits, example, fork, protects, shown, meaning);
 
 -- Ways to set several at once (docs/learning.md, "What to choose"). What is given beside it counts.
@@ -290,14 +296,20 @@ BEGIN
         quote_literal(E'\\x' || repeat('00', 32)));
     PERFORM gan_require((r.dataset_images IS NULL) = (r.dataset_digest IS NULL), 'dataset_images',
         r.dataset_images::text, 'given together with dataset_digest', '60000');
-    PERFORM gan_require(r.aggregator = ANY (gan_aggregators()), 'aggregator',
-        quote_nullable(left(r.aggregator, 64)),
-        'one of '
-            || (SELECT string_agg(quote_literal(a), ', ') FROM unnest(gan_aggregators()) AS a),
+    PERFORM gan_require(gan_rule_must_be(r.fallback_aggregator) IS NULL, 'fallback_aggregator',
+        quote_literal(left(r.fallback_aggregator, 64)), gan_rule_must_be(r.fallback_aggregator),
         '''clipped''');
-    PERFORM gan_require(r.aggregator <> 'multikrum' OR units <= 512, 'units_per_iteration',
-        units::text,
-        'at most 512 with ''multikrum'', which compares every account with every other', '8');
+    IF r.aggregator LIKE 'sql:%' THEN
+        PERFORM gan_rule_function(substr(r.aggregator, 5));
+        r.aggregator := r.fallback_aggregator;
+    END IF;
+    PERFORM gan_require(gan_rule_must_be(r.aggregator) IS NULL, 'aggregator',
+        quote_literal(left(r.aggregator, 64)),
+        gan_rule_must_be(r.aggregator) || ', or ''sql:'' and the name of a function',
+        '''clipped''');
+    PERFORM gan_require(coalesce(units <= gan_rule_most_units(r.aggregator), true),
+        'units_per_iteration', units::text, format('at most %s with the aggregator %L',
+            gan_rule_most_units(r.aggregator), r.aggregator), '8');
 END
 $$;
 

@@ -179,7 +179,8 @@ BEGIN
             (o ->> 'latent')::int, (o ->> 'generator_features')::int,
             (o ->> 'discriminator_features')::int);
     units := coalesce((o ->> 'units_per_iteration')::int, (gan_unit_range()).low);
-    o := o || jsonb_build_object('name', name, 'parameters', size.parameters,
+    o := o || jsonb_build_object('name', name,
+        'aggregator', gan_rule_name(o ->> 'aggregator'), 'parameters', size.parameters,
         'shards', size.shards, 'units_follow', NOT o ? 'units_per_iteration',
         'units_per_iteration', units,
         'quorum', coalesce((o ->> 'quorum')::int,

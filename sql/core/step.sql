@@ -4,35 +4,38 @@
 
 -- Closes an iteration after its arithmetic: history, credit, units that are not done move on, the
 -- next iteration opens. scales are what the rule multiplied the units by, update_g and update_d the
--- lengths of the step beside the weights'.
+-- lengths of the step beside the weights', rule_failure why a rule in SQL did not take it.
 CREATE FUNCTION gan_close_iteration(run int, iteration int, units bigint[], norm_g float8,
-    norm_d float8, digest bytea,
-                                    accounts int DEFAULT NULL, scales float8[] DEFAULT '{}',
-                                        update_g float8 DEFAULT NULL, update_d float8 DEFAULT NULL)
-                                        RETURNS void
+    norm_d float8, digest bytea, accounts int DEFAULT NULL, scales float8[] DEFAULT '{}',
+    update_g float8 DEFAULT NULL, update_d float8 DEFAULT NULL, rule_failure text DEFAULT '')
+    RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     r gan_run;
 BEGIN
     SELECT * INTO STRICT r FROM gan_run WHERE run = $1;
-    INSERT
-        INTO gan_history (run, iteration, epoch, units, images, positions, workers, loss_d, loss_g,
-            accuracy_real, accuracy_fake,
-                             gradient_norm_g, gradient_norm_d, weights_digest, weights_nonce,
-                                 started_at, ended_at, aggregator, accounts, clipped,
-                             update_g, update_d, capped, opened)
+    INSERT INTO gan_history (run, iteration, epoch, units, images, positions, workers,
+            loss_d, loss_g, accuracy_real, accuracy_fake,
+            gradient_norm_g, gradient_norm_d, weights_digest, weights_nonce,
+            started_at, ended_at,
+            aggregator, rule_failure, accounts,
+            clipped, update_g, update_d,
+            capped, opened)
         SELECT $1, $2,
-            (coalesce((SELECT sum(h.images) FROM gan_history h WHERE h.run = $1),
-                0) + sum(images)) / r.dataset_images::float8,
-               count(*), sum(images), range_agg(int8range(first_position, first_position + images)),
-                   count(DISTINCT worker),
-               sum(images * loss_d) / sum(images), sum(images * loss_g) / sum(images),
-               sum(images * accuracy_real) / sum(images), sum(images * accuracy_fake) / sum(images),
-               $4, $5, $6, r.weights_nonce, least(r.iteration_started_at, clock_timestamp()),
-                   clock_timestamp(), r.aggregator, $7,
-               (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10,
-                   coalesce(greatest($9, $10) > r.update_limit, false), r.units_per_iteration
+            (coalesce((SELECT sum(h.images) FROM gan_history h WHERE h.run = $1), 0)
+                + sum(u.images)) / r.dataset_images::float8,
+            count(*), sum(u.images),
+            range_agg(int8range(u.first_position, u.first_position + u.images)),
+            count(DISTINCT u.worker),
+            sum(u.images * u.loss_d) / sum(u.images), sum(u.images * u.loss_g) / sum(u.images),
+            sum(u.images * u.accuracy_real) / sum(u.images),
+            sum(u.images * u.accuracy_fake) / sum(u.images),
+            $4, $5, $6, r.weights_nonce,
+            least(r.iteration_started_at, clock_timestamp()), clock_timestamp(),
+            CASE WHEN $11 = '' THEN r.aggregator ELSE r.fallback_aggregator END, nullif($11, ''), $7,
+            (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10,
+            coalesce(greatest($9, $10) > r.update_limit, false), r.units_per_iteration
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
     UPDATE gan_work_unit u
         SET scale = touched.scale

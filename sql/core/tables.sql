@@ -96,8 +96,13 @@ CREATE TABLE gan_run (
     stopped_at             timestamptz, -- by gan_stop
     -- what is done about poison
 
-    -- the rule by which results become one: gan_aggregators()
+    -- the rule by which results become one: a row of gan_rule, with its parameters in brackets, or
+    -- sql: and a function
     aggregator             text NOT NULL DEFAULT 'clipped',
+    -- the rule that takes the step where that function fails, and what it may take for a tile
+    fallback_aggregator    text NOT NULL DEFAULT 'clipped',
+    rule_seconds           float8 NOT NULL DEFAULT 5
+        CHECK (rule_seconds BETWEEN 0.01 AND 3600),
     -- length of a step beside that of the weights, by network
     update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0),
     -- iterations; 0: none are made
@@ -245,7 +250,8 @@ CREATE TABLE gan_history (
     weights_nonce   bigint NOT NULL,                     -- of those that the units were computed at
     started_at      timestamptz NOT NULL,
     ended_at        timestamptz NOT NULL,
-    aggregator      text NOT NULL DEFAULT 'mean',        -- the rule
+    aggregator      text NOT NULL DEFAULT 'mean',        -- the rule that took the step
+    rule_failure    text,                                -- why it had to stand in for one in SQL
     accounts        int CHECK (accounts > 0),            -- logins that it counted
     -- units of which it took less than all
     clipped         int NOT NULL DEFAULT 0 CHECK (clipped BETWEEN 0 AND units),

@@ -50,4 +50,13 @@ CREATE FUNCTION gan_doctor_runs() RETURNS TABLE (item text, state text, finding 
                                        WHERE i.run = r.run
                                            AND i.noted_at > clock_timestamp() - interval '1 hour') AS i
     WHERE r.state IN ('running', 'paused') AND i.n > 0
+    UNION ALL
+    SELECT format('rule of run "%s"', r.name), 'warn',
+        format('%s failed in the last step, which %s took: %s', r.aggregator, h.aggregator,
+            h.rule_failure),
+        format('SELECT iteration, rule_failure FROM gan_history WHERE run = %s '
+            'AND rule_failure IS NOT NULL ORDER BY iteration DESC;', r.run)
+    FROM gan_run r
+    JOIN gan_history h ON h.run = r.run AND h.iteration = r.iteration - 1
+    WHERE r.state IN ('running', 'paused') AND h.rule_failure IS NOT NULL
 $$;

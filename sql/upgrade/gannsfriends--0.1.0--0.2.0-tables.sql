@@ -25,6 +25,8 @@ ALTER TABLE gan_run
     ADD COLUMN weights_nonce_1 bigint,
     ADD COLUMN weights_nonce_2 bigint,
     ADD COLUMN aggregator text NOT NULL DEFAULT 'mean',
+    ADD COLUMN fallback_aggregator text NOT NULL DEFAULT 'clipped',
+    ADD COLUMN rule_seconds float8 NOT NULL DEFAULT 5 CHECK (rule_seconds BETWEEN 0.01 AND 3600),
     ADD COLUMN update_limit float8 NOT NULL DEFAULT 'Infinity' CHECK (update_limit > 0),
     ADD COLUMN checkpoint_every int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0),
     ADD COLUMN checkpoints_kept int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000),
@@ -73,6 +75,7 @@ ALTER TABLE gan_worker
 ALTER TABLE gan_history
     ADD COLUMN weights_nonce bigint NOT NULL DEFAULT gan_nonce(),
     ADD COLUMN aggregator text NOT NULL DEFAULT 'mean',
+    ADD COLUMN rule_failure text,
     ADD COLUMN accounts int CHECK (accounts > 0),
     ADD COLUMN clipped int NOT NULL DEFAULT 0 CHECK (clipped BETWEEN 0 AND units),
     ADD COLUMN update_g float8 CHECK (update_g >= 0),

@@ -310,6 +310,13 @@ double dcgan_average_decay(double decay, uint32_t iteration);
  * average). */
 void dcgan_average(real *average, const real *weights, size_t count, double decay);
 
+/* Measures an update: adds the squares of new - old to *change, and of old to *size. */
+void dcgan_update_size(const real *weights, const real *old, size_t count, double *change,
+                       double *size);
+
+/* Shortens an update: weights = old + scale (weights - old). */
+void dcgan_update_scale(real *weights, const real *old, size_t count, double scale);
+
 typedef struct dcgan_schedule {
     int linear;              /* falls from 1 to 0 after the warm-up; else it stays 1 */
     uint32_t warmup, target; /* iterations: of the warm-up, of the run */

@@ -6,6 +6,13 @@ use warnings;
 use Test::More;
 require './test/house/graph.pl';
 
+sub read_file {
+    my $name = shift;
+    open my $in, '<', $name or die "$name: $!";
+    local $/;
+    return <$in>;
+}
+
 my $house = house();
 
 cmp_ok scalar @{ $house->{files} }, '>', 100, 'the sources are found';
@@ -30,6 +37,14 @@ for my $name (qw(gan_aggregate gan_step)) {
 my @way = deepest($step, 'gan_aggregate');
 cmp_ok scalar @way, '>', 1, 'its calls are found';
 cmp_ok scalar @way, '<=', 3, 'calls below each other in the step\'s folder: ' . @way . ', ' . join ' > ', @way;
+
+# ---- a rule is one file and one row: its name stands nowhere else
+my @rules = map { read_file($_) =~ /^const dcgan_rule dcgan_rule_(\w+)/m ? $1 : () } grep { m{^src/dcgan/rules/} } @{ $house->{files} };
+cmp_ok scalar @rules, '>=', 5, "the rules are found: @rules";
+my $names = join '|', @rules;
+my @named = grep { read_file($_) =~ /["'](?:$names)\b[("']/ } grep { !m{^src/dcgan/rules/} } @{ $house->{files} };
+is "@named", '', 'files outside src/dcgan/rules that name a rule';
+is scalar(grep { read_file("src/dcgan/rules/$_.c") !~ /\.name = "$_"/ } @rules), 0, 'each rule is the file of its name';
 
 # ---- what is thin
 my $worker = lines(grep { m{^src/worker/} } @{ $house->{files} });

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/dcgan/rules/aggregators.h"
+#include "../../src/dcgan/rules/rules.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,36 +54,74 @@ static float reference_ranked(size_t n, size_t j, size_t first, size_t last) {
     return (float)(sum / (double)(last - first));
 }
 
-/* Sorts all numbers by a rule's network and compares bits. */
-static void check_ranked(size_t n, void (*ranks)(size_t, size_t *, size_t *)) {
-    static float scratch[MOST * DCGAN_SORT_LANES], mean[NUMBERS];
-    dcgan_comparator *network =
-        malloc((dcgan_sorting_network(n, 0, n, NULL) + 1) * sizeof *network);
-    dcgan_sorter sorter = {.network = network, .inputs = n, .scratch = scratch};
+/* Weighs by the rule that a text names; returns it. */
+static const dcgan_rule *weigh(const char *text, dcgan_round *round) {
+    static dcgan_chosen_rule chosen;
+
+    assert_int_equal(dcgan_rule_read(&chosen, text), DCGAN_RULE_OK);
+    round->parameters = chosen.parameters;
+    chosen.rule->weigh(round);
+    return chosen.rule;
+}
+
+/* A round of n accounts, a unit each. */
+static dcgan_round *set_accounts(size_t n) {
+    static size_t account[MOST];
+    static double images[MOST], scratch[MOST * MOST + 3 * MOST], weight[MOST], scale[MOST];
+    static dcgan_round round;
+
+    for (size_t i = 0; i < n; i++) {
+        account[i] = i;
+        images[i] = (double)(i + 1);
+    }
+    round = (dcgan_round){.units = n,
+                          .accounts = n,
+                          .account = account,
+                          .images = images,
+                          .scratch = scratch,
+                          .weight = weight,
+                          .scale = scale};
+    return &round;
+}
+
+/* Combines all numbers by a rule with tiles and compares bits, also those of the sums. */
+static void check_ranked(size_t n, const char *text, size_t first, size_t last) {
+    static float mean[NUMBERS];
+    static double wide[MOST * NUMBERS], sums[NUMBERS];
+    dcgan_round *round = set_accounts(n);
+    const dcgan_rule *rule = weigh(text, round);
+    void *memory = malloc(rule->tile_memory(n));
 
     draw_rows(n);
-    ranks(n, &sorter.first, &sorter.last);
-    assert_true(sorter.first < sorter.last && sorter.last <= n);
-    sorter.comparators = dcgan_sorting_network(n, sorter.first, sorter.last, network);
-    assert_true(sorter.comparators <= dcgan_sorting_network(n, 0, n, NULL));
-    dcgan_ranked_mean(mean, rows, NUMBERS, NUMBERS, &sorter);
+    for (size_t i = 0; i < n * NUMBERS; i++)
+        wide[i] = (double)rows[i];
+    rule->tile_begin(memory, round);
+    assert_true(rule->tile(memory, mean, rows, NUMBERS, NUMBERS));
+    assert_true(rule->tile_of_sums(memory, sums, wide, NUMBERS));
     for (size_t j = 0; j < NUMBERS; j++) {
-        float expected = reference_ranked(n, j, sorter.first, sorter.last);
+        float expected = reference_ranked(n, j, first, last);
         assert_true(mean[j] == expected);
+        assert_true((float)sums[j] == expected);
     }
-    free(network);
+    free(memory);
 }
 
 static void trimmed_mean_equals_qsort(void **state) {
     (void)state;
-    for (size_t n = 1; n <= MOST; n++)
-        check_ranked(n, dcgan_trimmed_ranks);
+    for (size_t n = 1; n <= MOST; n++) {
+        size_t most = (n - 1) / 2, fifth = (n + 4) / 5, tenth = (n + 9) / 10,
+               cut = fifth < most ? fifth : most;
+        check_ranked(n, "trimmed", cut, n - cut);
+        cut = tenth < most ? tenth : most;
+        check_ranked(n, "trimmed(share=0.1)", cut, n - cut);
+        check_ranked(n, "trimmed( share = 0 )", 0, n);
+    }
 }
 
 static void median_equals_qsort(void **state) {
     (void)state;
     for (size_t n = 1; n <= MOST; n++)
-        check_ranked(n, dcgan_median_ranks);
+        check_ranked(n, "median", (n - 1) / 2, n / 2 + 1);
 }
 
 /* A network that sorts all sequences of 0 and 1 sorts everything (Knuth's 0-1 principle). */
@@ -105,32 +143,6 @@ static void networks_sort_everything(void **state) {
     assert_int_equal(dcgan_sorting_network(8, 0, 8, NULL), 19);
     assert_int_equal(dcgan_sorting_network(64, 0, 64, NULL), 543);
     assert_true(dcgan_sorting_network(8, 3, 5, network) < 19);
-}
-
-static void a_fifth_is_cut_on_each_side(void **state) {
-    static const size_t cuts[][2] = {{1, 0}, {2, 0}, {3, 1},  {4, 1},  {5, 1},
-                                     {6, 2}, {8, 2}, {10, 2}, {32, 7}, {64, 13}};
-    size_t first, last;
-    (void)state;
-
-    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
-        dcgan_trimmed_ranks(cuts[i][0], &first, &last);
-        assert_int_equal(first, cuts[i][1]);
-        assert_int_equal(last, cuts[i][0] - cuts[i][1]);
-    }
-    dcgan_median_ranks(5, &first, &last);
-    assert_true(first == 2 && last == 3);
-    dcgan_median_ranks(6, &first, &last);
-    assert_true(first == 2 && last == 4);
-}
-
-static void statistics_are_ranked_too(void **state) {
-    static const double accounts[4][2] = {{1, 40}, {3, 10}, {1e6, 20}, {2, -1e6}};
-    double sums[2], column[4];
-    (void)state;
-
-    dcgan_ranked_sums(sums, &accounts[0][0], 4, 2, 1, 3, column);
-    assert_true(sums[0] == 2.5 && sums[1] == 15);
 }
 
 /* ---- rules that weigh ---- */
@@ -168,21 +180,62 @@ static void the_table_has_every_rule(void **state) {
     (void)state;
 
     for (size_t i = 0; i < 5; i++) {
-        assert_string_equal(dcgan_aggregator_at(i)->name, names[i]);
-        assert_ptr_equal(dcgan_aggregator_find(names[i]), dcgan_aggregator_at(i));
+        assert_string_equal(dcgan_rule_at(i)->name, names[i]);
+        assert_ptr_equal(dcgan_rule_find(names[i]), dcgan_rule_at(i));
     }
-    assert_null(dcgan_aggregator_at(5));
-    assert_null(dcgan_aggregator_find("sum"));
+    assert_null(dcgan_rule_at(5));
+    assert_null(dcgan_rule_find("sum"));
+}
+
+static void texts_name_rules(void **state) {
+    static const struct {
+        const char *text;
+        dcgan_rule_fault fault;
+    } cases[] = {
+        {"", DCGAN_RULE_UNKNOWN},
+        {"means", DCGAN_RULE_UNKNOWN},
+        {"Mean", DCGAN_RULE_UNKNOWN},
+        {" mean", DCGAN_RULE_UNKNOWN},
+        {"sql:mean", DCGAN_RULE_UNKNOWN},
+        {"mean()", DCGAN_RULE_MALFORMED},
+        {"mean(share=1)", DCGAN_RULE_NO_SUCH_PARAMETER},
+        {"trimmed(bound=1)", DCGAN_RULE_NO_SUCH_PARAMETER},
+        {"trimmed(share=0.1, share=0.2)", DCGAN_RULE_NO_SUCH_PARAMETER},
+        {"trimmed(shar=0.1)", DCGAN_RULE_NO_SUCH_PARAMETER},
+        {"trimmed(share=0.1", DCGAN_RULE_MALFORMED},
+        {"trimmed(share=0.1) x", DCGAN_RULE_MALFORMED},
+        {"trimmed(share=)", DCGAN_RULE_MALFORMED},
+        {"trimmed(share)", DCGAN_RULE_MALFORMED},
+        {"trimmed(share=0.1,)", DCGAN_RULE_MALFORMED},
+        {"trimmed(share=nan)", DCGAN_RULE_MALFORMED},
+        {"trimmed(share=inf)", DCGAN_RULE_MALFORMED},
+        {"trimmed(share=0x1p-3)", DCGAN_RULE_MALFORMED},
+        {"trimmed(share=0.1-1)", DCGAN_RULE_MALFORMED},
+        {"trimmed(share=-0.1)", DCGAN_RULE_OUT_OF_RANGE},
+        {"trimmed(share=0.6)", DCGAN_RULE_OUT_OF_RANGE},
+        {"trimmed(share=1e999)", DCGAN_RULE_OUT_OF_RANGE},
+        {"trimmed share", DCGAN_RULE_MALFORMED},
+        {"clipped (bound = 3) ", DCGAN_RULE_OK},
+        {"trimmed(share=1e-1)", DCGAN_RULE_OK},
+    };
+    dcgan_chosen_rule chosen;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(dcgan_rule_read(&chosen, cases[i].text), cases[i].fault);
+    assert_true(dcgan_rule_read(&chosen, "clipped") == DCGAN_RULE_OK && chosen.parameters[0] == 2);
+    assert_true(dcgan_rule_read(&chosen, "clipped(bound=3)") == DCGAN_RULE_OK &&
+                chosen.parameters[0] == 3 && chosen.rule == dcgan_rule_find("clipped"));
 }
 
 static void mean_counts_images(void **state) {
     scene *s = set_scene();
     (void)state;
 
-    dcgan_aggregator_find("mean")->weigh(&s->round);
+    weigh("mean", &s->round);
     for (size_t i = 0; i < UNITS; i++)
         assert_true(s->weight[i] == s->images[i] / 100 && s->scale[i] == 1);
-    dcgan_aggregator_find("median")->weigh(&s->round);
+    weigh("median", &s->round);
     for (size_t i = 0; i < UNITS; i++)
         assert_true(s->weight[i] == (s->account[i] == 1 ? s->images[i] / 60 : 1));
 }
@@ -192,10 +245,10 @@ static void an_honest_class_is_not_clipped(void **state) {
     double weight[UNITS];
     (void)state;
 
-    dcgan_aggregator_find("mean")->weigh(&s->round);
+    weigh("mean", &s->round);
     memcpy(weight, s->weight, sizeof weight);
     memset(s->weight, 0, sizeof s->weight);
-    dcgan_aggregator_find("clipped")->weigh(&s->round);
+    weigh("clipped", &s->round);
     assert_memory_equal(weight, s->weight, sizeof weight);
 }
 
@@ -207,11 +260,14 @@ static void what_is_too_long_is_clipped(void **state) {
 
     s->norms[5][DCGAN_OF_GENERATOR] = 1e6;
     s->norms[3][DCGAN_OF_DISCRIMINATOR] = 100;
-    dcgan_aggregator_find("clipped")->weigh(&s->round);
+    weigh("clipped", &s->round);
     bound = 2 * dcgan_median(levels, 4);
     assert_true(fabs(s->scale[5] - bound / 1e6) < 1e-18);
     assert_true(s->weight[5] == 0.2 * s->scale[5]);
     assert_true(s->scale[0] == 1 && s->scale[1] == 1 && s->scale[2] == 1 && s->scale[4] == 1);
+    weigh("clipped(bound=4)", &s->round);
+    assert_true(fabs(s->scale[5] - 2 * bound / 1e6) < 1e-18);
+    weigh("clipped", &s->round);
     /* D's levels: 9, (10·10 + 11·20 + 9·30) / 60, 100, 12 */
     bound = 12 + (10 * 10 + 11 * 20 + 9 * 30) / 60.0;
     assert_true(fabs(s->scale[3] - bound / 100) < 1e-15);
@@ -226,13 +282,13 @@ static void one_account_does_not_move_the_bound(void **state) {
     for (size_t i = 0; i < UNITS; i++)
         for (size_t n = 0; n < DCGAN_NETWORK_COUNT; n++)
             s->norms[i][n] = s->account[i] == 1 ? 1000 : 1;
-    dcgan_aggregator_find("clipped")->weigh(&s->round);
+    weigh("clipped", &s->round);
     for (size_t i = 0; i < UNITS; i++)
         assert_true(s->scale[i] == (s->account[i] == 1 ? 0.002 : 1));
     for (size_t i = 0; i < UNITS; i++)
         for (size_t n = 0; n < DCGAN_NETWORK_COUNT; n++)
             s->norms[i][n] = s->account[i] <= 1 ? 0 : 1;
-    dcgan_aggregator_find("clipped")->weigh(&s->round);
+    weigh("clipped", &s->round);
     for (size_t i = 0; i < UNITS; i++)
         assert_true(s->scale[i] == 1);
 }
@@ -245,10 +301,10 @@ static void one_account_or_two_are_not_clipped(void **state) {
     s->round.units = 2;
     s->round.accounts = 2;
     s->norms[1][0] = 1e9;
-    dcgan_aggregator_find("clipped")->weigh(&s->round);
+    weigh("clipped", &s->round);
     assert_true(s->scale[0] == 1 && s->scale[1] == 1);
     s->round.units = s->round.accounts = 1;
-    dcgan_aggregator_find("clipped")->weigh(&s->round);
+    weigh("clipped", &s->round);
     assert_true(s->scale[0] == 1 && s->weight[0] == 1);
 }
 
@@ -264,11 +320,11 @@ static void more_steps_may_go_further(void **state) {
             s->effort[i] = (double)(1 << i);
             s->norms[i][0] = s->norms[i][1] = 0.1 * pow(s->effort[i], powers[p]);
         }
-        dcgan_aggregator_find("clipped")->weigh(&s->round);
+        weigh("clipped", &s->round);
         for (size_t i = 0; i < UNITS; i++)
             assert_true(s->scale[i] == 1);
         s->norms[2][0] = 100;
-        dcgan_aggregator_find("clipped")->weigh(&s->round);
+        weigh("clipped", &s->round);
         assert_true(s->scale[2] < 0.1 && s->scale[1] == 1);
     }
 }
@@ -308,46 +364,46 @@ static void reference_krum(size_t n, size_t f, int *chosen) {
     }
 }
 
+/* Multi-Krum takes so many for attackers. */
+static size_t refused(size_t n, double share) {
+    size_t most = n < 3 ? 0 : (n - 3) / 2, f = (size_t)(share * (double)n);
+    return f < most ? f : most;
+}
+
+static void check_krum(size_t n, const char *text, double share) {
+    static double distances[2 * MOST * MOST];
+    dcgan_round *round = set_accounts(n);
+    size_t f = refused(n, share);
+    int chosen[MOST];
+
+    round->distances = distances;
+    draw_rows(n);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < NUMBERS; j++)
+            rows[i * NUMBERS + j] +=
+                i < f ? -3 : (float)(0.05 * (double)i); /* attackers; no two scores alike */
+    memset(distances, 0, sizeof distances);
+    dcgan_add_distances(distances, rows, NUMBERS, n, 400);
+    dcgan_add_distances(distances + n * n, rows + 400, NUMBERS, n, NUMBERS - 400);
+    weigh(text, round);
+    reference_krum(n, f, chosen);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(round->scale[i], chosen[i]);
+        assert_true(fabs(round->weight[i] - chosen[i] / (double)(n - f)) < 1e-15);
+        assert_true(i >= f || !chosen[i]);
+    }
+}
+
 static void multikrum_equals_plain_loops(void **state) {
-    static double distances[2 * MOST * MOST], scratch[MOST * MOST + 3 * MOST], images[MOST],
-        weight[MOST], scale[MOST];
-    size_t account[MOST];
     (void)state;
 
     for (size_t n = 5; n <= 33; n += 7) {
-        dcgan_round round = {.units = n,
-                             .accounts = n,
-                             .account = account,
-                             .images = images,
-                             .distances = distances,
-                             .scratch = scratch,
-                             .weight = weight,
-                             .scale = scale};
-        size_t f = dcgan_multikrum_refused(n);
-        int chosen[MOST];
-        draw_rows(n);
-        for (size_t i = 0; i < n; i++) {
-            account[i] = i;
-            images[i] = (double)(i + 1);
-            for (size_t j = 0; j < NUMBERS; j++)
-                rows[i * NUMBERS + j] +=
-                    i < f ? -3 : (float)(0.05 * (double)i); /* attackers; no two scores alike */
-        }
-        memset(distances, 0, sizeof distances);
-        dcgan_add_distances(distances, rows, NUMBERS, n, 400);
-        dcgan_add_distances(distances + n * n, rows + 400, NUMBERS, n, NUMBERS - 400);
-        dcgan_aggregator_find("multikrum")->weigh(&round);
-        reference_krum(n, f, chosen);
-        for (size_t i = 0; i < n; i++) {
-            assert_int_equal(scale[i], chosen[i]);
-            assert_true(fabs(weight[i] - chosen[i] / (double)(n - f)) < 1e-15);
-            assert_true(i >= f || !chosen[i]);
-        }
+        check_krum(n, "multikrum", 0.3);
+        check_krum(n, "multikrum(attackers=0.1)", 0.1);
     }
-    assert_int_equal(dcgan_multikrum_refused(32), 9);
-    assert_int_equal(dcgan_multikrum_refused(5), 1);
-    assert_int_equal(dcgan_multikrum_refused(4), 0);
-    assert_int_equal(dcgan_multikrum_refused(1), 0);
+    assert_int_equal(refused(32, 0.3), 9);
+    assert_int_equal(refused(5, 0.3), 1);
+    assert_int_equal(refused(4, 0.3), 0);
 }
 
 /* The networks' squared distances are each divided by their own median and added (docs/format.md,
@@ -373,7 +429,7 @@ static void multikrum_adds_squares(void **state) {
             distances[i * 5 + j] = (g[i] - g[j]) * (g[i] - g[j]);
             distances[25 + i * 5 + j] = (d[i] - d[j]) * (d[i] - d[j]);
         }
-    dcgan_weigh_multikrum(&round);
+    weigh("multikrum", &round);
     for (size_t i = 0; i < 5; i++)
         assert_true(scale[i] == (i == 3 ? 0 : 1));
 }
@@ -393,7 +449,7 @@ static void multikrum_of_few(void **state) {
                              .scratch = scratch,
                              .weight = weight,
                              .scale = scale};
-        dcgan_weigh_multikrum(&round);
+        weigh("multikrum", &round);
         for (size_t i = 0; i < n; i++)
             assert_true(weight[i] == 1 / (double)n && scale[i] == 1);
     }
@@ -423,9 +479,8 @@ int main(void) {
         cmocka_unit_test(trimmed_mean_equals_qsort),
         cmocka_unit_test(median_equals_qsort),
         cmocka_unit_test(networks_sort_everything),
-        cmocka_unit_test(a_fifth_is_cut_on_each_side),
-        cmocka_unit_test(statistics_are_ranked_too),
         cmocka_unit_test(the_table_has_every_rule),
+        cmocka_unit_test(texts_name_rules),
         cmocka_unit_test(mean_counts_images),
         cmocka_unit_test(an_honest_class_is_not_clipped),
         cmocka_unit_test(what_is_too_long_is_clipped),

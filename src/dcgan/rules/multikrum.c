@@ -8,48 +8,15 @@
  * all pairs and added: so neither network's poison hides behind the size of the other's gradient,
  * and an account is taken or left as a whole.
  */
-#include "aggregators.h"
-#include "../vectorised.h"
+#include "rules.h"
 
 #include <math.h>
-#include <string.h>
 
-#define ATTACKERS 0.3 /* of the accounts */
-#define LANES 32
-#define PART ((size_t)512) /* numbers whose squares are added in single precision */
-
-size_t dcgan_multikrum_refused(size_t accounts) {
-    size_t most = accounts < 3 ? 0 : (accounts - 3) / 2, f = (size_t)((double)accounts * ATTACKERS);
+/* How many of the accounts are taken for attackers, and left out. */
+static size_t refused(const dcgan_round *r) {
+    size_t most = r->accounts < 3 ? 0 : (r->accounts - 3) / 2,
+           f = (size_t)((double)r->accounts * r->parameters[0]);
     return f < most ? f : most;
-}
-
-/* Adds up the squares of a part's differences, in lanes. */
-VECTORISED static double distance(const real *restrict x, const real *restrict y, size_t count) {
-    real lanes[LANES] = {0};
-    double sum = 0;
-    size_t j = 0;
-
-    for (; j + LANES <= count; j += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lanes[l] += (x[j + l] - y[j + l]) * (x[j + l] - y[j + l]);
-    for (; j < count; j++)
-        lanes[j % LANES] += (x[j] - y[j]) * (x[j] - y[j]);
-    for (size_t l = 0; l < LANES; l++)
-        sum += (double)lanes[l];
-    return sum;
-}
-
-void dcgan_add_distances(double *distances, const real *rows, size_t stride, size_t inputs,
-                         size_t count) {
-    for (size_t at = 0; at < count; at += PART) {
-        size_t length = count - at < PART ? count - at : PART;
-        for (size_t i = 0; i < inputs; i++)
-            for (size_t j = 0; j < i; j++) {
-                double d = distance(rows + i * stride + at, rows + j * stride + at, length);
-                distances[i * inputs + j] += d;
-                distances[j * inputs + i] += d;
-            }
-    }
 }
 
 /* Returns the median of a network's distances over all pairs, or 1 where that is no measure. */
@@ -66,8 +33,7 @@ static double usual_distance(const double *distances, size_t n, double *pairs) {
 
 /* Computes an account's score; near is [accounts]. */
 static double score(const dcgan_round *r, size_t account, const double *usual, double *near) {
-    size_t n = r->accounts, count = 0, f = dcgan_multikrum_refused(n),
-           neighbours = n > f + 3 ? n - f - 2 : 1;
+    size_t n = r->accounts, count = 0, f = refused(r), neighbours = n > f + 3 ? n - f - 2 : 1;
     double sum = 0;
 
     for (size_t j = 0; j < n; j++)
@@ -90,8 +56,8 @@ static int is_chosen(const double *scores, size_t n, size_t account, size_t chos
     return better < chosen;
 }
 
-void dcgan_weigh_multikrum(const dcgan_round *r) {
-    size_t n = r->accounts, chosen = n - dcgan_multikrum_refused(n);
+static void weigh(const dcgan_round *r) {
+    size_t n = r->accounts, chosen = n - refused(r);
     double *images = r->scratch, *scores = images + n, *near = scores + n, *pairs = near + n;
     double usual[DCGAN_NETWORK_COUNT];
 
@@ -106,3 +72,12 @@ void dcgan_weigh_multikrum(const dcgan_round *r) {
         r->weight[i] = r->scale[i] * (r->images[i] / images[a] / (double)chosen);
     }
 }
+
+const dcgan_rule dcgan_rule_multikrum = {
+    .name = "multikrum",
+    .meaning = "the mean of the accounts that have near neighbours",
+    .needs = DCGAN_NEEDS_DISTANCES,
+    .most_units = 512,
+    .parameters = {{"attackers", 0.3, 0, 0.5, "share of the accounts that are left out"}},
+    .weigh = weigh,
+};

@@ -1,7 +1,7 @@
 /*
  * round.c - what several rules need: images by account, weights by images, sorting
  */
-#include "aggregators.h"
+#include "rules.h"
 
 #include <stdlib.h>
 #include <string.h>

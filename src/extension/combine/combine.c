@@ -15,18 +15,12 @@
  * accounts. */
 #define ROWS_BYTES ((size_t)4 << 20)
 
-/* Makes the network by which a rule sorts. */
-static void make_sorter(gan_combiner *c) {
-    size_t accounts = c->list->account_count;
-    dcgan_comparator *network =
-        palloc((dcgan_sorting_network(accounts, 0, accounts, NULL) + 1) * sizeof *network);
-
-    c->sorter = (dcgan_sorter){.network = network, .inputs = accounts};
-    c->rule->ranks(accounts, &c->sorter.first, &c->sorter.last);
-    c->sorter.comparators =
-        dcgan_sorting_network(accounts, c->sorter.first, c->sorter.last, network);
-    c->sorter.scratch =
-        palloc_extended(accounts * DCGAN_SORT_LANES * sizeof(float), MCXT_ALLOC_HUGE);
+/* Gives a rule with tiles the memory that it works in. */
+static void prepare_rule(gan_combiner *c) {
+    c->rule_memory = palloc_extended(c->rule->tile_memory(c->list->account_count), MCXT_ALLOC_HUGE);
+    if (c->rule == &gan_sql_rule)
+        gan_sql_rule_open(c->rule_memory, c->run);
+    c->rule->tile_begin(c->rule_memory, &c->round);
 }
 
 /* Begins with the units' results, and weighs them, as far as the rule does that beforehand. A list
@@ -34,27 +28,29 @@ static void make_sorter(gan_combiner *c) {
 void gan_combiner_open(gan_combiner *c, const gan_run *run, const gan_unit_list *list,
                        gan_pieces *gradients) {
     size_t tile_count, accounts = list->account_count;
+    bool has_rows;
 
     memset(c, 0, sizeof *c);
     c->run = run;
     c->networks = gan_networks_stepped(run, run->iteration);
     c->list = list;
     c->gradients = gradients;
-    c->rule = run->aggregator;
+    c->rule = run->sql_rule ? &gan_sql_rule : run->rule.rule;
     c->tile_pieces = TILE_PIECES;
-    if (c->rule->ranks || c->rule->needs == DCGAN_NEEDS_DISTANCES)
+    has_rows = c->rule->tile || c->rule->needs & DCGAN_NEEDS_DISTANCES;
+    if (has_rows)
         c->tile_pieces = (int32)Max(1, Min(TILE_PIECES, ROWS_BYTES / (accounts * PIECE_BYTES)));
     tile_count = c->tile_pieces * PIECE_BYTES / sizeof(float);
-    if (c->rule->ranks || c->rule->needs == DCGAN_NEEDS_DISTANCES)
+    if (has_rows)
         c->rows = palloc_extended(accounts * tile_count * sizeof *c->rows, MCXT_ALLOC_HUGE);
     c->sum = palloc(tile_count * sizeof *c->sum);
     c->mean = palloc(tile_count * sizeof *c->mean);
     c->announced = palloc(list->count * sizeof *c->announced);
     c->computed = palloc(list->count * sizeof *c->computed);
     gan_chain_units(c);
-    if (c->rule->ranks)
-        make_sorter(c);
     gan_weigh(c);
+    if (c->rule->tile)
+        prepare_rule(c);
 }
 
 /* Puts a tile together, and adds to the norms of the networks that are stepped. */
@@ -63,9 +59,12 @@ void gan_combine_tile(gan_combiner *c, const gan_tile *t) {
     gan_slice g = gan_tile_slice(c, t, DCGAN_GENERATOR_ONLY),
               d = gan_tile_slice(c, t, DCGAN_DISCRIMINATOR_ONLY);
 
-    if (c->rule->ranks) {
+    if (c->rule->tile) {
         gan_gather_tile(c, t);
-        dcgan_ranked_mean(c->mean, c->rows, count, count, &c->sorter);
+        if (c->failure || !c->rule->tile(c->rule_memory, c->mean, c->rows, count, count)) {
+            c->failure = gan_sql_rule_failure(c->rule_memory);
+            memset(c->mean, 0, count * sizeof *c->mean);
+        }
     } else {
         memset(c->sum, 0, count * sizeof *c->sum);
         for (int i = 0; i < c->list->count; i++)
@@ -99,16 +98,18 @@ static void add_statistics(gan_combiner *c, int i, double weight, double *sums,
     dcgan_statistics_add(&c->run->model, sums, gan_blob_values(blob), weight);
 }
 
-/* Sorts accounts' statistics, number by number, as the rule does with their results. */
-static void rank_statistics(gan_combiner *c, double *sums, unsigned char *blob) {
+/* Makes one row of the accounts' statistics, by the rule, as of their results. */
+static void combine_rows(gan_combiner *c, double *sums, unsigned char *blob) {
     size_t count = c->run->model.statistics_count, accounts = c->list->account_count;
     double *rows =
         palloc_extended(accounts * count * sizeof *rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-    double *column = palloc(accounts * sizeof *column);
 
     for (int i = 0; i < c->list->count; i++)
         add_statistics(c, i, c->round.weight[i], rows + c->list->accounts[i] * count, blob);
-    dcgan_ranked_sums(sums, rows, accounts, count, c->sorter.first, c->sorter.last, column);
+    if (c->failure || !c->rule->tile_of_sums(c->rule_memory, sums, rows, count)) {
+        c->failure = gan_sql_rule_failure(c->rule_memory);
+        memset(sums, 0, count * sizeof *sums);
+    }
     pfree(rows);
 }
 
@@ -119,8 +120,8 @@ void gan_combine_statistics(gan_combiner *c, float *merged) {
     double *sums = palloc0(count * sizeof *sums);
     unsigned char *blob = gan_blob_new(count);
 
-    if (c->rule->ranks)
-        rank_statistics(c, sums, blob);
+    if (c->rule->tile)
+        combine_rows(c, sums, blob);
     else {
         const double *weight = gan_weigh_statistics(c);
         for (int i = 0; i < c->list->count; i++)

@@ -2,7 +2,7 @@
  * combine.h - from the results of an iteration's units to the one that moves the weights
  *
  * results.c reads what units have uploaded, shard by shard and tile by tile; weigh.c asks the run's
- * rule (src/dcgan/rules/aggregators.h) how much each counts; combine.c puts them together. Nothing
+ * rule (src/dcgan/rules/rules.h) how much each counts; combine.c puts them together. Nothing
  * is written: what becomes of a tile is the caller's affair.
  *
  *     gan_combiner c;
@@ -11,6 +11,9 @@
  *         gan_combine_tile(&c, &t);                      // c.mean: t.last - t.first numbers
  *     gan_combine_done(&c, shard);                       // an error unless the checksums fit
  *     gan_combine_statistics(&c, merged);
+ *
+ * A rule that the class has written (sql_rule.c) may fail: then c.failure says why, and what comes
+ * out is 0.
  */
 #ifndef GAN_COMBINE_H
 #define GAN_COMBINE_H
@@ -43,9 +46,10 @@ typedef struct gan_combiner {
     const gan_run *run;
     dcgan_networks networks; /* that are stepped */
     const gan_unit_list *list;
-    const dcgan_aggregator *rule;
+    const dcgan_rule *rule;
+    void *rule_memory;   /* of a rule with tiles */
+    const char *failure; /* of the class's own rule; null: none */
     dcgan_round round;
-    dcgan_sorter sorter;   /* of a rule that sorts */
     gan_pieces *gradients; /* open for reading, of the iteration that the run is at */
     int32 tile_pieces;
     uint32 *announced, *computed; /* checksums of the units' results of this shard */
@@ -78,5 +82,10 @@ extern void gan_chain_units(gan_combiner *c);
  * follow */
 extern void gan_weigh(gan_combiner *c);
 extern const double *gan_weigh_statistics(gan_combiner *c);
+
+/* sql_rule.c: the rule of a run that has written its own */
+extern const dcgan_rule gan_sql_rule;
+extern void gan_sql_rule_open(void *memory, const gan_run *run);
+extern const char *gan_sql_rule_failure(const void *memory);
 
 #endif

@@ -109,14 +109,15 @@ void gan_weigh(gan_combiner *c) {
         .account = c->list->accounts,
         .images = c->list->images,
         .effort = efforts(c),
+        .parameters = c->run->rule.parameters,
         .scratch = palloc_extended(
             dcgan_round_scratch(c->rule, c->list->account_count) * sizeof(double), MCXT_ALLOC_HUGE),
         .weight = palloc(units * sizeof(double)),
         .scale = palloc(units * sizeof(double)),
     };
-    if (c->rule->needs == DCGAN_NEEDS_NORMS)
+    if (c->rule->needs & DCGAN_NEEDS_NORMS)
         c->round.norms = measure_norms(c);
-    if (c->rule->needs == DCGAN_NEEDS_DISTANCES)
+    if (c->rule->needs & DCGAN_NEEDS_DISTANCES)
         c->round.distances = measure_distances(c);
     c->rule->weigh(&c->round);
 }
@@ -130,7 +131,7 @@ const double *gan_weigh_statistics(gan_combiner *c) {
     dcgan_round round = c->round;
     double *norms, *weight = palloc(round.units * sizeof *weight), *effort, sum = 0;
 
-    if (c->rule->needs != DCGAN_NEEDS_NORMS)
+    if (!(c->rule->needs & DCGAN_NEEDS_NORMS))
         return c->round.weight;
     norms = palloc0(round.units * DCGAN_NETWORK_COUNT * sizeof *norms);
     effort = palloc(round.units * sizeof *effort);

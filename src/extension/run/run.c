@@ -58,15 +58,20 @@ static void read_optimisers(gan_run *run) {
     }
 }
 
-/* Reads by which rule results become one. */
+/* Reads by which rule results become one: `sql:` and a function of the class, with a rule of ours
+ * that stands in for it, or one of ours. */
 static void read_rule(gan_run *run) {
     const char *name = TextDatumGetCString(gan_value(0, 25, NULL));
 
-    run->aggregator = dcgan_aggregator_find(name);
-    if (!run->aggregator)
+    if (strncmp(name, GAN_SQL_RULE, strlen(GAN_SQL_RULE)) == 0) {
+        run->sql_rule = name + strlen(GAN_SQL_RULE);
+        name = TextDatumGetCString(gan_value(0, 29, NULL));
+    }
+    if (dcgan_rule_read(&run->rule, name) != DCGAN_RULE_OK)
         ereport(ERROR,
                 (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no aggregator \"%s\"", name),
-                 errhint("SELECT gan_aggregators() lists them.")));
+                 errhint("SELECT * FROM gan_rule lists them.")));
+    run->rule_seconds = DatumGetFloat8(gan_value(0, 30, NULL));
     run->update_limit = DatumGetFloat8(gan_value(0, 26, NULL));
     run->batch = DatumGetInt32(gan_value(0, 27, NULL));
 }
@@ -82,7 +87,8 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
         "'linear', "
         "warmup_iterations, target_iterations, outer_optimizer, outer_learning_rate, "
         "outer_momentum, "
-        "download_element, aggregator, update_limit, batch, average_decay "
+        "download_element, aggregator, update_limit, batch, average_decay, "
+        "fallback_aggregator, rule_seconds "
         "FROM gan_run WHERE run = $1";
     static SPIPlanPtr plan, locking_plan;
     dcgan_config config;
@@ -114,8 +120,7 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
     if (!blob_element_read(&run->download, TextDatumGetCString(gan_value(0, 24, NULL))))
         elog(ERROR, "run %d has an unknown download_element", number);
     read_rule(run);
-    run->average_decay =
-        DatumGetFloat8(gan_value(0, SPI_fnumber(SPI_tuptable->tupdesc, "average_decay"), NULL));
+    run->average_decay = DatumGetFloat8(gan_value(0, 28, NULL));
     gan_check_status(dcgan_model_init(&run->model, &config));
     run->shards = (int32)shard_total(run->model.parameter_count);
 }

@@ -7,8 +7,11 @@
 
 #include "../module/module.h"
 
-#include "../../dcgan/rules/aggregators.h"
+#include "../../dcgan/rules/rules.h"
 #include "../../formats/wire/blob.h"
+
+/* How the aggregator of a run begins that is a function in SQL. */
+#define GAN_SQL_RULE "sql:"
 
 /* What a step or a sample needs to know of a run; read from gan_run. */
 typedef struct gan_run {
@@ -25,7 +28,9 @@ typedef struct gan_run {
     dcgan_adam_options generator, discriminator; /* this iteration's */
     dcgan_outer_options outer;                   /* of local units */
     int optimiser_parts;                         /* the weights, and the moments that it keeps */
-    const dcgan_aggregator *aggregator;          /* the rule by which results become one */
+    dcgan_chosen_rule rule;                      /* by which results become one */
+    const char *sql_rule;                        /* the function that stands before it, or null */
+    double rule_seconds;                         /* what that one may take for a tile */
     double update_limit;                         /* ‖Δw‖/‖w‖ of a network in one step */
     int32 batch;
     dcgan_model model;

@@ -104,9 +104,9 @@ static void close_iteration(const step *s) {
 
     for (int i = 0; i < count; i++)
         scales[i] = Float8GetDatum(s->combiner.round.scale[i]);
-    gan_execute("SELECT gan_close_iteration($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
+    gan_execute("SELECT gan_close_iteration($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", 11,
                 (Oid[]){INT4OID, INT4OID, INT8ARRAYOID, FLOAT8OID, FLOAT8OID, BYTEAOID, INT4OID,
-                        FLOAT8ARRAYOID, FLOAT8OID, FLOAT8OID},
+                        FLOAT8ARRAYOID, FLOAT8OID, FLOAT8OID, TEXTOID},
                 (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration),
                           unit_array(s->done.units, count),
                           Float8GetDatum(gan_step_norm(s, DCGAN_OF_GENERATOR)),
@@ -116,7 +116,8 @@ static void close_iteration(const step *s) {
                           PointerGetDatum(construct_array(scales, count, FLOAT8OID, 8,
                                                           FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
                           Float8GetDatum(s->relative[DCGAN_OF_GENERATOR]),
-                          Float8GetDatum(s->relative[DCGAN_OF_DISCRIMINATOR])},
+                          Float8GetDatum(s->relative[DCGAN_OF_DISCRIMINATOR]),
+                          CStringGetTextDatum(s->rule_failure ? s->rule_failure : "")},
                 false);
 }
 
@@ -204,8 +205,11 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
 
     inner = MemoryContextSwitchTo(caller); /* what is returned must outlive SPI */
     answer =
-        psprintf("step: run %d is at iteration %d, %d units of " INT64_FORMAT " images averaged",
-                 s.run.run, s.run.iteration + 1, s.done.count, s.done.total_images);
+        psprintf("step: run %d is at iteration %d, %d units of " INT64_FORMAT " images averaged%s",
+                 s.run.run, s.run.iteration + 1, s.done.count, s.done.total_images,
+                 s.rule_failure ? psprintf(" by \"%s\", as the class's own rule failed: %s",
+                                           s.run.rule.rule->name, s.rule_failure)
+                                : "");
     MemoryContextSwitchTo(inner);
     SPI_finish();
     PG_RETURN_TEXT_P(cstring_to_text(answer));

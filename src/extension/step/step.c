@@ -152,6 +152,20 @@ static void begin(step *s) {
     gan_combiner_open(&s->combiner, &s->run, &s->done, &s->gradients);
 }
 
+/* Puts the run's rule in C in the place of the class's own, if that failed; tells whether it did. */
+static bool has_stood_in(step *s) {
+    if (!s->combiner.failure)
+        return false;
+    s->rule_failure = s->combiner.failure;
+    ereport(WARNING, (errmsg("the rule \"%s\" failed in iteration %d of run %d: %s",
+                             s->run.sql_rule, s->run.iteration, s->run.run, s->rule_failure),
+                      errdetail("This step is taken by \"%s\".", s->run.rule.rule->name)));
+    s->run.sql_rule = NULL;
+    s->shortened[DCGAN_OF_GENERATOR] = s->shortened[DCGAN_OF_DISCRIMINATOR] = 1;
+    gan_combiner_open(&s->combiner, &s->run, &s->done, &s->gradients);
+    return true;
+}
+
 /*
  * Tells whether a network's update is longer than the run allows, and by what it is multiplied
  * then. That shows only when all of it is known; an update that is too long, which is a rare thing,
@@ -161,6 +175,8 @@ static void begin(step *s) {
 static bool is_too_long(step *s) {
     bool too_long = false;
 
+    if (s->shortened[DCGAN_OF_GENERATOR] < 1 || s->shortened[DCGAN_OF_DISCRIMINATOR] < 1)
+        return false;
     for (int n = 0; n < DCGAN_NETWORK_COUNT; n++) {
         s->relative[n] = s->size[n] > 0 ? sqrt(s->update[n] / s->size[n]) : 0;
         if (s->relative[n] > s->run.update_limit) {
@@ -175,12 +191,12 @@ void gan_step(step *s) {
     double decay = dcgan_average_decay(s->run.average_decay, (uint32)s->run.iteration);
 
     begin(s);
-    for (int pass = 0; pass == 0 || (pass == 1 && is_too_long(s)); pass++) {
+    for (int pass = 0; pass == 0 || has_stood_in(s) || is_too_long(s); pass++) {
         if (pass > 0)
             s->restart(s);
         for (int n = 0; n < DCGAN_NETWORK_COUNT; n++)
             s->update[n] = s->size[n] = s->combiner.square_sums[n] = 0;
-        for (int32 shard = 0; shard < s->run.shards; shard++) {
+        for (int32 shard = 0; shard < s->run.shards && !s->combiner.failure; shard++) {
             size_t count = gan_shard_length(&s->run.model, shard);
 
             read_shard(s, shard, count);

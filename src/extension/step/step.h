@@ -38,6 +38,7 @@ struct step {
     /* how long an update was, beside the weights; 0 if there was none */
     double relative[DCGAN_NETWORK_COUNT];
     double shortened[DCGAN_NETWORK_COUNT]; /* by what updates are multiplied; 1 at first */
+    const char *rule_failure; /* why the class's own rule was not used; null: it was, or is none */
 };
 
 /* aggregate.c: lists the units whose results entered a step that was taken before, by the same

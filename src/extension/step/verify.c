@@ -40,6 +40,7 @@ typedef struct record {
     int64 images;
     double norm_g, norm_d;
     bytea *digest;
+    bool stood_in; /* the class's own rule had failed */
 } record;
 
 /* Names a part of the state as people do. */
@@ -190,8 +191,8 @@ static void check_upload(step *s, int64 unit, finding *f) {
 static record read_record(const step *s) {
     record r = {0};
 
-    if (gan_execute("SELECT units, images, gradient_norm_g, gradient_norm_d, weights_digest FROM "
-                    "gan_history "
+    if (gan_execute("SELECT units, images, gradient_norm_g, gradient_norm_d, weights_digest, "
+                    "rule_failure IS NOT NULL FROM gan_history "
                     "WHERE run = $1 AND iteration = $2",
                     2, (Oid[]){INT4OID, INT4OID},
                     (Datum[]){Int32GetDatum(s->run.run), Int32GetDatum(s->run.iteration)},
@@ -204,6 +205,7 @@ static record read_record(const step *s) {
     r.norm_g = DatumGetFloat8(gan_value(0, 3, NULL));
     r.norm_d = DatumGetFloat8(gan_value(0, 4, NULL));
     r.digest = DatumGetByteaPCopy(gan_value(0, 5, NULL));
+    r.stood_in = DatumGetBool(gan_value(0, 6, NULL));
     return r;
 }
 
@@ -262,7 +264,18 @@ static void recompute(step *s, finding *f) {
         check_upload(s, s->done.units[i], f);
     if (f->message)
         return;
+    if (r.stood_in)
+        s->run.sql_rule = NULL;
     gan_step(s);
+    if (s->rule_failure) {
+        *f = (finding){.answer = "differs",
+                       .shard = -1,
+                       .element = -1,
+                       .message = psprintf("the class's own rule took this step, but failed when "
+                                           "it was asked again: %s",
+                                           s->rule_failure)};
+        return;
+    }
     if (c->others > 0)
         c->first.message = psprintf("%s; %d other blobs differ", c->first.message, c->others);
     *f = c->first;

@@ -47,7 +47,7 @@ for my $document (@documents) {
 }
 
 # The statements of the README and of the instructor's page run. What needs pg_cron is 030_cron.t's.
-for my $document ('README.md', 'docs/instructor.md', 'docs/security.md', 'docs/dashboard.md') {
+for my $document ('README.md', 'docs/instructor.md', 'docs/security.md', 'docs/dashboard.md', 'docs/rules.md') {
     $class->psql('DROP EXTENSION gannsfriends');
     $class->psql('CREATE EXTENSION gannsfriends') if $document ne 'README.md'; # which does it itself
     for my $block (slurp($document) =~ /```sql\n(.*?)```/gs) {

@@ -1,36 +1,24 @@
 /*
- * order.c - the mean of the middle of sorted numbers, coordinate by coordinate: trimmed mean and
- * median
+ * ranked.c - the mean of the middle of sorted numbers, number by number: trimmed mean and median
  *
- * (Yin et al. 2018.) A sorting network compares the same pairs whatever the numbers are, so 64
+ * A sorting network compares the same pairs whatever the numbers are, so 64
  * coordinates are sorted at a time, by vectors of minima and maxima, without a branch; a qsort of
  * each coordinate takes twenty times as long. The network is Batcher's odd-even merge sort (Knuth,
  * TAOCP 3, 5.2.2, algorithm M), without the comparators on which none of the ranks that are wanted
  * depends.
  */
-#include "aggregators.h"
+#include "rules.h"
 #include "../vectorised.h"
 
 #include <string.h>
 
-#define TRIMMED 0.2 /* of the accounts, on each side */
-
-/* Leaves out a fifth on each side, rounded up, but never all. */
-void dcgan_trimmed_ranks(size_t accounts, size_t *first, size_t *last) {
-    size_t cut = (size_t)((double)accounts * TRIMMED);
-
-    cut += (double)cut < (double)accounts * TRIMMED;
-    if (cut > (accounts - 1) / 2)
-        cut = (accounts - 1) / 2;
-    *first = cut;
-    *last = accounts - cut;
-}
-
-/* The one in the middle, or the two. */
-void dcgan_median_ranks(size_t accounts, size_t *first, size_t *last) {
-    *first = (accounts - 1) / 2;
-    *last = accounts / 2 + 1;
-}
+/* What a rule of ranks works in; the network and the columns follow. */
+typedef struct sorter {
+    size_t comparators, inputs, first, last;
+    double *column;            /* [inputs] */
+    real *lanes;               /* [inputs][DCGAN_SORT_LANES] */
+    dcgan_comparator *network; /* [comparators] */
+} sorter;
 
 /* Writes Batcher's network for any number of inputs; with NULL it only counts. */
 static size_t batcher(size_t inputs, dcgan_comparator *network) {
@@ -101,31 +89,51 @@ VECTORISED static void average_lanes(real *restrict mean, const real *restrict x
         mean[l] = (real)(sum[l] / count);
 }
 
-void dcgan_ranked_mean(real *mean, const real *rows, size_t stride, size_t count,
-                       const dcgan_sorter *s) {
+size_t dcgan_ranked_memory(size_t accounts) {
+    return sizeof(sorter) + accounts * (sizeof(double) + DCGAN_SORT_LANES * sizeof(real)) +
+           dcgan_sorting_network(accounts, 0, accounts, NULL) * sizeof(dcgan_comparator);
+}
+
+void dcgan_ranked_begin(void *memory, size_t accounts, size_t first, size_t last) {
+    sorter *s = memory;
+
+    s->inputs = accounts;
+    s->first = first;
+    s->last = last;
+    s->column = (double *)(s + 1);
+    s->lanes = (real *)(s->column + accounts);
+    s->network = (dcgan_comparator *)(s->lanes + accounts * DCGAN_SORT_LANES);
+    s->comparators = dcgan_sorting_network(accounts, first, last, s->network);
+}
+
+bool dcgan_ranked_mean(void *memory, real *mean, const real *rows, size_t stride, size_t count) {
+    const sorter *s = memory;
     real block[DCGAN_SORT_LANES];
 
     for (size_t at = 0; at < count; at += DCGAN_SORT_LANES) {
         size_t lanes = count - at < DCGAN_SORT_LANES ? count - at : DCGAN_SORT_LANES;
         if (lanes < DCGAN_SORT_LANES)
-            memset(s->scratch, 0, s->inputs * DCGAN_SORT_LANES * sizeof *s->scratch);
+            memset(s->lanes, 0, s->inputs * DCGAN_SORT_LANES * sizeof *s->lanes);
         for (size_t k = 0; k < s->inputs; k++)
-            memcpy(s->scratch + k * DCGAN_SORT_LANES, rows + k * stride + at, lanes * sizeof *rows);
-        sort_lanes(s->scratch, s->network, s->comparators);
-        average_lanes(block, s->scratch, s->first, s->last);
+            memcpy(s->lanes + k * DCGAN_SORT_LANES, rows + k * stride + at, lanes * sizeof *rows);
+        sort_lanes(s->lanes, s->network, s->comparators);
+        average_lanes(block, s->lanes, s->first, s->last);
         memcpy(mean + at, block, lanes * sizeof *mean);
     }
+    return true;
 }
 
-void dcgan_ranked_sums(double *sums, const double *rows, size_t inputs, size_t count, size_t first,
-                       size_t last, double *column) {
+bool dcgan_ranked_sums(void *memory, double *sums, const double *rows, size_t count) {
+    const sorter *s = memory;
+
     for (size_t j = 0; j < count; j++) {
         double sum = 0;
-        for (size_t k = 0; k < inputs; k++)
-            column[k] = rows[k * count + j];
-        dcgan_sort(column, inputs);
-        for (size_t k = first; k < last; k++)
-            sum += column[k];
-        sums[j] = sum / (double)(last - first);
+        for (size_t k = 0; k < s->inputs; k++)
+            s->column[k] = rows[k * count + j];
+        dcgan_sort(s->column, s->inputs);
+        for (size_t k = s->first; k < s->last; k++)
+            sum += s->column[k];
+        sums[j] = sum / (double)(s->last - s->first);
     }
+    return true;
 }

@@ -1,7 +1,7 @@
 /*
  * update.c - how far a step moves the weights, beside their size, and shortening it
  */
-#include "aggregators.h"
+#include "../dcgan.h"
 #include "../vectorised.h"
 
 #define LANES 32 /* partial sums: fixed, so that every width of vector gives the same bits */
