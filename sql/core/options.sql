@@ -156,10 +156,11 @@ CREATE VIEW gan_preset AS
             'to learn what distributed SGD is: exactly the step of one large machine'))
         AS p (preset, options, meaning);
 
--- The limits of a number: bracket, low, high, bracket.
+-- The limits of a number: bracket, low, high, bracket. (No backslash: what it means depends on
+-- standard_conforming_strings.)
 CREATE FUNCTION gan_option_limits(fits text) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS
-    $$ SELECT regexp_match(fits, '^([[(])([^,]*),([^])]+(?: \([^)]*\))?)([])])$') $$;
+    $$ SELECT regexp_match(fits, '^([[(])([^,]*),([^])]+(?: [(][^)]*[)])?)([])])$') $$;
 
 -- What an option may be, in words: "between 1 and 4096", "'constant' or 'linear'".
 CREATE FUNCTION gan_option_words(fits text) RETURNS text

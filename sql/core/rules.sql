@@ -27,7 +27,8 @@ CREATE FUNCTION gan_rule_fault(function oid) RETURNS text
             WHEN p.prokind <> 'f' OR p.proretset OR p.prorettype <> 'float8[]'::regtype
                 THEN 'a function that RETURNS float8[]'
             WHEN p.provolatile <> 'i' THEN 'IMMUTABLE'
-            WHEN p.prosecdef THEN 'SECURITY INVOKER' END
+            WHEN p.prosecdef THEN 'SECURITY INVOKER'
+            WHEN p.proconfig IS NOT NULL THEN 'without SET' END
         FROM pg_proc p
         JOIN pg_language l ON l.oid = p.prolang
         WHERE p.oid = $1
@@ -50,7 +51,7 @@ BEGIN
         WHERE p.proname = parts[cardinality(parts)]
             AND (cardinality(parts) = 1 OR cardinality(parts) = 2 AND n.nspname = parts[1])
             AND p.proargtypes::text = '1022 1022' -- float8[], float8[]
-            AND n.nspname NOT LIKE 'pg\_%';
+            AND left(n.nspname, 3) <> 'pg_';
     IF found IS NULL THEN
         RAISE EXCEPTION 'there is no function %(float8[], float8[])', name
             USING ERRCODE = 'undefined_function',

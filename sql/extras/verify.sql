@@ -6,14 +6,15 @@
 -- the uploads, and compares weights, running statistics, moments, copies, changes, norms and digest
 -- bit by bit. It writes nothing. The inputs are there until the next tick of a running run makes
 -- room, so: in a paused or finished run, or straight after gan_aggregate.
---   answer   'verified', 'differs', 'damaged' (an input doesn't match its own checksum) or 'not kept any more'
---   part     what differs or is damaged; shard and element: where, first; stored and recomputed: the two values
+--   answer   'verified', 'differs', 'damaged' (an input doesn't match its own checksum), 'not kept
+--            any more', or 'not repeatable' (the class's own rule fails now)
+--   part     what differs or is damaged; shard and element: where, first; stored and recomputed:
+--            the two values
 CREATE FUNCTION gan_verify(iteration int DEFAULT NULL, run int DEFAULT NULL,
-                           OUT answer text, OUT part text, OUT shard int, OUT element bigint,
-                               OUT stored float8, OUT recomputed float8, OUT message text)
-    LANGUAGE c
-        SECURITY DEFINER
-        SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
+    OUT answer text, OUT part text, OUT shard int, OUT element bigint,
+    OUT stored float8, OUT recomputed float8, OUT message text)
+    LANGUAGE c SECURITY DEFINER
+    SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
 -- Says what is wrong with the state of a run's current iteration: a blob that is missing, damaged
 -- or not finite, a negative second moment or variance, a digest other than gan_history's. NULL:

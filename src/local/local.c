@@ -1,5 +1,5 @@
 /*
- * local.c - gan_worker local: training on this machine alone
+ * local.c - gan_local: training on this machine alone
  *
  * What a class's run with local steps, one unit an iteration and plain averaging does, with the
  * same numbers to the bit: the same order of images, the same noise, the same code (docs/format.md,
@@ -8,13 +8,13 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "local.h"
-#include "../worker/session/compute.h"
-#include "../worker/term/display.h"
-#include "../worker/session/find_data.h"
-#include "picture.h"
+#include "../student/compute.h"
+#include "../student/display.h"
+#include "../student/find_data.h"
+#include "../training/picture.h"
 #include "../common/clock.h"
 #include "../common/stop.h"
-#include "training.h"
+#include "../training/training.h"
 #include "../common/trouble.h"
 
 #include <errno.h>
@@ -107,7 +107,7 @@ static int resume_training(local *l) {
     char error[1024];
 
     if (training_load(&l->t, o->local.resume, error, sizeof error) != 0) {
-        warn(error, "Give a checkpoint of gan_worker local, or one from your instructor");
+        warn(error, "Give a checkpoint of gan_local, or one from your instructor");
         return -1;
     }
     if (o->local.iterations_given)
@@ -307,8 +307,7 @@ static int train(local *l) {
         (o != LOCAL_FAIL || l->t.iteration > l->first_iteration))
         status = save(l);
     if (l->t.iteration < l->t.target && l->saved_iteration == l->t.iteration)
-        display_say("go on with: gan_worker local --resume %s/checkpoint.safetensors",
-                    l->options->out);
+        display_say("go on with: gan_local --resume %s/checkpoint.safetensors", l->options->out);
     return o == LOCAL_FAIL || status != 0 ? 1 : 0;
 }
 

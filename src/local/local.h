@@ -1,10 +1,10 @@
 /*
- * local.h - gan_worker local: training on this machine alone
+ * local.h - gan_local: training on this machine alone
  */
 #ifndef GANN_LOCAL_H
 #define GANN_LOCAL_H
 
-#include "../worker/term/options.h"
+#include "../student/options.h"
 
 /* Trains to the end, or until to stop is asked, and leaves a checkpoint; returns the exit
  * status. */

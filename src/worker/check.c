@@ -4,8 +4,8 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "check.h"
-#include "term/display.h"
-#include "session/find_data.h"
+#include "../student/display.h"
+#include "wanted.h"
 #include "../common/clock.h"
 #include "../common/stop.h"
 
@@ -115,9 +115,9 @@ static finding check_server(server *s) {
                          "from gan_enroll."));
 }
 
-/* Tells the dataset, and compares it with the run's where that is known; run is NULL without a
- * server. */
-static finding check_dataset(const dataset *data, const server_run *run) {
+/* Tells the dataset, and compares it with what the run trains on where that is known; wanted is NULL
+ * without a server. */
+static finding check_dataset(const dataset *data, const wanted_images *wanted) {
     unsigned char digest[DATASET_DIGEST_SIZE];
     char text[512], difference[256];
     size_t used;
@@ -127,8 +127,8 @@ static finding check_dataset(const dataset *data, const server_run *run) {
     used = (size_t)snprintf(text, sizeof text, "%s, digest ", dataset_describe(data));
     for (size_t i = 0; i < sizeof digest && used + 3 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%02x", digest[i]);
-    same = run == NULL || !run->dataset_known ||
-           !find_data_differs(data, run, difference, sizeof difference);
+    same = wanted == NULL || !wanted->known ||
+           !find_data_differs(data, wanted, difference, sizeof difference);
     return line(
         same ? FINE : MISTAKE, "dataset", same ? text : difference,
         "Get the same images as the others: all of the class's archive, none added, none renamed.");
@@ -229,14 +229,15 @@ static void show_credit(const server_run *run, double speed, double link) {
 static finding check_work(server *s, const options *o, const server_run *run) {
     double speed = 0, link;
     finding f = check_link(s, run, &link);
-    dataset *data = find_data(o, run);
+    wanted_images wanted = wanted_by(run);
+    dataset *data = find_data(o, &wanted);
 
     if (data == NULL)
         f = worst(
             f, line(MISTAKE, "dataset", o->data != NULL ? o->data : "not found",
                     "Give --data a zip archive, a folder of JPEG or PNG files, or an IDX file."));
     else
-        f = worst(f, check_dataset(data, run));
+        f = worst(f, check_dataset(data, &wanted));
     if (data == NULL) {
         not_tried("speed");
         return f;

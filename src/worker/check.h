@@ -4,7 +4,7 @@
 #ifndef GANN_CHECK_H
 #define GANN_CHECK_H
 
-#include "term/options.h"
+#include "../student/options.h"
 #include "net/protocol.h"
 
 /* Prints a table of what is fine and what is not, with the remedy: connection, TLS, role, clock,

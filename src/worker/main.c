@@ -3,14 +3,13 @@
  */
 #define _DEFAULT_SOURCE
 
+#include "worker_options.h"
 #include "check.h"
-#include "term/display.h"
-#include "session/find_data.h"
-#include "../local/local.h"
-#include "../common/hardware.h"
+#include "../student/display.h"
 #include "session/loop.h"
 #include "next_run.h"
-#include "../local/sample.h"
+#include "sample.h"
+#include "wanted.h"
 #include "../common/stop.h"
 
 #include <stdio.h>
@@ -19,31 +18,17 @@
 
 #define MISTAKE 2 /* the exit status where trying again would not help */
 
-/* Says how many threads compute, where nobody has said how many shall; warns of more than there are
- * cores. */
-static void say_threads(const options *o) {
-    int cores = hardware_cores();
-
-    if (!o->threads_given)
-        display_say("computing with %d of %d core%s (--threads changes it)", o->threads, cores,
-                    cores == 1 ? "" : "s");
-    else if (o->threads > cores)
-        display_warn(
-            "--threads %d is more than the %d core%s of this computer, which makes it slower.\n"
-            "Use --threads %d.",
-            o->threads, cores, cores == 1 ? "" : "s", cores);
-}
-
 /* Works in one run. Returns the exit status; over: the run is. */
 static int work_in_run(server *s, const options *o, const server_run *run, bool *over) {
-    dataset *data = find_data(o, run);
+    wanted_images wanted = wanted_by(run);
+    dataset *data = find_data(o, &wanted);
     loop_end end = LOOP_FAILED;
 
     *over = false;
     if (!data)
         return MISTAKE;
     display_say("%s", dataset_describe(data));
-    say_threads(o);
+    display_threads(o->threads, o->threads_given);
     if (dataset_prepare(data, (int)run->network.image_size, (int)run->network.channels) != 0)
         display_warn("There is not enough memory for the images.\nClose other programs, or use a "
                      "smaller --cache.");
@@ -86,7 +71,7 @@ static int work_or_check(const options *o) {
 int main(int argc, char **argv) {
     options o;
     int status;
-    options_answer answer = options_read(&o, argc, argv);
+    options_answer answer = worker_options_read(&o, argc, argv);
 
     if (answer != OPTIONS_GO)
         return answer == OPTIONS_DONE ? 0 : 2;
@@ -99,11 +84,7 @@ int main(int argc, char **argv) {
         display_warn(
             "The priority can't be lowered by %d.\nThere is nothing to do: it stays as it is.",
             o.nice);
-    if (o.command == OPTIONS_LOCAL) {
-        say_threads(&o);
-        status = local_run(&o) == 0 ? 0 : MISTAKE;
-    } else
-        status = o.command == OPTIONS_SAMPLE ? sample_run(&o) : work_or_check(&o);
+    status = o.sample ? sample_run(&o) : work_or_check(&o);
     options_free(&o);
     return status;
 }

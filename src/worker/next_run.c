@@ -6,7 +6,7 @@
  */
 #include "next_run.h"
 #include "../common/backoff.h"
-#include "term/display.h"
+#include "../student/display.h"
 #include "../common/stop.h"
 
 #include <stdio.h>

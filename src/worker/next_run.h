@@ -5,7 +5,7 @@
 #ifndef GANN_NEXT_RUN_H
 #define GANN_NEXT_RUN_H
 
-#include "term/options.h"
+#include "../student/options.h"
 #include "net/protocol.h"
 
 typedef enum next_run { NEXT_RUN_FOUND, NEXT_RUN_STOPPED, NEXT_RUN_FAILED } next_run;

@@ -6,13 +6,6 @@ use warnings;
 use Test::More;
 require './test/house/graph.pl';
 
-sub read_file {
-    my $name = shift;
-    open my $in, '<', $name or die "$name: $!";
-    local $/;
-    return <$in>;
-}
-
 my $house = house();
 
 cmp_ok scalar @{ $house->{files} }, '>', 100, 'the sources are found';
@@ -45,6 +38,14 @@ my $names = join '|', @rules;
 my @named = grep { read_file($_) =~ /["'](?:$names)\b[("']/ } grep { !m{^src/dcgan/rules/} } @{ $house->{files} };
 is "@named", '', 'files outside src/dcgan/rules that name a rule';
 is scalar(grep { read_file("src/dcgan/rules/$_.c") !~ /\.name = "$_"/ } @rules), 0, 'each rule is the file of its name';
+
+# ---- a backslash in a function's text means another thing where standard_conforming_strings is off
+my @backslashes = map {
+    my $file = $_;
+    my $line = 0;
+    map { $line++; /\\/ && !/E'|^ *--|^\\echo|\\x00\.\.\./ ? "$file:$line" : () } split /\n/, read_file($file)
+} glob 'sql/core/*.sql sql/extras/*.sql';
+is "@backslashes", '', 'backslashes in SQL';
 
 # ---- what is thin
 my $worker = lines(grep { m{^src/worker/} } @{ $house->{files} });

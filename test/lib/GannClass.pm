@@ -48,6 +48,7 @@ sub student {
 sub data { return $_[0]{data_file} // GannTest::fashion_file() }
 
 sub worker_program { return GannTest::root_folder() . '/src/worker/gan_worker' }
+sub local_program { return GannTest::root_folder() . '/src/local/gan_local' }
 
 # Starts a worker of a student's in the background, of one thread and for one run; returns its pid. A hash of options for start_background may come first.
 sub worker {

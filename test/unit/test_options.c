@@ -8,10 +8,11 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/worker/term/display.h"
+#include "../../src/student/display.h"
 #include "../../src/common/hardware.h"
-#include "../../src/worker/term/options.h"
-#include "../../src/worker/term/rest.h"
+#include "../../src/local/local_options.h"
+#include "../../src/worker/worker_options.h"
+#include "../../src/student/rest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,17 +20,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Reads a command line of words; they stay where they are until the next call. */
+/* Reads a command line of gan_worker, or, if it begins with the name, of gan_local: words; they stay where they are until the next call. */
 static options_answer read_line(options *o, const char *line) {
     static char copy[1024];
     static char *words[32];
     int count = 0;
 
-    snprintf(copy, sizeof copy, "gan_worker %s", line);
+    bool local = strncmp(line, "gan_local", 9) == 0;
+
+    snprintf(copy, sizeof copy, "%s%s", local ? "" : "gan_worker ", line);
     for (char *word = strtok(copy, " "); word != NULL; word = strtok(NULL, " "))
         words[count++] = word;
     words[count] = NULL;
-    return options_read(o, count, words);
+    return local ? local_options_read(o, count, words) : worker_options_read(o, count, words);
 }
 
 static void commands_and_their_defaults(void **state) {
@@ -37,7 +40,7 @@ static void commands_and_their_defaults(void **state) {
 
     (void)state;
     assert_int_equal(read_line(&o, "postgresql://ann:secret@host/train"), OPTIONS_GO);
-    assert_int_equal(o.command, OPTIONS_WORK);
+    assert_false(o.sample);
     assert_string_equal(o.connect, "postgresql://ann:secret@host/train");
     assert_null(o.data);
     assert_true(o.threads >= 1 && !o.threads_given && !o.once);
@@ -52,10 +55,9 @@ static void commands_and_their_defaults(void **state) {
     assert_true(o.once && o.threads_given && o.threads == 3);
     options_free(&o);
     assert_int_equal(
-        read_line(&o,
-                  "local --image-size 32 --features 8 --seed -5 --learning-rate 1e-3 --batch 7"),
+        read_line(
+            &o, "gan_local --image-size 32 --features 8 --seed -5 --learning-rate 1e-3 --batch 7"),
         OPTIONS_GO);
-    assert_int_equal(o.command, OPTIONS_LOCAL);
     assert_int_equal(o.local.network.image_size, 32);
     assert_int_equal(o.local.network.generator_features, 8);
     assert_int_equal(o.local.network.discriminator_features, 8);
@@ -64,7 +66,7 @@ static void commands_and_their_defaults(void **state) {
     assert_false(o.local.iterations_given);
     assert_string_equal(o.out, "gan-local");
     assert_int_equal(read_line(&o, "sample file.safetensors --count 9"), OPTIONS_GO);
-    assert_int_equal(o.command, OPTIONS_SAMPLE);
+    assert_true(o.sample);
     assert_string_equal(o.checkpoint, "file.safetensors");
     assert_int_equal(o.count, 9);
     assert_string_equal(o.out, "samples.png");
@@ -80,7 +82,7 @@ static void a_password_does_not_stay_where_others_see_it(void **state) {
     options o;
 
     (void)state;
-    assert_int_equal(options_read(&o, 2, words), OPTIONS_GO);
+    assert_int_equal(worker_options_read(&o, 2, words), OPTIONS_GO);
     for (const char *c = text; *c != '\0'; c++)
         assert_int_equal(*c, 'x');
     options_free(&o);
@@ -118,8 +120,8 @@ static void mistakes_are_named_with_their_remedy(void **state) {
         {"--nice -1", "from 0 to 19"},
         {"--count 4097", "from 1 to 4096"},
         {"--seed 9223372036854775808", "--seed is not a number"},
-        {"--learning-rate 0", "above 0 and at most 1"},
-        {"--learning-rate nan", "above 0 and at most 1"},
+        {"gan_local --learning-rate 0", "above 0 and at most 1"},
+        {"gan_local --learning-rate nan", "above 0 and at most 1"},
         {"--quiet-hours 22:00", "For example: --quiet-hours 22:00-07:00"},
         {"--quiet-hours 22:00-22:00", "two different times"},
         {"--quiet-hours 25:00-07:00", "two different times"},
@@ -143,7 +145,11 @@ static void mistakes_are_named_with_their_remedy(void **state) {
         {"file.zip", "neither an option nor a connection string"},
         {"host=a host=b", "too many arguments"},
         {"--connect host=a host=b", "more than one connection string"},
-        {"local file.zip", "takes options only"},
+        {"gan_local file.zip", "an argument is no option"},
+        {"gan_local --connect host=h", "gan_local: --connect is no option"},
+        {"gan_local --bach 3", "did you mean --batch?\ngan_local --help"},
+        {"--iterations 3 host=h", "gan_worker: --iterations is no option"},
+        {"local --iterations 3", "Run gan_local"},
     };
 
     (void)state;

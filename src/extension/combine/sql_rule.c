@@ -4,16 +4,20 @@
  *     my_rule(numbers float8[accounts][count], share float8[accounts]) RETURNS float8[count]
  *
  * Nobody need trust its author. It runs as gan_nobody, who has no rights, in a security-restricted
- * operation and a read-only subtransaction; it may use nothing that isn't IMMUTABLE and
- * PostgreSQL's own, and no table, so the same numbers give the same answer when gan_verify asks
- * again; and it has so many seconds for a tile. If it fails, in whatever way, the step is taken by
- * the rule that stands in for it (step.c).
+ * operation and a read-only subtransaction, with so many seconds for a tile and so much memory. It
+ * may use numbers and arrays of them, and functions of PostgreSQL's own that are IMMUTABLE: so the
+ * same numbers give the same answer when gan_verify asks again, and nothing is called that could
+ * outlast the time limit (a PL/pgSQL function can catch the error; XPath and long numerics ask for
+ * no interrupts). If it fails, in whatever way, the step is taken by the rule that stands in for it
+ * (step.c).
  */
 #include "combine.h"
 
 #include "access/xact.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
@@ -23,10 +27,14 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/regproc.h"
 #include "utils/resowner.h"
 #include "utils/timeout.h"
 
 #include <math.h>
+
+#define MEMORY ((uint64)256 << 20) /* bytes that a call may take */
+#define REASON 500                 /* bytes that are kept of an error */
 
 /* What such a rule works in. */
 typedef struct sql_rule {
@@ -35,6 +43,7 @@ typedef struct sql_rule {
     size_t accounts;
     Datum share;          /* float8[accounts]: of the images; they sum to 1 */
     MemoryContext memory; /* of one call */
+    uint64 memory_bound;  /* of the process, before the call; 0: there is no call */
     char *failure;        /* what went wrong; null: nothing so far */
 } sql_rule;
 
@@ -62,17 +71,76 @@ static TimeoutId our_timeout(void) {
 
 /* ---- what it may use ---- */
 
+/* Tells whether values of a type are numbers, truths, or arrays of these. */
+static bool is_number(Oid type) {
+    switch (type) {
+    case BOOLOID:
+    case BOOLARRAYOID:
+    case INT2OID:
+    case INT2ARRAYOID:
+    case INT4OID:
+    case INT4ARRAYOID:
+    case INT8OID:
+    case INT8ARRAYOID:
+    case FLOAT4OID:
+    case FLOAT4ARRAYOID:
+    case FLOAT8OID:
+    case FLOAT8ARRAYOID:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The same of what a function takes or returns: whatever it is called with, or its own. */
+static bool may_pass(Oid type) {
+    return is_number(type) || IsPolymorphicType(type) || type == NUMERICOID ||
+           type == INTERNALOID || type == ANYOID || type == VOIDOID;
+}
+
+/* Raises an error unless a rule may call a function. */
+static void check_function(Oid function) {
+    int count, numerics = 0;
+    Oid *types, result = get_func_signature(function, &types, &count);
+    bool fine = function < FirstNormalObjectId &&
+                func_volatile(function) == PROVOLATILE_IMMUTABLE && may_pass(result);
+
+    for (int i = 0; i < count; i++) {
+        fine = fine && may_pass(types[i]);
+        numerics += types[i] == NUMERICOID;
+    }
+    if (numerics > 0 && result == NUMERICOID) /* may take minutes, and asks for no interrupts */
+        fine = false;
+    if (!fine)
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("it uses the function %s: not IMMUTABLE, not PostgreSQL's own, or "
+                               "of other things than float8, integers and truths",
+                               format_procedure(function))));
+}
+
+static object_access_hook_type next_access;
+
+/* The hook of everything that is executed while the rule runs, whoever calls it: also the CHECK of
+ * a domain, which no plan shows. */
+static void access_checked(ObjectAccessType access, Oid class, Oid object, int part, void *more) {
+    if (next_access)
+        next_access(access, class, object, part, more);
+    if (access == OAT_FUNCTION_EXECUTE)
+        check_function(object);
+}
+
 static bool is_forbidden_function(Oid function, void *context) {
     (void)context;
-    return function >= FirstNormalObjectId || func_volatile(function) != PROVOLATILE_IMMUTABLE;
+    check_function(function);
+    return false;
 }
 
 static void refuse(const char *what) {
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("it uses %s", what)));
 }
 
-/* Raises an error at anything that may give another answer tomorrow, or that isn't PostgreSQL's
- * own. */
+/* Raises an error at anything that may give another answer tomorrow, or is no computing with
+ * numbers. */
 static bool check_node(Node *node, void *context) {
     if (!node)
         return false;
@@ -86,10 +154,15 @@ static bool check_node(Node *node, void *context) {
                 refuse("a table");
         return query_tree_walker(query, check_node, context, 0);
     }
-    if (check_functions_in_node(node, is_forbidden_function, NULL))
-        refuse("a function that is not IMMUTABLE, or not PostgreSQL's own");
-    if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
-        refuse("a function that is not IMMUTABLE, or not PostgreSQL's own");
+    if (IsA(node, SQLValueFunction))
+        refuse("the clock, or who asks");
+    if (IsA(node, CoerceViaIO) || IsA(node, CoerceToDomain) || IsA(node, XmlExpr) ||
+        IsA(node, TableFunc) || IsA(node, NextValueExpr))
+        refuse("texts, domains, XML or sequences");
+    if (IsA(node, Const) && !((Const *)node)->constisnull &&
+        !is_number(((Const *)node)->consttype) && ((Const *)node)->consttype != NUMERICOID)
+        refuse("a constant that is no number");
+    (void)check_functions_in_node(node, is_forbidden_function, NULL);
     return expression_tree_walker(node, check_node, context);
 }
 
@@ -107,9 +180,9 @@ static PlannedStmt *plan_checked(Query *query, const char *text, int options,
 /* A call: the rows in, one out. */
 typedef struct call {
     size_t count;
-    Datum rows;   /* float8[accounts][count] */
-    double *one;  /* [count] */
-    bool rounded; /* what comes out becomes float32 */
+    Datum rows;  /* float8[accounts][count] */
+    double most; /* the largest of their absolute values */
+    double *one; /* [count] */
 } call;
 
 static void set_option(const char *name, const char *value) {
@@ -124,7 +197,8 @@ static void look_up(sql_rule *r, MemoryContext context) {
     fmgr_info_cxt(DatumGetObjectId(gan_value(0, 1, NULL)), &r->function, context);
 }
 
-/* Copies what came out; an error unless it is what a rule returns. */
+/* Copies what came out; an error unless it is what a rule returns. No number may be larger than the
+ * accounts' largest: such a step could fail, and an innocent account would be blamed for it. */
 static void take_answer(Datum answer, bool null, const call *c) {
     ArrayType *array = null ? NULL : DatumGetArrayTypeP(answer);
     const double *x;
@@ -138,10 +212,22 @@ static void take_answer(Datum answer, bool null, const call *c) {
     x = (const double *)ARR_DATA_PTR(array);
     for (size_t j = 0; j < c->count; j++) {
         c->one[j] = x[j] + 0.0; /* no negative zero */
-        if (!isfinite(c->rounded ? (float)x[j] : x[j]))
+        if (!(fabs(x[j]) <= c->most * (1 + 1e-6)))
             ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                            errmsg("it returned a number that is not finite")));
+                            errmsg("it returned %g, the largest of the accounts' numbers is %g",
+                                   x[j], c->most)));
     }
+}
+
+/* Ends the limits of a call. */
+static void stop_watching(sql_rule *r) {
+    disable_timeout(our_timeout(), false);
+    if (planner_hook == plan_checked)
+        planner_hook = next_planner;
+    if (object_access_hook == access_checked)
+        object_access_hook = next_access;
+    gan_free_memory(r->memory_bound);
+    r->memory_bound = 0;
 }
 
 /* Calls the function with no rights and little time; raises what it raises. */
@@ -154,7 +240,9 @@ static void call_function(sql_rule *r, const call *c) {
     set_option("search_path", "pg_catalog, pg_temp");
     set_option("jit", "off");
     set_option("max_parallel_workers_per_gather", "0");
+    set_option("work_mem", "16MB");
     set_option("temp_file_limit", "1GB");
+    set_option("extra_float_digits", "1");
     GetUserIdAndSecContext(&user, &security);
     SetUserIdAndSecContext(nobody,
                            security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
@@ -162,12 +250,14 @@ static void call_function(sql_rule *r, const call *c) {
     InitFunctionCallInfoData(*info, &r->function, 2, InvalidOid, NULL, NULL);
     info->args[0] = (NullableDatum){c->rows, false};
     info->args[1] = (NullableDatum){r->share, false};
+    r->memory_bound = gan_bound_memory(MEMORY);
     next_planner = planner_hook;
     planner_hook = plan_checked;
+    next_access = object_access_hook;
+    object_access_hook = access_checked;
     enable_timeout_after(our_timeout(), (int)ceil(r->run->rule_seconds * 1000));
     answer = FunctionCallInvoke(info);
-    disable_timeout(our_timeout(), false);
-    planner_hook = next_planner;
+    stop_watching(r);
     take_answer(answer, info->isnull, c);
     SetUserIdAndSecContext(user, security);
     AtEOXact_GUC(false, level);
@@ -177,10 +267,9 @@ static void call_function(sql_rule *r, const call *c) {
 static void note_failure(sql_rule *r, ErrorData *error) {
     if (!time_is_up && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
         ReThrowError(error);
-    if (time_is_up)
-        r->failure = psprintf("it took longer than %g s for a tile", r->run->rule_seconds);
-    else
-        r->failure = pstrdup(error->message);
+    if (!time_is_up)
+        r->failure = pnstrdup(error->message,
+                              pg_mbcliplen(error->message, (int)strlen(error->message), REASON));
     FreeErrorData(error);
 }
 
@@ -189,7 +278,6 @@ static void note_failure(sql_rule *r, ErrorData *error) {
 static bool attempt(sql_rule *r, const call *c) {
     MemoryContext caller = CurrentMemoryContext;
     ResourceOwner owner = CurrentResourceOwner;
-    planner_hook_type planner = planner_hook;
 
     time_is_up = false;
     BeginInternalSubTransaction(NULL);
@@ -207,8 +295,7 @@ static bool attempt(sql_rule *r, const call *c) {
     {
         ErrorData *error;
 
-        disable_timeout(our_timeout(), false);
-        planner_hook = planner;
+        stop_watching(r);
         MemoryContextSwitchTo(caller);
         error = CopyErrorData();
         FlushErrorState();
@@ -218,8 +305,10 @@ static bool attempt(sql_rule *r, const call *c) {
         note_failure(r, error);
     }
     PG_END_TRY();
-    if (time_is_up) /* it may have come a moment after the end */
-        QueryCancelPending = false;
+    if (time_is_up) {
+        QueryCancelPending = false; /* it may have come a moment after the end */
+        r->failure = psprintf("it took longer than %g s for a tile", r->run->rule_seconds);
+    }
     MemoryContextReset(r->memory);
     return !r->failure;
 }
@@ -265,14 +354,16 @@ static void begin(void *memory, const dcgan_round *round) {
 
 static bool tile(void *memory, real *one, const real *rows, size_t stride, size_t count) {
     sql_rule *r = memory;
-    call c = {.count = count, .rounded = true};
+    call c = {.count = count};
     double *x;
 
     c.rows = new_array(2, r->accounts, count, &x);
     c.one = palloc(count * sizeof *c.one);
     for (size_t a = 0; a < r->accounts; a++)
-        for (size_t j = 0; j < count; j++)
+        for (size_t j = 0; j < count; j++) {
             x[a * count + j] = (double)rows[a * stride + j];
+            c.most = fmax(c.most, fabs(x[a * count + j]));
+        }
     if (!attempt(r, &c))
         return false;
     for (size_t j = 0; j < count; j++)
@@ -289,6 +380,8 @@ static bool tile_of_sums(void *memory, double *one, const double *rows, size_t c
 
     c.rows = new_array(2, r->accounts, count, &x);
     memcpy(x, rows, r->accounts * count * sizeof *x);
+    for (size_t k = 0; k < r->accounts * count; k++)
+        c.most = fmax(c.most, fabs(x[k]));
     return attempt(r, &c);
 }
 

@@ -21,7 +21,6 @@
 #include "utils/memutils.h"
 
 #include <stdio.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 static int memory_mb = 128; /* gannsfriends.student_memory; gan_worker's sessions take 20 */
@@ -57,35 +56,6 @@ static List *chosen_settings(List *asked) {
     return kept;
 }
 
-/* Returns the bytes of memory that count for the bound and that this process has already; 0 where
- * the system doesn't tell (it is not Linux). */
-static rlim_t memory_now(void) {
-    unsigned long pages = 0;
-    FILE *in = fopen("/proc/self/statm", "r");
-
-    if (in) {
-        if (fscanf(in, "%*u %*u %*u %*u %*u %lu", &pages) != 1)
-            pages = 0;
-        fclose(in);
-    }
-    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Bounds the memory of this process: its data, not what it shares with other processes of the
- * server. */
-static void bound_memory(void) {
-    rlim_t now = memory_now();
-    struct rlimit limit;
-
-    if (memory_mb == 0 || now == 0 || getrlimit(RLIMIT_DATA, &limit) != 0)
-        return;
-    now += (rlim_t)memory_mb << 20;
-    if (limit.rlim_cur == RLIM_INFINITY || now < limit.rlim_cur)
-        limit.rlim_cur = limit.rlim_max == RLIM_INFINITY ? now : Min(now, limit.rlim_max);
-    if (setrlimit(RLIMIT_DATA, &limit) != 0)
-        ereport(LOG, (errmsg("the memory of a student's session could not be bounded: %m")));
-}
-
 /* Not an error where a student asks for more: libpq sends some settings from the environment
  * without being asked. */
 static void begin_session(Port *port, int status) {
@@ -96,7 +66,8 @@ static void begin_session(Port *port, int status) {
         port->cmdline_options = NULL;
         port->guc_options = chosen_settings(port->guc_options);
         MemoryContextSwitchTo(before);
-        bound_memory();
+        if (memory_mb > 0)
+            (void)gan_bound_memory((uint64)memory_mb << 20);
         gan_bound_reading();
         gan_bound_dying();
     }

@@ -57,6 +57,11 @@ extern bytea *gan_bytea(const void *bytes, size_t size);
 /* memory.c: lets this backend keep a few megabytes that it frees */
 extern void gan_keep_memory(void);
 
+/* Bounds the memory of this process to what it has and so many bytes more; returns the bound that
+ * was, which gan_free_memory puts back. */
+extern uint64 gan_bound_memory(uint64 more);
+extern void gan_free_memory(uint64 before);
+
 /* module.c: refuses to go on inside a transaction block */
 extern void gan_refuse_block(const char *name);
 

@@ -197,6 +197,10 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
     require_still_due(&s);
     GANN_FAULT("opened_to_fill");
     gan_step(&s);
+    if (s.rule_failure)
+        ereport(WARNING, (errmsg("the class's own rule failed in iteration %d of run %d: %s",
+                                 s.run.iteration, s.run.run, s.rule_failure),
+                          errdetail("This step is taken by \"%s\".", s.run.rule.rule->name)));
     close_partitions(&s);
     UnregisterSnapshot(snapshot);
     GANN_FAULT("before_close");

@@ -157,9 +157,6 @@ static bool has_stood_in(step *s) {
     if (!s->combiner.failure)
         return false;
     s->rule_failure = s->combiner.failure;
-    ereport(WARNING, (errmsg("the rule \"%s\" failed in iteration %d of run %d: %s",
-                             s->run.sql_rule, s->run.iteration, s->run.run, s->rule_failure),
-                      errdetail("This step is taken by \"%s\".", s->run.rule.rule->name)));
     s->run.sql_rule = NULL;
     s->shortened[DCGAN_OF_GENERATOR] = s->shortened[DCGAN_OF_DISCRIMINATOR] = 1;
     gan_combiner_open(&s->combiner, &s->run, &s->done, &s->gradients);

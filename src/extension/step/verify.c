@@ -268,7 +268,7 @@ static void recompute(step *s, finding *f) {
         s->run.sql_rule = NULL;
     gan_step(s);
     if (s->rule_failure) {
-        *f = (finding){.answer = "differs",
+        *f = (finding){.answer = "not repeatable",
                        .shard = -1,
                        .element = -1,
                        .message = psprintf("the class's own rule took this step, but failed when "

@@ -8,7 +8,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "statement.h"
-#include "../term/display.h"
+#include "../../student/display.h"
 #include "../../common/stop.h"
 
 #include <limits.h>

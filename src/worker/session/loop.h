@@ -5,7 +5,7 @@
 #define GANN_LOOP_H
 
 #include "../../dataset/dataset.h"
-#include "../term/options.h"
+#include "../../student/options.h"
 #include "../net/protocol.h"
 
 typedef enum loop_end { LOOP_STOPPED, LOOP_RUN_OVER, LOOP_FAILED } loop_end;

@@ -12,10 +12,10 @@
 #define GANN_SESSION_H
 
 #include "../../common/backoff.h"
-#include "compute.h"
+#include "../../student/compute.h"
 #include "../../dataset/dataset.h"
-#include "../term/display.h"
-#include "../term/options.h"
+#include "../../student/display.h"
+#include "../../student/options.h"
 #include "../net/protocol.h"
 #include "standing.h"
 #include "upload.h"

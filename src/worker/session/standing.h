@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-#include "../term/display.h"
+#include "../../student/display.h"
 #include "../net/protocol.h"
 
 /* A question that is asked now and then, and whose answer is never waited for. It must stay where

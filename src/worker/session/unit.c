@@ -9,7 +9,7 @@
 #include "images.h"
 #include "lease.h"
 #include "retry.h"
-#include "../term/rest.h"
+#include "../../student/rest.h"
 #include "../../common/point.h"
 #include "../../common/clock.h"
 #include "../../common/stop.h"

@@ -11,7 +11,7 @@
 #define GANN_UPLOAD_H
 
 #include "../../formats/wire/blob.h"
-#include "compute.h"
+#include "../../student/compute.h"
 #include "../net/protocol.h"
 
 typedef struct upload upload;

@@ -8,7 +8,7 @@
 #include "wakeup.h"
 #include "lease.h"
 #include "retry.h"
-#include "../term/rest.h"
+#include "../../student/rest.h"
 #include "../../common/clock.h"
 #include "../../common/stop.h"
 

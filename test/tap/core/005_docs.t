@@ -11,6 +11,7 @@ my ($version) = slurp('gannsfriends.control') =~ /default_version = '(.*)'/;
 is $class->psql("SELECT extversion FROM pg_extension WHERE extname = 'gannsfriends'"), $version, 'the extension has the version of the control file';
 is +(slurp('META.json') =~ /"version": "(.*?)"/)[0], $version, 'so has META.json';
 is `src/worker/gan_worker --version`, "gan_worker $version\n", 'and the worker';
+is `src/local/gan_local --version`, "gan_local $version\n", "and gan_local";
 is `src/dashboard/gan_dashboard --version`, "gan_dashboard $version\n", 'and the dashboard';
 
 is `src/worker/gan_worker --conect=postgresql://ann:secret\@host/train 2>&1` =~ /secret/ ? 'shown' : 'hidden', 'hidden', 'a mistyped option does not show the password';
@@ -18,7 +19,7 @@ is `src/worker/gan_worker --conect=postgresql://ann:secret\@host/train 2>&1` =~ 
 my @documents = ('README.md', glob 'docs/*.md');
 my %exists = map { $_ => 1 } split /\n/, $class->psql(q{SELECT proname FROM pg_proc WHERE proname LIKE 'gan\_%' UNION SELECT relname FROM pg_class WHERE relname LIKE 'gan\_%'
     UNION SELECT rolname FROM pg_roles WHERE rolname LIKE 'gan\_%'});
-$exists{gan_worker} = 1;
+$exists{$_} = 1 for qw(gan_worker gan_local);
 # And the other way: what has a comment is for people, so it is documented.
 my $documents = join '', map { slurp($_) } @documents;
 my %of_extension = map { $_ => 1 } split /\n/, $class->psql(q{SELECT c.relname FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e' WHERE c.relkind IN ('r', 'v', 'p') AND c.relname LIKE 'gan\_%'
@@ -34,7 +35,7 @@ for my $table ('SELECT * FROM gan_option_table()', q{SELECT format('| `%s` | %s 
     cmp_ok scalar(split /\n/, $rows), '>=', 5, 'a table of the program';
     ok index($instructor, "|---|---|---|\n$rows\n\n") >= 0, 'stands in docs/instructor.md' or diag $rows;
 }
-my $help = `src/worker/gan_worker --help` . `src/dashboard/gan_dashboard --help`;
+my $help = join '', map {`src/$_ --help`} 'worker/gan_worker', 'local/gan_local', 'dashboard/gan_dashboard';
 for my $document (@documents) {
     my $text = slurp($document);
     my %missing = map { $_ => 1 } grep { !$exists{$_} } $text =~ /\b(gan_[a-z_]*[a-z])\b/g;

@@ -38,7 +38,7 @@ is $class->psql("SELECT state, iteration FROM gan_run"), 'finished|100', 'of all
 
 $class->psql('DROP EXTENSION gannsfriends');
 is $class->psql(q{SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE 'gan\_%'), (SELECT count(*) FROM pg_proc WHERE proname LIKE 'gan\_%')}), '0|0', 'DROP EXTENSION leaves no table and no function';
-is $class->psql(q{SELECT array_agg(rolname::text ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'gan\_%'}), '{gan_owner,gan_student,gan_viewer}', 'only the three roles, which other databases may use';
+is $class->psql(q{SELECT array_agg(rolname::text ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'gan\_%'}), '{gan_nobody,gan_owner,gan_student,gan_viewer}', 'only the four roles, which other databases may use';
 $class->psql('CREATE EXTENSION gannsfriends');
 pass 'it can be created again';
 done_testing;

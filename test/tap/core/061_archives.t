@@ -9,6 +9,7 @@ my $folder = $class->folder . '/archives';
 mkdir $folder or die "$folder: $!";
 system('/usr/bin/python3', 'test/fixture/make_archives.py', 'test/fixture/images', $folder) == 0 or die 'make_archives.py failed';
 my $program = GannClass::worker_program();
+my $alone = GannClass::local_program();
 my %fact;
 open my $facts, '<', "$folder/facts.txt" or die $!;
 while (<$facts>) { chomp; my ($kind, $file, @rest) = split /\t/; push @{ $fact{"$kind $file"} }, \@rest }
@@ -45,14 +46,14 @@ like $old, qr/^8 images in zip archive leftovers\.zip$/m, 'a class that 0.1.0 be
 # Without a server
 my @local = qw(--image-size 32 --channels 3 --latent 4 --features 2 --seed 7 --batch 4 --local-steps 2 --iterations 3 --threads 1);
 for my $method (0, 8, 9, 12) {
-    my ($status, $output) = $class->run($program, 'local', '--data', "$folder/damaged-$method.zip", @local, '--out', $class->folder . "/local-$method");
+    my ($status, $output) = $class->run($alone, '--data', "$folder/damaged-$method.zip", @local, '--out', $class->folder . "/local-$method");
     is $status, 0, "local goes on over a damaged image (method $method)" or diag $output;
     like $output, qr/^image "a-colour\.jpg" can't be used: it is damaged/m, 'and names it';
 }
 my @resumed = (@local, '--resume', $class->folder . '/local-0/checkpoint.safetensors', '--iterations', 4, '--out', $class->folder . '/local-0');
-my ($status, $output) = $class->run($program, 'local', '--data', "$folder/far.zip", @resumed);
+my ($status, $output) = $class->run($alone, '--data', "$folder/far.zip", @resumed);
 isnt $status, 0, 'other images do not continue a training';
-($status, $output) = $class->run($program, 'local', '--data', "$folder/sorted.zip", @resumed);
+($status, $output) = $class->run($alone, '--data', "$folder/sorted.zip", @resumed);
 is $status, 0, 'the same ones, sorted into folders, do' or diag $output;
 
 # Other images: numbers first

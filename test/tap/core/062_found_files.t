@@ -7,6 +7,7 @@ use GannClass;
 
 my $class = GannClass->new;
 my $program = GannClass::worker_program();
+my $alone = GannClass::local_program();
 my $fashion = $class->data or plan skip_all => 'dataset-fashion-mnist is not installed';
 my $home = $class->folder . '/home';
 my $archives = $class->folder . '/archives';
@@ -22,7 +23,7 @@ sub look {
     for my $name (sort keys %files) {
         system('cp', '-rP', "$archives/$files{$name}", "$home/$name") == 0 or die "$name: $?";
     }
-    return $class->run({ cwd => $home, env => { HOME => $home } }, $program, 'local', @tiny);
+    return $class->run({ cwd => $home, env => { HOME => $home } }, $alone, @tiny);
 }
 
 my ($status, $output) = look();
@@ -61,7 +62,7 @@ SKIP: {
     skip 'root may read everything', 1 if $> == 0;
     look('img_align_celeba.zip' => 'clean');
     chmod 0, "$home/img_align_celeba.zip";
-    ($status, $output) = $class->run({ cwd => $home, env => { HOME => $home } }, $program, 'local', @tiny);
+    ($status, $output) = $class->run({ cwd => $home, env => { HOME => $home } }, $alone, @tiny);
     like $output, qr/you may not read it \(permission denied\)\. Make it readable/, 'what may not be read';
     chmod 0700, "$home/img_align_celeba.zip";
 }

@@ -12,6 +12,7 @@ plan skip_all => 'libio-pty-perl is not installed' unless eval { require IO::Pty
 delete @ENV{qw(GANN_DATA GANN_POWER_SUPPLY)};
 my $folder = $class->folder;
 my $program = GannClass::worker_program();
+my $alone = GannClass::local_program();
 my $ann = $class->student('ann');
 my ($power, $home) = ("$folder/power", "$folder/home");
 mkdir $_ for $power, "$power/AC", "$power/BAT0", $home;
@@ -258,21 +259,21 @@ $class->psql("SELECT gan_start($twin)");
 my $student = $class->worker('ann', '--run', 'twin');
 ok $class->poll_until("SELECT iteration FROM gan_run WHERE run = $twin", '3', 60), 'a run of local steps with one worker';
 spew("$folder/twin.safetensors", pack 'H*', $class->psql("SELECT encode(gan_export($twin), 'hex')"));
-my @local = ('local', '--data', $class->data, qw(--image-size 32 --channels 1 --latent 16 --features 8 --seed 7 --batch 8 --local-steps 3 --learning-rate 0.0002));
-($status, $output) = $class->run($program, @local, '--iterations', 3, '--save-every', 2, '--out', "$folder/l1");
+my @local = ('--data', $class->data, qw(--image-size 32 --channels 1 --latent 16 --features 8 --seed 7 --batch 8 --local-steps 3 --learning-rate 0.0002));
+($status, $output) = $class->run($alone, @local, '--iterations', 3, '--save-every', 2, '--out', "$folder/l1");
 is $status, 0, 'the same without a server' or diag $output;
 like $output, qr{^iteration 2/3  D \d+\.\d\d  G \d+\.\d\d  [\d.]+ images/s}m, 'it shows its progress';
 my $checkpoint = "$folder/l1/checkpoint.safetensors";
 ok numbers($checkpoint) eq numbers("$folder/twin.safetensors"), 'has the same weights and running statistics, bit for bit';
 is join(' ', map { s{.*/}{}r } glob "$folder/l1/*"), 'checkpoint.safetensors samples-000002.png samples-000003.png', 'and leaves a checkpoint and sheets';
 my $kept = slurp($checkpoint);
-($status, $output) = $class->run($program, @local, '--iterations', 3, '--out', "$folder/l1");
+($status, $output) = $class->run($alone, @local, '--iterations', 3, '--out', "$folder/l1");
 is $status, 2, 'a second training does not begin over the first one';
 like $output, qr{\Q$checkpoint\E is there already and would be replaced\.\nGo on with it: --resume}, 'and says how to go on';
 ok slurp($checkpoint) eq $kept, 'which is as it was';
 
 # interrupted and resumed
-my $trainer = $class->start_background({ name => 'local' }, 'sh', '-c', 'trap "" HUP; exec "$0" "$@"', $program, @local, '--iterations', 100000, '--save-every', 100000, '--out', "$folder/l2");
+my $trainer = $class->start_background({ name => 'local' }, 'sh', '-c', 'trap "" HUP; exec "$0" "$@"', $alone, @local, '--iterations', 100000, '--save-every', 100000, '--out', "$folder/l2");
 ok $class->wait_for_log($trainer, qr{^iteration 2/100000}m, 60), 'a long training';
 $class->signal($trainer, 'HUP');
 my ($at_hangup) = $class->log_of($trainer) =~ m{.*^iteration (\d+)/}ms;
@@ -280,19 +281,19 @@ ok $class->wait_for_log($trainer, qr{^iteration @{[$at_hangup + 5]}/100000}m, 60
 $class->signal($trainer, 'INT');
 is $class->wait_for($trainer, 30), 0, 'Ctrl-C ends it';
 my ($reached) = $class->log_of($trainer) =~ /^iteration (\d+): wrote/m;
-like $class->log_of($trainer), qr{go on with: gan_worker local --resume $folder/l2/checkpoint\.safetensors}, 'with a checkpoint';
+like $class->log_of($trainer), qr{go on with: gan_local --resume $folder/l2/checkpoint\.safetensors}, 'with a checkpoint';
 my $end = $reached + 2;
-($status, $output) = $class->run($program, 'local', '--data', $class->data, '--resume', "$folder/l2/checkpoint.safetensors", '--iterations', $end, '--out', "$folder/l2");
+($status, $output) = $class->run($alone, '--data', $class->data, '--resume', "$folder/l2/checkpoint.safetensors", '--iterations', $end, '--out', "$folder/l2");
 is $status, 0, 'which it goes on from' or diag $output;
-$class->run($program, @local, '--iterations', $end, '--out', "$folder/l3");
+$class->run($alone, @local, '--iterations', $end, '--out', "$folder/l3");
 ok numbers("$folder/l2/checkpoint.safetensors") eq numbers("$folder/l3/checkpoint.safetensors"), "to the same bits after $end iterations";
-($status, $output) = $class->run($program, 'local', '--data', $file, '--resume', $checkpoint, '--iterations', 4, '--out', "$folder/l2");
+($status, $output) = $class->run($alone, '--data', $file, '--resume', $checkpoint, '--iterations', 4, '--out', "$folder/l2");
 is $status, 2, 'other images are refused';
 like $output, qr/are not the 60000 images that the checkpoint was trained on/, 'and why';
 
 # What is trained survives a folder that can't be written, and a battery: an iteration that would take long is given up, and done later.
 plug(1);
-my $careful = $class->start_background({ name => 'careful', env => { GANN_POWER_SUPPLY => $power } }, $program, @local[ 0 .. 2 ], qw(--image-size 32 --channels 1 --latent 16 --features 16 --seed 7 --batch 32 --local-steps 60),
+my $careful = $class->start_background({ name => 'careful', env => { GANN_POWER_SUPPLY => $power } }, $alone, @local[ 0 .. 1 ], qw(--image-size 32 --channels 1 --latent 16 --features 16 --seed 7 --batch 32 --local-steps 60),
     '--iterations', 100000, '--save-every', 1, '--out', "$folder/l5");
 ok $class->wait_for_log($careful, qr{^iteration 1: wrote}m, 60), 'a training that saves often';
 rename "$folder/l5", "$folder/l5-away" or die $!;
@@ -317,7 +318,7 @@ is $class->psql("SELECT iteration, next_position FROM gan_run WHERE run = $joine
 $class->psql("SELECT gan_start($joined)");
 $student = $class->worker('ann', '--run', 'joined');
 ok $class->poll_until("SELECT iteration FROM gan_run WHERE run = $joined", '5', 60), 'the class goes on with it';
-($status) = $class->run($program, 'local', '--data', $class->data, '--resume', $checkpoint, '--iterations', 5, '--out', "$folder/l4");
+($status) = $class->run($alone, '--data', $class->data, '--resume', $checkpoint, '--iterations', 5, '--out', "$folder/l4");
 spew("$folder/joined.safetensors", pack 'H*', $class->psql("SELECT encode(gan_export($joined), 'hex')"));
 ok numbers("$folder/l4/checkpoint.safetensors") eq numbers("$folder/joined.safetensors"), 'to the bits that one machine comes to';
 

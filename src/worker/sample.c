@@ -3,11 +3,11 @@
  */
 #include "sample.h"
 #include "../common/backoff.h"
-#include "../worker/term/display.h"
-#include "picture.h"
-#include "../worker/net/protocol.h"
+#include "../student/display.h"
+#include "../training/picture.h"
+#include "net/protocol.h"
 #include "../common/stop.h"
-#include "training.h"
+#include "../training/training.h"
 
 #include <string.h>
 
@@ -98,7 +98,7 @@ static int load(server *s, const options *o, training *t, trouble *why) {
     if (training_load_networks(t, o->checkpoint, error, sizeof error) == 0)
         return 0;
     trouble_set(why, false, "", error,
-                "Give a checkpoint of gan_worker local, or one from your instructor");
+                "Give a checkpoint of gan_local, or one from your instructor");
     return -1;
 }
 

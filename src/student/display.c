@@ -4,7 +4,8 @@
 #define _DEFAULT_SOURCE
 
 #include "display.h"
-#include "../../common/plain.h"
+#include "../common/hardware.h"
+#include "../common/plain.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -157,4 +158,17 @@ void display_warn(const char *format, ...) {
     va_start(values, format);
     print_lines(stderr, format, values);
     va_end(values);
+}
+
+void display_threads(int threads, bool given) {
+    int cores = hardware_cores();
+
+    if (!given)
+        display_say("computing with %d of %d core%s (--threads changes it)", threads, cores,
+                    cores == 1 ? "" : "s");
+    else if (threads > cores)
+        display_warn(
+            "--threads %d is more than the %d core%s of this computer, which makes it slower.\n"
+            "Use --threads %d.",
+            threads, cores, cores == 1 ? "" : "s", cores);
 }

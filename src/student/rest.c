@@ -4,8 +4,8 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "rest.h"
-#include "../../common/clock.h"
-#include "../../common/stop.h"
+#include "../common/clock.h"
+#include "../common/stop.h"
 
 #include <dirent.h>
 #include <stdio.h>

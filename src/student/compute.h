@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "../../dcgan/dcgan.h"
+#include "../dcgan/dcgan.h"
 
 typedef struct compute compute;
 

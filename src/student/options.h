@@ -1,5 +1,8 @@
 /*
- * options.h - the command line
+ * options.h - the command line of the programs for students: gan_worker and gan_local
+ *
+ * Each program says what it is called, which of the options it takes, and what it makes of words
+ * that are no options.
  */
 #ifndef GANN_OPTIONS_H
 #define GANN_OPTIONS_H
@@ -8,12 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../dcgan/dcgan.h"
+#include "../dcgan/dcgan.h"
 #include "rest.h"
 
-typedef enum options_command { OPTIONS_WORK, OPTIONS_LOCAL, OPTIONS_SAMPLE } options_command;
-
-/* Of `gan_worker local`. */
+/* Of gan_local. */
 typedef struct options_local {
     dcgan_config network;
     int local_steps, iterations, save_every;
@@ -23,7 +24,7 @@ typedef struct options_local {
 } options_local;
 
 typedef struct options {
-    options_command command;
+    bool sample; /* gan_worker sample */
     /* connection string, NULL for libpq's environment variables; it may hold a password */
     char *connect;
     const char *data; /* dataset, or NULL: to be found */
@@ -38,7 +39,7 @@ typedef struct options {
     int max_cpu; /* percent of the time that threads compute */
     int nice;
     rest_rules rest;
-    const char *out;        /* of local a folder, of sample a file */
+    const char *out;        /* of gan_local a folder, of sample a file */
     const char *checkpoint; /* of sample: a file in place of a server, or NULL */
     int count;              /* images of a sheet */
     bool seed_given;
@@ -48,12 +49,26 @@ typedef struct options {
 
 typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_answer;
 
+/* Which program takes an option: flags. */
+enum { OPTIONS_OF_WORKER = 1, OPTIONS_OF_LOCAL = 2, OPTIONS_OF_BOTH = 3 };
+
+typedef struct options_program {
+    const char *name, *usage;
+    unsigned takes;
+    /* Takes a connection string; null: the program takes none. */
+    options_answer (*connect)(options *o, char *text);
+    /* Takes the words that are no options; count may be 0. Called last: the options are known. */
+    options_answer (*words)(options *o, int count, char **words);
+} options_program;
+
 /*
  * Reads the command line. OPTIONS_DONE: --help or --version was answered; OPTIONS_WRONG: the
- * mistake was named on standard error. A connection string is taken out of argv, where every user
- * of the machine could read it.
+ * mistake was named on standard error.
  */
-options_answer options_read(options *o, int argc, char **argv);
+options_answer options_read(options *o, const options_program *program, int argc, char **argv);
+
+/* Names a mistake, and says what to do; returns OPTIONS_WRONG. */
+options_answer options_wrong(const char *what, const char *remedy);
 
 /* Frees what options_read() allocated. */
 void options_free(options *o);

@@ -4,9 +4,9 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "compute.h"
-#include "../../common/clock.h"
-#include "../../common/stop.h"
-#include "../../formats/wire/blob.h"
+#include "../common/clock.h"
+#include "../common/stop.h"
+#include "../formats/wire/blob.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
 #ifndef GANN_SAMPLE_H
 #define GANN_SAMPLE_H
 
-#include "../worker/term/options.h"
+#include "../student/options.h"
 
 /* Draws and writes the sheet; returns the exit status. */
 int sample_run(const options *o);

@@ -40,4 +40,8 @@ void display_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Says one line on standard error, or more if the text has more. */
 void display_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Says how many threads compute, where nobody has said how many shall; warns of more than there are
+ * cores. */
+void display_threads(int threads, bool given);
+
 #endif

@@ -1,5 +1,5 @@
 /*
- * training.h - a training on one machine as a value: what `gan_worker local` changes, and what a
+ * training.h - a training on one machine as a value: what `gan_local` changes, and what a
  * checkpoint keeps of it
  */
 #ifndef GANN_TRAINING_H

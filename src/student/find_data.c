@@ -7,7 +7,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "find_data.h"
-#include "../term/display.h"
+#include "display.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -41,7 +41,7 @@ static const struct {
 /* A search, and what it has come upon. */
 typedef struct search {
     const options *options;
-    const server_run *run;
+    const wanted_images *wanted;
     const char *unusable; /* whose images were found but can't be used; NULL: none */
     bool other;           /* images were found that are not the class's */
 } search;
@@ -87,19 +87,20 @@ static void digest_text(const unsigned char *digest, char text[2 * DIGITS_SHOWN 
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
 }
 
-bool find_data_differs(const dataset *data, const server_run *run, char *text, size_t text_size) {
+bool find_data_differs(const dataset *data, const wanted_images *wanted, char *text,
+                       size_t text_size) {
     unsigned char digest[DATASET_DIGEST_SIZE];
     char mine[COUNT_SIZE], theirs[COUNT_SIZE], my_digits[2 * DIGITS_SHOWN + 1],
         their_digits[2 * DIGITS_SHOWN + 1];
 
     dataset_digest(data, digest);
     count_text(dataset_count(data), mine);
-    count_text(run->dataset_images, theirs);
+    count_text(wanted->count, theirs);
     digest_text(digest, my_digits);
-    digest_text(run->dataset_digest, their_digits);
-    if (dataset_count(data) != run->dataset_images)
+    digest_text(wanted->digest, their_digits);
+    if (dataset_count(data) != wanted->count)
         snprintf(text, text_size, "You have %s images, the class has %s", mine, theirs);
-    else if (memcmp(digest, run->dataset_digest, sizeof digest) != 0)
+    else if (memcmp(digest, wanted->digest, sizeof digest) != 0)
         snprintf(
             text, text_size,
             "You have %s images, as the class has, but not the same (digest %s…, the class's %s…)",
@@ -110,11 +111,11 @@ bool find_data_differs(const dataset *data, const server_run *run, char *text, s
 }
 
 /* Opens what somebody has named. Whether it is what the class has, others say. */
-static dataset *open_named(const options *o, const server_run *run, const char *path) {
+static dataset *open_named(const options *o, const wanted_images *wanted, const char *path) {
     dataset *data = open_shown(o, path);
 
-    if (data != NULL && run != NULL && run->dataset_known)
-        (void)dataset_match(data, run->dataset_images, run->dataset_digest);
+    if (data != NULL && wanted != NULL && wanted->known)
+        (void)dataset_match(data, wanted->count, wanted->digest);
     return data;
 }
 
@@ -146,11 +147,11 @@ static bool is_there(const char *path) {
 static bool is_wanted(search *s, dataset *data, const char *path, const char *images) {
     char difference[256];
 
-    if (s->run != NULL && s->run->dataset_known) {
-        if (dataset_match(data, s->run->dataset_images, s->run->dataset_digest))
+    if (s->wanted != NULL && s->wanted->known) {
+        if (dataset_match(data, s->wanted->count, s->wanted->digest))
             return true;
         s->other = true;
-        find_data_differs(data, s->run, difference, sizeof difference);
+        find_data_differs(data, s->wanted, difference, sizeof difference);
         display_warn("Found %s, but these are not the class's images: %s.", path, difference);
         return false;
     }
@@ -168,8 +169,7 @@ static dataset *look(search *s, size_t place) {
     char path[PATH_SIZE];
     dataset *data;
 
-    if ((s->run != NULL && !s->run->dataset_known &&
-         s->run->network.channels != places[place].channels) ||
+    if ((s->wanted != NULL && !s->wanted->known && s->wanted->channels != places[place].channels) ||
         !expand(places[place].path, path) || !is_there(path))
         return NULL;
     data = open_shown(s->options, path);
@@ -190,14 +190,14 @@ static dataset *look(search *s, size_t place) {
 static void not_found(const search *s) {
     char which[128] = "", images[COUNT_SIZE], digits[2 * DIGITS_SHOWN + 1];
 
-    if (s->run != NULL && s->run->dataset_known) {
-        count_text(s->run->dataset_images, images);
-        digest_text(s->run->dataset_digest, digits);
+    if (s->wanted != NULL && s->wanted->known) {
+        count_text(s->wanted->count, images);
+        digest_text(s->wanted->digest, digits);
         (void)snprintf(which, sizeof which, " (%s images, digest %s…)", images, digits);
     }
     display_warn(
         "%s%s %s found.\nSay where they are: --data PATH, or GANN_DATA in the environment.%s",
-        s->run != NULL ? "The class's images" : "Images to train on", which,
+        s->wanted != NULL ? "The class's images" : "Images to train on", which,
         s->unusable != NULL || s->other ? "were not" : "were nowhere",
         s->unusable != NULL || s->other ? ""
                                         : "\nLooked for: img_align_celeba.zip here, in your home "
@@ -205,12 +205,12 @@ static void not_found(const search *s) {
                                           "dataset-fashion-mnist.");
 }
 
-dataset *find_data(const options *o, const server_run *run) {
+dataset *find_data(const options *o, const wanted_images *wanted) {
     const char *named = o->data != NULL ? o->data : getenv("GANN_DATA");
-    search s = {.options = o, .run = run};
+    search s = {.options = o, .wanted = wanted};
 
     if (named != NULL && named[0] != '\0')
-        return open_named(o, run, named);
+        return open_named(o, wanted, named);
     for (size_t i = 0; i < PLACES; i++) {
         dataset *data = look(&s, i);
 

@@ -1,0 +1,55 @@
+/*
+ * local_options.c - the command line of gan_local
+ */
+#include "local_options.h"
+
+#include <stddef.h>
+
+static const char usage[] =
+    "gan_local trains a GAN on this machine alone, without a server.\n"
+    "\n"
+    "  gan_local [option ...]\n"
+    "\n"
+    "  --data PATH       the images: a zip archive, a folder, or an IDX file. Without it,\n"
+    "                    $GANN_DATA and the usual places are searched\n"
+    "  --out FOLDER      for checkpoint.safetensors and samples-....png (default: gan-local)\n"
+    "  --resume FILE     go on from a checkpoint\n"
+    "  --iterations N    train so many iterations (default: 1000; with --resume: the\n"
+    "                    checkpoint's)\n"
+    "  --local-steps H   steps of both networks in an iteration (default: 40)\n"
+    "  --batch B         images computed at once (default: 8)\n"
+    "  --save-every N    iterations between checkpoints (default: 50)\n"
+    "  --image-size S, --channels C, --latent Z, --features F    the networks (64, 3, 100, 64)\n"
+    "  --learning-rate R (default: 0.0003)\n"
+    "  --seed N          of weights, noise and order (default: random)\n"
+    "  --threads T       threads to compute with (default: one fewer than this computer has\n"
+    "                    cores)\n"
+    "  --cache MB        memory for prepared images (default: 1024)\n"
+    "\n"
+    "to leave room for others:\n"
+    "  --nice N          lower priority, 0 to 19\n"
+    "  --max-cpu P       compute P percent of the time, 1 to 100\n"
+    "  --quiet-hours H   rest in these hours, local time: 22:00-07:00\n"
+    "  --on-battery      work on battery, too (without it the program rests until it is plugged\n"
+    "                    in)\n"
+    "\n"
+    "  --help, --version\n"
+    "\n"
+    "Ctrl-C saves a checkpoint and ends; a second Ctrl-C ends at once.\n";
+
+static options_answer take_words(options *o, int count, char **words) {
+    (void)words;
+    if (o->out == NULL)
+        o->out = "gan-local";
+    return count == 0 ? OPTIONS_GO
+                      : options_wrong("an argument is no option",
+                                      "The dataset is given by --data, a checkpoint to go on from "
+                                      "by --resume.");
+}
+
+static const options_program gan_local = {
+    .name = "gan_local", .usage = usage, .takes = OPTIONS_OF_LOCAL, .words = take_words};
+
+options_answer local_options_read(options *o, int argc, char **argv) {
+    return options_read(o, &gan_local, argc, argv);
+}
