@@ -1,8 +1,10 @@
-# Breaks one guard of the server at a time, in a database or a library of its own, and expects the test that is there for it to turn red.
+# Breaks one guard of the server at a time, in a database or a library of its own, and expects the
+# test that is there for it to turn red.
 #
 #   prove -Itest/lib test/guards.t                     GANN_GUARDS=PATTERN: only guards whose name contains it
 #
-# A text that is not in its place exactly once, or a test that fails without a "not ok", is no broken guard: both count as a failure here.
+# A text that is not in its place exactly once, or a test that fails without a "not ok", is no
+# broken guard: both count as a failure here.
 use strict;
 use warnings;
 use Test::More;
@@ -12,8 +14,16 @@ use GannTest;
 my $root = GannTest::root_folder();
 my $only = $ENV{GANN_GUARDS} // '';
 my @guards;
-sub sql { push @guards, { name => "$_[0]: $_[2]", test => $_[1], mutant => $_[3] } if "$_[0]: $_[2]" =~ /\Q$only\E/ }
-sub c { push @guards, { name => "$_[0]: $_[2]", test => $_[1], changes => [[$_[0], $_[3], $_[4]]] } if "$_[0]: $_[2]" =~ /\Q$only\E/ }
+
+sub sql {
+    push @guards, { name => "$_[0]: $_[2]", test => $_[1], mutant => $_[3] }
+        if "$_[0]: $_[2]" =~ /\Q$only\E/;
+}
+
+sub c {
+    push @guards, { name => "$_[0]: $_[2]", test => $_[1], changes => [ [ $_[0], $_[3], $_[4] ] ] }
+        if "$_[0]: $_[2]" =~ /\Q$only\E/;
+}
 
 # A function with a part of its text replaced. Where its lines are broken does not count.
 sub change {
@@ -24,40 +34,104 @@ sub change {
         IF (SELECT count(*) FROM regexp_matches(def, \$f\$$pattern\$f\$, 'g')) <> 1 THEN RAISE EXCEPTION 'the text is not there once'; END IF;
         EXECUTE regexp_replace(def, \$f\$$pattern\$f\$, \$t\$$to\$t\$); END \$mutant\$";
 }
-sub in_function { my ($function, $test, $name, $from, $to) = @_; sql($function, $test, $name, change($function, $from, $to // '')) }
 
-# What an upload, a renewal, a release and a submission compare. (A unit's state is compared with the lease, too: CHECKs tie the two.)
+sub in_function {
+    my ($function, $test, $name, $from, $to) = @_;
+    sql($function, $test, $name, change($function, $from, $to // ''));
+}
+
+# What an upload, a renewal, a release and a submission compare. (A unit's state is compared with
+# the lease, too: CHECKs tie the two.)
 c('holding.c', '021_fences', 'the unit', 'u.unit = $1 AND ', '');
 c('holding.c', '021_fences', 'the token', 'u.token = $2 AND ', '');
 c('holding.c', '021_fences', 'the account', ' AND w.login = session_user', '');
-c('holding.c', '021_fences', 'state and lease', q{u.state = 'claimed' AND u.lease_until > statement_timestamp() "}, 'true "');
+c(
+    'holding.c', '021_fences',
+    'state and lease',
+    q{u.state = 'claimed' AND u.lease_until > statement_timestamp() "},
+    'true "'
+);
 c('holding.c', '021_fences', 'the lease', 'AND u.lease_until > statement_timestamp() ', '');
 c('holding.c', '021_fences', 'the iteration', 'AND u.iteration = r.iteration ', '');
-c('holding.c', '021_fences', 'the nonce of the weights as they are', 'AND u.weights_nonce = r.weights_nonce ', '');
+c(
+    'holding.c', '021_fences',
+    'the nonce of the weights as they are',
+    'AND u.weights_nonce = r.weights_nonce ', ''
+);
 c('holding.c', '021_fences', 'the state of the run', q{AND r.state IN ('running', 'paused') }, '');
 c('holding.c', '021_fences', 'a unit that was replaced', 'AND NOT u.replaced', '');
-c('submit.c', '021_fences', 'the nonce of the claim', 's->holding.weights_nonce == PG_GETARG_INT64(2)', 'true');
+c(
+    'submit.c', '021_fences',
+    'the nonce of the claim',
+    's->holding.weights_nonce == PG_GETARG_INT64(2)', 'true'
+);
 c('submit.c', '021_fences', 'no transaction block', 'gan_refuse_block("gan_submit");', '');
-c('submit.c', '024_step_guards', 'what is missing', 'if (up.missing > 0)', 'if (up.missing > 1000)');
+c('submit.c', '024_step_guards', 'what is missing', 'if (up.missing > 0)',
+    'if (up.missing > 1000)');
 c('tick.c', '024_step_guards', 'the lock', 'FOR NO KEY UPDATE SKIP LOCKED', '');
-c('tick.c', '024_step_guards', 'uploads that vanished', 't->reopened += count(&reopen_vanished, t);', '');
-sql('gan_history', '024_step_guards', 'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey');
-in_function('gan_close_iteration', '024_step_guards', 'credit once', 'w.units + done.units', 'w.units + 2 * done.units');
+c(
+    'tick.c', '024_step_guards',
+    'uploads that vanished',
+    't->reopened += count(&reopen_vanished, t);', ''
+);
+sql(
+    'gan_history', '024_step_guards',
+    'its key', 'ALTER TABLE gan_history DROP CONSTRAINT gan_history_pkey'
+);
+in_function(
+    'gan_close_iteration',
+    '024_step_guards',
+    'credit once',
+    'w.units + done.units',
+    'w.units + 2 * done.units'
+);
 
 # The same for uploads, and what else stands before the model
-c('result.c', '024_step_guards', 'NaN in an upload', '!dcgan_finite(values, count, squares)', '!dcgan_finite(values, count, squares) && count == 0');
-c('result.c', '024_step_guards', 'the norm of an upload', '!(sqrt(*squares) <= limit)', 'limit < 0');
-c('run.c', '024_step_guards', 'the lock of the step', 'FOR NO KEY UPDATE SKIP LOCKED', 'FOR NO KEY UPDATE');
-c('aggregate.c', '024_step_guards', 'the iteration of the step', 'run->iteration != iteration', 'run->iteration < 0');
+c(
+    'result.c', '024_step_guards',
+    'NaN in an upload',
+    '!dcgan_finite(values, count, squares)',
+    '!dcgan_finite(values, count, squares) && count == 0'
+);
+c('result.c', '024_step_guards', 'the norm of an upload', '!(sqrt(*squares) <= limit)',
+    'limit < 0');
+c(
+    'run.c',
+    '024_step_guards',
+    'the lock of the step',
+    'FOR NO KEY UPDATE SKIP LOCKED',
+    'FOR NO KEY UPDATE'
+);
+c(
+    'aggregate.c',
+    '024_step_guards',
+    'the iteration of the step',
+    'run->iteration != iteration',
+    'run->iteration < 0'
+);
 c('aggregate.c', '024_step_guards', 'the quorum', 's->done.count < needed)', 's->done.count < 1)');
-c('combine.c', '024_step_guards', 'the checksum of an upload', 'c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC', 'BLOB_OK');
-c('pieces.c', '024_step_guards', 'the checksum of the state', 'gan_blob_require(blob_check(blob, blob_size(count), count), "gan_state_piece", shard);', '');
-c('verify.c', '017_verify', 'the comparison of a step that is verified', 'there && memcmp(c->stored, blob, size) == 0', 'there');
+c(
+    'combine.c', '024_step_guards',
+    'the checksum of an upload',
+    'c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC', 'BLOB_OK'
+);
+c(
+    'pieces.c', '024_step_guards',
+    'the checksum of the state',
+    'gan_blob_require(blob_check(blob, blob_size(count), count), "gan_state_piece", shard);', ''
+);
+c(
+    'verify.c', '017_verify',
+    'the comparison of a step that is verified',
+    'there && memcmp(c->stored, blob, size) == 0', 'there'
+);
 
 # Libraries are built one after the other, tests run at two at a time.
 my $number = 0;
 for my $guard (grep { $_->{changes} } @guards) {
-    $guard->{module} = eval { GannModule::build('guard-' . ++$number, changes => $guard->{changes}) } or $guard->{broken} = $@;
+    $guard->{module} =
+        eval { GannModule::build('guard-' . ++$number, changes => $guard->{changes}) }
+        or $guard->{broken} = $@;
 }
 my %running;
 my $finish = sub {
@@ -78,7 +152,8 @@ for my $k (0 .. $#guards) {
         chdir $root;
         open STDOUT, '>', $guard->{log};
         open STDERR, '>&', \*STDOUT;
-        exec 'prove', '--verbose', '--merge', '--norc', '-Itest/lib', glob "test/tap/*/$guard->{test}.t";
+        exec 'prove', '--verbose', '--merge', '--norc', '-Itest/lib',
+            glob "test/tap/*/$guard->{test}.t";
     }
     $running{$pid} = $guard;
 }
@@ -87,6 +162,8 @@ for my $guard (@guards) {
     my $log = '';
     if (open my $in, '<', $guard->{log} // '/dev/null') { local $/ = undef; $log = <$in> // '' }
     my ($first) = $log =~ /^not ok \d+ - (.*)/m;
-    ok $guard->{status} && defined $first, "$guard->{name}: without it $guard->{test}.t turns red (@{[$first // '']})" or diag $guard->{broken} // substr $log, -1500;
+    ok $guard->{status} && defined $first,
+        "$guard->{name}: without it $guard->{test}.t turns red (@{[$first // '']})"
+        or diag $guard->{broken} // substr $log, -1500;
 }
 done_testing;

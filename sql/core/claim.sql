@@ -3,7 +3,8 @@
 -- -------------------------------------------------------------------------------------------------
 
 -- Says why there is no work, and when to ask again.
-CREATE FUNCTION gan_no_work(r gan_run, suspended boolean, OUT reason text, OUT message text, OUT retry_seconds float8)
+CREATE FUNCTION gan_no_work(r gan_run, suspended boolean, OUT reason text, OUT message text,
+    OUT retry_seconds float8)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
     done bigint;
@@ -21,7 +22,8 @@ BEGIN
         WHEN 'stopped' THEN 0
         ELSE 2 END;
     IF reason = 'no_dataset' THEN
-        message := format('run "%s" has no work yet: the instructor has not confirmed the class''s dataset',
+        message := format('run "%s" has no work yet: the instructor has not confirmed the class''s '
+            'dataset',
             r.name);
     ELSIF reason = 'waiting' THEN
         SELECT count(*) FILTER (WHERE state = 'done'),
@@ -33,7 +35,8 @@ BEGIN
             WHEN done >= needed
                 THEN format('iteration %s is complete, waiting for the coordinator''s step',
                 r.iteration)
-                        ELSE format('iteration %s: %s of %s units are done, %s being computed', r.iteration,
+                        ELSE format('iteration %s: %s of %s units are done, %s being computed',
+                            r.iteration,
                             done, needed, claimed) END;
     ELSE
         message := format('run "%s" %s', r.name,
@@ -45,7 +48,8 @@ BEGIN
     END IF;
     IF suspended AND reason IN ('waiting', 'paused', 'no_dataset') THEN
         reason := 'suspended';
-        message := format('what "%s" has computed is not what others computed of the same images; it gets no more units: ask the instructor',
+        message := format('what "%s" has computed is not what others computed of the same images; '
+            'it gets no more units: ask the instructor',
             session_user);
         retry_seconds := 30;
     END IF;
@@ -181,8 +185,8 @@ END
 $$;
 
 -- The claim, and what is made of it (src/extension/claim/): the search for a free unit is find_free
--- in claim.c. A claim that a crash of the server takes back costs a unit's work and nothing else, so
--- its commit waits for no disk.
+-- in claim.c. A claim that a crash of the server takes back costs a unit's work and nothing else,
+-- so its commit waits for no disk.
 CREATE FUNCTION gan_claim(worker int, OUT unit bigint, OUT token uuid, OUT iteration int,
     OUT first_position bigint, OUT images int, OUT lease_seconds float8, OUT reason text,
     OUT message text, OUT retry_seconds float8, OUT weights_nonce bigint,

@@ -10,7 +10,8 @@ BEGIN
         RAISE EXCEPTION 'these are not the images of run "%"', r.name
             USING ERRCODE = 'UG001',
                   DETAIL = gan_dataset_difference($2, $3, r.dataset_images, r.dataset_digest),
-                  HINT = 'Get the same images as the others: all of the class''s archive, none added, none renamed.';
+                  HINT = 'Get the same images as the others: all of the class''s archive, none '
+                      'added, none renamed.';
     END IF;
 END
 $$;
@@ -55,10 +56,12 @@ BEGIN
                    FROM gan_announced_dataset a
                    WHERE a.run = r.run;
         IF said IS NULL THEN
-            RAISE EXCEPTION 'no worker has announced a dataset for run % ("%") in the last ten minutes',
+            RAISE EXCEPTION 'no worker has announced a dataset for run % ("%") in the last ten '
+                'minutes',
                 r.run, r.name
                 USING ERRCODE = 'no_data_found',
-                HINT = 'Start a worker and call this again, or say what the dataset is: gan_set_dataset(run, images, digest); gan_worker --check prints both.';
+                HINT = 'Start a worker and call this again, or say what the dataset is: '
+                    'gan_set_dataset(run, images, digest); gan_worker --check prints both.';
         ELSIF cardinality(said) > 1 THEN
             RAISE EXCEPTION 'workers of run % ("%") have announced % different datasets', r.run,
                 r.name, cardinality(said)
@@ -70,7 +73,8 @@ BEGIN
     END IF;
     IF (r.dataset_images, r.dataset_digest) IS DISTINCT FROM (images, digest) THEN
         IF r.iteration > 0 AND images <> r.dataset_images THEN
-            RAISE EXCEPTION 'run % ("%") has learned from % images already, and can''t go on with %',
+            RAISE EXCEPTION 'run % ("%") has learned from % images already, and can''t go on with '
+                '%',
                 r.run, r.name, r.dataset_images, images
                 USING ERRCODE = 'object_not_in_prerequisite_state',
                     HINT = 'Make a new run for another dataset: SELECT gan_create_run(...).';
@@ -100,4 +104,5 @@ $$;
 COMMENT ON VIEW gan_announced_dataset
     IS 'Which datasets the workers of a run say that they have, and who';
 COMMENT ON FUNCTION gan_set_dataset(int, bigint, bytea)
-    IS 'Says what the dataset of a run is; without images and digest: what all workers have announced';
+    IS 'Says what the dataset of a run is; without images and digest: what all workers have '
+        'announced';

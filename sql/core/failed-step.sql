@@ -111,7 +111,8 @@ BEGIN
     END IF;
     PERFORM gan_reopen_unit($2, CASE WHEN NOT $3 THEN whose END);
     PERFORM gan_note_incident(r.run, r.iteration, $2, whose,
-        format('the step of iteration %s failed because of unit %s of login "%s": %s; it is given out again',
+        format('the step of iteration %s failed because of unit %s of login "%s": %s; it is given '
+            'out again',
             r.iteration, $2, whose, $4));
 END
 $$;
@@ -120,9 +121,11 @@ $$;
 CREATE FUNCTION gan_way_out(r gan_run) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE WHEN r.iteration > r.first_iteration
-                THEN format('Go back to a checkpoint and take a smaller learning rate: SELECT gan_rollback(...) or gan_fork(...); SELECT gan_start(%s) tries again',
+                THEN format('Go back to a checkpoint and take a smaller learning rate: SELECT '
+                    'gan_rollback(...) or gan_fork(...); SELECT gan_start(%s) tries again',
                     r.run)
-                ELSE format('Make a run with a smaller learning rate, a larger gradient_limit or other weights to begin with; SELECT gan_start(%s) tries again',
+                ELSE format('Make a run with a smaller learning rate, a larger gradient_limit or '
+                    'other weights to begin with; SELECT gan_start(%s) tries again',
                     r.run) END
 $$;
 
@@ -167,7 +170,8 @@ BEGIN
     ELSIF failures < 3 THEN
         PERFORM gan_reopen_unit(d) FROM unnest(done) AS d;
         PERFORM gan_note_incident(r.run, r.iteration, NULL, NULL,
-            format('the step of iteration %s failed (%s) and no unit is to blame: all %s are computed once more',
+            format('the step of iteration %s failed (%s) and no unit is to blame: all %s are '
+                'computed once more',
                 r.iteration, $3, cardinality(done)));
         RETURN format('%s: iteration %s, the step failed (%s): all units are given out again',
             r.state, r.iteration, $3);
@@ -270,7 +274,8 @@ BEGIN
         ORDER BY f.failed_at DESC
         LIMIT 1;
     PERFORM gan_pause_itself(r,
-        format('%s results of iteration %s in a row were refused, the last one (unit %s) because %s. %s',
+        format('%s results of iteration %s in a row were refused, the last one (unit %s) because '
+            '%s. %s',
             refused.times, r.iteration, latest.unit, latest.detail, gan_way_out(r)));
     RETURN true;
 END

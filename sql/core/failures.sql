@@ -59,4 +59,5 @@ END
 $$;
 
 COMMENT ON TABLE gan_incident
-    IS 'What went wrong in a run and what was done about it: units that made a step fail, pauses; the last hundred';
+    IS 'What went wrong in a run and what was done about it: units that made a step fail, pauses; '
+        'the last hundred';

@@ -19,8 +19,10 @@ BEGIN
     RAISE EXCEPTION 'the encoding of database "%" is %, which gannsfriends can''t work with',
         pg_catalog.current_database(), encoding_name
         USING ERRCODE = 'feature_not_supported',
-              DETAIL = 'It works in UTF8 and in every encoding of one byte a character (LATIN1, WIN1252, ...) but SQL_ASCII.',
-              HINT = 'Make a database for the class: CREATE DATABASE train TEMPLATE template0 ENCODING ''UTF8'' LOCALE ''C.UTF-8''; and create the extension there.';
+              DETAIL = 'It works in UTF8 and in every encoding of one byte a character (LATIN1, '
+                  'WIN1252, ...) but SQL_ASCII.',
+              HINT = 'Make a database for the class: CREATE DATABASE train TEMPLATE template0 '
+                  'ENCODING ''UTF8'' LOCALE ''C.UTF-8''; and create the extension there.';
 END
 $$;
 
@@ -44,7 +46,8 @@ BEGIN
                       AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolbypassrls)) THEN
             RAISE EXCEPTION 'role "%" exists and has more rights than it may have', role
                 USING ERRCODE = 'duplicate_object',
-                      HINT = pg_catalog.format('It must be NOLOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS. Rename or drop it: DROP ROLE %I.',
+                      HINT = pg_catalog.format('It must be NOLOGIN NOSUPERUSER NOCREATEROLE '
+                          'NOBYPASSRLS. Rename or drop it: DROP ROLE %I.',
                           role);
         END IF;
     END LOOP;

@@ -60,7 +60,8 @@ BEGIN
         RAISE EXCEPTION 'there is more than one function %(float8[], float8[])', name
             USING ERRCODE = 'ambiguous_function',
                 HINT = format('Name its schema, too: ''sql:%s''.', (SELECT format('%I.%I',
-                    p.pronamespace::regnamespace, p.proname) FROM pg_proc p WHERE p.oid = found[1]));
+                    p.pronamespace::regnamespace, p.proname) FROM pg_proc p
+                        WHERE p.oid = found[1]));
     END IF;
     fault := gan_rule_fault(found[1]);
     IF fault IS NOT NULL THEN
@@ -84,4 +85,5 @@ CREATE FUNCTION gan_rule_name(aggregator text) RETURNS text
         ELSE aggregator END
 $$;
 
-COMMENT ON VIEW gan_rule IS 'The rules by which the results of units become one, and their parameters';
+COMMENT ON VIEW gan_rule IS 'The rules by which the results of units become one, and their '
+    'parameters';

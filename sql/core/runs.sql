@@ -83,10 +83,12 @@ BEGIN
     FOR parent, key, persistence IN
         VALUES ('gan_state_piece', 'part, shard, piece', ''),
             ('gan_gradient_piece', 'unit, shard, piece', 'UNLOGGED') LOOP
-        EXECUTE format('CREATE TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) PARTITION BY LIST (slot)',
+        EXECUTE format('CREATE TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN '
+            '(%3$s) PARTITION BY LIST (slot)',
                        parent || '_r' || run, parent, run);
         FOR slot IN 0..1 LOOP
-            EXECUTE format('CREATE %4$s TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR VALUES IN (%3$s) WITH (autovacuum_enabled = false)',
+            EXECUTE format('CREATE %4$s TABLE @extschema@.%1$I PARTITION OF @extschema@.%2$I FOR '
+                'VALUES IN (%3$s) WITH (autovacuum_enabled = false)',
                            parent || '_r' || run || '_' || slot, parent || '_r' || run, slot,
                                persistence);
             EXECUTE format('ALTER TABLE @extschema@.%I ADD PRIMARY KEY (%s)',
@@ -112,7 +114,8 @@ CREATE FUNCTION gan_unit_costs(run int) RETURNS text
                       ELSE '' END
                   || CASE r.unit_sizing
                       WHEN 'measured'
-                          THEN (SELECT format(' on average (%s to %s, by what each worker was seen to do)',
+                          THEN (SELECT format(' on average (%s to %s, by what each worker was seen '
+                              'to do)',
                           b.low, b.high)
                           FROM gan_unit_bounds(r.local_steps, r.batch) AS b)
                       ELSE '' END,
@@ -158,7 +161,8 @@ DECLARE
         WHERE n.standard IS NOT NULL);
 BEGIN
     PERFORM gan_require(gan_is_name(name, 63), 'name', quote_nullable(name),
-        'at most 63 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit',
+        'at most 63 letters, digits, spaces, dots, dashes or underscores, and begin with a letter '
+            'or digit',
         '''faces''');
     PERFORM gan_require(preset IN (SELECT p.preset FROM gan_preset p), 'preset',
         quote_nullable(left(preset, 64)),
@@ -251,12 +255,14 @@ BEGIN
     IF r.state IN ('finished', 'stopped') THEN
         RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                HINT = 'A run that is over can''t be started again. Make a new one: SELECT gan_create_run(...).';
+                HINT = 'A run that is over can''t be started again. Make a new one: SELECT '
+                    'gan_create_run(...).';
     END IF;
     PERFORM gan_forget_refusals(r.run);
     UPDATE gan_run
         SET state = 'running', paused_at = NULL, paused_because = NULL, step_failures = 0,
-            iteration_started_at = coalesce(iteration_started_at + greatest(statement_timestamp() - paused_at,
+            iteration_started_at = coalesce(iteration_started_at +
+                greatest(statement_timestamp() - paused_at,
                 interval '0'),
                 iteration_started_at, statement_timestamp())
         WHERE gan_run.run = r.run;
@@ -266,7 +272,8 @@ BEGIN
         r.target_iterations)
         || CASE
             WHEN r.dataset_digest IS NULL
-                THEN format('; there is no work until you confirm the dataset: SELECT gan_set_dataset(%s) when a worker is there',
+                THEN format('; there is no work until you confirm the dataset: SELECT '
+                    'gan_set_dataset(%s) when a worker is there',
                 r.run)
             ELSE '' END;
 END
@@ -287,7 +294,8 @@ BEGIN
         SET state = 'paused', paused_at = coalesce(paused_at, statement_timestamp()),
             paused_because = NULL
         WHERE gan_run.run = r.run;
-    RETURN format('run %s ("%s") is paused at iteration %s; units that are being computed may still be submitted',
+    RETURN format('run %s ("%s") is paused at iteration %s; units that are being computed may '
+        'still be submitted',
         r.run, r.name, r.iteration);
 END
 $$;
@@ -336,7 +344,8 @@ $$;
 
 COMMENT ON FUNCTION gan_drop_run(int) IS 'Deletes a run: weights, history, workers, credit';
 COMMENT ON FUNCTION gan_create_run
-    IS 'Makes a run: checks every hyper-parameter, draws the initial weights from the seed; returns its number';
+    IS 'Makes a run: checks every hyper-parameter, draws the initial weights from the seed; '
+        'returns its number';
 COMMENT ON FUNCTION gan_start(int) IS 'Starts or resumes a run';
 COMMENT ON FUNCTION gan_pause(int) IS 'Gives out no more work until gan_start';
 COMMENT ON FUNCTION gan_stop(int) IS 'Ends a run for good; workers end by themselves';

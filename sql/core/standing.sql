@@ -85,7 +85,8 @@ BEGIN
             NOT EXISTS (SELECT FROM gan_workers_about($1) AS o WHERE o.login <> $2))
             - extract(epoch FROM statement_timestamp() - mine.refused_at);
         IF retry_seconds > 0 AND retry_seconds <= 60 THEN -- else the clock was set back
-            message := format('the last %s results of "%s" were refused: the next unit comes in %s s',
+            message := format('the last %s results of "%s" were refused: the next unit comes in %s '
+                's',
                 mine.refusals, $2, ceil(retry_seconds));
             RETURN;
         END IF;
@@ -103,7 +104,8 @@ BEGIN
         message := CASE
             WHEN gan_accepted($1,
                 $2) = 0
-                    THEN format('the first unit of "%s" is under way: when it is accepted, all its workers get units',
+                    THEN format('the first unit of "%s" is under way: when it is accepted, all its '
+                        'workers get units',
                 $2)
                         ELSE format('"%s" holds %s units, as many as it may for now', $2,
                             allowed) END;

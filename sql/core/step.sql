@@ -33,7 +33,8 @@ BEGIN
             sum(u.images * u.accuracy_fake) / sum(u.images),
             $4, $5, $6, r.weights_nonce,
             least(r.iteration_started_at, clock_timestamp()), clock_timestamp(),
-            CASE WHEN $11 = '' THEN r.aggregator ELSE r.fallback_aggregator END, nullif($11, ''), $7,
+            CASE WHEN $11 = '' THEN r.aggregator ELSE r.fallback_aggregator END, nullif($11, ''),
+                $7,
             (SELECT count(*) FROM unnest($8) AS s WHERE s < 1), $9, $10,
             coalesce(greatest($9, $10) > r.update_limit, false), r.units_per_iteration
         FROM gan_work_unit u WHERE u.unit = ANY ($3);
@@ -203,8 +204,8 @@ BEGIN
 END
 $$;
 
--- Has the server's coordinator look at this database's runs when the transaction is committed; where
--- there is none, nothing happens (src/extension/coordinate/shared.c).
+-- Has the server's coordinator look at this database's runs when the transaction is committed;
+-- where there is none, nothing happens (src/extension/coordinate/shared.c).
 CREATE FUNCTION gan_call_coordinator() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME';
 
 -- Whether the server coordinates this database's runs by itself: running, starting, idle (there is
@@ -234,13 +235,14 @@ CREATE FUNCTION gan_stays_read_only() RETURNS boolean
 $$;
 
 -- Ticks runs until the time is over (src/extension/coordinate/): each tick is a transaction of its
--- own, and an error in one run doesn't stop the others. Every 20 ms those that are due, every second
--- all of them.
+-- own, and an error in one run doesn't stop the others. Every 20 ms those that are due, every
+-- second all of them.
 CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION gan_aggregate(int, int)
-    IS 'The step: averages an iteration''s gradients or changes, applies the optimiser, merges batch norm, opens the next iteration; one transaction';
+    IS 'The step: averages an iteration''s gradients or changes, applies the optimiser, merges '
+        'batch norm, opens the next iteration; one transaction';
 COMMENT ON FUNCTION gan_tick(int)
     IS 'Does for a run what is due: leases, the step; returns at once if another session is at it';
 COMMENT ON PROCEDURE gan_coordinate(float8, int)

@@ -321,11 +321,14 @@ SELECT pg_catalog.pg_extension_config_dump('gan_work_unit_unit_seq', '');
 
 COMMENT ON TABLE gan_run IS 'Trainings: configuration and where each is';
 COMMENT ON TABLE gan_worker
-    IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, images)';
+    IS 'Programs that joined a run: who, on what hardware, what of theirs was averaged (units, '
+        'images)';
 COMMENT ON TABLE gan_work_unit
     IS 'Pieces of an iteration: images by position in the run''s order, and who holds or did them';
 COMMENT ON TABLE gan_history IS 'One small row for each step that was taken';
 COMMENT ON TABLE gan_state_piece
-    IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the current and the previous iteration, in pieces of a page';
+    IS 'Parameters, running statistics, the optimiser''s moments and what workers hold, of the '
+        'current and the previous iteration, in pieces of a page';
 COMMENT ON TABLE gan_gradient_piece
-    IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; unlogged';
+    IS 'Uploaded gradients of the current and the previous iteration, in pieces of a page; '
+        'unlogged';

@@ -5,7 +5,8 @@
 -- The units, and what is asked of them again and again.
 CREATE VIEW gan_unit AS
     SELECT u.unit, u.run, u.iteration, u.first_position, u.images, u.state, u.attempts, u.worker,
-        u.token, u.weights_nonce, u.opened_at, u.claimed_at, u.lease_until, u.failed_by, u.meant_for,
+        u.token, u.weights_nonce, u.opened_at, u.claimed_at, u.lease_until, u.failed_by,
+            u.meant_for,
         u.backs_up, u.replaces, u.audits, u.drawn_for, u.checked_for,
         -- it stayed locked by somebody, and another one was opened in its place
         EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) AS replaced,
@@ -56,7 +57,8 @@ BEGIN ATOMIC
     SELECT w.*
         FROM gan_worker w
         WHERE w.run = $1
-            AND (w.last_seen BETWEEN clock_timestamp() - interval '10 s' AND clock_timestamp() + interval '1 s'
+            AND (w.last_seen BETWEEN clock_timestamp() - interval '10 s'
+                AND clock_timestamp() + interval '1 s'
         OR EXISTS (SELECT
             FROM gan_work_unit u
             WHERE u.worker = w.worker
@@ -375,7 +377,8 @@ BEGIN
             -- nothing.)
             AND greatest(CASE WHEN u.opened_at <= right_now THEN u.opened_at END,
                 CASE WHEN u.claimed_at <= right_now THEN u.lease_until END,
-                         r.iteration_started_at) + make_interval(secs => r.lease_seconds) < right_now
+                         r.iteration_started_at) + make_interval(secs => r.lease_seconds) <
+                             right_now
             AND NOT u.replaced
             AND NOT u.done_elsewhere),
     free AS MATERIALIZED (
@@ -429,7 +432,8 @@ BEGIN
         RAISE WARNING 'unit % of run % is set aside, it failed too often: %', u.unit, u.run, told
             USING DETAIL = format('The run goes on without its images, positions %s to %s.',
                 u.first_position, u.first_position + u.images - 1),
-                  HINT = format('Look at gan_set_aside; SELECT gan_retry_unit(%s) has it tried again.',
+                  HINT = format('Look at gan_set_aside; SELECT gan_retry_unit(%s) has it tried '
+                      'again.',
                       u.unit);
     END LOOP;
     IF put > 0 THEN
@@ -582,8 +586,10 @@ CREATE VIEW gan_current_unit AS
         array_position(ARRAY['done', 'claimed', 'pending', 'aside'], u.state), u.unit;
 
 COMMENT ON VIEW gan_unit
-    IS 'Units, and whether another one was opened in their place, was done first, or they are spot checks; not for students';
+    IS 'Units, and whether another one was opened in their place, was done first, or they are spot '
+        'checks; not for students';
 COMMENT ON VIEW gan_current_unit
-    IS 'Units of the current iteration as others may see them, one for the same positions; not for students';
+    IS 'Units of the current iteration as others may see them, one for the same positions; not for '
+        'students';
 COMMENT ON FUNCTION gan_retry_unit(bigint)
     IS 'Gives a unit that was set aside out again, in the current iteration';

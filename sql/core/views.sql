@@ -92,20 +92,26 @@ CREATE FUNCTION gan_ledger(run int DEFAULT NULL)
 $$;
 
 COMMENT ON FUNCTION gan_generate
-    IS 'A sheet of n generated images as one PNG; from the average of the generator''s weights where there is one, unless average is false';
+    IS 'A sheet of n generated images as one PNG; from the average of the generator''s weights '
+        'where there is one, unless average is false';
 COMMENT ON FUNCTION gan_interpolate
     IS 'A strip of images on the way from one seed''s to another''s, as one PNG';
 COMMENT ON VIEW gan_weights IS 'Parameters of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_moments
-    IS 'The optimiser''s moments, as far as it keeps them, of the current and the previous iteration, by shard';
+    IS 'The optimiser''s moments, as far as it keeps them, of the current and the previous '
+        'iteration, by shard';
 COMMENT ON VIEW gan_broadcast
-    IS 'What workers hold of the weights of the current and the previous iteration where they follow changes, and the changes, by shard';
+    IS 'What workers hold of the weights of the current and the previous iteration where they '
+        'follow changes, and the changes, by shard';
 COMMENT ON VIEW gan_average
-    IS 'Moving average of the generator''s weights of the current and the previous iteration, by shard';
+    IS 'Moving average of the generator''s weights of the current and the previous iteration, by '
+        'shard';
 COMMENT ON VIEW gan_batch_norm
     IS 'Running means and variances of the current and the previous iteration';
 COMMENT ON VIEW gan_gradient
-    IS 'Uploaded gradients, or changes of the weights, of the current and the previous iteration, by unit and shard';
+    IS 'Uploaded gradients, or changes of the weights, of the current and the previous iteration, '
+        'by unit and shard';
 COMMENT ON VIEW gan_set_aside
-    IS 'Units that failed too often: which images are not used, at whom they failed and why; gan_retry_unit gives one out again';
+    IS 'Units that failed too often: which images are not used, at whom they failed and why; '
+        'gan_retry_unit gives one out again';
 COMMENT ON FUNCTION gan_ledger(int) IS 'Images used in each epoch: every image once, or set aside';

@@ -106,7 +106,8 @@ CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigi
     SELECT CASE
         WHEN mine <> theirs THEN format('You have %s images, the class has %s.',
             to_char(mine, 'FM9,999,999,999'), to_char(theirs, 'FM9,999,999,999'))
-        ELSE format('You have %s images, as the class has, but not the same (digest %s..., the class''s %s...).',
+        ELSE format('You have %s images, as the class has, but not the same (digest %s..., the '
+            'class''s %s...).',
             to_char(mine, 'FM9,999,999,999'),
                     left(encode(my_digest, 'hex'), 16), left(encode(their_digest, 'hex'), 16)) END
 $$;
@@ -122,7 +123,8 @@ DECLARE
 BEGIN
     PERFORM gan_require_autocommit('gan_join');
     PERFORM gan_require(gan_is_name(name, 32), 'name', quote_nullable(left(name, 64)),
-        'at most 32 letters, digits, spaces, dots, dashes or underscores, and begin with a letter or digit',
+        'at most 32 letters, digits, spaces, dots, dashes or underscores, and begin with a letter '
+            'or digit',
         '''alice-laptop''');
     PERFORM gan_require(dataset_images BETWEEN 1 AND 4294967296, 'dataset_images',
         dataset_images::text, 'between 1 and 4294967296', '60000');
@@ -222,7 +224,8 @@ BEGIN
     answer := 'stale';
     IF u.unit IS NULL THEN
         code := 'not_held';
-        message := format('unit %s is not held under this token: its lease ended and it was given to another, or it was never yours',
+        message := format('unit %s is not held under this token: its lease ended and it was given '
+            'to another, or it was never yours',
             coalesce($1::text, 'NULL'));
     ELSIF u.weights_nonce IS DISTINCT FROM $3
         OR (u.state = 'claimed' AND u.iteration = r.iteration AND r.weights_nonce <> $3) THEN
@@ -249,8 +252,8 @@ END
 $$;
 
 -- Notes that a result of a worker was accepted: it was seen, what was refused before is forgotten,
--- and if it is the first one of its login, the login's other workers have something to do. Rows that
--- somebody else has locked are not waited for.
+-- and if it is the first one of its login, the login's other workers have something to do. Rows
+-- that somebody else has locked are not waited for.
 CREATE FUNCTION gan_note_accepted(worker int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -321,4 +324,5 @@ COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea)
 COMMENT ON FUNCTION gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8)
     IS 'Worker: hands in a unit; accepted, already, stale or refused';
 COMMENT ON FUNCTION gan_credit(int)
-    IS 'Worker: what of the worker''s was averaged so far, and how many units wait for the next step';
+    IS 'Worker: what of the worker''s was averaged so far, and how many units wait for the next '
+        'step';

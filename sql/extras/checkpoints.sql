@@ -246,8 +246,8 @@ DECLARE
     r gan_run;
     taken_back int;
 BEGIN
-    -- (Not FOR UPDATE: a submission that holds its unit looks at the run for a foreign key, and would
-    -- wait for us while we wait for its unit.)
+    -- (Not FOR UPDATE: a submission that holds its unit looks at the run for a foreign key, and
+    -- would wait for us while we wait for its unit.)
     SELECT * INTO r FROM gan_run WHERE run = gan_the_run($1) FOR NO KEY UPDATE;
     IF r.state NOT IN ('running', 'paused', 'finished') THEN
         RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
@@ -283,7 +283,8 @@ BEGIN
     PERFORM gan_set_past_nonces(r.run);
     PERFORM gan_reopen_positions(r.run);
     PERFORM gan_wake(r.run);
-    RETURN format('run %s ("%s") is back at iteration %s, %s steps were taken back; it is paused: SELECT gan_start(%s)',
+    RETURN format('run %s ("%s") is back at iteration %s, %s steps were taken back; it is paused: '
+        'SELECT gan_start(%s)',
         r.run, r.name, $2, taken_back, r.run);
 END
 $$;
@@ -314,7 +315,8 @@ BEGIN
     IF other IS NOT NULL THEN
         RAISE EXCEPTION 'a fork can''t have another %', other
             USING ERRCODE = 'invalid_parameter_value',
-                HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(...) makes a run from the beginning.';
+                HINT = 'The state of the checkpoint would not fit. SELECT gan_create_run(...) '
+                    'makes a run from the beginning.';
     END IF;
 END
 $$;
@@ -371,7 +373,8 @@ BEGIN
     made := gan_create_like(r, coalesce($3, '{}'));
     SELECT * INTO STRICT f FROM gan_run WHERE run = made;
     IF f.target_iterations <= $2 THEN
-        RAISE EXCEPTION 'target_iterations is %, but must be above the iteration of the checkpoint (%)',
+        RAISE EXCEPTION 'target_iterations is %, but must be above the iteration of the checkpoint '
+            '(%)',
             f.target_iterations, $2
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = format('For example: gan_fork(%s, %s, ''{"target_iterations": %s}'')', r.run,
@@ -409,4 +412,5 @@ COMMENT ON FUNCTION gan_make_checkpoint(int) IS 'Keeps the current state of a ru
 COMMENT ON FUNCTION gan_rollback(int, int)
     IS 'Takes a run back to an iteration whose state is kept, and pauses it';
 COMMENT ON FUNCTION gan_fork(int, int, jsonb)
-    IS 'Makes a new run from the state of another at an iteration, with changed parameters of gan_create_run; returns its number';
+    IS 'Makes a new run from the state of another at an iteration, with changed parameters of '
+        'gan_create_run; returns its number';

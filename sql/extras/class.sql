@@ -28,7 +28,8 @@ BEGIN
     PERFORM gan_require(gan_is_name(nickname, 32)
         AND encode(gan_name_key(nickname), 'escape') COLLATE "C" !~ '^student[0-9]+$', 'nickname',
             quote_nullable(left(nickname, 64)),
-                        'at most 32 letters, digits, spaces, dots, dashes or underscores, begin with a letter or digit, and not be "student" and a number',
+                        'at most 32 letters, digits, spaces, dots, dashes or underscores, begin '
+                            'with a letter or digit, and not be "student" and a number',
                             '''Otter''');
     INSERT INTO gan_account AS a (login, nickname) VALUES (login, nickname)
         ON CONFLICT ON CONSTRAINT gan_account_pkey
@@ -90,15 +91,19 @@ CREATE VIEW gan_progress AS
            u.pending, u.claimed, u.done, w.active AS active_workers, u.aside,
            CASE r.state
                WHEN 'running'
-                   THEN make_interval(secs => (r.target_iterations - r.iteration) * t.seconds_per_iteration) END AS time_left,
+                   THEN make_interval(secs => (r.target_iterations - r.iteration) *
+                       t.seconds_per_iteration) END AS time_left,
            CASE r.state
                WHEN 'running'
-                   THEN statement_timestamp() + make_interval(secs => (r.target_iterations - r.iteration) * t.seconds_per_iteration) END AS expected_end,
+                   THEN statement_timestamp() +
+                       make_interval(secs => (r.target_iterations - r.iteration) *
+                       t.seconds_per_iteration) END AS expected_end,
            CASE WHEN r.state = 'paused'
                AND r.paused_because IS NOT NULL THEN 'the run has paused itself: '
                    || r.paused_because
                 WHEN r.state IN ('created', 'running', 'paused') AND r.dataset_digest IS NULL
-                THEN 'there is no work until the instructor has confirmed the dataset: SELECT gan_set_dataset('
+                THEN 'there is no work until the instructor has confirmed the dataset: SELECT '
+                    'gan_set_dataset('
                     || r.run || ')' END AS note
     FROM gan_run r
     LEFT JOIN gan_throughput t ON t.run = r.run

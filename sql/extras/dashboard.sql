@@ -102,12 +102,15 @@ BEGIN
         END;
     advice := CASE
         WHEN s.total = 0
-            THEN 'All units failed too often and were set aside. The instructor finds the reasons in gan_set_aside.'
+            THEN 'All units failed too often and were set aside. The instructor finds the reasons '
+                'in gan_set_aside.'
         WHEN stuck
-            THEN 'The coordinator does not seem to run. The instructor has to start it: docs/instructor.md says how.'
+            THEN 'The coordinator does not seem to run. The instructor has to start it: '
+                'docs/instructor.md says how.'
         WHEN s.done >= s.needed THEN NULL
         WHEN s.joined = 0
-            THEN 'To take part, start gan_worker with the connection string that your instructor gave you.'
+            THEN 'To take part, start gan_worker with the connection string that your instructor '
+                'gave you.'
         WHEN s.active = 0
             THEN format('The last worker was seen %s ago. Start gan_worker again to go on.',
             gan_short_time(s.seen))
@@ -128,7 +131,8 @@ BEGIN
         advice := 'Leave your worker running: it waits until the instructor resumes the run.';
     WHEN 'finished' THEN
         happening := format('Finished: all %s iterations are done', r.target_iterations);
-        advice := 'There is nothing left to compute. Play the film to see how the pictures came about.';
+        advice := 'There is nothing left to compute. Play the film to see how the pictures came '
+            'about.';
     WHEN 'stopped' THEN
         happening := format('Stopped after %s of %s iterations', r.iteration, r.target_iterations);
         advice := 'Nothing is being computed any more. The pictures and curves stay here.';
@@ -276,7 +280,8 @@ BEGIN
             'eta',
                 CASE
                     WHEN r.state = 'running'
-                        THEN round(((r.target_iterations - r.iteration) * speed.seconds_per_iteration)::numeric) END),
+                        THEN round(((r.target_iterations - r.iteration) *
+                            speed.seconds_per_iteration)::numeric) END),
         'units', gan_dashboard_units(r), 'class', gan_dashboard_class(r), 'sheets',
             gan_dashboard_sheets(r.run));
 END
@@ -329,4 +334,5 @@ COMMENT ON FUNCTION gan_dashboard_runs() IS 'Dashboard: all runs';
 COMMENT ON FUNCTION gan_dashboard(int)
     IS 'Dashboard: what a run is doing, as one document; NULL if there is no such run';
 COMMENT ON FUNCTION gan_dashboard_curves(int)
-    IS 'Dashboard: losses, accuracies, images/s and quality over the iterations, in at most 256 points';
+    IS 'Dashboard: losses, accuracies, images/s and quality over the iterations, in at most 256 '
+        'points';

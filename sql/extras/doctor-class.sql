@@ -62,7 +62,8 @@ BEGIN
         FROM pg_extension e
         JOIN pg_namespace n ON n.nspname = 'cron'
         WHERE e.extname = 'pg_cron' AND has_schema_privilege(n.oid, 'USAGE')) THEN
-        RETURN QUERY EXECUTE 'SELECT j.jobid, j.active, max(d.start_time) FILTER (WHERE d.status IN (''running'', ''succeeded'')),
+        RETURN QUERY EXECUTE 'SELECT j.jobid, j.active, max(d.start_time) FILTER (WHERE d.status '
+            'IN (''running'', ''succeeded'')),
                 coalesce(max(d.runid) FILTER (WHERE d.status = ''failed'') > coalesce(max(d.runid) FILTER (WHERE d.status IN (''running'',
                     ''succeeded'')),
                     0),
@@ -93,17 +94,20 @@ CREATE FUNCTION gan_cron_remedy(failure text) RETURNS text
            || E'\n-- until then, in a terminal: CALL gan_coordinate();'
 $$;
 
--- How this database gets a coordinator that nobody has to call: pg_cron where it is loaded, else the
--- server's own.
+-- How this database gets a coordinator that nobody has to call: pg_cron where it is loaded, else
+-- the server's own.
 CREATE FUNCTION gan_coordinator_setup() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE
         WHEN gan_background_coordinator() = 'off'
             THEN E'ALTER SYSTEM SET gannsfriends.coordinator = on;\nSELECT pg_reload_conf();'
         WHEN cron.home = current_database()
-            THEN E'CREATE EXTENSION IF NOT EXISTS pg_cron;\nSELECT cron.schedule(''gannsfriends'', ''* * * * *'', ''CALL gan_coordinate(58)'');'
+            THEN E'CREATE EXTENSION IF NOT EXISTS pg_cron;\nSELECT '
+                'cron.schedule(''gannsfriends'', ''* * * * *'', ''CALL gan_coordinate(58)'');'
         WHEN cron.home IS NOT NULL
-            THEN format(E'-- pg_cron works in database %1$s. There: CREATE EXTENSION IF NOT EXISTS pg_cron;\n-- SELECT cron.schedule_in_database(''gannsfriends'', ''* * * * *'', ''CALL gan_coordinate(58)'', %2$L);',
+            THEN format(E'-- pg_cron works in database %1$s. There: CREATE EXTENSION IF NOT EXISTS '
+                'pg_cron;\n-- SELECT cron.schedule_in_database(''gannsfriends'', ''* * * * '
+                '*'', ''CALL gan_coordinate(58)'', %2$L);',
                 cron.home, current_database())
         ELSE concat_ws(E'\n', gan_preload_command(), gan_restart_remedy(),
             '-- until then, in a terminal: CALL gan_coordinate();') END
@@ -111,8 +115,8 @@ CREATE FUNCTION gan_coordinator_setup() RETURNS text
         FROM pg_settings) AS cron
 $$;
 
--- Whether anything takes the steps: the server itself, a job of pg_cron that ran lately, or a session
--- that does.
+-- Whether anything takes the steps: the server itself, a job of pg_cron that ran lately, or a
+-- session that does.
 CREATE FUNCTION gan_doctor_coordinator()
     RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -136,7 +140,8 @@ BEGIN
     ELSIF background = 'missing' AND NOT by_hand AND cron.job IS NULL THEN
         state := 'fix';
         finding := 'the server is to coordinate by itself, and does not';
-        remedy := format(E'ALTER SYSTEM SET max_worker_processes = %s;\n%s\n-- if that does not help, the server''s log says why',
+        remedy := format(E'ALTER SYSTEM SET max_worker_processes = %s;\n%s\n-- if that does not '
+            'help, the server''s log says why',
             current_setting('max_worker_processes')::int + 8, gan_restart_remedy());
     ELSIF cron.job IS NULL THEN
         state := CASE WHEN wanted AND NOT by_hand THEN 'fix' ELSE 'warn' END;

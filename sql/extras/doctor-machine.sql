@@ -104,7 +104,8 @@ CREATE FUNCTION gan_doctor_watchdog()
                 ELSE 'none: a student may block the class for ever' END,
            CASE WHEN seconds BETWEEN 1 AND 60 THEN NULL
                 WHEN seconds IS NOT NULL
-                    THEN E'ALTER SYSTEM SET gannsfriends.watchdog_seconds = 60;\nSELECT pg_reload_conf();'
+                    THEN E'ALTER SYSTEM SET gannsfriends.watchdog_seconds = 60;\nSELECT '
+                        'pg_reload_conf();'
                 ELSE concat_ws(E'\n', CASE WHEN NOT limited THEN 'CALL gan_limit_students();' END,
                     gan_preload_command(), gan_restart_remedy()) END
     FROM (SELECT (SELECT max(setting::int)
@@ -146,7 +147,8 @@ BEGIN
     state := CASE WHEN overcommit = '2' OR wanted_gb < memory_gb / 2 THEN 'ok' ELSE 'warn' END;
     remedy := CASE
         WHEN state <> 'ok'
-            THEN E'-- in a shell: sudo sysctl -w vm.overcommit_memory=2\n-- and, with systemd: sudo systemctl set-property postgresql@15-main MemoryMax=12G' END;
+            THEN E'-- in a shell: sudo sysctl -w vm.overcommit_memory=2\n-- and, with systemd: '
+                'sudo systemctl set-property postgresql@15-main MemoryMax=12G' END;
     RETURN NEXT;
 END
 $$;
@@ -159,7 +161,8 @@ CREATE FUNCTION gan_doctor_checksums()
         CASE WHEN present THEN 'on' ELSE 'off: damage by a bad disk goes unnoticed' END,
            CASE
                WHEN NOT present
-                   THEN format(E'-- in a shell: %s\n--   sudo -u postgres %s --enable -D %s\n--   %s',
+                   THEN format(E'-- in a shell: %s\n--   sudo -u postgres %s --enable -D %s\n--   '
+                       '%s',
                    gan_server_command('stop'), gan_server_program('pg_checksums'),
                                              coalesce((SELECT setting
                                                  FROM pg_settings

@@ -12,7 +12,8 @@ $$;
 -- The line of pg_hba.conf that lets the class in, and how to put it there.
 CREATE FUNCTION gan_hba_command() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('-- in a shell: echo ''hostssl %s +gan_student,+gan_viewer all scram-sha-256'' | sudo tee -a %s',
+    SELECT format('-- in a shell: echo ''hostssl %s +gan_student,+gan_viewer all scram-sha-256'' | '
+        'sudo tee -a %s',
         quote_ident(current_database()),
                   coalesce((SELECT setting FROM pg_settings WHERE name = 'hba_file'),
                       'pg_hba.conf'))
@@ -75,7 +76,8 @@ BEGIN
                                                              THEN gan_hba_command() END,
                                                      CASE WHEN deaf
                                                          OR changed THEN gan_restart_remedy()
-                                                             ELSE E'-- then: SELECT pg_reload_conf();' END)
+                                                             ELSE E'-- then: SELECT '
+                                                                 'pg_reload_conf();' END)
                    WHEN state = 'warn' THEN '-- as a superuser: SELECT * FROM gan_doctor();' END;
     RETURN NEXT;
 END
@@ -112,7 +114,8 @@ BEGIN
         finding := coalesce('weak or without TLS: ' || gan_some_of(weak), 'no weak line');
         remedy := CASE
             WHEN weak IS NOT NULL
-                THEN format(E'-- take these lines out of %s;\n-- enough for the class is: hostssl %s +gan_student,+gan_viewer all scram-sha-256\nSELECT pg_reload_conf();',
+                THEN format(E'-- take these lines out of %s;\n-- enough for the class is: hostssl '
+                    '%s +gan_student,+gan_viewer all scram-sha-256\nSELECT pg_reload_conf();',
                                                          coalesce((SELECT setting
                                                              FROM pg_settings
                                                              WHERE name = 'hba_file'),
@@ -132,7 +135,8 @@ CREATE FUNCTION gan_doctor_tls() RETURNS TABLE (item text, state text, finding t
                ELSE 'off: others on the way can read what is sent' END,
            CASE
                WHEN NOT on_or_local
-                   THEN E'-- make a certificate first: docs/instructor.md, "A certificate"\nALTER SYSTEM SET ssl = on;\nSELECT pg_reload_conf();' END
+                   THEN E'-- make a certificate first: docs/instructor.md, "A certificate"\nALTER '
+                       'SYSTEM SET ssl = on;\nSELECT pg_reload_conf();' END
     FROM (SELECT current_setting('ssl') = 'on' OR gan_listens_locally() AS on_or_local) AS looked
 $$;
 
@@ -148,7 +152,8 @@ BEGIN
         finding := 'you may not see them';
         remedy := '-- as a superuser: SELECT * FROM gan_doctor();';
     ELSE
-        EXECUTE 'SELECT array_agg(s.login::text), string_agg(format(''SELECT gan_enroll(%L);'', s.login), chr(10)) FROM gan_student_login s JOIN pg_authid a ON a.oid = s.role
+        EXECUTE 'SELECT array_agg(s.login::text), string_agg(format(''SELECT gan_enroll(%L);'', '
+            's.login), chr(10)) FROM gan_student_login s JOIN pg_authid a ON a.oid = s.role
                  WHERE s.may_login AND (a.rolpassword IS NULL OR a.rolpassword !~ ''^SCRAM-SHA-256'')' INTO weak, remedy;
         state := CASE WHEN weak IS NULL THEN 'ok' ELSE 'fix' END;
         finding := coalesce('none, or in a weak form: ' || gan_some_of(weak), 'all by SCRAM');

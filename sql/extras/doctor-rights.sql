@@ -6,7 +6,8 @@
 CREATE VIEW gan_risky_function AS
     SELECT p.oid AS function, p.proname AS name FROM pg_catalog.pg_proc p
     WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
-        AND p.proname ~ '^(pg_(try_)?advisory_.*|lo_.*|lo(read|write)|pg_sleep.*|pg_notify|set_config|pg_logical_emit_message|pg_export_snapshot)$'
+        AND p.proname ~
+            '^(pg_(try_)?advisory_.*|lo_.*|lo(read|write)|pg_sleep.*|pg_notify|set_config|pg_logical_emit_message|pg_export_snapshot)$'
         AND pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE');
 
 -- Takes them from everybody, and leaves them to gan_owner. Superusers keep them.
@@ -47,7 +48,8 @@ CREATE FUNCTION gan_doctor_rights() RETURNS TABLE (item text, state text, findin
         SELECT 'CONNECT for everybody',
             NOT has_database_privilege('public', current_database(), 'CONNECT'), 'fix',
             'nobody but the class', 'every login of the server may connect here',
-               format(E'REVOKE CONNECT ON DATABASE %1$I FROM PUBLIC;\nGRANT CONNECT ON DATABASE %1$I TO gan_student, gan_viewer;',
+               format(E'REVOKE CONNECT ON DATABASE %1$I FROM PUBLIC;\nGRANT CONNECT ON DATABASE '
+                   '%1$I TO gan_student, gan_viewer;',
                    current_database())
         UNION ALL SELECT 'CONNECT for students',
             has_database_privilege('gan_student', current_database(), 'CONNECT'), 'fix', 'yes',
@@ -160,6 +162,7 @@ CREATE FUNCTION gan_doctor_limits() RETURNS TABLE (item text, state text, findin
 $$;
 
 COMMENT ON VIEW gan_risky_function
-    IS 'Functions of PostgreSQL that everybody may call and that can disturb others; not for students';
+    IS 'Functions of PostgreSQL that everybody may call and that can disturb others; not for '
+        'students';
 COMMENT ON PROCEDURE gan_revoke_risky()
     IS 'Takes advisory locks, large objects, set_config, pg_notify and pg_sleep from everybody';

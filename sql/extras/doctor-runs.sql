@@ -15,7 +15,8 @@ CREATE FUNCTION gan_doctor_runs() RETURNS TABLE (item text, state text, finding 
                ELSE format('not confirmed; %s different ones were announced', a.n) END,
            CASE
                WHEN a.n > 1
-                   THEN format('-- say which: SELECT gan_set_dataset(%s, images, digest); SELECT * FROM gan_announced_dataset lists them',
+                   THEN format('-- say which: SELECT gan_set_dataset(%s, images, digest); SELECT * '
+                       'FROM gan_announced_dataset lists them',
                    r.run)
                 ELSE format('SELECT gan_set_dataset(%s);%s', r.run,
                     CASE a.n WHEN 0 THEN ' -- when a worker is there' ELSE '' END) END
@@ -30,7 +31,8 @@ CREATE FUNCTION gan_doctor_runs() RETURNS TABLE (item text, state text, finding 
         format('%s summaries of the real images differ from the one of %s, which %s', f.others,
             f.kept,
             CASE WHEN f.votes > 1 THEN 'others agree with' ELSE 'nobody else agrees with' END),
-           format('SELECT gan_set_reference(''%s'', %s); -- or another login of gan_reference_check',
+           format('SELECT gan_set_reference(''%s'', %s); -- or another login of '
+               'gan_reference_check',
                f.kept, r.run)
     FROM gan_run r
         CROSS
@@ -48,7 +50,8 @@ CREATE FUNCTION gan_doctor_runs() RETURNS TABLE (item text, state text, finding 
                 (array_agg(i.what ORDER BY i.incident DESC))[1] AS latest
                 FROM gan_incident i
                                        WHERE i.run = r.run
-                                           AND i.noted_at > clock_timestamp() - interval '1 hour') AS i
+                                           AND i.noted_at > clock_timestamp() - interval '1 hour')
+                                               AS i
     WHERE r.state IN ('running', 'paused') AND i.n > 0
     UNION ALL
     SELECT format('rule of run "%s"', r.name), 'warn',

@@ -53,7 +53,9 @@ CREATE FUNCTION gan_doctor_server() RETURNS TABLE (item text, state text, findin
     checks (item, fine, state, well, wrong, remedy) AS (
         SELECT 'encoding', fine, 'fix', 'the database is in ' || name,
             format('the database is in %s: names and messages get lost', name),
-               format(E'CREATE DATABASE %I TEMPLATE template0 ENCODING ''UTF8'' LOCALE ''C.UTF-8'';\n-- then move the class there by pg_dump and pg_restore',
+               format(E'CREATE DATABASE %I TEMPLATE template0 '
+                   'ENCODING ''UTF8'' LOCALE ''C.UTF-8'';\n-- then move the class there by pg_dump '
+                   'and pg_restore',
                    current_database() || '_utf8')
                    FROM encoding
         UNION ALL SELECT 'search_path', gan_is_in_path(), 'warn',

@@ -75,5 +75,8 @@ CREATE FUNCTION gan_doctor_sql(also_warnings boolean DEFAULT true) RETURNS SETOF
 $$;
 
 COMMENT ON FUNCTION gan_doctor(boolean)
-    IS 'What the server''s configuration leaves open (docs/security.md): fix or warn, and what helps; everything => true shows what is well, too';
-COMMENT ON FUNCTION gan_doctor_sql(boolean) IS E'What gan_doctor would have you do, a statement or a comment a row: to be read, or run by \\gexec';
+    IS 'What the server''s configuration leaves open (docs/security.md): fix or warn, and what '
+        'helps; everything => true shows what is well, too';
+COMMENT ON FUNCTION gan_doctor_sql(boolean) IS
+    E'What gan_doctor would have you do, a statement or a comment a row: to be read, or run by '
+    '\\gexec';

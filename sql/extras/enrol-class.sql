@@ -8,22 +8,30 @@
 CREATE FUNCTION gan_csv_kind(heading text) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
-        WHEN h.bare = ANY ('{login,username,user,userid,loginid,loginname,sisloginid,account,benutzer,benutzername,nutzername,anmeldename,kennung,benutzerkennung,identifiant,utilisateur,nomdutilisateur,usuario,nombredeusuario,utente,nomeutente,gebruikersnaam}'::text[])
+        WHEN h.bare = ANY
+            ('{login,username,user,userid,loginid,loginname,sisloginid,account,benutzer,benutzername,nutzername,anmeldename,kennung,benutzerkennung,identifiant,utilisateur,nomdutilisateur,usuario,nombredeusuario,utente,nomeutente,gebruikersnaam}'::text[])
             THEN 'login'
-        WHEN h.bare = ANY ('{email,mail,emailaddress,mailaddress,primaryemail,emailadresse,mailadresse,courriel,adressedecourriel,adresseemail,correo,correoelectrnico,direccindecorreo,indirizzoemail,emailadres}'::text[])
+        WHEN h.bare = ANY
+            ('{email,mail,emailaddress,mailaddress,primaryemail,emailadresse,mailadresse,courriel,adressedecourriel,adresseemail,correo,correoelectrnico,direccindecorreo,indirizzoemail,emailadres}'::text[])
             THEN 'email'
-        WHEN h.bare = ANY ('{name,fullname,displayname,studentname,anzeigename,vollername,vollstndigername,nomcomplet,nombrecompleto,nomecompleto,nomeecognome,volledigenaam}'::text[])
+        WHEN h.bare = ANY
+            ('{name,fullname,displayname,studentname,anzeigename,vollername,vollstndigername,nomcomplet,nombrecompleto,nomecompleto,nomeecognome,volledigenaam}'::text[])
             THEN 'name'
-        WHEN h.bare = ANY ('{firstname,givenname,forename,vorname,rufname,prnom,nombre,nome,voornaam}'::text[])
+        WHEN h.bare = ANY
+            ('{firstname,givenname,forename,vorname,rufname,prnom,nombre,nome,voornaam}'::text[])
             THEN 'first'
-        WHEN h.bare = ANY ('{lastname,surname,familyname,nachname,familienname,nom,nomdefamille,apellido,apellidos,cognome,achternaam}'::text[])
+        WHEN h.bare = ANY
+            ('{lastname,surname,familyname,nachname,familienname,nom,nomdefamille,apellido,apellidos,cognome,achternaam}'::text[])
             THEN 'last'
-        WHEN h.bare = ANY ('{nickname,nick,spitzname,pseudo,pseudonym,surnom,apodo,alias,soprannome,bijnaam}'::text[])
+        WHEN h.bare = ANY
+            ('{nickname,nick,spitzname,pseudo,pseudonym,surnom,apodo,alias,soprannome,bijnaam}'::text[])
             THEN 'nickname'
-        WHEN h.bare = ANY ('{password,passwort,kennwort,pwd,pass,motdepasse,contrasea,wachtwoord}'::text[])
+        WHEN h.bare = ANY
+            ('{password,passwort,kennwort,pwd,pass,motdepasse,contrasea,wachtwoord}'::text[])
             THEN 'secret'
         WHEN regexp_replace(h.bare, '[0-9]+$',
-            '') = ANY ('{id,idnumber,studentid,studentnumber,matrikelnummer,matriculationnumber,number,nummer,nr,no,group,groups,gruppe,gruppen,groupe,groupes,grupo,grupos,team,cohort,course,kurs,cours,curso,section,class,klasse,classe,clase,year,semester,major,studiengang,programme,program,role,roles,rolle,rollen,department,abteilung,institution,city,country,phone,telefon,address,anschrift,title,titel,anrede,gender,geschlecht,status,firstaccess,lastaccess,zuletztimkurs,language,sprache,auth,notes,comment,bemerkung,kommentar}'::text[])
+            '') = ANY
+                ('{id,idnumber,studentid,studentnumber,matrikelnummer,matriculationnumber,number,nummer,nr,no,group,groups,gruppe,gruppen,groupe,groupes,grupo,grupos,team,cohort,course,kurs,cours,curso,section,class,klasse,classe,clase,year,semester,major,studiengang,programme,program,role,roles,rolle,rollen,department,abteilung,institution,city,country,phone,telefon,address,anschrift,title,titel,anrede,gender,geschlecht,status,firstaccess,lastaccess,zuletztimkurs,language,sprache,auth,notes,comment,bemerkung,kommentar}'::text[])
                 THEN 'unused'
         END
     FROM (SELECT regexp_replace(lower(heading COLLATE "C"), '[^a-z0-9]', '', 'g') AS bare) AS h
@@ -110,7 +118,9 @@ DECLARE
         GROUP BY k.kind
         HAVING count(*) > 1
         LIMIT 1);
-    known text := 'Headings that are used: login (or username), email, name, first name, last name, nickname. Left unread: password, group, ID number and the like (docs/views.md has all).';
+    known text := 'Headings that are used: login (or username), email, name, first name, last '
+        'name, nickname. Left unread: password, group, ID number and the like (docs/views.md has '
+        'all).';
 BEGIN
     -- "fritz,Nick", "lea,Class" and "team1" are students: a heading has at least a name, an address
     -- or a password in it.
@@ -216,4 +226,5 @@ END
 $$;
 
 COMMENT ON FUNCTION gan_enroll_csv(text, text)
-    IS 'Enrols a class from the text of a CSV file (login, nick-name); returns the connection strings';
+    IS 'Enrols a class from the text of a CSV file (login, nick-name); returns the connection '
+        'strings';

@@ -41,7 +41,8 @@ BEGIN
     PERFORM gan_require(gan_is_login(login)
         AND login COLLATE "C" !~* '^pg_'
         AND login NOT IN ('public', 'none'), 'name', quote_nullable(left(name, 64)),
-                        'at most 63 bytes of letters, digits, spaces and _.@+-, begin with a letter or digit, and not with "pg_"',
+                        'at most 63 bytes of letters, digits, spaces and _.@+-, begin with a '
+                            'letter or digit, and not with "pg_"',
                             '''alice''');
     RETURN login;
 END
@@ -84,7 +85,8 @@ BEGIN
             WHEN part[1] COLLATE "C" ~ '(^|[.])[0-9]+$' THEN part[1] ~ '^[0-9]+([.][0-9]+){3}$'
             AND gan_is_inet(part[1])
                      ELSE length(part[1]) <= 253
-                         AND part[1] COLLATE "C" ~ '^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*[.]?$' END;
+                         AND part[1] COLLATE "C" ~
+                             '^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*[.]?$' END;
     END IF;
     IF fine AND coalesce(part[2]::int BETWEEN 1 AND 65535, true) THEN
         host := part[1];
@@ -132,12 +134,15 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = login) THEN
         IF alike IS NOT NULL THEN
-            RAISE EXCEPTION 'there is a login "%" already, which differs from "%" by capitals alone',
+            RAISE EXCEPTION 'there is a login "%" already, which differs from "%" by capitals '
+                'alone',
                 alike, login
                 USING ERRCODE = 'duplicate_object',
-                    HINT = 'Write it the same way if it is the same person, otherwise choose another name.';
+                    HINT = 'Write it the same way if it is the same person, otherwise choose '
+                        'another name.';
         END IF;
-        EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT %s PASSWORD %L IN ROLE %I',
+        EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION '
+            'CONNECTION LIMIT %s PASSWORD %L IN ROLE %I',
                        login, connections, gan_scram_verifier(password), member_of);
     ELSIF EXISTS (SELECT
         FROM pg_auth_members m
@@ -170,7 +175,8 @@ CREATE FUNCTION gan_note_local_address() RETURNS void
 BEGIN
     IF gan_own_address() COLLATE "C" ~ '^(localhost|127[.]|::1$)' THEN
         RAISE NOTICE 'this connection string works on the server''s own machine only'
-            USING HINT = 'Say by which name students reach the server: gan_enroll(''alice'', ''db.example.org'').';
+            USING HINT = 'Say by which name students reach the server: '
+                'gan_enroll(''alice'', ''db.example.org'').';
     END IF;
 END
 $$;
@@ -209,6 +215,8 @@ CREATE FUNCTION gan_enroll_viewer(name text, host text DEFAULT 'localhost') RETU
 $$;
 
 COMMENT ON FUNCTION gan_enroll(text, text)
-    IS 'Makes a student''s login, or a new password for it; returns the connection string for gan_worker';
+    IS 'Makes a student''s login, or a new password for it; returns the connection string for '
+        'gan_worker';
 COMMENT ON FUNCTION gan_enroll_viewer(text, text)
-    IS 'Makes a login that may look at what everybody may see (gan_viewer); returns the connection string for gan_dashboard';
+    IS 'Makes a login that may look at what everybody may see (gan_viewer); returns the connection '
+        'string for gan_dashboard';

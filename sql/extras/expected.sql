@@ -14,7 +14,8 @@ CREATE FUNCTION gan_next_due(iteration int, every int, seconds int, last int, la
     FROM (SELECT (coalesce($4, -1) / nullif($2, 0) + 1) * $2 AS next,
                  CASE
                      WHEN $3 > 0 THEN greatest(0,
-                         $3 - extract(epoch FROM statement_timestamp() - $5)) END::float8 AS by_time) AS n
+                         $3 - extract(epoch FROM statement_timestamp() - $5)) END::float8 AS
+                             by_time) AS n
     CROSS JOIN LATERAL (SELECT (n.next - $1) * $6 AS by_count) AS c
 $$;
 

@@ -54,7 +54,8 @@ BEGIN
                        AND NOT r.rolsuper) THEN
         RAISE EXCEPTION 'there is no student "%"', coalesce(login::text, 'NULL')
             USING ERRCODE = 'undefined_object',
-                HINT = 'The students are the members of gan_student: SELECT member::regrole FROM pg_auth_members WHERE roleid = ''gan_student''::regrole.';
+                HINT = 'The students are the members of gan_student: SELECT member::regrole FROM '
+                    'pg_auth_members WHERE roleid = ''gan_student''::regrole.';
     END IF;
 END
 $$;
@@ -85,7 +86,8 @@ BEGIN
     units := @extschema@.gan_put_back_all(login);
     COMMIT;
     RAISE NOTICE 'student "%" is out: % sessions ended, % units put back', login, sessions, units
-        USING HINT = 'SELECT gan_enroll(...) with the same name lets the student in again, with a new password. Credit is kept.';
+        USING HINT = 'SELECT gan_enroll(...) with the same name lets the student in again, with a '
+            'new password. Credit is kept.';
 END
 $$;
 
@@ -114,6 +116,7 @@ $$;
 COMMENT ON FUNCTION gan_guard()
     IS 'Whether students'' sessions are guarded: on, off, or not loaded (shared_preload_libraries)';
 COMMENT ON PROCEDURE gan_expel(name)
-    IS 'Shuts a student out: no login, sessions ended, claims and what was not averaged yet put back';
+    IS 'Shuts a student out: no login, sessions ended, claims and what was not averaged yet put '
+        'back';
 COMMENT ON FUNCTION gan_end_hoarders(float8)
     IS 'Ends students'' sessions whose transaction, or wait for the next statement, lasts longer';

@@ -94,6 +94,7 @@ $$;
 
 COMMENT ON VIEW gan_roster
     IS 'Every enrolled student: may the login log in, is it connected, what did it contribute';
-COMMENT ON VIEW gan_gradebook IS E'Credit by run and student; \\copy (SELECT * FROM gan_gradebook) TO ''grades.csv'' CSV HEADER';
+COMMENT ON VIEW gan_gradebook IS E'Credit by run and student; \\copy (SELECT * FROM gan_gradebook) '
+    'TO ''grades.csv'' CSV HEADER';
 COMMENT ON FUNCTION gan_certificate(text, int)
     IS 'What a student''s computers did for a run, as a text with a digest';

@@ -81,7 +81,8 @@ CREATE VIEW gan_login_setting AS
     JOIN (SELECT d.setrole, b.datname AS database, pg_catalog.unnest(d.setconfig) AS entry
           FROM pg_catalog.pg_db_role_setting d
               LEFT
-                  JOIN pg_catalog.pg_database b ON b.oid = d.setdatabase) AS c ON c.setrole = s.role;
+                  JOIN pg_catalog.pg_database b ON b.oid = d.setdatabase) AS c ON c.setrole =
+                      s.role;
 
 -- What logins lack here: all but those of another database's class.
 CREATE VIEW gan_lacking_limit AS

@@ -73,7 +73,8 @@ BEGIN
               FROM gan_worker w WHERE w.run = r.run GROUP BY w.login) AS s
         WHERE s.login = session_user AND s.images > 0;
     IF r.state = 'running' THEN
-        SELECT (r.target_iterations - r.iteration) * extract(epoch FROM max(h.ended_at) - min(h.started_at)) / nullif(count(*),
+        SELECT (r.target_iterations - r.iteration) * extract(epoch
+            FROM max(h.ended_at) - min(h.started_at)) / nullif(count(*),
             0)
             INTO seconds_left
             FROM (SELECT h.started_at, h.ended_at
@@ -98,4 +99,5 @@ COMMENT ON TABLE gan_message IS 'What the instructor said, the last hundred mess
 COMMENT ON FUNCTION gan_say(text, int)
     IS 'Says something to all who work in a run: it appears in their terminals';
 COMMENT ON FUNCTION gan_standing(int, bigint)
-    IS 'Worker: the rank and the share of its student, how long the run will take, and what the instructor said';
+    IS 'Worker: the rank and the share of its student, how long the run will take, and what the '
+        'instructor said';

@@ -135,7 +135,8 @@ BEGIN
         -- The student reads this, too: it names nobody else.
         RAISE WARNING 'run %: the summary of login "%" differs by % from the one that counts',
             r.run, session_user, round(least(off, 1e6)::numeric, 4)
-            USING HINT = 'Of the same images they differ by less than 0.001. The instructor sees all in gan_reference_check.';
+            USING HINT = 'Of the same images they differ by less than 0.001. The instructor sees '
+                'all in gan_reference_check.';
         RETURN 'differs';
     END IF;
     RETURN 'agrees';
@@ -249,7 +250,8 @@ BEGIN
         RAISE EXCEPTION 'iteration % of run % is not held, and its quality was not measured',
             wanted, r.run
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = format('Iterations %s and %s are held; SELECT iteration, swd FROM gan_swd WHERE run = %s lists what was measured.',
+            HINT = format('Iterations %s and %s are held; SELECT iteration, swd FROM gan_swd WHERE '
+                'run = %s lists what was measured.',
                 greatest(r.iteration - 1, 0), r.iteration, r.run);
     END IF;
     PERFORM gan_choose_reference(r.run);
@@ -257,7 +259,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'run % has no summary of the real images to compare with', r.run
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Workers send one some time after their first unit was averaged (quality_every or quality_seconds must be above 0).';
+            HINT = 'Workers send one some time after their first unit was averaged (quality_every '
+                'or quality_seconds must be above 0).';
     END IF;
     measured := gan_measure_distances(r.run, wanted, kept.images, kept.data);
     INSERT INTO gan_swd AS s (run, iteration, images, distances, swd, seconds)
@@ -295,4 +298,5 @@ COMMENT ON FUNCTION gan_contribute_reference(int, int, bytea)
 COMMENT ON FUNCTION gan_forget_reference(int)
     IS 'Forgets a run''s summary of the real images and what was measured with it';
 COMMENT ON FUNCTION gan_quality(int, int)
-    IS 'Sliced Wasserstein distance (times 1000) of an iteration''s images: stored, or measured now';
+    IS 'Sliced Wasserstein distance (times 1000) of an iteration''s images: stored, or measured '
+        'now';

@@ -66,4 +66,5 @@ END
 $$;
 
 COMMENT ON FUNCTION gan_iteration_report(int, int)
-    IS 'An iteration''s units: who computed them, how long, what was given out again, clipped or refused';
+    IS 'An iteration''s units: who computed them, how long, what was given out again, clipped or '
+        'refused';

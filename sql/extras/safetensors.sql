@@ -112,7 +112,8 @@ BEGIN
         WHERE g.key IN (SELECT n.option FROM gan_option n WHERE n.protects);
     IF guards IS NOT NULL THEN
         RAISE NOTICE 'the file brings settings that protect a class: %', guards
-            USING HINT = 'If its author is not to choose them, give yours: gan_import(name, checkpoint, ''{"aggregator": "clipped"}'').';
+            USING HINT = 'If its author is not to choose them, give yours: gan_import(name, '
+                'checkpoint, ''{"aggregator": "clipped"}'').';
     END IF;
     given := given || options || network;
     new_run := gan_make_run(name, 'class',
@@ -145,6 +146,7 @@ END
 $$;
 
 COMMENT ON FUNCTION gan_export(int, int, boolean)
-    IS 'An iteration''s weights and running statistics, and the optimiser''s moments if wanted, as a safetensors file for PyTorch or gan_import';
+    IS 'An iteration''s weights and running statistics, and the optimiser''s moments if wanted, as '
+        'a safetensors file for PyTorch or gan_import';
 COMMENT ON FUNCTION gan_import(text, bytea, jsonb)
     IS 'Makes a run that begins with the weights of a safetensors file; options: gan_create_run''s';

@@ -82,7 +82,8 @@ BEGIN
             WHERE f.run = gan_the_run(run) AND quality_images IS NOT NULL) THEN
         RAISE EXCEPTION 'the real images of run % are summarised already', gan_the_run(run)
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                HINT = format('To begin anew: SELECT gan_forget_reference(%s), then set quality_images.',
+                HINT = format('To begin anew: SELECT gan_forget_reference(%s), then set '
+                    'quality_images.',
                     gan_the_run(run));
     END IF;
     UPDATE gan_run g
@@ -229,6 +230,7 @@ COMMENT ON VIEW gan_sheet_list IS 'Which sheets there are, and how large';
 COMMENT ON FUNCTION gan_sheet_png(int, int)
     IS 'A stored sheet as PNG; without an iteration the newest; NULL if there is none';
 COMMENT ON FUNCTION gan_set_policy
-    IS 'Sets how often sheets are drawn and quality is measured, and how many sheets are kept; returns the policy';
+    IS 'Sets how often sheets are drawn and quality is measured, and how many sheets are kept; '
+        'returns the policy';
 COMMENT ON FUNCTION gan_observe(int)
     IS 'Draws and measures what is due; the coordinator calls it after each tick';

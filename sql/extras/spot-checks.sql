@@ -393,7 +393,8 @@ BEGIN
             a.unit, $4, array_to_string($3, ', ')
             USING DETAIL = format('Relative error up to %s, cosine down to %s.', $5::numeric(20, 6),
                 $6::numeric(20, 6)),
-                  HINT = 'The account gets no more units. Look at gan_trust_report; SELECT gan_forgive(login) lifts it.';
+                  HINT = 'The account gets no more units. Look at gan_trust_report; SELECT '
+                      'gan_forgive(login) lifts it.';
     END IF;
 END
 $$;
@@ -552,7 +553,8 @@ BEGIN
     SELECT max(u.submitted_at), max(u.submitted_at - u.claimed_at) INTO last, slowest
         FROM gan_work_unit u
             WHERE u.run = r.run AND u.iteration = r.iteration AND u.state IN ('done', 'checked');
-    RETURN clock_timestamp() BETWEEN last - interval '1 s' AND last + least(make_interval(secs => r.lease_seconds),
+    RETURN clock_timestamp() BETWEEN last - interval '1 s' AND last +
+        least(make_interval(secs => r.lease_seconds),
         greatest(interval '2 s', 2 * slowest));
 END
 $$;
@@ -674,11 +676,13 @@ COMMENT ON TABLE gan_trust IS 'What spot checks have found out about each accoun
 COMMENT ON TABLE gan_audit
     IS 'Units that a second account computed, and whether the results agreed';
 COMMENT ON VIEW gan_trust_report
-    IS 'For the instructor: each account''s units and spot checks, the share that is checked, whether it is suspended';
+    IS 'For the instructor: each account''s units and spot checks, the share that is checked, '
+        'whether it is suspended';
 COMMENT ON FUNCTION gan_trust_login(name, int)
     IS 'Says that a login''s results are right, whatever others'' are';
 COMMENT ON FUNCTION gan_forgive(name, int) IS 'Gives a suspended login work again';
 COMMENT ON FUNCTION gan_set_audit_minimum(float8, int)
     IS 'Sets the share of units that is always spot-checked';
 COMMENT ON FUNCTION gan_compare_results(int, int, bigint, bigint)
-    IS 'How far two results of the same images are apart: relative L2 error and cosine, the worst of G, D and statistics';
+    IS 'How far two results of the same images are apart: relative L2 error and cosine, the worst '
+        'of G, D and statistics';

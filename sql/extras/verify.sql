@@ -25,6 +25,8 @@ CREATE FUNCTION gan_inspect(run int DEFAULT NULL) RETURNS text
         SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION gan_verify(int, int)
-    IS 'Recomputes a step from its inputs, where they are kept, and compares what is stored bit by bit';
+    IS 'Recomputes a step from its inputs, where they are kept, and compares what is stored bit by '
+        'bit';
 COMMENT ON FUNCTION gan_inspect(int)
-    IS 'What is wrong with the state of the current iteration: damage, numbers that are not finite, another digest; NULL if nothing is';
+    IS 'What is wrong with the state of the current iteration: damage, numbers that are not '
+        'finite, another digest; NULL if nothing is';

@@ -1,10 +1,11 @@
-# The house's graph: which source files use which, by what they include and by the symbols that their objects have
-# (nm), so that no guess is made.
+# The house's graph: which source files use which, by what they include and by the symbols that
+# their objects have (nm), so that no guess is made.
 #
 #   my $house = house();    # of the built tree
 #   $house->{uses}{'src/extension/step/step.c'}{'src/extension/store/pieces.c'} = 1
 #
-# What a header declares is not what uses it: only includes lead to headers, only symbols from source to source. What is built: make.
+# What a header declares is not what uses it: only includes lead to headers, only symbols from
+# source to source. What is built: make.
 use strict;
 use warnings;
 
@@ -22,11 +23,18 @@ sub house {
             note_use(\%house, $file, $path);
         }
     }
-    # Extension, worker and dashboard are programs of their own: their symbols are looked for among their own objects.
-    for my $program ([ 'src', qr{^src/(extension|dcgan|formats|quality)/} ], [ 'build/worker', qr{^src/(?!extension|dashboard)} ], [ 'build/dashboard', qr{^src/(dashboard|common)/} ]) {
+    # Extension, worker and dashboard are programs of their own: their symbols are looked for among
+    # their own objects.
+    for my $program (
+        [ 'src', qr{^src/(extension|dcgan|formats|quality)/} ],
+        [ 'build/worker', qr{^src/(?!extension|dashboard)} ],
+        [ 'build/dashboard', qr{^src/(dashboard|common)/} ]
+        )
+    {
         my ($build, $sources) = @{$program};
         my (%defined, %wanted);
-        my %source = map { s{^src/}{$build/}r =~ s/c$/o/r => $_ } grep { $_ =~ $sources } @{ $house{files} };
+        my %source =
+            map { s{^src/}{$build/}r =~ s/c$/o/r => $_ } grep { $_ =~ $sources } @{ $house{files} };
         -f $_ or die "$_ is missing: make\n" for keys %source;
         for (split /\n/, `nm -A @{[sort keys %source]}`) {
             my ($object, $kind, $symbol) = /^([^:]+):.*(\S) (\S+)$/ or next;
@@ -35,7 +43,8 @@ sub house {
             $wanted{$file}{$symbol} = 1 if $kind eq 'U';
         }
         for my $file (keys %wanted) {
-            note_use(\%house, $file, $defined{$_}) for grep { $defined{$_} } keys %{ $wanted{$file} };
+            note_use(\%house, $file, $defined{$_})
+                for grep { $defined{$_} } keys %{ $wanted{$file} };
         }
     }
     return \%house;
@@ -101,7 +110,7 @@ sub longest_chain {
         return $length{$file} if $length{$file};
         $length{$file} = 1;
         my ($folder) = $file =~ m{^(.*)/};
-        for my $to (grep { m{^\Q$folder\E/[^/]+$} } keys %{ $includes->{$file} // {} }) {
+        for my $to (grep {m{^\Q$folder\E/[^/]+$}} keys %{ $includes->{$file} // {} }) {
             my $with = 1 + $walk->($to);
             ($length{$file}, $next{$file}) = ($with, $to) if $with > $length{$file};
         }
@@ -119,18 +128,20 @@ sub lines {
     return $lines;
 }
 
-# The functions that files define, as clang-format writes them: { name => { file, lines, calls => { name => 1 } } }, of calls those
-# among themselves.
+# The functions that files define, as clang-format writes them: { name => { file, lines, calls => {
+# name => 1 } } }, of calls those among themselves.
 sub functions {
     my %functions;
     for my $file (@_) {
-        my $text = read_file($file) =~ s{/\*.*?\*/}{ "\n" x ($& =~ tr/\n//) }gser =~ s/"(?:\\.|[^"\\])*"/""/gr;
+        my $text = read_file($file) =~ s{/\*.*?\*/}{ "\n" x ($& =~ tr/\n//) }gser =~
+            s/"(?:\\.|[^"\\])*"/""/gr;
         while ($text =~ /^(?:static )?[A-Za-z][\w *]*?\b(\w+)\([^;{}]*\) \{\n(.*?)^\}/gms) {
             $functions{$1} = { file => $file, lines => 2 + ($2 =~ tr/\n//), body => $2 };
         }
     }
     for my $f (values %functions) {
-        $f->{calls} = { map { $_ => 1 } grep { $functions{$_} && $functions{$_} != $f } $f->{body} =~ /\b(\w+)\b/g };
+        $f->{calls} = { map { $_ => 1 }
+                grep { $functions{$_} && $functions{$_} != $f } $f->{body} =~ /\b(\w+)\b/g };
         delete $f->{body};
     }
     return \%functions;

@@ -1,4 +1,5 @@
-# The house: what its plan promises, counted anew at each run, so that a file in the wrong room turns the suite red.
+# The house: what its plan promises, counted anew at each run, so that a file in the wrong room
+# turns the suite red.
 #
 #   make && prove test/house/house.t
 use strict;
@@ -15,40 +16,61 @@ cmp_ok scalar(map { keys %{$_} } values %{ $house->{uses} }), '>', 500, 'and wha
 my @circles = circles($house->{uses});
 is join("\n", @circles), '', 'circles of files that use each other: ' . scalar @circles;
 my %in_folder;
-$in_folder{$_}++ for map { m{^(.*)/} } @{ $house->{files} };
+$in_folder{$_}++ for map {m{^(.*)/}} @{ $house->{files} };
 my ($fullest) = sort { $in_folder{$b} <=> $in_folder{$a} || $a cmp $b } keys %in_folder;
-cmp_ok $in_folder{$fullest}, '<=', 12, "the most .c files in one folder: $in_folder{$fullest}, in $fullest";
+cmp_ok $in_folder{$fullest}, '<=', 12,
+    "the most .c files in one folder: $in_folder{$fullest}, in $fullest";
 my @chain = longest_chain($house->{includes});
-cmp_ok scalar @chain, '<=', 6, 'the longest chain of includes within a folder: ' . @chain . ', ' . join ' > ', map { m{([^/]*)$} } @chain;
+cmp_ok scalar @chain, '<=', 6,
+    'the longest chain of includes within a folder: ' . @chain . ', ' . join ' > ',
+    map {m{([^/]*)$}} @chain;
 
 # ---- the step: from the SQL function down, within its folder
-my $step = functions(grep { m{^src/extension/step/} } @{ $house->{files} });
+my $step = functions(grep {m{^src/extension/step/}} @{ $house->{files} });
 for my $name (qw(gan_aggregate gan_step)) {
     ok $step->{$name}, "$name is found" or next;
     cmp_ok $step->{$name}{lines}, '<=', 60, "lines of $name: $step->{$name}{lines}";
 }
 my @way = deepest($step, 'gan_aggregate');
 cmp_ok scalar @way, '>', 1, 'its calls are found';
-cmp_ok scalar @way, '<=', 3, 'calls below each other in the step\'s folder: ' . @way . ', ' . join ' > ', @way;
+cmp_ok scalar @way, '<=', 3,
+    'calls below each other in the step\'s folder: ' . @way . ', ' . join ' > ', @way;
 
 # ---- a rule is one file and one row: its name stands nowhere else
-my @rules = map { read_file($_) =~ /^const dcgan_rule dcgan_rule_(\w+)/m ? $1 : () } grep { m{^src/dcgan/rules/} } @{ $house->{files} };
+my @rules = map { read_file($_) =~ /^const dcgan_rule dcgan_rule_(\w+)/m ? $1 : () }
+    grep {m{^src/dcgan/rules/}} @{ $house->{files} };
 cmp_ok scalar @rules, '>=', 5, "the rules are found: @rules";
 my $names = join '|', @rules;
-my @named = grep { read_file($_) =~ /["'](?:$names)\b[("']/ } grep { !m{^src/dcgan/rules/} } @{ $house->{files} };
+my @named = grep { read_file($_) =~ /["'](?:$names)\b[("']/ }
+    grep { !m{^src/dcgan/rules/} } @{ $house->{files} };
 is "@named", '', 'files outside src/dcgan/rules that name a rule';
-is scalar(grep { read_file("src/dcgan/rules/$_.c") !~ /\.name = "$_"/ } @rules), 0, 'each rule is the file of its name';
+is scalar(grep { read_file("src/dcgan/rules/$_.c") !~ /\.name = "$_"/ } @rules), 0,
+    'each rule is the file of its name';
 
 # ---- a backslash in a function's text means another thing where standard_conforming_strings is off
-my @backslashes = map {
-    my $file = $_;
-    my $line = 0;
-    map { $line++; /\\/ && !/E'|^ *--|^\\echo|\\x00\.\.\./ ? "$file:$line" : () } split /\n/, read_file($file)
-} glob 'sql/core/*.sql sql/extras/*.sql';
-is "@backslashes", '', 'backslashes in SQL';
+sub backslashes {
+    my ($file) = @_;
+    my ($line, $escapes, @found) = (0, 0);
+    for (split /\n/, read_file($file)) {
+        $line++;
+        $escapes = /E'/ || $escapes && /^ *'/;    # an E'...' goes on in the next line
+        push @found, "$file:$line" if /\\/ && !$escapes && !/^ *--|^\\echo|\\x00\.\.\./;
+    }
+    return @found;
+}
+is join(' ', map { backslashes($_) } glob 'sql/core/*.sql sql/extras/*.sql'), '',
+    'backslashes in SQL';
+
+# ---- lines
+my %long;
+for my $file (glob 'sql/core/*.sql sql/extras/*.sql test/tap/*/*.t test/lib/*.pm test/pgtap/*.sql') {
+    $long{$file} += grep { length > 100 } split /\n/, read_file($file);
+}
+cmp_ok eval { my $n = 0; $n += $_ for values %long; $n }, '<=', 170,
+    'lines of more than 100 columns in SQL and tests: expressions and texts that can\'t be broken';
 
 # ---- what is thin
-my $worker = lines(grep { m{^src/worker/} } @{ $house->{files} });
+my $worker = lines(grep {m{^src/worker/}} @{ $house->{files} });
 cmp_ok $worker, '>', 0, 'the worker is found';
 cmp_ok $worker, '<=', 4000, "lines of the worker proper: $worker";
 done_testing;

@@ -1,4 +1,5 @@
-# The extension's library built once more, for a test: with fault points, or with a part of the source changed.
+# The extension's library built once more, for a test: with fault points, or with a part of the
+# source changed.
 #
 #   my $faults = GannModule::build('faults', flags => '-DGANN_FAULTS');
 #   my $mutant = GannModule::build('no_lock', changes => [['run.c', 'FOR NO KEY UPDATE SKIP LOCKED', '']]);
@@ -18,24 +19,38 @@ sub build {
     my $root = GannTest::root_folder();
     my $folder = "build/module/$name";
     make_path("$root/build/module");
-    open my $turn, '>', "$root/$folder.lock" or croak "$folder.lock: $!";    # two tests may want the same one
+    # two tests may want the same one
+    open my $turn, '>', "$root/$folder.lock" or croak "$folder.lock: $!";
     flock $turn, LOCK_EX or croak "$folder.lock: $!";
-    remove_tree($opt{changes} ? "$root/$folder" : "$root/$folder/src");    # an object of other changes is not one of these
+    # an object of other changes is not one of these
+    remove_tree($opt{changes} ? "$root/$folder" : "$root/$folder/src");
     make_path("$root/$folder/src");
     my %text;
     for my $change (@{ $opt{changes} // [] }) {
         my ($file, $from, $to) = @{$change};
         my ($source) = glob "$root/src/extension/*/$file";
         $text{$file} //= _read($source // croak "src/extension has no $file");
-        my $pattern = join '\s+', map {quotemeta} split /\s+/, $from;    # where lines are broken does not count
+        # where lines are broken does not count
+        my $pattern = join '\s+', map {quotemeta} split /\s+/, $from;
         my $times = () = $text{$file} =~ /$pattern/g;
         $times == 1 or croak "$file has this text $times times, not once: $from";
         $text{$file} =~ s/$pattern/$to/;
     }
     _write("$root/$folder/src/$_", $text{$_}) for keys %text;
-    my $config = -x '/usr/lib/postgresql/15/bin/pg_config' ? '/usr/lib/postgresql/15/bin/pg_config' : 'pg_config';
-    my @make = ('make', '-C', $root, '-s', "PG_CONFIG=$config", "MODULE=$folder", $opt{flags} ? "MODULE_FLAGS=$opt{flags}" : (), 'module');
-    my $output = do { local %ENV = %ENV; delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)}; my $command = join ' ', map {"'$_'"} @make; `$command 2>&1` };
+    my $config =
+        -x '/usr/lib/postgresql/15/bin/pg_config'
+        ? '/usr/lib/postgresql/15/bin/pg_config'
+        : 'pg_config';
+    my @make = (
+        'make', '-C', $root, '-s', "PG_CONFIG=$config", "MODULE=$folder",
+        $opt{flags} ? "MODULE_FLAGS=$opt{flags}" : (), 'module'
+    );
+    my $output = do {
+        local %ENV = %ENV;
+        delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
+        my $command = join ' ', map {"'$_'"} @make;
+        `$command 2>&1`;
+    };
     $? == 0 or croak "make module: $output";
     return "$root/$folder/gannsfriends.so";
 }

@@ -1,5 +1,5 @@
-# A TCP proxy between a worker and its server that counts bytes, knows the protocol's messages, and can cut a connection at a
-# chosen point.
+# A TCP proxy between a worker and its server that counts bytes, knows the protocol's messages, and
+# can cut a connection at a chosen point.
 #
 #   my $proxy = GannProxy->new($class);                           # $class->worker(…) connects through $proxy->uri($class->student('ann'))
 #   $proxy->cut('up bytes 1000 from gan_upload');
@@ -7,14 +7,16 @@
 #   $proxy->bytes('up');
 #   $proxy->cut_when_quiet;
 #
-# A rule is for the first connection that comes to its point; the proxy then closes both sides of it, and lets later ones through:
+# A rule is for the first connection that comes to its point; the proxy then closes both sides of
+# it, and lets later ones through:
 #
 #   DIRECTION bytes K from FUNCTION      after K more bytes, counted from the next statement that calls FUNCTION ("up", from the
 #                                        worker) or from the answer to it ("down"); also from "connection", its first byte
 #   DIRECTION messages N from FUNCTION   after N more messages of the protocol
 #   answer from FUNCTION                 the statement is executed and committed, but nothing of its answer arrives
 #
-# The worker must not use TLS: the proxy reads along. A program and its library: the proxy is `perl GannProxy.pm PORT SERVER_PORT FOLDER`.
+# The worker must not use TLS: the proxy reads along. A program and its library: the proxy is `perl
+# GannProxy.pm PORT SERVER_PORT FOLDER`.
 package GannProxy;
 use strict;
 use warnings;
@@ -26,9 +28,14 @@ use Time::HiRes qw(sleep time);
 
 sub new {
     my ($class, $server, %opt) = @_;
-    my $self = bless { server => $server, folder => $server->folder . '/proxy' . ++$server->{proxies}, port => GannTest::_free_port() }, $class;
+    my $self = bless {
+        server => $server,
+        folder => $server->folder . '/proxy' . ++$server->{proxies},
+        port => GannTest::_free_port()
+    }, $class;
     mkdir $self->{folder} or die "$self->{folder}: $!";
-    $self->{pid} = $server->start_background({ name => 'proxy' }, $^X, __FILE__, $self->{port}, $server->port, $self->{folder});
+    $self->{pid} = $server->start_background({ name => 'proxy' },
+        $^X, __FILE__, $self->{port}, $server->port, $self->{folder});
     for (1 .. 200) {
         last if IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port});
         sleep 0.05;
@@ -62,10 +69,18 @@ sub cut {
     return;
 }
 
-# Cuts all connections that there are, once nothing has come over them for half a second: whatever was sent has arrived on both sides.
+# Cuts all connections that there are, once nothing has come over them for half a second: whatever
+# was sent has arrived on both sides.
 sub cut_when_quiet {
     my $self = shift;
-    for (my $before = -1; (my $now = $self->bytes('up') + $self->bytes('down')) != $before; $before = $now) { sleep 0.5 }
+    for (
+        my $before = -1;
+        (my $now = $self->bytes('up') + $self->bytes('down')) != $before;
+        $before = $now
+        )
+    {
+        sleep 0.5;
+    }
     kill 'KILL', split ' ', `pgrep -P $self->{pid}`;
     return;
 }
@@ -92,8 +107,15 @@ sub take_rule {
     my ($what, $anchor) = $rule =~ /^(.*) from (\w+)$/ or return;
     return unless $text =~ /\b\Q$anchor\E\b/ && rename $file, "$file.$$";
     my ($way, $unit, $left) = $what eq 'answer' ? ('answer', '', 0) : split / /, $what;
-    # The answer to the statement whose Parse this is follows as many ends of answers as there were Syncs before it, and the login's.
-    $c->{rule} = { text => $rule, way => $way, unit => $unit, left => $left, ready_before => $anchor eq 'connection' ? 0 : $c->{syncs} + 1 };
+    # The answer to the statement whose Parse this is follows as many ends of answers as there were
+    # Syncs before it, and the login's.
+    $c->{rule} = {
+        text => $rule,
+        way => $way,
+        unit => $unit,
+        left => $left,
+        ready_before => $anchor eq 'connection' ? 0 : $c->{syncs} + 1
+    };
     return;
 }
 
@@ -135,7 +157,8 @@ sub write_all {
 sub forward {
     my ($c, $way, $bytes, $ends) = @_;
     my $rule = $c->{rule};
-    if ($rule && $rule->{way} eq 'answer' && $way eq 'down' && $c->{ready} >= $rule->{ready_before}) {
+    if ($rule && $rule->{way} eq 'answer' && $way eq 'down' && $c->{ready} >= $rule->{ready_before})
+    {
         cut_now($c) if $ends && $c->{down}{type} eq 'Z';    # ReadyForQuery: the transaction is over
         return;
     }
@@ -148,12 +171,13 @@ sub forward {
     $rule->{left} -= length $bytes if $counts && $rule->{unit} eq 'bytes';
     return unless $ends;
     cut_now($c) if $counts && $rule->{unit} eq 'messages' && --$rule->{left} <= 0;
-    $c->{syncs}++ if $way eq 'up'   && $c->{up}{type} eq 'S';
+    $c->{syncs}++ if $way eq 'up' && $c->{up}{type} eq 'S';
     $c->{ready}++ if $way eq 'down' && $c->{down}{type} eq 'Z';
     return;
 }
 
-# Cuts what came into messages. A message is a type, a length that counts itself, and the rest; the first of a worker's has no type.
+# Cuts what came into messages. A message is a type, a length that counts itself, and the rest; the
+# first of a worker's has no type.
 sub feed {
     my ($c, $way) = @_;
     my $d = $c->{$way};
@@ -164,7 +188,8 @@ sub feed {
             return if length $d->{buffer} < $head;
             $d->{type} = $typed ? substr $d->{buffer}, 0, 1 : '';
             my $whole = $typed + unpack 'N', substr $d->{buffer}, $typed ? 1 : 0, 4;
-            if ($way eq 'up' && $d->{type} eq 'P') {    # Parse: the statement's text is looked at before it goes on
+            # Parse: the statement's text is looked at before it goes on
+            if ($way eq 'up' && $d->{type} eq 'P') {
                 return if length $d->{buffer} < $whole;
                 take_rule($c, substr $d->{buffer}, 0, $whole);
             }
@@ -181,7 +206,13 @@ sub feed {
 
 sub serve_connection {
     my ($client, $server, $folder) = @_;
-    my $c = { folder => $folder, syncs => 0, ready => 0, up => { from => $client }, down => { from => $server } };
+    my $c = {
+        folder => $folder,
+        syncs => 0,
+        ready => 0,
+        up => { from => $client },
+        down => { from => $server }
+    };
     for my $way ('up', 'down') {
         $c->{$way}{buffer} = '';
         $c->{$way}{left} = 0;
@@ -191,7 +222,8 @@ sub serve_connection {
     while (1) {
         for my $from ($select->can_read) {
             my $way = $from == $client ? 'up' : 'down';
-            sysread($from, $c->{$way}{buffer}, 1 << 16, length $c->{$way}{buffer}) or exit;    # an end, or an error: of both sides
+            # an end, or an error: of both sides
+            sysread($from, $c->{$way}{buffer}, 1 << 16, length $c->{$way}{buffer}) or exit;
             feed($c, $way);
         }
     }
@@ -199,7 +231,12 @@ sub serve_connection {
 
 sub serve {
     my ($port, $target, $folder) = @_;
-    my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 8, ReuseAddr => 1) or die "port $port: $!";
+    my $listener = IO::Socket::INET->new(
+        LocalAddr => '127.0.0.1',
+        LocalPort => $port,
+        Listen => 8,
+        ReuseAddr => 1
+    ) or die "port $port: $!";
     $SIG{CHLD} = 'IGNORE';
     $SIG{PIPE} = 'IGNORE';
     while (1) {

@@ -8,9 +8,9 @@
 #   $server->signal($worker, 'KILL');
 #   is($server->wait_for($worker, 10), 137);
 #
-# Run by `prove -Itest/lib test/tap/…` from the repository's root, as root (the server then runs as the
-# user postgres) or not. Whatever way the test ends, its server and the processes started here are
-# stopped and the folder is removed; logs stay in build/test/.
+# Run by `prove -Itest/lib test/tap/…` from the repository's root, as root (the server then runs as
+# the user postgres) or not. Whatever way the test ends, its server and the processes started here
+# are stopped and the folder is removed; logs stay in build/test/.
 package GannTest;
 
 use strict;
@@ -41,7 +41,7 @@ my %live;    # every server object of this process, weakly
 # What the caller's environment says about PostgreSQL concerns another server.
 delete @ENV{
     qw(PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE
-      PGOPTIONS PGSSLMODE)
+        PGOPTIONS PGSSLMODE)
 };
 
 # A signal must reach the END block below.
@@ -87,10 +87,10 @@ sub root_folder {
 sub new {
     my ($class, %opt) = @_;
     my $self = bless {
-        conf      => $opt{conf} // [],
-        database  => $opt{database} // 'train',
-        durable   => $opt{durable} // 0,
-        owner     => $$,
+        conf => $opt{conf} // [],
+        database => $opt{database} // 'train',
+        durable => $opt{durable} // 0,
+        owner => $$,
         processes => {},
     }, $class;
     _test_invariants_at_the_end();
@@ -101,7 +101,7 @@ sub new {
     $self->{folder} = tempdir('gann.XXXXXX', DIR => '/tmp', CLEANUP => 0);
     chmod 0700, $self->{folder};
     if ($> == 0) {
-        my ($uid, $gid) = (getpwnam 'postgres')[2, 3];
+        my ($uid, $gid) = (getpwnam 'postgres')[ 2, 3 ];
         defined $uid or croak 'there is no user postgres';
         chown $uid, $gid, $self->{folder} or croak "chown: $!";
     }
@@ -110,7 +110,8 @@ sub new {
 
     $self->{env} = $opt{env} // {};
     $opt{prepare}->($self->{folder}) if $opt{prepare};
-    my ($status, $output) = $opt{standby_of} ? $self->_copy_cluster($opt{standby_of}) : $self->_make_cluster(\%opt);
+    my ($status, $output) =
+        $opt{standby_of} ? $self->_copy_cluster($opt{standby_of}) : $self->_make_cluster(\%opt);
     $status == 0 or croak "no cluster was made: $output";
 
     # Someone else may take the port between the look and the start: then another one.
@@ -135,17 +136,30 @@ sub new {
 # The invariants of test/invariants.sql that a database breaks, a line each.
 sub broken_invariants {
     my ($self, $database) = @_;
-    my ($out, $err, $status) = $self->psql(_slurp("$root/test/invariants.sql"), db => $database // $self->{database}, on_error => 'return');
+    my ($out, $err, $status) = $self->psql(
+        _slurp("$root/test/invariants.sql"),
+        db => $database // $self->{database},
+        on_error => 'return'
+    );
     return $status == 0 ? $out : "the invariants can't be looked at: $err";
 }
 
 # Tests the invariants in all databases of all servers of this test that are alive.
 sub invariants_hold {
     for my $server (grep { defined && $_->{running} } values %live) {
-        my @databases = eval { split /\n/, $server->psql("SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template1' ORDER BY 1", db => 'postgres') };
+        my @databases = eval {
+            split /\n/, $server->psql(
+                "SELECT datname FROM pg_database
+                WHERE datallowconn
+                AND datname <> 'template1' ORDER BY 1", db => 'postgres'
+            );
+        };
         for my $database (@databases) {
-            next if $server->psql("SELECT count(*) FROM pg_extension WHERE extname = 'gannsfriends'", db => $database) eq '0';
-            Test::More::is($server->broken_invariants($database), '', "the invariants hold in the end ($database)");
+            next
+                if $server->psql("SELECT count(*) FROM pg_extension WHERE extname = 'gannsfriends'",
+                db => $database) eq '0';
+            Test::More::is($server->broken_invariants($database),
+                '', "the invariants hold in the end ($database)");
         }
     }
     return;
@@ -159,7 +173,8 @@ sub _test_invariants_at_the_end {
     return;
 }
 
-# Lets the extension's functions be those of another library: a build with fault points, or with a guard left out.
+# Lets the extension's functions be those of another library: a build with fault points, or with a
+# guard left out.
 sub _use_module {
     my ($self, $module) = @_;
     defined $module or return;
@@ -173,23 +188,34 @@ sub _use_module {
 sub _make_cluster {
     my ($self, $opt) = @_;
     return $self->_as_server(
-        "$self->{bindir}/initdb", '-D', $self->{data}, '-U', 'postgres',
-        '--encoding=UTF8', '--locale=C.UTF-8', '--lc-messages=C', '--auth-local=trust',
-        '--auth-host=scram-sha-256', $self->{durable} ? () : '--no-sync', defined $opt->{wal} ? ('-X', $opt->{wal}) : (),
+        "$self->{bindir}/initdb",
+        '-D',
+        $self->{data},
+        '-U',
+        'postgres',
+        '--encoding=UTF8',
+        '--locale=C.UTF-8',
+        '--lc-messages=C',
+        '--auth-local=trust',
+        '--auth-host=scram-sha-256',
+        $self->{durable} ? () : '--no-sync',
+        defined $opt->{wal} ? ('-X', $opt->{wal}) : (),
         $opt->{checksums} ? '--data-checksums' : ()
     );
 }
 
 sub _copy_cluster {
     my ($self, $primary) = @_;
-    push @{ $self->{conf} }, "primary_conninfo = 'host=$primary->{folder} port=$primary->{port} user=postgres'";
-    return $self->_as_server("$self->{bindir}/pg_basebackup", '-R', '-c', 'fast', '-D', $self->{data}, '-h', $primary->host,
+    push @{ $self->{conf} },
+        "primary_conninfo = 'host=$primary->{folder} port=$primary->{port} user=postgres'";
+    return $self->_as_server("$self->{bindir}/pg_basebackup",
+        '-R', '-c', 'fast', '-D', $self->{data}, '-h', $primary->host,
         '-p', $primary->port, '-U', 'postgres');
 }
 
 sub _bindir {
     return '/usr/lib/postgresql/15/bin'
-      if !$ENV{PG_CONFIG} && -x '/usr/lib/postgresql/15/bin/initdb';
+        if !$ENV{PG_CONFIG} && -x '/usr/lib/postgresql/15/bin/initdb';
     my $config = $ENV{PG_CONFIG} // 'pg_config';
     chomp(my $bindir = `$config --bindir`);
     return $bindir;
@@ -197,11 +223,11 @@ sub _bindir {
 
 sub _free_port {
     for (1 .. 200) {
-        my $port   = 20000 + int rand 10000;
+        my $port = 20000 + int rand 10000;
         my $socket = IO::Socket::INET->new(
             LocalAddr => '127.0.0.1',
             LocalPort => $port,
-            Listen    => 1
+            Listen => 1
         ) or next;
         close $socket;
         return $port;
@@ -215,23 +241,23 @@ sub _configure {
         "listen_addresses = '127.0.0.1'", "port = $self->{port}",
         "unix_socket_directories = '$self->{folder}'", 'unix_socket_permissions = 0700',
         'gannsfriends.coordinator = off',    # 150_background.t turns it on: elsewhere a test says when a step is taken
-        'max_connections = 50',                        "log_line_prefix = '%m [%p] %q%u\@%d '",
+        'max_connections = 50', "log_line_prefix = '%m [%p] %q%u\@%d '",
         "timezone = 'UTC'", "log_timezone = 'UTC'",
-        $self->{durable} ? () : map { "$_ = off" } qw(fsync full_page_writes)
+        $self->{durable} ? () : map {"$_ = off"} qw(fsync full_page_writes)
     );
     my $file = "$self->{data}/postgresql.auto.conf";
     open my $out, '>', $file or croak "$file: $!";
-    print {$out} map { "$_\n" } @conf, @{ $self->{conf} };
+    print {$out} map {"$_\n"} @conf, @{ $self->{conf} };
     close $out or croak "$file: $!";
     return;
 }
 
 # ---- the server
 
-sub port     { return $_[0]{port} }
-sub host     { return $_[0]{folder} }      # the socket's folder, where everyone let in is trusted
+sub port { return $_[0]{port} }
+sub host { return $_[0]{folder} }    # the socket's folder, where everyone let in is trusted
 sub database { return $_[0]{database} }
-sub folder   { return $_[0]{folder} }
+sub folder { return $_[0]{folder} }
 
 # A connection string for TCP with a password, as a worker's owner types it.
 sub uri {
@@ -239,7 +265,7 @@ sub uri {
     my $login = _percent($user);
     $login .= ':' . _percent($password) if defined $password;
     return sprintf 'postgresql://%s@127.0.0.1:%d/%s', $login, $self->{port},
-      _percent($database // $self->{database});
+        _percent($database // $self->{database});
 }
 
 sub _percent {
@@ -251,7 +277,7 @@ sub _percent {
 sub start {
     my $self = shift;
     my ($status, $output) =
-      $self->_as_server($self->_pg_ctl, '-l', "$self->{folder}/server.log", 'start');
+        $self->_as_server($self->_pg_ctl, '-l', "$self->{folder}/server.log", 'start');
     $status == 0 or croak "the server did not start: $output" . $self->server_log;
     $self->{running} = 1;
     return;
@@ -336,9 +362,9 @@ sub psql {
     return $out;
 }
 
-# psql_fails($sql, %options): (SQLSTATE, message, all that psql wrote about it) of the error that must
-# come. ('00000', '') where none does. ('08001', message) where the connection was refused: psql does
-# not tell the server's SQLSTATE then.
+# psql_fails($sql, %options): (SQLSTATE, message, all that psql wrote about it) of the error that
+# must come. ('00000', '') where none does. ('08001', message) where the connection was refused:
+# psql does not tell the server's SQLSTATE then.
 sub psql_fails {
     my ($self, $sql, %opt) = @_;
     my ($out, $err, $status) = $self->_psql($sql, %opt, verbosity => 'verbose');
@@ -355,7 +381,9 @@ sub _psql {
     my %env = (PGCONNECT_TIMEOUT => 20, PGAPPNAME => $name, PGCLIENTENCODING => 'UTF8');
     $env{PGPASSWORD} = $opt{password} if defined $opt{password};
     my @command = (
-        "$self->{bindir}/psql", '-X', '-A', '-t', '-q', '-w',
+        "$self->{bindir}/psql", '-X',
+        '-A', '-t',
+        '-q', '-w',
         '-v', 'ON_ERROR_STOP=' . ($opt{keep_going} ? 0 : 1),
         '-v', 'VERBOSITY=' . ($opt{verbosity} // 'default'),
         '-h', defined $opt{password} ? '127.0.0.1' : $self->{folder},
@@ -375,12 +403,12 @@ sub poll_until {
     my ($self, $sql, $expected, $timeout, %opt) = @_;
     $expected //= 't';
     my $until = time + ($timeout // 30);
-    my $last  = '';
+    my $last = '';
     while (1) {
         my ($out, $err, $status) = $self->_psql($sql, %opt);
         $last = $status == 0 ? $out : $err;
         return 1 if $status == 0 && (ref $expected ? $out =~ $expected : $out eq $expected);
-        last     if time >= $until;
+        last if time >= $until;
         sleep 0.1;
     }
     Test::More::diag("waited in vain for $expected from: $sql\nthe last answer: $last");
@@ -389,13 +417,14 @@ sub poll_until {
 
 # ---- other processes
 
-# start_background([{options},] command…): its pid. Its output goes to build/test/TEST-N-COMMAND.log.
+# start_background([{options},] command…): its pid. Its output goes to
+# build/test/TEST-N-COMMAND.log.
 #   env => {NAME => value}, cwd => folder, user => run as this user (needs root), name => for the log
 sub start_background {
     my ($self, @command) = @_;
     my %opt = ref $command[0] ? %{ shift @command } : ();
     my $log = sprintf '%s/%s-%d-%s.log', $logs, $name, ++$self->{started},
-      $opt{name} // basename($command[0]);
+        $opt{name} // basename($command[0]);
     @command = ('runuser', '-u', $opt{user}, '--', @command) if defined $opt{user};
     my $pid = _spawn({ %opt, out => $log, err => $log }, @command);
     $self->{processes}{$pid} = { log => $log };
@@ -429,7 +458,7 @@ sub signal {
 sub wait_for {
     my ($self, $pid, $timeout) = @_;
     my $process = $self->_process($pid);
-    my $until   = time + ($timeout // 30);
+    my $until = time + ($timeout // 30);
     while (!defined $process->{status}) {
         if (waitpid($pid, WNOHANG) == $pid) {
             $process->{status} = _shell_status($?);
@@ -448,7 +477,7 @@ sub wait_for_log {
     while (1) {
         my $ended = !$self->is_running($pid);    # asked first: the log is then complete
         return 1 if $self->log_of($pid) =~ $pattern;
-        last     if $ended || time >= $until;
+        last if $ended || time >= $until;
         sleep 0.05;
     }
     Test::More::diag("waited in vain for $pattern in:\n" . $self->log_of($pid));
@@ -459,8 +488,8 @@ sub wait_for_log {
 # (exit status, output and errors); 124 where it had to be killed.
 sub run {
     my ($self, @command) = @_;
-    my %opt    = ref $command[0] ? %{ $command[0] } : ();
-    my $pid    = $self->start_background(@command);
+    my %opt = ref $command[0] ? %{ $command[0] } : ();
+    my $pid = $self->start_background(@command);
     my $status = $self->wait_for($pid, $opt{timeout} // 60);
     if (!defined $status) {
         $self->signal($pid, 'KILL');
@@ -494,7 +523,7 @@ sub _spawn {
     my ($opt, @command) = @_;
     my $out = $opt->{out} // '/dev/null';
     my $err = $opt->{err} // '/dev/null';
-    open my $in_fh,  '<', $opt->{in} // '/dev/null' or croak "$opt->{in}: $!";
+    open my $in_fh, '<', $opt->{in} // '/dev/null' or croak "$opt->{in}: $!";
     open my $out_fh, '>', $out or croak "$out: $!";
     my $err_fh;
     if ($err ne $out) {
@@ -528,8 +557,8 @@ sub _spawn {
 sub _capture {
     my ($opt, @command) = @_;
     my $folder = tempdir('gann.XXXXXX', DIR => '/tmp', CLEANUP => 0);
-    my $err    = $opt->{split} ? "$folder/err" : "$folder/out";
-    my $in     = '/dev/null';
+    my $err = $opt->{split} ? "$folder/err" : "$folder/out";
+    my $in = '/dev/null';
     if (defined $opt->{input}) {
         $in = "$folder/in";
         open my $fh, '>', $in or croak "$in: $!";
@@ -576,7 +605,8 @@ sub _close {
         if (!eval { $self->stop('fast'); 1 } && !eval { $self->stop('immediate'); 1 } && $pid) {
 
             # A stale file may name a process that is not ours.
-            my ($status) = $self->_as_server("$self->{bindir}/pg_ctl", '-D', $self->{data}, 'status');
+            my ($status) =
+                $self->_as_server("$self->{bindir}/pg_ctl", '-D', $self->{data}, 'status');
             kill 'KILL', $pid if $status == 0;
         }
     }
@@ -600,7 +630,7 @@ sub DESTROY {
 
 END {
     local $?;
-    $_->_close for grep { defined } values %live;
+    $_->_close for grep {defined} values %live;
 }
 
 1;

@@ -1,7 +1,8 @@
-# Iterations without workers: SQL hands in the same uploads for every unit, so that a step can be tried again and again and must give the
-# same bits.
+# Iterations without workers: SQL hands in the same uploads for every unit, so that a step can be
+# tried again and again and must give the same bits.
 #
-#   my $units = GannUnits->new($class, generator_features => 32);   # a run and its twin; what is uploaded lies in table kept
+# a run and its twin; what is uploaded lies in table kept
+#   my $units = GannUnits->new($class, generator_features => 32);
 #   $units->hand_in;                    # all units of the current iteration
 #   $class->psql("SELECT gan_aggregate($i, $units->{run})");
 #   $units->digest($i) eq $units->expected($i);
@@ -10,15 +11,27 @@ use strict;
 use warnings;
 
 # Two shards; two units, whose uploads differ.
-my %network = (channels => 1, image_size => 32, latent => 16, generator_features => 32, discriminator_features => 32, local_steps => 0, images_per_unit => 10,
-    units_per_iteration => 2, batch => 4, lease_seconds => 3600, target_iterations => 100000);
+my %network = (
+    channels => 1,
+    image_size => 32,
+    latent => 16,
+    generator_features => 32,
+    discriminator_features => 32,
+    local_steps => 0,
+    images_per_unit => 10,
+    units_per_iteration => 2,
+    batch => 4,
+    lease_seconds => 3600,
+    target_iterations => 100000
+);
 
 sub new {
     my ($class, $server, %options) = @_;
     my $self = bless { server => $server, expected => [] }, $class;
     my %all = (%network, %options);
     my $arguments = join ', ', map {"$_ => $all{$_}"} sort keys %all;
-    my ($one, $two) = map { $server->psql("SELECT gan_create_run('seed $_', seed => $_, $arguments)") } 1, 2;
+    my ($one, $two) =
+        map { $server->psql("SELECT gan_create_run('seed $_', seed => $_, $arguments)") } 1, 2;
     $self->{run} = $server->psql("SELECT gan_create_run('steps', seed => 7, $arguments)");
     $self->{twin} = $server->psql("SELECT gan_create_run('twin', seed => 7, $arguments)");
     $server->psql(<<~SQL);
@@ -64,7 +77,11 @@ sub iteration {
 sub digest {
     my ($self, $iteration, $run) = @_;
     $run //= $self->{run};
-    return $self->{server}->psql("SELECT encode(weights_digest, 'hex') FROM gan_history WHERE run = $run AND iteration = $iteration");
+    return $self->{server}->psql(
+        "SELECT encode(weights_digest, 'hex') FROM gan_history
+            WHERE run = $run
+            AND iteration = $iteration"
+    );
 }
 
 # What it must be: the twin, whose steps nobody disturbs, takes them as far as they are asked for.
@@ -73,8 +90,19 @@ sub expected {
     my $at = @{ $self->{expected} };
     if ($iteration >= $at) {
         my $to = $iteration + 20;
-        $self->{server}->psql(join '', map {"SELECT hand_in($self->{twin}); SELECT gan_aggregate($_, $self->{twin});\n"} $at .. $to);
-        push @{ $self->{expected} }, split /\n/, $self->{server}->psql("SELECT encode(weights_digest, 'hex') FROM gan_history WHERE run = $self->{twin} AND iteration >= $at ORDER BY iteration");
+        $self->{server}->psql(
+            join '',
+            map {
+                "SELECT hand_in($self->{twin}); SELECT gan_aggregate($_,
+                    $self->{twin});\n"
+            } $at .. $to
+        );
+        push @{ $self->{expected} }, split /\n/, $self->{server}->psql(
+            "SELECT encode(weights_digest, 'hex')
+                FROM gan_history
+                WHERE run = $self->{twin}
+                AND iteration >= $at ORDER BY iteration"
+        );
     }
     return $self->{expected}[$iteration];
 }

@@ -1,7 +1,8 @@
 # PostgreSQL's protocol, message by message: what a client can do that libpq would not.
 #
 #   my $wire = GannWire->new($server, 'ann');            # by the Unix-domain socket, where the test is trusted
-#   my $wire = GannWire->new($server, 'ann', from => '127.0.0.2');   # by TCP, where pg_hba.conf must trust
+# by TCP, where pg_hba.conf must trust
+#   my $wire = GannWire->new($server, 'ann', from => '127.0.0.2');
 #   $wire->send(GannWire::query('SELECT 1'));
 #   my @messages = $wire->receive(5);                    # until ReadyForQuery: [type, body], …
 #   $wire->ended(75);                                    # seconds until the server hung up; undef: it did not
@@ -15,7 +16,8 @@ use IO::Socket::UNIX;
 use Socket qw(SOCK_STREAM);
 use Time::HiRes qw(time);
 
-# Connects and waits until the session is ready; options are settings of the startup message. Dies with the server's message.
+# Connects and waits until the session is ready; options are settings of the startup message. Dies
+# with the server's message.
 sub new {
     my ($class, $server, $user, %options) = @_;
     my $self = $class->connected($server, delete $options{from});
@@ -30,7 +32,16 @@ sub new {
 # A connection on which nothing was said yet.
 sub connected {
     my ($class, $server, $from) = @_;
-    my $socket = $from ? IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $server->port, LocalAddr => $from) : IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $server->host . '/.s.PGSQL.' . $server->port);
+    my $socket = $from
+        ? IO::Socket::INET->new(
+        PeerAddr => '127.0.0.1',
+        PeerPort => $server->port,
+        LocalAddr => $from
+        )
+        : IO::Socket::UNIX->new(
+        Type => SOCK_STREAM,
+        Peer => $server->host . '/.s.PGSQL.' . $server->port
+        );
     $socket or die "connect: $!\n";
     return bless { socket => $socket, buffer => '' }, $class;
 }
@@ -47,7 +58,8 @@ sub send {
     return 1;
 }
 
-# Sends the same bytes again and again and reads nothing, until the server takes no more for a second and a half; how many it took.
+# Sends the same bytes again and again and reads nothing, until the server takes no more for a
+# second and a half; how many it took.
 sub flood {
     my ($self, $bytes) = @_;
     my ($all, $sent) = ($bytes x (1 + (1 << 20) / length $bytes), 0);
@@ -76,7 +88,8 @@ sub receive {
         }
         my $rest = $until - time;
         return @messages if $rest <= 0 || !IO::Select->new($self->{socket})->can_read($rest);
-        sysread($self->{socket}, $self->{buffer}, 65536, length $self->{buffer}) or return @messages;
+        sysread($self->{socket}, $self->{buffer}, 65536, length $self->{buffer})
+            or return @messages;
     }
 }
 
@@ -104,21 +117,28 @@ sub error_of {
 
 # Messages of the client.
 sub message { return $_[0] . pack('N', 4 + length $_[1]) . $_[1] }
-sub query   { return message('Q', "$_[0]\0") }
-sub parse   { return message('P', ($_[1] // '') . "\0$_[0]\0" . pack('n', 0)) }
+sub query { return message('Q', "$_[0]\0") }
+sub parse { return message('P', ($_[1] // '') . "\0$_[0]\0" . pack('n', 0)) }
 sub execute { return message('E', "\0" . pack('N', $_[0] // 0)) }
-sub sync    { return message('S', '') }
+sub sync { return message('S', '') }
 
 # The unnamed portal of the unnamed statement with parameters, binary.
 sub bind_to {
     my @values = @_;
-    return message('B', "\0\0" . pack('nnn', 1, 1, scalar @values) . join('', map { pack('N', length $_) . $_ } @values) . pack('n', 0));
+    return message('B',
+              "\0\0"
+            . pack('nnn', 1, 1, scalar @values)
+            . join('', map { pack('N', length $_) . $_ } @values)
+            . pack('n', 0));
 }
 
 # A function call without SQL ("fast path").
 sub call {
     my ($function, @values) = @_;
-    return message('F', pack('Nnnn', $function, 1, 1, scalar @values) . join('', map { pack('N', length $_) . $_ } @values) . pack('n', 1));
+    return message('F',
+              pack('Nnnn', $function, 1, 1, scalar @values)
+            . join('', map { pack('N', length $_) . $_ } @values)
+            . pack('n', 1));
 }
 
 1;

@@ -10,7 +10,8 @@ SELECT gan_create_run('x', latent => -5);
 SELECT gan_create_run('x', latent => 1025);
 SELECT gan_create_run('x', generator_features => 513);
 SELECT gan_create_run('x', preset => 'palace');
-SELECT gan_create_run('x', image_size => 128, generator_features => 512, discriminator_features => 512);
+SELECT gan_create_run('x', image_size => 128, generator_features => 512, discriminator_features =>
+    512);
 SELECT gan_create_run('x', images_per_unit => 64);
 SELECT gan_create_run('x', local_steps => 0, images_per_unit => 0);
 SELECT gan_create_run('x', units_per_iteration => 0);
@@ -35,8 +36,10 @@ SELECT count(*) AS runs FROM gan_run;
 SELECT gan_start();
 
 -- A small run
-SELECT gan_create_run('tiny', seed => 7, channels => 1, image_size => 32, latent => 8, generator_features => 4, discriminator_features => 4,
-                      local_steps => 0, images_per_unit => 10, units_per_iteration => 2, target_iterations => 3, batch => 4) AS run \gset
+SELECT gan_create_run('tiny', seed => 7, channels => 1, image_size => 32, latent => 8,
+    generator_features => 4, discriminator_features => 4,
+                      local_steps => 0, images_per_unit => 10, units_per_iteration => 2,
+                          target_iterations => 3, batch => 4) AS run \gset
 SELECT gan_create_run('tiny');
 SELECT name, state, parameters, shards, iteration, next_position FROM gan_run;
 SELECT iteration, shard, length(data) FROM gan_weights;
@@ -50,10 +53,14 @@ SELECT gan_pause();
 SELECT gan_tick();
 
 -- The same seed gives the same weights, another one others
-SELECT gan_create_run('twin', seed => 7, channels => 1, image_size => 32, latent => 8, generator_features => 4, discriminator_features => 4) AS twin \gset
-SELECT gan_create_run('other', seed => 8, channels => 1, image_size => 32, latent => 8, generator_features => 4, discriminator_features => 4) AS other \gset
-SELECT (SELECT data FROM gan_weights WHERE run = :run) = (SELECT data FROM gan_weights WHERE run = :twin) AS same,
-       (SELECT data FROM gan_weights WHERE run = :run) = (SELECT data FROM gan_weights WHERE run = :other) AS other;
+SELECT gan_create_run('twin', seed => 7, channels => 1, image_size => 32, latent => 8,
+    generator_features => 4, discriminator_features => 4) AS twin \gset
+SELECT gan_create_run('other', seed => 8, channels => 1, image_size => 32, latent => 8,
+    generator_features => 4, discriminator_features => 4) AS other \gset
+SELECT (SELECT data FROM gan_weights WHERE run = :run) = (SELECT data FROM gan_weights
+    WHERE run = :twin) AS same,
+       (SELECT data FROM gan_weights WHERE run = :run) = (SELECT data FROM gan_weights
+           WHERE run = :other) AS other;
 SELECT gan_start();
 SELECT gan_stop(:twin), gan_stop(:other);
 SELECT gan_start(:twin);
@@ -61,7 +68,8 @@ SELECT gan_aggregate(0, :run);
 SELECT gan_aggregate(1, :run);
 SELECT gan_aggregate(0, 99);
 SELECT gan_generate(0), gan_generate(1, 1, NULL, 5);
-SELECT substr(gan_generate(4, 1), 1, 8) AS png, gan_generate(4, 1) = gan_generate(4, 1) AS same, gan_generate(4, 1) = gan_generate(4, 2) AS other_seed;
+SELECT substr(gan_generate(4, 1), 1, 8) AS png, gan_generate(4, 1) = gan_generate(4, 1) AS same,
+    gan_generate(4, 1) = gan_generate(4, 2) AS other_seed;
 
 -- Impossible states can't be stored
 UPDATE gan_run SET state = 'dancing';
@@ -72,8 +80,10 @@ UPDATE gan_work_unit SET lease_until = now();
 INSERT INTO gan_state_piece VALUES (:run, 0, 1, 0, 0, 0, '');
 
 -- The order of the images
-SELECT array_agg(gan_image_number(7, 10, p) ORDER BY p) AS first_epoch, count(DISTINCT gan_image_number(7, 10, p)) FROM generate_series(0, 9) p;
-SELECT array_agg(gan_image_number(7, 10, p) ORDER BY p) AS second_epoch, count(DISTINCT gan_image_number(7, 10, p)) FROM generate_series(10, 19) p;
+SELECT array_agg(gan_image_number(7, 10, p) ORDER BY p) AS first_epoch,
+    count(DISTINCT gan_image_number(7, 10, p)) FROM generate_series(0, 9) p;
+SELECT array_agg(gan_image_number(7, 10, p) ORDER BY p) AS second_epoch,
+    count(DISTINCT gan_image_number(7, 10, p)) FROM generate_series(10, 19) p;
 SELECT gan_image_number(7, 0, 1);
 SELECT gan_image_number(7, 10, -1);
 SELECT gan_drop_run(NULL);

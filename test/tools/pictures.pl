@@ -15,15 +15,20 @@ $folder //= GannTest::root_folder() . '/docs';
 my $server = GannTest->new(extension => 0);    # the browser is one of its processes
 my $browser = GannBrowser->new($server);
 for my $view (
-    [ 'dashboard',           1280, 900,  '',           {} ],
-    [ 'dashboard-dark',      1280, 900,  '',           { scheme => 'dark' } ],
-    [ 'dashboard-phone',     390,  844,  '',           { mobile => 1, scale => 2 } ],
-    [ 'dashboard-projector', 1280, 720,  '?projector', { scheme => 'dark' } ],
-  ) {
+    [ 'dashboard', 1280, 900, '', {} ],
+    [ 'dashboard-dark', 1280, 900, '', { scheme => 'dark' } ],
+    [ 'dashboard-phone', 390, 844, '', { mobile => 1, scale => 2 } ],
+    [ 'dashboard-projector', 1280, 720, '?projector', { scheme => 'dark' } ],
+    )
+{
     my ($name, $width, $height, $query, $how) = @{$view};
     $browser->screen($width, $height, %{$how});
     $browser->open($address . $query);
-    $browser->wait_js('return document.getElementById("sheet").naturalWidth > 0 && window.Chart?.getChart("loss")?.data.datasets[0].data.length > 1', 60);
+    $browser->wait_js(
+        'return document.getElementById("sheet").naturalWidth > 0 && '
+        . 'window.Chart?.getChart("loss")?.data.datasets[0].data.length > 1',
+        60
+    );
     $browser->screenshot("$folder/$name.png");
     print "$folder/$name.png\n";
 }

@@ -22,7 +22,7 @@ is($message, 'relation "missing" does not exist', 'its message');
 is($state, '00000', 'no error is told apart');
 ($state, $message) = $server->psql_fails(
     q{DO $$BEGIN RAISE EXCEPTION E'two\nlines' USING ERRCODE = 'GF001', HINT = 'none'; END$$});
-is_deeply([$state, $message], ['GF001', "two\nlines"], 'a message of two lines, with a hint');
+is_deeply([ $state, $message ], [ 'GF001', "two\nlines" ], 'a message of two lines, with a hint');
 ok(!eval { $server->psql('SELECT 1/0'); 1 }, 'psql dies of an error');
 like($@, qr/division by zero/, 'and says which');
 
@@ -32,9 +32,9 @@ is($server->psql('SELECT session_user', user => 'ann', password => 'p@ss:w/rd'),
 ($state, $message) = $server->psql_fails('SELECT 1', user => 'ann', password => 'wrong');
 is($state, '08001', 'a wrong password is refused');
 like($message, qr/password authentication failed/, 'by the server');
-my ($status, $output) = $server->run('psql', '-XAtc', 'SELECT session_user',
-    $server->uri('ann', 'p@ss:w/rd'));
-is_deeply([$status, $output], [0, "ann\n"], 'the connection string is one that libpq takes');
+my ($status, $output) =
+    $server->run('psql', '-XAtc', 'SELECT session_user', $server->uri('ann', 'p@ss:w/rd'));
+is_deeply([ $status, $output ], [ 0, "ann\n" ], 'the connection string is one that libpq takes');
 
 $server->psql('CREATE TABLE kept AS SELECT 7 AS n');
 $server->restart('immediate');
@@ -51,7 +51,8 @@ ok($server->signal($pid, 'TERM'), 'a signal');
 is($server->wait_for($pid, 10), 143, 'ends it');
 ok(!$server->signal($pid, 'TERM'), 'once only');
 
-$pid = $server->start_background('psql', '-Xqh', $server->host, '-p', $server->port, '-U', 'postgres',
+$pid =
+    $server->start_background('psql', '-Xqh', $server->host, '-p', $server->port, '-U', 'postgres',
     '-d', 'train', '-c', 'SELECT pg_sleep(0.5); INSERT INTO kept VALUES (8)');
 ok($server->poll_until('SELECT count(*) FROM kept', '2', 20), 'poll_until sees it come');
 is($server->wait_for($pid, 10), 0, 'exit status 0');
@@ -69,7 +70,7 @@ $! = 0;    # die's exit status
 die "on purpose\n";
 PERL
 my @perl = ($^X, '-I' . root_folder() . '/test/lib', '-MIO::Handle', '-e', $inner);
-for my $case ([0, 255], ['TERM', 143], ['INT', 130]) {
+for my $case ([ 0, 255 ], [ 'TERM', 143 ], [ 'INT', 130 ]) {
     my ($signal, $expected) = @{$case};
     my $what = $signal ? "after SIG$signal" : 'after die';
     ($status, $output) = $server->run(@perl, $signal);

@@ -1,4 +1,5 @@
-# The step as a page of SQL over the public views, beside the one that the server takes: the same bits for every parameter, three times.
+# The step as a page of SQL over the public views, beside the one that the server takes: the same
+# bits for every parameter, three times.
 use strict;
 use warnings;
 use Test::More;
@@ -6,8 +7,18 @@ use GannClass;
 use GannUnits;
 
 my $class = GannClass->new;
-my $units = GannUnits->new($class, latent => 4, generator_features => 2, discriminator_features => 2, aggregator => "'mean'", average_decay => 0,
-    update_limit => "'Infinity'", learning_rate_schedule => "'linear'", warmup_iterations => 2, target_iterations => 10);
+my $units = GannUnits->new(
+    $class,
+    latent => 4,
+    generator_features => 2,
+    discriminator_features => 2,
+    aggregator => "'mean'",
+    average_decay => 0,
+    update_limit => "'Infinity'",
+    learning_rate_schedule => "'linear'",
+    warmup_iterations => 2,
+    target_iterations => 10
+);
 
 $class->psql(<<'SQL');
 -- The numbers of a blob: float32, little-endian, behind a header of 24 bytes.
@@ -44,11 +55,27 @@ SQL
 my $parameters = $class->psql("SELECT parameters FROM gan_run WHERE run = $units->{run}");
 for my $i (0 .. 2) {
     $units->hand_in;
-    $class->psql("DROP TABLE IF EXISTS by_sql; CREATE TABLE by_sql AS SELECT * FROM step($units->{run})");
+    $class->psql(
+        "DROP TABLE IF EXISTS by_sql; CREATE TABLE by_sql AS SELECT *
+            FROM step($units->{run})"
+    );
     $class->psql("SELECT gan_aggregate($i, $units->{run})");
-    is $class->psql("SELECT count(*), count(*) FILTER (WHERE s.weight = t.weight AND s.weight <> 'NaN'), count(*) FILTER (WHERE s.first = t.first AND s.first <> 'NaN'), count(*) FILTER (WHERE s.second = t.second AND s.second <> 'NaN')
-        FROM by_sql s JOIN taken t USING (shard, j) WHERE t.run = $units->{run}"), join('|', ($parameters) x 4), "step $i: all $parameters parameters and their moments are the same";
-    cmp_ok $class->psql("SELECT count(*) FROM by_sql s JOIN numbers((SELECT data FROM gan_weights WHERE run = $units->{run} AND iteration = $i AND shard = 0)) n USING (j) WHERE s.shard = 0 AND s.weight <> n.x"),
+    is $class->psql(
+        "SELECT count(*), count(*) FILTER (WHERE s.weight = t.weight
+            AND s.weight <> 'NaN'), count(*) FILTER (WHERE s.first = t.first
+            AND s.first <> 'NaN'), count(*) FILTER (WHERE s.second = t.second
+            AND s.second <> 'NaN')
+        FROM by_sql s JOIN taken t USING (shard, j) WHERE t.run = $units->{run}"
+        ),
+        join('|', ($parameters) x 4),
+        "step $i: all $parameters parameters and their moments are the same";
+    cmp_ok $class->psql(
+        "SELECT count(*) FROM by_sql s
+            JOIN numbers((SELECT data FROM gan_weights WHERE run = $units->{run} AND iteration = $i
+                AND shard = 0)) n USING (j)
+            WHERE s.shard = 0
+            AND s.weight <> n.x"
+        ),
         '>', $parameters / 2, "step $i: and they moved";
 }
 done_testing;

@@ -1,14 +1,16 @@
-# Weights that travel as changes: every worker holds the server's copy bit for bit, whoever joins late, misses iterations or starts anew.
+# Weights that travel as changes: every worker holds the server's copy bit for bit, whoever joins
+# late, misses iterations or starts anew.
 use strict;
 use warnings;
 use Test::More;
 use GannClass;
 
-my $class = GannClass->new(conf => ["log_statement = 'all'", 'log_parameter_max_length = 0']);
+my $class = GannClass->new(conf => [ "log_statement = 'all'", 'log_parameter_max_length = 0' ]);
 plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
 
 # How often workers called a function since the last time.
 my %seen;
+
 sub calls {
     my $function = shift;
     my $all = () = $class->server_log =~ /execute <unnamed>: SELECT $function\(\$1/g;
@@ -26,7 +28,9 @@ sub change_of {
     if ($element eq 'float16') {
         return map {
             my ($sign, $exponent, $fraction) = ($_ & 0x8000 ? -1 : 1, $_ >> 10 & 31, $_ & 1023);
-            $sign * ($exponent ? (1024 + $fraction) * 2**($exponent - 25) : $fraction * 2**-24) * 2**$scale
+            $sign *
+                ($exponent ? (1024 + $fraction) * 2**($exponent - 25) : $fraction * 2**-24) *
+                2**$scale
         } unpack 'v*', $data;
     }
     my $blocks = int(($count + 255) / 256);
@@ -34,21 +38,49 @@ sub change_of {
     my @bytes = unpack "x@{[4 * $blocks]} c*", $data;
     return map { $bytes[$_] * $scales[ $_ / 256 ] } 0 .. $#bytes;
 }
-sub done { return $class->poll_until("SELECT state FROM gan_work_unit WHERE run = $_[0] AND iteration = $_[1]", 'done', 60) }
+
+sub done {
+    return $class->poll_until(
+        "SELECT state FROM gan_work_unit
+        WHERE run = $_[0]
+        AND iteration = $_[1]", 'done', 60
+    );
+}
 
 for my $element ('int8', 'float16') {
-    my $run = $class->create_run($element, units_per_iteration => 1, target_iterations => 12, learning_rate => 0.001, download_element => "'$element'", upload_element => "'int8'");
+    my $run = $class->create_run(
+        $element,
+        units_per_iteration => 1,
+        target_iterations => 12,
+        learning_rate => 0.001,
+        download_element => "'$element'",
+        upload_element => "'int8'"
+    );
     $class->psql("SELECT gan_start($run)");
     my $ann = $class->worker('ann', '--run', $element);
-    my $copy = floats("SELECT encode(copy, 'hex') FROM gan_broadcast WHERE run = $run AND iteration = 0");
-    is $class->psql("SELECT copy = w.data, change IS NULL FROM gan_broadcast b JOIN gan_weights w USING (run, iteration, shard) WHERE run = $run"), 't|t', "$element: the first weights are held as they are";
+    my $copy = floats(
+        "SELECT encode(copy, 'hex') FROM gan_broadcast
+            WHERE run = $run
+            AND iteration = 0"
+    );
+    is $class->psql(
+        "SELECT copy = w.data, change IS NULL FROM gan_broadcast b
+            JOIN gan_weights w USING (run, iteration, shard)
+            WHERE run = $run"
+        ),
+        't|t', "$element: the first weights are held as they are";
     my ($same, $near) = (1, 1);
     for my $i (0 .. 3) {
         done($run, $i) or last;
         like $class->psql("SELECT gan_tick($run)"), qr/^step/, "$element: step $i";
-        my @change = change_of($element, pack 'H*', $class->psql("SELECT encode(gan_fetch_change($run, $i + 1, 0), 'hex')"));
+        my @change = change_of($element, pack 'H*',
+            $class->psql("SELECT encode(gan_fetch_change($run, $i + 1, 0), 'hex')"));
         my $next = floats("SELECT encode(gan_fetch_weights($run, $i + 1, 0), 'hex')");
-        my $true = floats("SELECT encode(data, 'hex') FROM gan_weights WHERE run = $run AND iteration = $i + 1");
+        my $true = floats(
+            "SELECT encode(data, 'hex') FROM gan_weights
+                WHERE run = $run
+                AND iteration = $i + 1"
+        );
         my @sum = unpack 'f<*', pack 'f<*', map { $copy->[$_] + $change[$_] } 0 .. $#change;
         my $largest = 0;
         for (0 .. $#sum) {
@@ -61,11 +93,18 @@ for my $element ('int8', 'float16') {
     }
     ok $same, "$element: each copy and its change give the next copy, bit for bit";
     ok $near, "$element: which is no further from the weights than one step's rounding";
-    is $class->psql("SELECT count(*) FROM gan_weights w JOIN gan_broadcast b USING (run, iteration, shard) WHERE run = $run AND w.data <> b.copy"), '2', "$element: but not the same";
+    is $class->psql(
+        "SELECT count(*) FROM gan_weights w
+            JOIN gan_broadcast b USING (run, iteration, shard)
+            WHERE run = $run
+            AND w.data <> b.copy"
+        ),
+        '2', "$element: but not the same";
     done($run, 4);
     calls($_) for 'gan_fetch_weights', 'gan_fetch_change';
 
-    # The worker compares checksums of what it holds: had one differed it would have fetched all anew.
+    # The worker compares checksums of what it holds: had one differed it would have fetched all
+    # anew.
     $class->psql("SELECT gan_tick($run)");
     done($run, 5);
     is calls('gan_fetch_change'), 1, "$element: the worker follows by the change";
@@ -98,8 +137,15 @@ for my $element ('int8', 'float16') {
     # A change that leads elsewhere than it says is noticed.
     $class->signal($bo, 'STOP');
     $class->psql("SELECT gan_tick($run)");
-    $class->psql("UPDATE gan_state_piece SET data = set_byte(data, length(data) - 1, get_byte(data, length(data) - 1) # 1)
-        WHERE run = $run AND part = 4 AND iteration = 11 AND piece = (SELECT max(piece) FROM gan_state_piece WHERE run = $run AND part = 4 AND iteration = 11)");
+    $class->psql(
+        "UPDATE gan_state_piece
+            SET data = set_byte(data, length(data) - 1, get_byte(data, length(data) - 1) # 1)
+        WHERE run = $run
+        AND part = 4
+        AND iteration = 11
+        AND piece = (SELECT max(piece) FROM gan_state_piece WHERE run = $run AND part = 4
+            AND iteration = 11)"
+    );
     calls($_) for 'gan_fetch_weights', 'gan_fetch_change';
     $class->signal($bo, 'CONT');
     done($run, 11);
@@ -107,6 +153,7 @@ for my $element ('int8', 'float16') {
     is calls('gan_fetch_weights'), 1, "$element: makes the worker fetch the copy whole";
     $class->psql("SELECT gan_tick($run)");
     is $class->wait_for($bo, 20), 0, "$element: the worker ends with the run";
-    is $class->psql("SELECT count(*), sum(images) FROM gan_history WHERE run = $run"), '12|240', "$element: of all its iterations";
+    is $class->psql("SELECT count(*), sum(images) FROM gan_history WHERE run = $run"), '12|240',
+        "$element: of all its iterations";
 }
 done_testing;

@@ -10,17 +10,33 @@ plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
 my $proxy = GannProxy->new($class);
 $class->{students}{ann} = $proxy->uri($class->student('ann'));
 
-# The bytes of a unit of each element type: those of the second and third iteration, whose worker holds the weights before.
+# The bytes of a unit of each element type: those of the second and third iteration, whose worker
+# holds the weights before.
 sub unit_bytes {
     my ($name, %options) = @_;
-    my $run = $class->create_run($name, latent => 100, generator_features => 64, discriminator_features => 64, image_size => 64, channels => 3,
-        images_per_unit => 2, batch => 2, units_per_iteration => 1, target_iterations => 3, lease_seconds => 60, %options);
-    $class->psql("SELECT gan_set_policy(quality_every => 0, quality_seconds => 0, run => $run)");    # no summary of the real images
+    my $run = $class->create_run(
+        $name,
+        latent => 100,
+        generator_features => 64,
+        discriminator_features => 64,
+        image_size => 64,
+        channels => 3,
+        images_per_unit => 2,
+        batch => 2,
+        units_per_iteration => 1,
+        target_iterations => 3,
+        lease_seconds => 60,
+        %options
+    );
+    # no summary of the real images
+    $class->psql("SELECT gan_set_policy(quality_every => 0, quality_seconds => 0, run => $run)");
     $class->psql("SELECT gan_start($run)");
     my $worker = $class->worker('ann', '--run', $name);
     my @counts;
     for my $i (0 .. 2) {
-        $class->poll_until("SELECT state FROM gan_work_unit WHERE run = $run AND iteration = $i", 'done', 120) or return (0, 0);
+        $class->poll_until("SELECT state FROM gan_work_unit WHERE run = $run AND iteration = $i",
+            'done', 120)
+            or return (0, 0);
         push @counts, [ $proxy->bytes('up'), $proxy->bytes('down') ];
         $class->psql("SELECT gan_tick($run)");
     }

@@ -1,4 +1,5 @@
-# A student builds the worker without PostgreSQL's server: no PGXS, no pg_config, and only the packages of the set "worker".
+# A student builds the worker without PostgreSQL's server: no PGXS, no pg_config, and only the
+# packages of the set "worker".
 use strict;
 use warnings;
 use Test::More;
@@ -12,8 +13,16 @@ like $plan, qr/-o gan_worker/, 'but makes the worker';
 my $deps = do { local (@ARGV, $/) = 'scripts/deps.sh'; <> };
 my ($worker) = $deps =~ /^worker=\((.*?)^\)/ms;
 unlike $worker, qr/postgresql|microhttpd|chart/, 'the set of packages has no server in it';
-my ($packages) = do { local (@ARGV, $/) = 'src/worker/Makefile'; <> } =~ /^PACKAGES = (.*)$/m;
-my %package = (libpq => 'libpq-dev', libzip => 'libzip-dev', libpng => 'libpng-dev', libjpeg => 'libjpeg62-turbo-dev', zlib => 'zlib1g-dev', libcrypto => 'libssl-dev');
+my ($packages) = do { local (@ARGV, $/) = 'src/worker/Makefile'; <> }
+    =~ /^PACKAGES = (.*)$/m;
+my %package = (
+    libpq => 'libpq-dev',
+    libzip => 'libzip-dev',
+    libpng => 'libpng-dev',
+    libjpeg => 'libjpeg62-turbo-dev',
+    zlib => 'zlib1g-dev',
+    libcrypto => 'libssl-dev'
+);
 like $worker, qr/(?<!\S)\Q$package{$_}\E(?!\S)/, "but $_" for split ' ', $packages;
 for my $document ('README.md', 'docs/student.md') {
     my $text = do { local (@ARGV, $/) = $document; <> };

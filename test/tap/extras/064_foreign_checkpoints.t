@@ -1,4 +1,5 @@
-# Checkpoints as other programs write them: wrapped networks, other names, half and double precision.
+# Checkpoints as other programs write them: wrapped networks, other names, half and double
+# precision.
 use strict;
 use warnings;
 use Test::More;
@@ -8,7 +9,12 @@ my $class = GannClass->new;
 my $folder = $class->folder;
 my $run = $class->create_run('mine');
 my $file = pack 'H*', $class->psql("SELECT encode(gan_export($run), 'hex')");
-sub spew { open my $out, '>:raw', $_[0] or die "$_[0]: $!"; print $out $_[1]; close $out or die "$_[0]: $!" }
+
+sub spew {
+    open my $out, '>:raw', $_[0] or die "$_[0]: $!";
+    print $out $_[1];
+    close $out or die "$_[0]: $!";
+}
 spew("$folder/mine.safetensors", $file);
 spew("$folder/other.py", <<'PYTHON');
 import json, struct, sys
@@ -44,13 +50,27 @@ PYTHON
 # Writes the file as another program would, and imports it.
 sub import_as {
     my ($how, %opt) = @_;
-    system('/usr/bin/python3', "$folder/other.py", "$folder/mine.safetensors", "$folder/$how.safetensors", $how) == 0 or die $how;
+    system('/usr/bin/python3', "$folder/other.py", "$folder/mine.safetensors",
+        "$folder/$how.safetensors", $how) == 0
+        or die $how;
     my $sql = "SELECT gan_import('$how', pg_read_binary_file('$folder/$how.safetensors'))";
     return $opt{fails} ? $class->psql_fails($sql) : $class->psql($sql);
 }
 
 # The numbers of a run's first shard, behind the blob's header of 24 bytes.
-sub weights { return unpack 'f<*', substr pack('H*', $class->psql("SELECT encode(data, 'hex') FROM gan_weights WHERE run = $_[0] AND iteration = 0 AND shard = 0")), 24 }
+sub weights {
+    return unpack 'f<*', substr pack(
+        'H*',
+        $class->psql(
+            "SELECT encode(data, 'hex')
+        FROM gan_weights
+        WHERE run = $_[0]
+        AND iteration = 0
+        AND shard = 0"
+        )
+        ),
+        24;
+}
 
 my @mine = weights($run);
 for my $how (qw(parallel each compiled tutorial F64)) {
@@ -68,10 +88,17 @@ for my $case ([ F16 => 2**-11 ], [ BF16 => 2**-7 ]) {
     cmp_ok $worst, '<=', 2**-25, "$how: the numbers are those of the file";
 }
 my ($state, $message) = import_as('one', fails => 1);
-like $message, qr/holds one network.*both networks into one file/, 'a file of one network is called that';
+like $message, qr/holds one network.*both networks into one file/,
+    'a file of one network is called that';
 ($state, $message) = import_as('I32', fails => 1);
-like $message, qr/has the type I32, but must be F32, F16, BF16 or F64 \(in PyTorch: tensor\.float\(\)\)/, 'another type, and how to convert it';
+like $message,
+    qr/has the type I32, but must be F32, F16, BF16 or F64 \(in PyTorch: tensor\.float\(\)\)/,
+    'another type, and how to convert it';
 spew("$folder/torch.pt", "PK\3\4" . 'x' x 100);
-($state, $message) = $class->psql_fails("SELECT gan_import('pt', pg_read_binary_file('$folder/torch.pt'))");
-like $message, qr/it is a file of torch\.save.*save_file/, 'a file of torch.save, and how to convert it';
+($state, $message) = $class->psql_fails(
+    "SELECT gan_import('pt',
+            pg_read_binary_file('$folder/torch.pt'))"
+);
+like $message, qr/it is a file of torch\.save.*save_file/,
+    'a file of torch.save, and how to convert it';
 done_testing;
