@@ -1,5 +1,5 @@
 /*
- * bystander.c - somebody with nothing to do with the training asks SELECT 1, 50 times a second
+ * bystander.c - a session that has nothing to do with the training asks SELECT 1, 50 times a second
  *
  *   bystander SECONDS        the connection comes from PGHOST and so on
  *

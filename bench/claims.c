@@ -1,20 +1,21 @@
 /*
- * claims.c - a crowd of students who claim at the same time
+ * claims.c - many students who claim at the same time
  *
- *   claims RUN WORKERS ROUND… < connection strings, one a line: a client each
+ *   claims RUN WORKERS ROUND… < connection strings, one per line: a client each
  *
- * Every client has so many workers and claims once for each: units that nobody has had, as in a
+ * Every client has WORKERS workers and claims once for each: units that nobody has had, as in a
  * class. A client waits for an answer before it asks again. Rounds:
  *
  *   full     as fast as answers come
  *   old      the same while another session holds a snapshot from before the round
- *   bare     as fast as answers come, but by the one UPDATE that a queue without leases, accounts and
- *            runs would do, on rows of the same width: what a claim could cost at best
- *   RATE     so many claims a second over all clients, at random times; latency counts from the time
- *            at which a claim was due, so that waiting for the own previous one counts, too
+ *   bare     as fast as answers come, but by one UPDATE on rows of the same width, as in a queue
+ *            without leases, accounts and runs: the least that a claim could cost
+ *   RATE     this number of claims per second over all clients, at random times; latency counts
+ *            from the time at which a claim was due, so it includes waiting for the previous one
  *
- * A round of full, old or bare claims everything, hands it back, and claims everything again: both times
- * count. Prints a line a round: "full 2345.6 claims/s p50 1.23 p99 4.56 max 7.89 ms, 7680 claims".
+ * A round of full, old or bare claims everything, releases it, and claims everything again: both
+ * times count. Prints a line per round: "full 2345.6 claims/s p50 1.23 p99 4.56 max 7.89 ms,
+ * 7680 claims".
  */
 #define _GNU_SOURCE /* ppoll */
 
@@ -37,9 +38,9 @@ typedef struct worker {
 typedef struct crowd_member {
     PGconn *link;
     worker *workers;
-    int next;          /* the worker whose turn it is */
+    int next;          /* the worker that claims next */
     int busy;          /* a statement is under way */
-    double due, asked; /* when the next statement is due; from when the one under way counts */
+    double due, asked; /* when the next statement is due; when the current one counts from */
 } crowd_member;
 
 /* What all clients do at the moment. */
@@ -50,7 +51,7 @@ static const char *const statements[] = {
     "pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'), 1, 1024, "
     "'bench', 'bench')",
     "SELECT unit, token FROM gan_claim($1::int4)", "SELECT gan_release($1::int8, $2::uuid)",
-    /* in no transaction that waits for the disk, as a claim */
+    /* its transaction does not wait for the disk, like a claim's */
     "UPDATE bare_unit SET state = 'claimed', worker = $1::int4, attempts = attempts + 1, "
     "token = gen_random_uuid(), claimed_at = statement_timestamp(), lease_seconds = 60, "
     "lease_until = statement_timestamp() + interval '60 s' WHERE unit = (SELECT unit FROM "
@@ -58,7 +59,7 @@ static const char *const statements[] = {
     "RETURNING unit, token"};
 static const char *const names[] = {"join", "claim", "release", "bare"};
 
-/* The table of a bare queue: the units as they are, and the indexes that a queue needs. */
+/* The table of a bare queue: the same units, and the indexes that a queue needs. */
 static const char *const make_bare[] = {
     "DROP TABLE IF EXISTS bare_unit",
     "CREATE TABLE bare_unit WITH (fillfactor = 50) AS SELECT * FROM gan_work_unit",
@@ -75,7 +76,7 @@ typedef struct crowd {
     samples latencies; /* milliseconds of the claims of a round */
 } crowd;
 
-/* Draws a waiting time with the given mean, as of arrivals that know nothing of each other. */
+/* Draws a waiting time with the given mean, as between independent arrivals. */
 static double draw_wait(double mean) {
     static uint64_t state = 88172645463325252u;
 
@@ -143,7 +144,7 @@ static int keep(crowd_member *m, const PGresult *row, pass what) {
     return w->unit[0] != '\0';
 }
 
-/* Reads what has arrived for a client; goes on to its next worker when the answer is complete. */
+/* Reads the answers for a client; when one is complete, its next worker follows. */
 static void listen_to(crowd *c, crowd_member *m, pass what, double mean_wait) {
     PGresult *row;
 
@@ -166,7 +167,7 @@ static void listen_to(crowd *c, crowd_member *m, pass what, double mean_wait) {
     }
 }
 
-/* Sends what is due, and says in how many seconds there is more; -1 when all is done. */
+/* Sends the statements that are due; returns the seconds until the next one, or -1 at the end. */
 static double ask_all(crowd *c, pass what) {
     double now = samples_clock(), soonest = 1;
     int open = 0;
@@ -212,13 +213,13 @@ static double run_pass(crowd *c, pass what, double rate) {
     return samples_clock() - start;
 }
 
-/* Starts a round with tables as vacuum leaves them. */
+/* Starts a round with freshly vacuumed tables. */
 static void tidy(crowd *c) {
     PQclear(client_query(c->admin, "VACUUM ANALYZE gan_work_unit", 0, NULL));
     PQclear(client_query(c->admin, "VACUUM ANALYZE gan_worker", 0, NULL));
 }
 
-/* Opens a transaction that sees everything as it is now. */
+/* Opens a transaction with a snapshot of now. */
 static PGconn *hold_snapshot(void) {
     PGconn *link = client_connect("");
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Claims by a crowd of 64: how many a second, how soon they are answered, and what an old snapshot does to that.
+# Claims by 64 clients at once: how many per second, how soon they are answered, and the effect of an old snapshot.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -15,7 +15,7 @@ create_run crowd 'local_steps => 0, units_per_iteration => 4096, images_per_unit
 	image_size => 32, latent => 1, generator_features => 1, discriminator_features => 1,
 	dataset_images => 60000, dataset_digest => decode(repeat($$00$$, 32), $$hex$$)' >"$logs/crowd.run"
 run=$(<"$logs/crowd.run")
-# Accounts whose work was accepted before: what an account may hold is looked up, and is no limit.
+# Accounts with accepted work, so that their limit of units is looked up but never reached.
 sql 'ALTER TABLE gan_worker ALTER units SET DEFAULT 100000, ALTER images SET DEFAULT 100000' >/dev/null
 sql "SELECT gan_enroll('student' || i, '127.0.0.1') FROM generate_series(1, $clients) AS i" >"$logs/crowd.uris"
 lines=$("$programs/claims" "$run" "$workers" "${rounds[@]}" <"$logs/crowd.uris")

@@ -1,5 +1,5 @@
 /*
- * client.c - a student's or an administrator's connection, for measuring
+ * client.c - a student's or an administrator's connection, for measurements
  */
 #include "client.h"
 

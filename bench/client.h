@@ -1,5 +1,5 @@
 /*
- * client.h - a student's or an administrator's connection, for measuring: what fails ends the
+ * client.h - a student's or an administrator's connection, for measurements: every failure ends the
  * program
  *
  * Depends on the SQL functions of docs/protocol.md only.
@@ -50,7 +50,7 @@ int client_join(PGconn *link, int run, const char *name);
 /* Claims; returns 0 where there is no work. */
 int client_claim(PGconn *link, int worker, client_unit *unit);
 
-/* Submits with losses of no meaning; anything but "accepted" ends the program. */
+/* Submits with invented losses; anything but "accepted" ends the program. */
 void client_submit(PGconn *link, const client_unit *unit);
 
 #endif

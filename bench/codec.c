@@ -1,12 +1,12 @@
 /*
- * codec.c - what encoding and decoding the bytes on the wire costs
+ * codec.c - the cost of encoding and decoding the bytes on the wire
  *
  *   codec SECONDS
  *
  * One line for each element type and direction, "encode int8 GB", in gigabytes of float32 a second:
  * the median of passes over a vector of the full-size model by shards, checksums and checks
- * included. make_change and apply_change are what the step and the worker do for a download;
- * validate is what the server does with an upload before it stores it.
+ * included. make_change and apply_change are the work of the step and of the worker for a download;
+ * validate is the work of the server on an upload before it is stored.
  */
 #include "client.h"
 #include "samples.h"
@@ -72,7 +72,7 @@ static void apply_change(wire *w, blob_element element, size_t shard, size_t cou
 
 typedef void (*direction)(wire *w, blob_element element, size_t shard, size_t count);
 
-/* Measures passes for so long; prints the median. */
+/* Measures passes for some seconds; prints the median. */
 static void measure(wire *w, const char *name, direction one, blob_element element,
                     double seconds) {
     double end = samples_clock() + seconds;

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What encoding and decoding costs; no server.
+# The cost of encoding and decoding; without a server.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Pure compute of one work unit, beside PyTorch doing the same. Runs alternate, so that a machine that gets
-# slower meanwhile is slower for both.
+# Pure compute of one work unit, compared with PyTorch. Runs alternate, so that a machine that gets slower
+# meanwhile is slower for both.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -48,7 +48,7 @@ beside_torch() {
 	fi
 }
 
-# The kernels that most laptops have, OpenBLAS's included, beside PyTorch, which takes what the machine has.
+# The kernels for most laptops, OpenBLAS's included, compared with PyTorch, which uses everything that the machine has.
 avx2() {
 	local ratios='' line path='' t
 	for ((i = 0; i < (pairs + 1) / 2; i++)); do
@@ -63,7 +63,7 @@ avx2() {
 	report worker_vs_torch_1t_avx2 "$ratios" times "threads 1, batch 64, path $path, runs in pairs of $seconds s each" $(((pairs + 1) / 2))
 }
 
-# Each layer of the discriminator, each pass: the path that serves it, and what the others would do.
+# Each layer of the discriminator, each pass: the path that is used, and the speed of the others.
 layers() {
 	local repeats=5 shape pass path rest
 	[ -z "$quick" ] || repeats=1

@@ -1,13 +1,13 @@
 #!/bin/bash
-# The server's own coordinator: how soon after the last submission's commit the step begins, and what it costs while
-# nobody asks.
+# The server's own coordinator: how soon after the last submission's commit the step begins, and its cost while no
+# worker is there.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 iterations=60 idle=60
 [ -z "$quick" ] || iterations=10 idle=5
 
-# The guard would refuse the benchmark's statements: it is no gan_worker.
+# The guard would refuse the benchmark's statements, which are not those of gan_worker.
 bench_server durable "shared_preload_libraries = 'gannsfriends'" 'gannsfriends.guard = off' 'track_commit_timestamp = on'
 # The moment at which a tick calls the step, beside the commit of the last unit that enters it.
 sql 'CREATE TABLE began (iteration int, seconds float8); GRANT INSERT ON began TO PUBLIC;

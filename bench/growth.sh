@@ -1,5 +1,5 @@
 #!/bin/bash
-# The size of the database after 200 full-size iterations of 4 units, with autovacuum as it comes.
+# The size of the database after 200 full-size iterations of 4 units, with the default autovacuum.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -2,11 +2,11 @@
  * hand_in.c - a student that computes nothing: claims, uploads random gradients, submits
  *
  *   hand_in step URI RUN UNITS ITERATIONS [URI…]      ticks and takes the step by hand, as the
- *       administrator; units are handed in by these students in turns
+ *       administrator; these students submit units in turns
  *   hand_in react URI RUN UNITS ITERATIONS             a coordinator runs beside it
- *   hand_in grow URI RUN UNITS ITERATIONS SECONDS      as step, for at most so many seconds
+ *   hand_in grow URI RUN UNITS ITERATIONS SECONDS      as step, for at most SECONDS
  *
- * URI is the student's; the administrator's connection comes from PGHOST and so on. One sample a
+ * URI is the student's; the administrator's connection comes from PGHOST and so on. One sample per
  * line:
  *
  *   upload S, upload_one_by_one S
@@ -31,13 +31,13 @@
 
 #define PATIENCE 60.0 /* seconds to wait for an iteration */
 
-/* Seconds that a unit would be computed for: what follows a step is over by then. */
+/* Seconds of computing a unit, by which the work that follows a step is over. */
 #define COMPUTING 0.1
 
 #define MOST_STUDENTS 64
 
 typedef struct feed {
-    PGconn *student, *admin; /* student and worker: of those below, the one whose turn it is */
+    PGconn *student, *admin; /* student and worker: of the current turn */
     client_run run;
     dcgan_model model;
     int worker, units;
@@ -69,7 +69,7 @@ static size_t length(const feed *f, int shard) {
                                   : shard_length(f->model.parameter_count, (size_t)shard);
 }
 
-/* Makes it a student's turn. */
+/* Gives a student the turn. */
 static void take_turn(feed *f, int turn) {
     f->student = f->students[turn % f->student_count];
     f->worker = f->workers[turn % f->student_count];
@@ -126,7 +126,7 @@ static void tear_down(feed *f) {
     free(f->blob);
 }
 
-/* Ends the program unless a call of libpq that sends something could do so. */
+/* Ends the program if a call of libpq could not send. */
 static void expect_sent(const feed *f, int sent) {
     if (!sent)
         client_fail("sending: %s", PQerrorMessage(f->student));
@@ -218,7 +218,7 @@ static double transfer(feed *f, const client_unit *unit, int last, sender send_o
     return samples_clock() - start;
 }
 
-/* Claims the next unit, waiting for the iteration to come if need be. */
+/* Claims the next unit, and waits for the next iteration if necessary. */
 static void claim(feed *f, client_unit *unit) {
     double end = samples_clock() + PATIENCE;
 
@@ -276,7 +276,7 @@ static void measure_step(feed *f, int iterations) {
     }
 }
 
-/* Measures how soon the next iteration is there. */
+/* Measures how soon the next iteration begins. */
 static void measure_reaction(feed *f, int iterations) {
     client_unit unit = {0};
 
@@ -314,7 +314,7 @@ static void measure_growth(feed *f, int iterations, double seconds) {
             upload(f, &unit, 1, 1);
             client_submit(f->student, &unit);
         }
-        print_size(f, i); /* at its fullest: all units are in */
+        print_size(f, i); /* at its largest: all units are submitted */
         step(f, unit.iteration);
     }
 }

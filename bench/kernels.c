@@ -41,7 +41,7 @@ static void fail(const char *what) {
     exit(1);
 }
 
-/* Allocates and touches memory: the first unit is not to pay for the pages. */
+/* Allocates and touches memory, so that the first unit does not pay for the pages. */
 static void *take(size_t bytes) {
     void *memory = malloc(bytes);
 
@@ -109,7 +109,7 @@ static void force_kernels(const char *name) {
             kernels_force(kernels_list(i));
             return;
         }
-    fail("this processor has no such instructions");
+    fail("this processor does not have these instructions");
 }
 
 int main(int argc, char **argv) {

@@ -5,9 +5,9 @@
  *   layers [--batch N] [--repeats R]
  *
  * Prints, for each layer and pass, "LAYER PASS BEST-PATH GFLOP/s; OTHER-PATH GFLOP/s; …". The
- * floating-point operations are those of the definition (2 for each pixel, weight and image),
- * whatever a path saves of them; best of R repeats on one thread. The generator's layers are the
- * same shapes.
+ * floating-point operations are those of the definition (2 for each pixel, weight and image), even
+ * if a path needs fewer; best of R repeats on one thread. The generator's layers have the same
+ * shapes.
  */
 #include "samples.h"
 #include "../src/dcgan/backend.h"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Trains on faces through the real system, once for each way of learning, and prints what came of it:
+# Trains on faces through the real system, once for each mode, and prints the results:
 #
 #   learning: MODE seed SEED IMAGES images, EXCHANGES exchanges, MB on the wire, SECONDS s, swd SWD
 #
@@ -8,15 +8,15 @@
 #   bench/learning.sh --list                names the modes
 #
 #   --images N   images to learn from in each mode (default 40000)
-#   --points P   times to look at what was learned, evenly spread (default 4)
-#   --seeds "S…" a run for each (default 7; first-hour: 7 8 9)
+#   --points P   number of evenly spread measurements (default 4)
+#   --seeds "S…" one run for each seed (default 7; first-hour: 7 8 9)
 #   --workers N  of one thread each, and as many units an iteration (default 2)
-#   --narrow     32 feature maps in place of 64: where more workers than cores are to be tried
+#   --narrow     32 feature maps instead of 64: to try more workers than cores
 #   --mode "NAME PARAMETERS"  a mode of your own, by gan_create_run's parameters
 #
 # SWD is the sliced Wasserstein distance (Karras et al. 2018, section 5) x 1000 between 1,024 generated images and the
 # last 1,000 faces of the archive, which are kept out of training; lower is better. The server and its coordinator are
-# on the same machine. Bytes are what the loopback carried in both directions. Seconds don't count the drawing of the
+# on the same machine. Bytes are those of the loopback in both directions. Seconds don't include the drawing of the
 # sheets that are measured; in first-hour the workers stand still meanwhile. Lines are also appended to
 # build/bench/learning.tsv. Needs GANN_FACES or ../shared/data/img_align_celeba.zip, ../shared/bench/swd.py,
 # python3-numpy and python3-pil.
@@ -25,7 +25,7 @@
 
 seeds='' total=40000 points=4 held_out=1000 workers=2 narrow='' modes=()
 
-# mode, parameters of gan_create_run. class is what a run without options is.
+# mode, parameters of gan_create_run. class is the mode of a run without options.
 old='batch => 32, learning_rate => 2e-4'
 all_modes=(
 	"class "
@@ -170,8 +170,8 @@ report() {
 	done
 }
 
-# The README's run: after each step from the 60th second on the workers stand still until the pictures are drawn and measured; over
-# when they are good enough, or after ten minutes. Prints the steps, and sets reached.
+# The README's run: after each step from the 60th second on, the workers stand still until the pictures are drawn and measured. Ends
+# when the pictures are good enough, or after ten minutes. Prints the steps, and sets reached.
 first_hour() {
 	local seed=$1 spent=0 seen=0 at=0 drawn swd name="first hour $1" facts
 	reached=

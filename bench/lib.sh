@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2034 # what it sets is for others
-# What the scripts of bench/ share. Sourced with the wanted figures as the script's arguments.
+# shellcheck shell=bash disable=SC2034 # its variables are for the scripts that source it
+# The common part of the scripts of bench/. Sourced with the wanted figures as the script's arguments.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/server.sh
@@ -49,8 +49,8 @@ summary() {
 
 calculate() { awk "$number BEGIN { print number($1) }"; }
 
-# bench_server durable|fast [SETTING…]: a fresh server with the settings of docs/instructor.md and everything else as it
-# comes; "fast" is without fsync. Exports the administrator's PG… variables; the database is "train".
+# bench_server durable|fast [SETTING…]: a new server with the settings of docs/instructor.md and defaults for the rest;
+# "fast" is without fsync. Exports the administrator's PG… variables; the database is "train".
 bench_server() {
 	local folder memory fast=
 	[ "$1" = durable ] || fast=1
@@ -66,7 +66,7 @@ bench_server() {
 	createdb train
 	export PGDATABASE=train PGOPTIONS='-c client_min_messages=warning'
 	sql 'CREATE EXTENSION gannsfriends'
-	# The instructor confirms at once what the first worker says its dataset is.
+	# The instructor confirms the first worker's dataset at once.
 	sql "CREATE FUNCTION confirm() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE public.gan_run SET dataset_images = NEW.dataset_images,
 		dataset_digest = NEW.dataset_digest WHERE run = NEW.run AND dataset_digest IS NULL; RETURN NEW; END';
 		CREATE TRIGGER confirm AFTER INSERT ON gan_worker FOR EACH ROW EXECUTE FUNCTION confirm()"
@@ -97,7 +97,7 @@ stop_background() {
 	background=()
 }
 
-# Sets images and images_are: faces, or else clothes. Fails where there are neither.
+# Sets images and images_are: faces if there are any, otherwise clothes. Fails if there are neither.
 find_images() {
 	images=/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 	images_are=Fashion-MNIST
@@ -108,7 +108,7 @@ find_images() {
 	[ -r "$images" ]
 }
 
-# worker URI NAME [OPTION…]: the real program, without the administrator's variables, in place of a background
+# worker URI NAME [OPTION…]: the real program, without the administrator's variables; replaces a background
 # shell.
 worker() {
 	exec env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$1" \

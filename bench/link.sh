@@ -1,5 +1,5 @@
 #!/bin/bash
-# Two workers of one thread, each behind a home link of its own, beside the same two on the loopback:
+# Two workers of one thread, each behind its own home link, compared with the same two on the loopback:
 #
 #   bench/link.sh [OPTION…] [NAME…]     (none named: all figures)
 #
@@ -8,11 +8,11 @@
 #   --download TYPE   element type of changes of the weights (default int8)
 #   --rate-up R       of a link from its worker (default 10mbit; written as tc wants it)
 #   --rate-down R     of a link to its worker (default 50mbit)
-#   --iterations N    over the link, beside the first, which does not count (default 3)
+#   --iterations N    over the link, after the first one, which does not count (default 3)
 #
-# A link is a veth pair whose two ends are shaped by tbf. Server, coordinator and the links' near ends are in a network
-# namespace of this script's, each worker and its end in one of its own: when the processes end, so do the namespaces
-# and the links. Needs root, and a kernel with veth and tbf.
+# A link is a veth pair whose two ends are shaped by tbf. Server, coordinator and the links' near ends are in this
+# script's network namespace, each worker and its end in a namespace of their own. When the processes end, the
+# namespaces and links disappear. Needs root, and a kernel with veth and tbf.
 set -euo pipefail
 
 if [ "$(id -u)" -eq 0 ] && [ -z "${GANN_LINK_INSIDE:-}" ] && unshare --net true 2>/dev/null; then
@@ -42,11 +42,11 @@ set -- "${names[@]}"
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ -z "$quick" ] || steps=2 iterations=2
 
-# The addresses are of those set apart for measurements (RFC 2544).
+# The addresses are from the range for measurements (RFC 2544).
 near() { echo "198.18.$1.1"; }
 far() { echo "198.18.$1.2"; }
 
-# What waits longer than 200 ms is dropped, as in a modem.
+# Packets that wait longer than 200 ms are dropped, as in a modem.
 tbf() { echo "root tbf rate $1 burst 32kb latency 200ms"; }
 
 # Makes link N; its far end is still in this namespace.
@@ -67,7 +67,7 @@ hand_over() {
 	"${inside[@]}" ip link set "far$1" up
 }
 
-# The real program in a network namespace of its own; it begins when its end of a link is up.
+# The real program in a network namespace of its own; it starts when its end of a link is up.
 # shellcheck disable=SC2016 # for the other shell
 worker_behind_link() {
 	exec unshare --net -- bash -c 'until [ -n "$(ip -o -4 address show up scope global)" ]; do sleep 0.05; done
@@ -88,7 +88,7 @@ if [ -n "$why" ]; then
 	exit 0
 fi
 
-# Lets students in over the links, and by TLS as from a home.
+# Lets students in over the links, with TLS, as from home.
 open_server() {
 	local data hba
 	data=$(sql 'SHOW data_directory') hba=$(sql 'SHOW hba_file')
@@ -100,14 +100,14 @@ open_server() {
 	sql 'SELECT pg_reload_conf()' >/dev/null
 }
 
-# begin_run NAME ITERATIONS: a run of the wanted options, with a coordinator of its own; sets run.
+# begin_run NAME ITERATIONS: starts a run with the wanted options, and a coordinator for it; sets run.
 begin_run() {
 	run=$(create_run "$1" "units_per_iteration => 2, local_steps => $steps, batch => 32, target_iterations => $2,
 		upload_element => '$upload', download_element => '$download'")
 	in_background psql -Xq -c "CALL gan_coordinate(run => $run)"
 }
 
-# Waits until so many iterations of the run are over.
+# Waits until a number of iterations of the run are over.
 await_iterations() {
 	local begin=$SECONDS
 	until [ "$(sql "SELECT count(*) FROM gan_history WHERE run = $run")" -ge "$1" ]; do
@@ -129,7 +129,8 @@ carried() {
 	echo "$(calculate "(${sent[0]} + ${sent[2]}) / 1e6") $(calculate "(${sent[1]} + ${sent[3]}) / 1e6")"
 }
 
-# Prints what the two workers computed in a second, and a column of what a unit took them (5: images, 7: computing, 9: handing in).
+# Prints the images that the two workers computed per second, and a column of their times for a unit (5: images, 7: computing,
+# 9: submitting).
 computed() { awk '/computed at/ { sub(/.*computed at /, ""); sum += $1 } END { print sum }' "$logs"/{ann,bo}."$1".log; }
 
 spent() { sed -n 's/^a unit took, in seconds: //p' "$logs"/{ann,bo}."$1".log | awk -v column="$2" '{ sum += $column } END { print sum / NR }'; }
@@ -139,7 +140,7 @@ export GANN_SERVER_TCP
 bench_server durable
 open_server
 
-# The speed of the same workers where nothing is in the way: what they compute while they compute.
+# The speed of the same workers without a slow link, while they compute.
 begin_run loopback 2
 for name in ann bo; do
 	uri=$(sql "SELECT gan_enroll('$name', '127.0.0.1')")
@@ -180,12 +181,12 @@ speed=$(calculate "$useful / $span")
 compute=$(spent home 7) handing_in=$(spent home 9)
 exchange=$(calculate "$unit - $compute")
 per_unit=$((2 * (iterations - 1)))
-# Whatever else ran on these cores is in the figures: then they are worth nothing, and say so.
+# Other programs on these cores falsify the figures. If there were any, the lines say so.
 quiet=$(awk "BEGIN { c = 100 * ($now / $pure - 1); if (c > 15 || c < -15) printf \"DISTURBED, compute changed by %.0f %% meanwhile, \", c }")
 what="${quiet}H $steps of 32 images, $upload up, $download down, $rate_up up, $rate_down down, TLS on $tls of 2, $images_are, $iterations iterations of 2 units in $span s, $server_says"
 figure link_useful_images_per_second_2_workers "$speed" images/s "$what"
 figure link_efficiency "$(calculate "$speed / $pure")" of_compute_speed "$speed images/s of $pure images/s, which the same workers compute on the loopback; of the $now images/s that they computed here $(calculate "$speed / $now"); $what"
 figure link_iteration_seconds "$(calculate "$span / $iterations")" s "from the step to the claim $claim, computing $compute, the rest of the unit $exchange, waiting for the other worker $others, from the last submission to the end of the step $step; $what"
-figure link_seconds_transfer "$exchange" s "from the claim to the submission without computing; of it handing in $handing_in, mean of all units; $what"
+figure link_seconds_transfer "$exchange" s "from the claim to the submission without computing; of it submitting $handing_in, mean of all units; $what"
 figure link_megabytes_up_per_unit "$(calculate "($up - $up_before) / $per_unit")" MB "as tbf counts packets, from the end of the first iteration to that of the last but one; $what"
 figure link_megabytes_down_per_unit "$(calculate "($down - $down_before) / $per_unit")" MB "the same; $what"

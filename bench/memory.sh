@@ -1,5 +1,5 @@
 #!/bin/bash
-# The most memory that a worker has ever had resident, at full size, with no cache of prepared images.
+# The peak resident memory of a worker, at full size, without a cache of prepared images.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -13,7 +13,7 @@ uri=$(sql "SELECT gan_enroll('ann', '127.0.0.1')")
 in_background psql -Xq -c 'CALL gan_coordinate(50)'
 in_background worker "$uri" ann-memory --cache 0
 peak=0
-# The kernel keeps the peak itself; it is read until the process is gone.
+# The kernel records the peak; we read it until the process has ended.
 while now=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$!/status" 2>/dev/null) && [ -n "$now" ]; do
 	peak=$now
 	sleep 0.05

@@ -1,6 +1,6 @@
 #!/bin/bash
-# gan_aggregate of 8 units of 8 accounts, by each rule, one after the other and in turns; and by the
-# median of docs/rules.md, in SQL.
+# gan_aggregate of 8 units of 8 accounts, by each rule in turns, and by the median in SQL of
+# docs/rules.md.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -1,14 +1,14 @@
 #!/bin/bash
-# Measures, and prints one line a figure:
+# Measures, and prints one line per figure:
 #
 #   bench: NAME VALUE UNIT  (threads, batch, path, CPU, commit, min/median/max)
 #
 #   bench/run.sh [--quick] [NAME…]     (none named: all)
 #   bench/run.sh --list                names the figures
 #
-#   --quick   shorter and fewer runs: to see that it works, not to quote
+#   --quick   shorter and fewer runs: to test the scripts; don't quote these figures
 #
-# What each figure means: bench/README.md. The project is built, and installed where a figure needs a server.
+# bench/README.md explains each figure. Builds the project, and installs it if a figure needs a server.
 set -uo pipefail
 export LC_ALL=C.UTF-8
 umask 022
@@ -55,7 +55,7 @@ while [ $# -gt 0 ]; do
 done
 [ ${#wanted[@]} -gt 0 ] || mapfile -t wanted < <(names)
 
-# must COMMAND…: shows what it printed only if it fails.
+# must COMMAND…: shows the command's output only if it fails.
 must() {
 	local output
 	if ! output=$("$@" 2>&1 </dev/null); then
@@ -67,7 +67,7 @@ must() {
 config=pg_config
 [ ! -x /usr/lib/postgresql/15/bin/pg_config ] || config=/usr/lib/postgresql/15/bin/pg_config
 
-# Tells whether what was built is what the server has.
+# Tells whether the server has the version that was built.
 is_installed() {
 	local file shared
 	shared=$("$config" --sharedir)/extension
@@ -77,7 +77,7 @@ is_installed() {
 	done
 }
 
-# Builds what a group needs; the server's part goes where the server looks for it.
+# Builds the programs of a group, and installs the server's part.
 build() {
 	local sudo=()
 	must make -f bench/Makefile -j"$(nproc)"
@@ -88,8 +88,8 @@ build() {
 	must "${sudo[@]}" make "PG_CONFIG=$config" install
 }
 
-# A group runs in the background, so that a signal to this script is heeded at once. timeout passes signals on
-# to all that the group has started.
+# A group runs in the background, so that a signal to this script takes effect at once. timeout passes signals on
+# to everything that the group has started.
 group=
 # shellcheck disable=SC2317 # called by the trap
 end_group() {

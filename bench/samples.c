@@ -1,5 +1,5 @@
 /*
- * samples.c - the clock, and numbers that were measured
+ * samples.c - the clock, and measured numbers
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -1,5 +1,5 @@
 /*
- * samples.h - the clock, and numbers that were measured: median, best, percentiles
+ * samples.h - the clock, and measured numbers: median, best, percentiles
  */
 #ifndef BENCH_SAMPLES_H
 #define BENCH_SAMPLES_H

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What the server does with a full-size model: uploads, downloads, the step, and how soon the next iteration is
-# there. A student that computes nothing feeds it.
+# The server with a full-size model: uploads, downloads, the step, and how soon the next iteration begins. The units
+# come from a student that computes nothing.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -37,8 +37,8 @@ fi
 # step_of RUN: one iteration of 8 units; the seconds of its step.
 step_of() { "$programs/hand_in" step "$uri" "$1" 8 1 | sed -n 's/^step //p'; }
 
-# The same step with the moving average of the generator's weights and without, in turns; the first two of each run
-# fill slots that were empty.
+# The same step with and without the moving average of the generator's weights, in turns; the first two of each run
+# fill empty slots.
 if wants average_step_ratio; then
 	create_run with 'local_steps => 0, units_per_iteration => 8, images_per_unit => 64, lease_seconds => 600, average_decay => 0.999' >/dev/null
 	create_run without 'local_steps => 0, units_per_iteration => 8, images_per_unit => 64, lease_seconds => 600, average_decay => 0' >/dev/null

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The whole: two workers of one thread, the server and the coordinator on the same cores, beside what two workers
-# would compute if there were nothing else to do. And a bystander of the server's.
+# The whole system: two workers of one thread, the server and the coordinator on the same cores, compared with two
+# workers that only compute. And another session of the server, as a bystander.
 # shellcheck source=bench/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -11,7 +11,7 @@ if ! find_images; then
 	exit 0
 fi
 
-# Two at once; prints the mean images a second of each.
+# Two at once; prints the mean images per second of each.
 pure_compute() {
 	local pids=()
 	for i in 1 2; do
@@ -44,7 +44,7 @@ done
 bystander=$("$programs/bystander" $((seconds - SECONDS + begin > 10 ? seconds - SECONDS + begin : 10)))
 sql "SELECT gan_pause($run)" >/dev/null
 stop_background
-# The coordinator's session outlives its psql, and would be in the way of the pure compute.
+# The coordinator's session outlives its psql, and would disturb the pure compute.
 sql "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE 'CALL gan_coordinate%'" >/dev/null
 after=$(pure_compute)
 
@@ -56,14 +56,14 @@ read -r iterations useful span < <(sql "SELECT count(*), sum(images), extract(ep
 }
 speed=$(calculate "$useful / $span")
 pure=$(printf '%s\n' "$before" "$after" | awk '{ sum += $1 } END { printf "%.4g", 2 * sum / NR }')
-# Whatever else ran on these cores meanwhile is in the figures: then they are worth nothing, and say so.
+# Other programs on these cores falsify the figures. If there were any, the lines say so.
 quiet=$(paste -d' ' <(echo "$before" | awk '{ s += $1 } END { print s }') <(echo "$after" | awk '{ s += $1 } END { print s }') |
 	awk '{ change = 100 * ($2 / $1 - 1); if (change > 15 || change < -15) printf "DISTURBED, pure compute changed by %.0f %% meanwhile, ", change }')
 figure system_useful_images_per_second_2_workers "$speed" images/s "${quiet}2 workers of 1 thread, batch 64, 320 images a unit, 2 units an iteration, $images_are, $iterations iterations in $span s, $server_says"
 figure system_efficiency "$(calculate "$speed / $pure")" of_pure_compute "$quiet$speed images/s of $pure images/s, which two workers compute when there is nothing else: before $(tr '\n' ' ' <<<"$before"), after $(tr '\n' ' ' <<<"$after")"
 
-# Where an iteration goes, as the server's clock has it: from the last step to the claim, from there to the
-# submission, from a worker's submission to the last one's, from that to the end of the step.
+# The parts of an iteration, by the server's clock: from the last step to the claim, from there to the submission,
+# from a worker's submission to the last one, from that to the end of the step.
 read -r wall claim unit others step < <(sql "
 	WITH i AS (SELECT run, iteration, started_at, ended_at, (SELECT max(submitted_at) FROM gan_work_unit u WHERE (u.run, u.iteration) = (h.run, h.iteration)) AS last
 		FROM gan_history h WHERE run = $run AND iteration > 0)

@@ -1,14 +1,14 @@
 #!/bin/bash
-# From a bare Debian 12 to a trained small network: installs what is missing, builds, starts a PostgreSQL of its own, trains with
-# two workers, shows it in the browser and leaves demo/samples.png.
+# From a bare Debian 12 to a small trained network: installs missing packages, builds, starts a PostgreSQL server of its own, trains
+# with two workers, shows the training in the browser and leaves demo/samples.png.
 #
 #   scripts/demo.sh [--data PATH] [--minutes N] [--keep]
 #
 #   --data PATH   a zip archive or a folder of faces instead of Fashion-MNIST: trains 64x64 in colour
-#   --minutes N   how long to train (3)
+#   --minutes N   how long to train (default 3)
 #   --keep        leave the server and the workers running, and say how to stop them
 #
-# Runs as root or with sudo; safe to run again; leaves no process behind.
+# Run it as root or as a user with sudo. It may be run again, and leaves no process behind.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 umask 022
@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--data)
 		data=$(realpath "${2:?--data needs a path}")
-		network= # a class's own
+		network= # the defaults, as for a class
 		shift
 		;;
 	--minutes)
@@ -43,7 +43,7 @@ done
 say() { printf '\n== %s\n' "$*"; }
 sudo=(); [ "$(id -u)" -eq 0 ] || sudo=(sudo)
 
-say 'Installing what is missing'
+say 'Installing missing packages'
 scripts/deps.sh demo
 say 'Building'
 make --no-print-directory -j2 all > /tmp/gann-build.$$ 2>&1 || { tail -n 30 /tmp/gann-build.$$; exit 1; }
@@ -51,7 +51,7 @@ make --no-print-directory -j2 all > /tmp/gann-build.$$ 2>&1 || { tail -n 30 /tmp
 rm -f /tmp/gann-build.$$
 mkdir -p demo
 
-say 'Starting a PostgreSQL server of our own'
+say 'Starting a PostgreSQL server for the demo'
 workers=()
 stop_workers() {
 	local pid
@@ -62,7 +62,7 @@ folder=$(server_tempdir)
 server_trap
 server_remove_at_exit "$folder"
 server_call_at_exit stop_workers
-export GANN_SERVER_FAST=1 # what the demo trains need not outlive a power cut
+export GANN_SERVER_FAST=1 # the demo's data need not survive a power cut
 server_start "$folder" "shared_buffers = '256MB'" "max_wal_size = '2GB'" "synchronous_commit = off"
 echo "listening on $PGHOST, port $PGPORT"
 createdb train
@@ -81,7 +81,7 @@ say 'The dashboard'
 sql 'CREATE ROLE screen LOGIN IN ROLE gan_viewer' # trusted on the server's own socket
 dashboard() {
 	local tries
-	: > demo/dashboard.log # an address in it is of this dashboard
+	: > demo/dashboard.log # emptied, so that an address in it is this dashboard's
 	env -u PGOPTIONS src/dashboard/gan_dashboard --connect "host=$PGHOST port=$PGPORT user=screen dbname=train" --listen "127.0.0.1:$1" > demo/dashboard.log 2>&1 9>&- &
 	for ((tries = 0; tries < 100; tries++)); do
 		if grep -q 'http://' demo/dashboard.log; then break; fi
@@ -90,8 +90,8 @@ dashboard() {
 	done
 	workers+=($!)
 }
-dashboard 8765 || dashboard 0 || { cat demo/dashboard.log; exit 1; } # a free port where that one is taken
-echo "open this in a browser and watch: $(sed -n 's/^gan_dashboard: //p' demo/dashboard.log)"
+dashboard 8765 || dashboard 0 || { cat demo/dashboard.log; exit 1; } # a free port if 8765 is taken
+echo "open this address in a browser and watch: $(sed -n 's/^gan_dashboard: //p' demo/dashboard.log)"
 
 say "The students: two workers of one thread, for $minutes minutes"
 env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS src/worker/gan_worker --connect "$alice" --data "$data" --name alice-laptop --threads 1 > demo/alice.log 2>&1 9>&- &
@@ -126,16 +126,16 @@ psql -Xq -c "SELECT min(iteration) AS from_iteration, max(iteration) AS to_itera
  round(avg(loss_d)::numeric, 3) AS loss_d, round(avg(loss_g)::numeric, 3) AS loss_g, round(avg(accuracy_real)::numeric, 2) AS right_on_real,
  round(avg(accuracy_fake)::numeric, 2) AS right_on_fake
  FROM (SELECT *, ntile(10) OVER (ORDER BY iteration) AS part FROM gan_history) AS h GROUP BY part ORDER BY part" | tee demo/learning_curve.txt
-say 'Who did it'
+say 'Who contributed how much'
 psql -Xq -c 'SELECT login, name, units, images FROM gan_worker ORDER BY images DESC'
-say 'Every image once an epoch'
+say 'Check: every image is used once per epoch'
 psql -Xq -c 'SELECT * FROM gan_ledger()'
-echo "the sheet: $PWD/demo/samples.png"
+echo "the generated images: $PWD/demo/samples.png"
 
 if [ -n "$keep" ]; then
 	psql -Xq -c 'CALL gan_coordinate()' > demo/coordinator.log 2>&1 9>&- & # until the run is finished
 	workers+=($!)
-	say 'Left running'
+	say 'Still running'
 	echo "  psql -h $PGHOST -p $PGPORT -U postgres train"
 	echo "  stop with: kill ${workers[*]}; $([ "$(id -u)" -eq 0 ] && echo "runuser -u postgres -- ")$(server_bindir)/pg_ctl -D $_server_data stop"
 	disown -a
@@ -143,5 +143,5 @@ if [ -n "$keep" ]; then
 else
 	sql 'SELECT gan_stop()'
 	stop_workers
-	say 'Stopped. All clean.'
+	say 'Stopped: nothing is left running.'
 fi

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Installs what is missing from Debian 12 for building, testing or showing gannsfriends.
+# Installs the Debian 12 packages that are missing for building, testing or showing gannsfriends.
 #
 #   scripts/deps.sh [worker|build|test|asan|long|demo …]     (none named: build)
 #
-# worker is what a student's program needs; build has PostgreSQL's server and the dashboard, too.
-# Packages that are there already are left alone: a second run does nothing and needs no network.
+# worker is for a student's program; build adds PostgreSQL's server and the dashboard. Installed
+# packages are left alone: a second run does nothing and needs no network.
 set -euo pipefail
 export LC_ALL=C
 umask 022
@@ -20,15 +20,16 @@ build=(
 	postgresql-15 postgresql-server-dev-15
 	libopenblas-serial-dev           # openblas-serial/libopenblas.a, linked into the server's module
 	libmicrohttpd-dev libjs-chart.js # the dashboard
+	cmark-gfm                        # its pages of documentation
 )
 test=(
 	"${build[@]}"
 	libcmocka-dev
 	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl postgresql-15-cron
 	perl libio-pty-perl python3-numpy python3-pil
-	python3-torch # what is exported runs in it, and what it saves comes back
+	python3-torch # exports are run in it, and its files are imported
 	openssl faketime libfaketime iproute2
-	locales pgbouncer # servers as people have them
+	locales pgbouncer # servers as people set them up
 	prometheus-postgres-exporter # metrics
 	dataset-fashion-mnist
 	chromium chromium-driver # the dashboard's page is tested in it
@@ -39,7 +40,7 @@ asan=("${test[@]}" clang-14 libclang-rt-14-dev)
 long=("${test[@]}" sqlsmith)
 demo=("${build[@]}" dataset-fashion-mnist)
 
-# Asked for at the first installation only; a cluster that exists is never touched.
+# Needed at the first installation only; an existing cluster is never touched.
 no_cluster=/etc/postgresql-common/createcluster.d/gannsfriends.conf
 
 say() { printf 'deps.sh: %s\n' "$*" >&2; }
@@ -74,7 +75,7 @@ by_hand() {
 }
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-	by_hand 'this is no Debian-like system' "$(printf '%s\n' "${wanted[@]}" | sort -u | paste -sd' ')"
+	by_hand 'this is not a Debian-like system' "$(printf '%s\n' "${wanted[@]}" | sort -u | paste -sd' ')"
 fi
 
 is_installed() {
@@ -105,7 +106,7 @@ apt() {
 }
 
 # Debian's package would create and start a cluster "main" the first time. That decision is the
-# administrator's, so the setting is there only while the packages go in.
+# administrator's, so the setting exists only while the packages are installed.
 hold_back_cluster() {
 	[ -e "$no_cluster" ] && return
 	trap allow_cluster EXIT
@@ -124,7 +125,7 @@ if [[ " ${missing[*]} " == *' postgresql-15 '* ]]; then
 fi
 
 say "installing: ${missing[*]}"
-apt update >&2 || say 'apt-get update failed; going on with the lists that are here'
+apt update >&2 || say 'apt-get update failed; continuing with the old package lists'
 if ! apt install --no-install-recommends "${missing[@]}" >&2; then
 	say "apt-get could not install: ${missing[*]}"
 	exit 1

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A private PostgreSQL server, as shell functions. To be sourced by bash scripts:
+# A private PostgreSQL server, as shell functions for bash scripts to source:
 #
 #   . scripts/server.sh
 #   server_trap                                # stop the server on every way out
@@ -9,13 +9,13 @@
 #   psql -c 'SELECT 1'
 #   server_stop
 #
-# The server runs as the user postgres where the caller is root, as the caller otherwise. Whoever
-# may enter its socket's folder (the server's user and root) is trusted there; TCP, on 127.0.0.1
-# only, asks for a scram-sha-256 password. One server a shell at a time; a folder with a database
-# cluster in it is started again as it is.
+# The server runs as the user postgres if the caller is root, and as the caller otherwise. Users who
+# may enter its socket's folder (the server's user and root) are trusted there; TCP, on 127.0.0.1
+# only, needs a scram-sha-256 password. A shell can have one server at a time. If the folder already
+# holds a database cluster, that one is started unchanged.
 #
 # Read by server_start:
-#   GANN_SERVER_FAST=1      no fsync: data outlive a crash of the server, not of the machine
+#   GANN_SERVER_FAST=1      no fsync: data survive a crash of the server, not of the machine
 #   GANN_SERVER_TCP=ADDRS   listen_addresses instead of 127.0.0.1
 #   GANN_SERVER_PORT=N      this port instead of a free one
 
@@ -50,8 +50,8 @@ _server_as() {
 	fi
 }
 
-# A fresh folder with a short path (a socket's path must stay under 108 bytes) that the server's
-# user owns and that others cannot enter.
+# Makes a folder with a short path (a socket's path must stay under 108 bytes), which the server's
+# user owns and others cannot enter.
 server_tempdir() {
 	local folder
 	folder=$(mktemp -d /tmp/gann.XXXXXX) || return
@@ -70,7 +70,7 @@ server_trap() {
 	trap 'exit 143' TERM
 }
 
-# The exit status stays what it was. A second signal does not cut the cleaning short.
+# Keeps the exit status. A second signal does not interrupt the cleanup.
 _server_cleanup() {
 	local status=$? folder hook
 	[ "$_server_owner" = "$BASHPID" ] || return "$status"
@@ -82,7 +82,7 @@ _server_cleanup() {
 	for folder in "${_server_doomed[@]}"; do
 		case $folder in
 		/tmp/gann.??????) rm -rf -- "$folder" ;;
-		*) _server_say "left in place, not one of mine: $folder" ;;
+		*) _server_say "not removed, because it is not a folder of this script: $folder" ;;
 		esac
 	done
 	_server_doomed=()
@@ -102,8 +102,8 @@ _server_free_port() {
 	return 1
 }
 
-# Where the server's files are: FOLDER itself, or, where the server's user cannot get there (a
-# checkout under /root, say), a folder in /tmp whose name is kept in FOLDER/server-home.
+# Where the server's files are: FOLDER itself or, if the server's user cannot enter it (a checkout
+# under /root, say), a folder in /tmp whose name is kept in FOLDER/server-home.
 _server_home() {
 	local folder=$1 home
 	mkdir -p "$folder" || return
@@ -154,7 +154,8 @@ server_start() {
 
 	if [ ! -f "$data/PG_VERSION" ]; then
 		[ -z "${GANN_SERVER_FAST:-}" ] || sync=(--no-sync)
-		# Made as root, given away: only FOLDER need be open to the server's user, not writable.
+		# Made as root and given to the server's user, who need only be able to enter FOLDER, not
+		# write to it.
 		mkdir -p "$data" && chmod 700 "$data" && chown "$user" "$data" || return
 		if ! _server_as "$bin/initdb" -D "$data" -U postgres --encoding=UTF8 --locale=C.UTF-8 \
 			--lc-messages=C --auth-local=trust --auth-host=scram-sha-256 "${sync[@]}" \
@@ -176,7 +177,7 @@ server_start() {
 	_server_log=$home/server.log
 	touch "$_server_log" && chown "$user" "$_server_log" || return
 
-	# Someone else may take the port between the look and the start: then another one.
+	# Another process may take the port between the check and the start: then try another one.
 	for ((tries = 0; tries < 5; tries++)); do
 		port=${GANN_SERVER_PORT:-$(_server_free_port)} || return
 		{
@@ -208,10 +209,10 @@ server_start() {
 	return 1
 }
 
-# Stops the shell's server: fast, and if it does not heed that in 30 s, at once.
+# Stops the shell's server: fast, and if that takes more than 30 s, immediately.
 server_stop() { _server_halt fast; }
 
-# Stops it as a crash would: no checkpoint, recovery at the next start.
+# Stops it like a crash: no checkpoint, recovery at the next start.
 server_crash() { _server_halt immediate; }
 
 _server_halt() {
@@ -223,7 +224,7 @@ _server_halt() {
 	pid=$(head -n 1 "$data/postmaster.pid")
 	_server_as "$bin/pg_ctl" -D "$data" -m "$1" -t 30 -w -s stop >/dev/null 2>&1 && return
 	_server_as "$bin/pg_ctl" -D "$data" -m immediate -t 20 -w -s stop >/dev/null 2>&1 && return
-	# pg_ctl fails too where the server has gone by itself.
+	# pg_ctl also fails if the server has ended by itself.
 	_server_as "$bin/pg_ctl" -D "$data" status >/dev/null 2>&1 || return 0
 	_server_say "process $pid does not stop: killed"
 	_server_as "$bin/pg_ctl" kill KILL "$pid"

@@ -3,20 +3,20 @@
 #
 #   scripts/test.sh [--long] [--asan] [unit|house|fuzz|mutation|regress|pgtap|e2e|guards …]     (none named: all)
 #
-#   --long   also the tests that take minutes (GANN_LONG=1)
-#   --asan   the unit tests under the address and undefined behaviour sanitizers
+#   --long   also run the tests that take minutes (GANN_LONG=1)
+#   --asan   run the unit tests under the address and undefined behaviour sanitizers
 #
 # Each suite writes build/test/SUITE.log; the last line is `N passed, N failed[, N skipped]`. A suite
-# that crashes, runs no test or not as many as it planned counts as one failure.
+# that crashes, runs no test, or not the number that it planned, counts as one failure.
 #
-# GANN_FACES          archive of faces; ../shared/data/img_align_celeba.zip where it is there
+# GANN_FACES          archive of faces; by default ../shared/data/img_align_celeba.zip if it exists
 # GANN_TEST_JOBS      how many files of the suite e2e run at a time (2)
 # GANN_SUITE_TIMEOUT  seconds that one suite may take (3600, with --long 14400)
 #
-# shellcheck disable=SC2317 # much is called by a name put together (suite_…, tally_…) or by the trap
+# shellcheck disable=SC2317 # many functions are called by composed names (suite_…, tally_…) or by the trap
 set -uo pipefail
 export LC_ALL=C.UTF-8
-umask 022 # what gets installed must be readable for the server
+umask 022 # the server must be able to read installed files
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=scripts/server.sh
 . scripts/server.sh
@@ -45,14 +45,14 @@ logs=build/test
 passed=0 failed=0 skipped=0
 as_root=() # how `make install` is called
 
-# Two runs in one checkout would build over each other.
+# Two runs in one checkout would overwrite each other's build.
 exec 9<scripts/test.sh
 if ! flock -n 9; then
-	echo 'test.sh: another run is at work in this checkout' >&2
+	echo 'test.sh: another run is under way in this checkout' >&2
 	exit 1
 fi
 
-# Ours are the only settings that count.
+# Ignores the caller's PG… settings.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGOPTIONS
 unset MAKEFLAGS MFLAGS MAKELEVEL
 export CMOCKA_MESSAGE_OUTPUT=TAP
@@ -74,8 +74,8 @@ finish() {
 	exit
 }
 
-# A step runs in a process group of its own in the background, so that a signal to this script is
-# heeded at once and ends what the step started.
+# A step runs in the background in a process group of its own, so that a signal to this script takes
+# effect at once and ends everything that the step started.
 step=
 step_stop() {
 	[ -z "$step" ] || kill -TERM "$step" 2>/dev/null || return 0
@@ -180,7 +180,7 @@ report() {
 	printf '%s: %d passed, %d failed' "$suite" "$p" "$f"
 	[ "$s" -eq 0 ] || printf ', %d skipped' "$s"
 	printf ' (%d s)\n' $((SECONDS - start))
-	# What was left out, and why: each reason once.
+	# The reasons for skipped tests, each once.
 	grep -Eio '^ok [0-9]+ .*# *skip.*' "$log" | sed -E 's/.*# *skip *//I' | sort | uniq -c | sed 's/^ */  left out: /' | head -n 20
 	[ "$f" -eq 0 ] && return
 	"show_$kind" "$log"
@@ -192,14 +192,14 @@ report() {
 
 suite_unit() { run_step "$1" "${make[@]}" unit ${asan:+SANITIZE=1}; }
 
-# What the house's plan promises: rooms, circles, the length of the step (test/house/house.t).
+# The rules for the source tree: folders, circular includes, the length of the step (test/house/house.t).
 suite_house() { run_step "$1" test/house.sh; }
 
 suite_fuzz() { run_step "$1" test/fuzz/run.sh; }
 
 suite_mutation() { run_step "$1" bash test/mutation.sh; }
 
-# invariants_hold DATABASE: nothing of what must always hold is broken (test/invariants.sql)
+# invariants_hold DATABASE: no invariant is broken (test/invariants.sql)
 invariants_hold() {
 	local broken
 	broken=$(psql -X -A -t -q -v ON_ERROR_STOP=1 -d "$1" -f test/invariants.sql 2>&1) && [ -z "$broken" ] && return
@@ -225,7 +225,7 @@ suite_pgtap() {
 suite_e2e() {
 	local files=(test/tap/*/*.t)
 	[ ${#files[@]} -gt 0 ] || return 1
-	# Two files that build the same tool at a time would write over each other: all are built first.
+	# Two files that build the same tool at a time would overwrite each other's: all are built first.
 	run_step "$1" "${make[@]}" -f test/unit/Makefile tools || return
 	run_step "$1" test/tools/prove_each.sh "${files[@]}"
 }
@@ -243,7 +243,7 @@ if [ -n "$asan" ] || wants fuzz; then needs+=(asan); fi
 [ -z "${GANN_LONG:-}" ] || needs+=(long)
 must_step deps scripts/deps.sh "${needs[@]}"
 
-# The server's tools are there only now.
+# Only now are the server's tools installed.
 make=(make "PG_CONFIG=$(server_bindir)/pg_config")
 if [ ! -w "$("$(server_bindir)/pg_config" --pkglibdir)" ]; then
 	as_root=(sudo)
@@ -256,7 +256,7 @@ server=
 if wants regress || wants pgtap; then
 	server=$(server_tempdir) || exit
 	server_remove_at_exit "$server"
-	# pg_cron lives in one database, and pg_regress drops its own: so it is pgtap's.
+	# pg_cron can be in one database only, and pg_regress drops its own, so pg_cron is in pgtap's.
 	if ! GANN_SERVER_FAST=1 server_start "$server" \
 		"shared_preload_libraries = 'pg_cron'" \
 		"cron.database_name = 'gann_pgtap'" \

@@ -1,10 +1,10 @@
-# Breaks one guard of the server at a time, in a database or a library of its own, and expects the
-# test that is there for it to turn red.
+# Breaks one guard of the server at a time, in its own database or library, and expects the test of
+# that guard to turn red.
 #
 #   prove -Itest/lib test/guards.t                     GANN_GUARDS=PATTERN: only guards whose name contains it
 #
-# A text that is not in its place exactly once, or a test that fails without a "not ok", is no
-# broken guard: both count as a failure here.
+# It is a failure here, too, if a text to be replaced does not occur exactly once, or if a test
+# fails without a "not ok".
 use strict;
 use warnings;
 use Test::More;
@@ -25,7 +25,7 @@ sub c {
         if "$_[0]: $_[2]" =~ /\Q$only\E/;
 }
 
-# A function with a part of its text replaced. Where its lines are broken does not count.
+# A function with a part of its text replaced. Line breaks don't matter.
 sub change {
     my ($function, $from, $to) = @_;
     my $pattern = join '\s+', map {quotemeta} split /\s+/, $from, -1;
@@ -40,8 +40,8 @@ sub in_function {
     sql($function, $test, $name, change($function, $from, $to // ''));
 }
 
-# What an upload, a renewal, a release and a submission compare. (A unit's state is compared with
-# the lease, too: CHECKs tie the two.)
+# The conditions that an upload, a renewal, a release and a submission check. (A unit's state is
+# checked together with the lease: CHECKs tie the two.)
 c('holding.c', '021_fences', 'the unit', 'u.unit = $1 AND ', '');
 c('holding.c', '021_fences', 'the token', 'u.token = $2 AND ', '');
 c('holding.c', '021_fences', 'the account', ' AND w.login = session_user', '');
@@ -86,7 +86,7 @@ in_function(
     'w.units + 2 * done.units'
 );
 
-# The same for uploads, and what else stands before the model
+# The same for uploads, and the other checks that protect the model
 c(
     'result.c', '024_step_guards',
     'NaN in an upload',

@@ -1,11 +1,11 @@
--- What must hold at any moment, whatever happened before: this returns no row. Where it returns
--- some, each is (invariant, detail).
+-- Invariants that hold at any moment, whatever happened before. The query returns a row (invariant,
+-- detail) for each violation, so normally none.
 --
 --   psql -X -A -t -q -f test/invariants.sql DATABASE
 --
 -- It leaves no trace. The runs' rows are locked, so that no step comes in between (a step's
--- TRUNCATE and rewritten pages are not seen by older snapshots); what a crash of the server has
--- taken is first put back as the next tick would.
+-- TRUNCATE and rewritten pages are not seen by older snapshots); uploads lost in a crash of the
+-- server are first given out again, as the next tick would do.
 \set QUIET 1
 \pset tuples_only on
 \pset format unaligned
@@ -19,7 +19,7 @@ SELECT gan_reopen_vanished(run, false) FROM gan_run
     WHERE state IN ('running', 'paused') \g /dev/null
 
 WITH
--- The units that count: not those for which another was opened.
+-- The units that count: those that were not replaced.
 live AS MATERIALIZED (SELECT u.* FROM gan_work_unit u
     WHERE NOT EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit)),
 used AS MATERIALIZED (SELECT run, count(*) AS steps, min(iteration) AS first,
@@ -117,7 +117,7 @@ UNION ALL
 SELECT 'I5 a token is of one claim', format('token %s: units %s', token, array_agg(unit))
     FROM gan_work_unit WHERE token IS NOT NULL GROUP BY token HAVING count(*) > 1
 UNION ALL
-SELECT 'I5 what is in work is of the weights as they are',
+SELECT 'I5 units in progress are at the present weights',
     format('run %s, unit %s: weights %s, not %s', l.run, l.unit, l.weights_nonce, r.weights_nonce)
     FROM live l JOIN gan_run r ON r.run = l.run AND r.iteration = l.iteration
         WHERE l.state IN ('claimed', 'done') AND l.weights_nonce <> r.weights_nonce

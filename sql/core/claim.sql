@@ -1,5 +1,5 @@
 -- -------------------------------------------------------------------------------------------------
--- Claims, and what is made of them
+-- Claims
 -- -------------------------------------------------------------------------------------------------
 
 -- Says why there is no work, and when to ask again.
@@ -15,7 +15,7 @@ BEGIN
         WHEN 'running' THEN CASE WHEN r.dataset_digest IS NULL THEN 'no_dataset' ELSE 'waiting' END
         WHEN 'created' THEN 'not_started'
         ELSE r.state END;
-    -- Only the safety net: waiting workers are woken by gan_wake.
+    -- Only a safety net: gan_wake wakes waiting workers.
     retry_seconds := CASE reason
         WHEN 'waiting' THEN 1
         WHEN 'finished' THEN 0
@@ -48,17 +48,18 @@ BEGIN
     END IF;
     IF suspended AND reason IN ('waiting', 'paused', 'no_dataset') THEN
         reason := 'suspended';
-        message := format('what "%s" has computed is not what others computed of the same images; '
-            'it gets no more units: ask the instructor',
+        message := format('the results of "%s" differ from those of other accounts for the same '
+            'images; it gets no more units: ask the instructor',
             session_user);
         retry_seconds := 30;
     END IF;
 END
 $$;
 
--- Where units have different sizes: one that is meant for the worker; else one that is meant for
--- nobody or for somebody who isn't about; else anybody's, the smallest first if its worker is
--- faster, the largest first if it is slower. Returns it locked.
+-- Finds a free unit where units have different sizes: first one that is meant for this worker, then
+-- one that is meant for nobody or for a worker that has left, then anybody's. A worker that is
+-- faster than the one a unit is meant for gets the smallest first, a slower one the largest.
+-- Returns the unit locked.
 CREATE FUNCTION gan_pick_measured(me gan_worker, iteration int) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -95,9 +96,9 @@ BEGIN
 END
 $$;
 
--- Where all that is free failed at this login: one of these, but only while nobody else is about
--- who could try it: at whom it has not failed yet, and who has not been sitting on a first unit.
--- Returns it locked.
+-- Finds a free unit where all free units have failed at this login: one of these, but only while no
+-- other active account could try it, that is, one at which it has not failed yet and which is not
+-- stuck with its first unit. Returns the unit locked.
 CREATE FUNCTION gan_pick_failed(me gan_worker, iteration int) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -130,8 +131,8 @@ BEGIN
 END
 $$;
 
--- When a unit is late: by its holder's own pace; where that is not known yet, twice what the class
--- needs, and at most the run's lease.
+-- When a unit is late: by its holder's own pace or, while that is unknown, after twice the class's
+-- median time. At most after the run's lease.
 CREATE FUNCTION gan_late_at(u gan_work_unit, w gan_worker, longest float8) RETURNS timestamptz
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -148,9 +149,9 @@ BEGIN
 END
 $$;
 
--- Where nothing is free: makes a copy of the unit whose holder is latest, if one is late, and
--- returns it. (That somebody else would be sooner is no reason: a slow laptop that is as fast as
--- ever would never come to an end.)
+-- Where no unit is free: copies the unit whose holder is latest, if one is late, and returns the
+-- copy. (It is not enough that another worker would finish sooner: a slow laptop that keeps its
+-- usual pace would then never finish a unit.)
 CREATE FUNCTION gan_back_up(me gan_worker, iteration int) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -184,9 +185,9 @@ BEGIN
 END
 $$;
 
--- The claim, and what is made of it (src/extension/claim/): the search for a free unit is find_free
--- in claim.c. A claim that a crash of the server takes back costs a unit's work and nothing else,
--- so its commit waits for no disk.
+-- The functions of a claim (src/extension/claim/); find_free in claim.c looks for a free unit. A
+-- claim commits without waiting for the disk: if a crash of the server undoes it, only the work on
+-- one unit is lost.
 CREATE FUNCTION gan_claim(worker int, OUT unit bigint, OUT token uuid, OUT iteration int,
     OUT first_position bigint, OUT images int, OUT lease_seconds float8, OUT reason text,
     OUT message text, OUT retry_seconds float8, OUT weights_nonce bigint,
@@ -209,4 +210,4 @@ COMMENT ON FUNCTION gan_claim(int)
     IS 'Worker: gives a unit with a lease, or the reason why there is none and when to ask again';
 COMMENT ON FUNCTION gan_renew(bigint, uuid)
     IS 'Worker: extends a lease; NULL means that it is lost';
-COMMENT ON FUNCTION gan_release(bigint, uuid) IS 'Worker: hands a unit back undone';
+COMMENT ON FUNCTION gan_release(bigint, uuid) IS 'Worker: gives a unit back undone';

@@ -1,8 +1,8 @@
 -- -------------------------------------------------------------------------------------------------
--- The dataset of a run: workers announce theirs, the instructor says which it is
+-- The dataset of a run: workers announce theirs, the instructor confirms one
 -- -------------------------------------------------------------------------------------------------
 
--- Refuses a worker whose dataset is not the run's, where that is known.
+-- Refuses a worker whose dataset is not the run's, once the run's dataset is known.
 CREATE FUNCTION gan_require_dataset(r gan_run, images bigint, digest bytea) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -10,13 +10,13 @@ BEGIN
         RAISE EXCEPTION 'these are not the images of run "%"', r.name
             USING ERRCODE = 'UG001',
                   DETAIL = gan_dataset_difference($2, $3, r.dataset_images, r.dataset_digest),
-                  HINT = 'Get the same images as the others: all of the class''s archive, none '
-                      'added, none renamed.';
+                  HINT = 'Get the same images as the others: the whole archive of the class, with '
+                      'no image added or renamed.';
     END IF;
 END
 $$;
 
--- What workers of the last ten minutes say that they have.
+-- The datasets that workers have announced in the last ten minutes.
 CREATE VIEW gan_announced_dataset AS
     SELECT w.run, w.dataset_images, w.dataset_digest, count(DISTINCT w.login) AS logins,
         string_agg(DISTINCT w.login::text, ', ') AS who
@@ -25,9 +25,9 @@ CREATE VIEW gan_announced_dataset AS
             AND w.last_seen > clock_timestamp() - interval '10 minutes'
     GROUP BY w.run, w.dataset_images, w.dataset_digest;
 
--- Says what the dataset of a run is. Without images and digest: the one that all workers have
--- announced. It can be repeated; after the first step the number of images stays, because the order
--- of images depends on it. What was computed of other images is computed again.
+-- Sets the dataset of a run; without images and digest, the one that all workers have announced. It
+-- can be called again, but after the first step the number of images can't change, because the
+-- order of images depends on it. Units that were computed from other images are computed again.
 CREATE FUNCTION gan_set_dataset(run int DEFAULT NULL, images bigint DEFAULT NULL,
     digest bytea DEFAULT NULL)
     RETURNS text
@@ -60,21 +60,21 @@ BEGIN
                 'minutes',
                 r.run, r.name
                 USING ERRCODE = 'no_data_found',
-                HINT = 'Start a worker and call this again, or say what the dataset is: '
+                HINT = 'Start a worker and call this again, or give the dataset yourself: '
                     'gan_set_dataset(run, images, digest); gan_worker --check prints both.';
         ELSIF cardinality(said) > 1 THEN
             RAISE EXCEPTION 'workers of run % ("%") have announced % different datasets', r.run,
                 r.name, cardinality(said)
                 USING ERRCODE = 'cardinality_violation',
                 DETAIL = array_to_string(said, E'\n'),
-                    HINT = format('Say which it is: SELECT gan_set_dataset(%s, images, digest).',
+                    HINT = format('Choose one: SELECT gan_set_dataset(%s, images, digest).',
                         r.run);
         END IF;
     END IF;
     IF (r.dataset_images, r.dataset_digest) IS DISTINCT FROM (images, digest) THEN
         IF r.iteration > 0 AND images <> r.dataset_images THEN
-            RAISE EXCEPTION 'run % ("%") has learned from % images already, and can''t go on with '
-                '%',
+            RAISE EXCEPTION 'run % ("%") has learned from a dataset of % images and can''t '
+                'continue with %',
                 r.run, r.name, r.dataset_images, images
                 USING ERRCODE = 'object_not_in_prerequisite_state',
                     HINT = 'Make a new run for another dataset: SELECT gan_create_run(...).';
@@ -102,7 +102,7 @@ END
 $$;
 
 COMMENT ON VIEW gan_announced_dataset
-    IS 'Which datasets the workers of a run say that they have, and who';
+    IS 'Which datasets the workers of a run have announced, and which logins did';
 COMMENT ON FUNCTION gan_set_dataset(int, bigint, bytea)
-    IS 'Says what the dataset of a run is; without images and digest: what all workers have '
+    IS 'Sets the dataset of a run; without images and digest: the one that all workers have '
         'announced';

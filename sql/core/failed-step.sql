@@ -1,26 +1,26 @@
 -- -------------------------------------------------------------------------------------------------
--- A step that fails, and results that are refused: what is to blame is put back and named, or the
--- run pauses itself and says why
+-- A step that fails, and results that are refused: the unit to blame is found, named and given out
+-- again, or the run pauses itself and says why
 -- -------------------------------------------------------------------------------------------------
 
--- What is wrong with a unit's result by itself (NULL: nothing), and whether it was damaged after it
--- arrived (src/extension/step/trace.c).
+-- Checks a unit's result by itself: what is wrong with it (NULL: nothing), and whether it was
+-- damaged after it arrived (src/extension/step/trace.c).
 CREATE FUNCTION gan_check_result(run int, unit bigint, gradient_limit float8, OUT damaged boolean,
     OUT what text)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Computes the step from these units alone and throws the outcome away: raises the error that the
--- step would.
+-- Computes the step from these units alone and throws the outcome away. Raises the error that the
+-- step would raise.
 CREATE FUNCTION gan_try_step(run int, units bigint[]) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Whether the cause of an error lies in what is stored. All else passes: a cancelled statement, no
--- memory, a full disk, a lock.
+-- Whether stored data caused an error. Every other cause is temporary: a cancelled statement, lack
+-- of memory, a full disk, a lock.
 CREATE FUNCTION gan_lies_in_data(state text) RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS
     $$ SELECT left($1, 2) IN ('20', '21', '22', '23', 'P0') OR $1 IN ('XX001', 'XX002') $$;
 
--- Whether the step can be taken from these units; why: the error, if not.
+-- Whether the step fails with these units; why is the error, NULL if it succeeds.
 CREATE FUNCTION gan_step_fails(run int, units bigint[], OUT why text)
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -35,10 +35,10 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Finds units without which the step can be taken, where each is fine by itself. Of the units in
--- order the shortest beginning with which it fails ends in one that tips it over: that one is left
--- out, and so on. If that is more than half of them, or takes more than 60 tries, they are not to
--- blame, and the answer is empty.
+-- Finds units without which the step succeeds, where each unit is fine by itself. It takes the
+-- shortest prefix of the units, in order, with which the step fails: the last unit of that prefix
+-- is left out, and the search continues with the rest. The answer is empty if that would leave out
+-- more than half of the units, or takes more than 60 tries: then the units are not to blame.
 CREATE FUNCTION gan_find_guilty(run int, units bigint[])
     RETURNS TABLE (unit bigint, damaged boolean, what text)
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -49,8 +49,8 @@ DECLARE
     reasons text[] := '{}';
     tries int := 1;
     why text := gan_step_fails($1, $2);
-    low int;  -- a beginning that passes
-    high int; -- one that fails
+    low int;  -- the length of a prefix that succeeds
+    high int; -- of one that fails
     middle int;
     tried text;
 BEGIN
@@ -81,8 +81,8 @@ BEGIN
 END
 $$;
 
--- Pauses a run for a reason that it keeps; the instructor reads it in gan_progress, gan_doctor and
--- on the dashboard.
+-- Pauses a run and stores the reason; the instructor reads it in gan_progress, gan_doctor and on
+-- the dashboard.
 CREATE FUNCTION gan_pause_itself(r gan_run, because text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -96,7 +96,8 @@ BEGIN
 END
 $$;
 
--- Puts back a unit that made a step fail. What was damaged after it arrived is nobody's failure.
+-- Gives out again a unit that made a step fail. If its result was damaged after it arrived, its
+-- account is not blamed.
 CREATE FUNCTION gan_blame_unit(r gan_run, unit bigint, damaged boolean, what text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -117,7 +118,7 @@ BEGIN
 END
 $$;
 
--- What to do where no unit is to blame.
+-- What the instructor can do if no unit is to blame.
 CREATE FUNCTION gan_way_out(r gan_run) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE WHEN r.iteration > r.first_iteration
@@ -129,9 +130,9 @@ CREATE FUNCTION gan_way_out(r gan_run) RETURNS text
                     r.run) END
 $$;
 
--- After a step that failed because of what is stored: finds what is to blame and puts it back. If
--- nothing is, all units of the iteration are computed once more, and after the third time the run
--- pauses itself.
+-- Called after a step that failed because of stored data: finds the unit to blame and gives it out
+-- again. If no unit is to blame, all units of the iteration are computed once more, and after the
+-- third failure the run pauses itself.
 CREATE FUNCTION gan_after_failed_step(r gan_run, state text, message text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -184,7 +185,7 @@ BEGIN
 END
 $$;
 
--- Takes the step; one that fails leaves nothing behind.
+-- Takes the step. A step that fails leaves no changes behind.
 CREATE FUNCTION gan_take_step(r gan_run) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -203,7 +204,7 @@ BEGIN
 END
 $$;
 
--- Forgets the results that were refused, so that a run that paused itself for them can go on.
+-- Forgets the refused results, so that a run that paused itself because of them can continue.
 CREATE FUNCTION gan_forget_refusals(run int) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     DELETE
@@ -228,9 +229,9 @@ CREATE FUNCTION gan_forget_refusals(run int) RETURNS void
         WHERE r.run = $1 AND r.paused_because IS NOT NULL AND w.run = $1 AND w.refusals > 0
 $$;
 
--- Pauses a run whose results are refused, whoever computes them: as many in a row in this iteration
--- as it has units, with none accepted in between, while nobody is there to whom that has not
--- happened: who holds a unit, or whose results were accepted before.
+-- Pauses a run if the results of every account are refused: in this iteration as many in a row as
+-- it has units, with none accepted in between, and no other account is left that holds a unit or
+-- whose results were accepted before.
 CREATE FUNCTION gan_pause_if_refused(r gan_run) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column

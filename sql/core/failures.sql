@@ -2,8 +2,8 @@
 -- Work that failed
 -- -------------------------------------------------------------------------------------------------
 
--- A row for each login at which the work on some positions failed. (A crash of the server is
--- nobody's failure, nor is a release.)
+-- A row for each login at which the work on some positions failed. (A crash of the server and a
+-- release do not count as failures.)
 CREATE TABLE gan_failure (
     run            int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     first_position bigint NOT NULL CHECK (first_position >= 0),
@@ -13,7 +13,7 @@ CREATE TABLE gan_failure (
     why            text NOT NULL
         CHECK (why IN ('lease_over', 'upload_refused', 'too_large', 'bad_value', 'step_failed')),
     unit           bigint NOT NULL,          -- of the last time, as what follows
-    attempt        int NOT NULL,             -- counted once, however often it is refused
+    attempt        int NOT NULL,             -- counted once, even if it is refused several times
     iteration      int NOT NULL,
     worker         int REFERENCES gan_worker ON DELETE SET NULL,
     detail         text,                     -- the last time, in words
@@ -24,8 +24,8 @@ SELECT pg_catalog.pg_extension_config_dump('gan_failure', '');
 COMMENT ON TABLE gan_failure
     IS 'At which logins the work on some positions failed, how often, and why the last time';
 
--- What went wrong in a run and what was done about it, for the instructor: the last hundred of each
--- run.
+-- For the instructor: what went wrong in a run and what was done about it, the last hundred
+-- incidents of each run.
 CREATE TABLE gan_incident (
     incident  bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     run       int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
@@ -39,7 +39,7 @@ CREATE INDEX gan_incident_run ON gan_incident (run, incident);
 SELECT pg_catalog.pg_extension_config_dump('gan_incident', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_incident_incident_seq', '');
 
--- Notes an incident, and says it in the server's log.
+-- Stores an incident and writes it to the server's log.
 CREATE FUNCTION gan_note_incident(run int, iteration int, unit bigint, login name, what text)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$

@@ -1,10 +1,10 @@
 -- -------------------------------------------------------------------------------------------------
--- How many units an iteration has, where their number follows the workers
+-- How many units an iteration has, if their number follows the workers
 -- -------------------------------------------------------------------------------------------------
 
--- One unit for each worker that is about, between 2 and 32. Workers of which nothing was averaged
--- yet count once a login: thirty names are typed faster than one unit is computed. Who is suspended
--- gets no work, and counts for none.
+-- One unit for each active worker, between 2 and 32. Workers without an averaged unit count as one
+-- per login: it is quicker to start thirty workers than to compute one unit. Suspended accounts get
+-- no work and are not counted.
 CREATE FUNCTION gan_units_wanted(run int) RETURNS int
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT greatest(b.low, least(b.high, (
@@ -18,8 +18,9 @@ CREATE FUNCTION gan_units_wanted(run int) RETURNS int
     FROM gan_unit_range() AS b
 $$;
 
--- Decides how many units the current iteration has, and how many of them must be in. From its first
--- claim on that stays: who comes later is counted in the next one. The caller has the run locked.
+-- Decides how many units the current iteration has, and how many of them must be done. Both numbers
+-- are fixed at the first claim; workers that come later are counted in the next iteration. The
+-- caller has the run locked.
 CREATE FUNCTION gan_follow_workers(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column

@@ -1,8 +1,8 @@
 \echo Use "CREATE EXTENSION gannsfriends" to load this file. \quit
 
--- Text goes from students' UTF-8 to the database and back, so the database's encoding must have a
--- conversion for each of its characters. (An extension of 0.1.0 that is there already may be
--- updated: it works as well as it did.)
+-- Students' text is UTF-8 and is converted to the database's encoding and back, so every character
+-- of that encoding must have a conversion. (An extension of 0.1.0 may be updated in any database:
+-- it will work no worse than before.)
 DO $$
 DECLARE
     encoding int := (SELECT d.encoding
@@ -26,13 +26,13 @@ BEGIN
 END
 $$;
 
--- The server's C functions read and write these tables as heaps, whatever a new table is by
--- default. (Until the end of this script.)
+-- The C functions read and write these tables as heaps, so a different default_table_access_method
+-- must not apply to them. (The setting lasts until the end of this script.)
 SET LOCAL default_table_access_method = heap;
 
--- Four roles, shared by all databases of the server: one owns everything and can't log in, one is
--- what students are members of, one may look at what everybody may see (pictures, figures,
--- nick-names), and one, as which rules in SQL run, may do nothing.
+-- Four roles, shared by all databases of the server. gan_owner owns everything and can't log in;
+-- students are members of gan_student; gan_viewer may see what everybody may see (pictures,
+-- figures, nick-names); rules in SQL run as gan_nobody, which has no rights.
 DO $$
 DECLARE
     role text;

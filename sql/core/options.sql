@@ -2,55 +2,55 @@
 -- The options of a run, in one table
 -- -------------------------------------------------------------------------------------------------
 
--- A row for each option of gan_create_run. From here come that function's parameters, the checks of
--- what is given and their messages, what gan_fork may change, what gan_import takes from a file,
--- and the table in docs/instructor.md. A new option is a row here, a column of gan_run (in
--- core/tables and in the upgrade), and where it is used.
+-- A row for each option of gan_create_run. That function's parameters, the checks of their values
+-- with the messages, the options of gan_fork and gan_import, and the table in docs/instructor.md
+-- all come from here. A new option is a row here, a column of gan_run (in core/tables and in the
+-- upgrade), and the code that uses it.
 --
--- standard: the value where nothing is given; NULL: it follows from others (gan_complete_options),
--- or may be missing. fits: the limits, '[0,1)', with what a limit means in brackets; or the words
--- that it may be, '{constant,linear}'; NULL: gan_check_options_together has a check of its own, or
--- the network's. fork: which values a fork may have: any, the same, or only one that is above 0 if
--- this one is (sign). protects: nobody who sends a file to gan_import should choose it unseen.
--- shown: the default in words, where standard doesn't say it.
+-- standard: the default. NULL: it follows from other options (gan_complete_options), or there is
+-- none.
+-- fits: the allowed values. Either limits, '[0,1)', with a remark in brackets after a limit, or
+-- words, '{constant,linear}'. NULL: gan_check_options_together checks the value, or the network's
+-- checks do.
+-- fork: the values that a fork may have. any; the same; sign: above 0 only if the original's value
+-- is.
+-- protects: gan_import warns if a file sets this option.
+-- shown: the default in words, if standard does not say it.
 CREATE VIEW gan_option AS
     SELECT o.place, o.option, o.type, o.standard, o.fits, o.example, o.fork, o.protects, o.shown,
         o.meaning
     FROM (VALUES
         (1, 'images_per_unit', 'int', NULL, '[1,65536]', '320', 'any', false,
             '`local_steps` times `batch`; 320 with `local_steps => 0`',
-            'images of a work unit'),
+            'images in a unit'),
         (2, 'units_per_iteration', 'int', NULL, '[1,4096]', '8', 'any', true,
-            'as many as there are workers, 2 to 32',
-            'units of an iteration; left out, their number is decided when each iteration opens '
-                '(`gan_history.opened`)'),
+            'one for each worker, 2 to 32',
+            'units in an iteration, decided when it opens (`gan_history.opened`)'),
         (3, 'target_iterations', 'int', '1000', '[1,100000000]', '1000', 'any', false,
             NULL,
-            'steps until the run is finished'),
+            'iterations until the run is finished'),
         (4, 'seed', 'bigint', NULL, NULL, '7', 'any', false,
             'random',
-            'of weights, noise and order'),
+            'for the initial weights, the noise and the image order'),
         (5, 'quorum', 'int', NULL, NULL, '8', 'any', true,
             'all',
-            'units that must be in before the step; the rest moves on to the next iteration; only '
-                'together with `units_per_iteration`'),
+            'units needed for the step; only with `units_per_iteration`'),
         (6, 'batch', 'int', NULL, '[1,4096]', '8', 'any', false,
             '8; 64 with `local_steps => 0`',
-            'images of a minibatch (batch norm); a worker may use another, unless units are '
-                'spot-checked or local'),
+            'images in a minibatch; a worker may change it, except with local steps or spot '
+                'checks'),
         (7, 'lease_seconds', 'float8', NULL, '[1,86400]', '60', 'any', false,
-            '60; with `local_steps` at least a fifth of `images_per_unit`',
-            'how long a unit may go without a sign of life, at most; less for a worker whose speed '
-                'is known. Workers renew while they compute'),
+            '60; with `local_steps` at least `images_per_unit` / 5',
+            'longest time without a sign of life; less for a worker of known speed'),
         (8, 'channels', 'int', '3', NULL, '3', 'same', false,
             NULL,
-            'of an image: 1 or 3'),
+            'image channels: 1 or 3'),
         (9, 'image_size', 'int', '64', NULL, '64', 'same', false,
             NULL,
-            'pixels: 32, 64 or 128'),
+            'width and height: 32, 64 or 128'),
         (10, 'latent', 'int', '100', NULL, '100', 'same', false,
             NULL,
-            'numbers that an image is drawn from, 1 to 1024'),
+            'length of the noise vector, 1 to 1024'),
         (11, 'generator_features', 'int', '64', NULL, '64', 'same', false,
             NULL,
             'width of the generator, 1 to 512'),
@@ -59,97 +59,90 @@ CREATE VIEW gan_option AS
             'width of the discriminator, 1 to 512'),
         (13, 'learning_rate', 'float8', NULL, '(0,1]', '0.0002', 'any', false,
             '3e-4; 2e-4 with `local_steps => 0`',
-            'of both networks'),
+            'for both networks'),
         (14, 'beta1', 'float8', '0.5', '[0,1)', '0.5', 'any', false,
             NULL,
-            'of Adam'),
+            'for Adam'),
         (15, 'beta2', 'float8', '0.999', '[0,1)', '0.999', 'any', false,
             NULL,
-            'of Adam'),
+            'for Adam'),
         (16, 'epsilon', 'float8', '1e-8', '(0,1]', '1e-8', 'any', false,
             NULL,
-            'of Adam'),
+            'for Adam'),
         (17, 'norm_momentum', 'float8', '0.1', '(0,1]', '0.1', 'any', false,
             NULL,
-            'of the running batch-norm statistics'),
+            'for batch norm''s running statistics'),
         (18, 'gradient_limit', 'float8', '10000', '(0,1e30]', '10000', 'any', true,
             NULL,
-            'norm above which an upload, gradient or change, is refused'),
+            'a gradient or change with a larger norm is refused'),
         (19, 'dataset_images', 'bigint', NULL, '[1,4294967296]', '60000', 'same', false,
-            'what you confirm with `gan_set_dataset`',
-            'how many images every worker must have; `gan_worker --check` prints it'),
+            'set by `gan_set_dataset`',
+            'number of images (`gan_worker --check`)'),
         (20, 'dataset_digest', 'bytea', NULL, NULL, '''\x00...''', 'same', false,
-            'what you confirm with `gan_set_dataset`',
-            'of these images; `gan_worker --check` prints it'),
+            'set by `gan_set_dataset`',
+            'digest of the images (`gan_worker --check`)'),
         (21, 'upload_element', 'text', 'float32', '{float32,float16,int8}', '''int8''', 'any',
             false,
             NULL,
-            'of results on their way in: `float16` is half the bytes, `int8` a quarter '
-                '([format.md](format.md), section 8)'),
+            'format of uploads ([format.md](format.md), section 8)'),
         (22, 'download_element', 'text', 'float32', '{float32,float16,int8}', '''int8''', 'any',
             false,
             NULL,
-            'of changes of the weights on their way out; the step takes longer, as the server '
-                'keeps what workers hold'),
+            'format of downloaded changes; `float16` and `int8` slow the step down'),
         (23, 'local_steps', 'int', '40', '[0 (units give gradients),65536]', '40', 'sign', false,
             NULL,
-            'steps that a unit takes by itself, D and G in turn; it then uploads the change of the '
-                'weights ([learning.md](learning.md))'),
+            'steps in a unit, each of D and then of G ([learning.md](learning.md))'),
         (24, 'outer_optimizer', 'text', NULL, '{average,nesterov,adam}', '''nesterov''', 'same',
             false,
             '`''average''`; none with `local_steps => 0`',
-            'of the mean change'),
+            'how the combined change moves the weights'),
         (25, 'outer_learning_rate', 'float8', NULL, '(0,10]', '0.7', 'any', false,
             '1; `''nesterov''` 0.7; `''adam''` 0.001',
-            'of the outer optimiser'),
+            'for the outer optimiser'),
         (26, 'outer_momentum', 'float8', NULL, '[0,1)', '0.9', 'any', false,
             '0; `''nesterov''` and `''adam''` 0.9',
-            'of the outer optimiser'),
+            'for the outer optimiser'),
         (27, 'generator_learning_rate', 'float8', NULL, '(0,1]', '0.0002', 'any', false,
             '`learning_rate`',
-            'of the generator alone'),
+            'for the generator alone'),
         (28, 'discriminator_learning_rate', 'float8', NULL, '(0,1]', '0.0002', 'any', false,
             '`learning_rate`',
-            'of the discriminator alone'),
+            'for the discriminator alone'),
         (29, 'learning_rate_schedule', 'text', 'constant', '{constant,linear}', '''linear''', 'any',
             false,
             NULL,
-            '`linear`: the rate falls to 0 at the target'),
+            'with `linear` the learning rate falls to 0 at the target'),
         (30, 'warmup_iterations', 'int', '0', NULL, '0', 'any', false,
             NULL,
-            'iterations over which the rate rises'),
+            'iterations over which the learning rate rises'),
         (31, 'update_rule', 'text', 'simultaneous', '{simultaneous,alternating}', '''alternating''',
             'same', false,
             NULL,
-            '`alternating`: an iteration steps D, the next one G at the new D, and a unit uploads '
-                'one network''s gradient'),
+            '`alternating`: iterations update D and G in turn'),
         (32, 'unit_sizing', 'text', 'equal', '{equal,measured}', '''measured''', 'any', false,
             NULL,
-            '`measured` gives each unit a number of local steps that fits the worker it is meant '
-                'for (see below)'),
+            '`measured`: units suit the speed of the workers (see below)'),
         (33, 'aggregator', 'text', 'clipped', NULL, '''clipped''', 'any', true,
             NULL,
-            'the rule by which results become one: a name of `gan_rule`, `''trimmed(share=0.1)''` '
-                'with a parameter ([security.md](security.md)), or `''sql:my_rule''`, a function '
-                'of your own ([rules.md](rules.md))'),
+            'combines the results: a name from `gan_rule`, perhaps with a parameter '
+                '(`''trimmed(share=0.1)''`, [security.md](security.md)), or your own function '
+                '(`''sql:my_rule''`, [rules.md](rules.md))'),
         (34, 'update_limit', 'float8', '1', '(0,Infinity]', '1', 'any', true,
             NULL,
-            'a step that moves a network''s weights by more than so many times their length is '
-                'shortened'),
+            'a step longer than this multiple of the weights'' norm is shortened'),
         (35, 'checkpoint_every', 'int', '0', '[0 (none),2147483647]', '100', 'any', true,
             NULL,
-            'keeps the state of every so many iterations'),
+            'iterations between checkpoints'),
         (36, 'checkpoints_kept', 'int', '5', '[1,1000]', '5', 'any', true,
             NULL,
-            'so many of the newest, and the first'),
+            'newest checkpoints to keep, besides the first'),
         (37, 'average_decay', 'float8', '0.999', '[0 (no average),1)', '0.999', 'sign', false,
             NULL,
-            'of the moving average of the generator''s weights that pictures are drawn from; less '
-                'in the first iterations'),
+            'for the generator''s moving average; less in the first iterations'),
         (38, 'audit_minimum', 'float8', '0', '[0 (no spot checks),1]', '0.05', 'any', true,
             NULL,
-            'the least share of an account''s units that a second account computes again '
-                '([security.md](security.md)); `gan_set_audit_minimum` changes it'),
+            'smallest share of an account''s units that is spot-checked '
+                '([security.md](security.md))'),
         (39, 'quorum_share', 'float8', '1', '(0,1 (all units)]', '0.9', 'any', true,
             NULL,
             'the quorum as a share of the units, rounded up: 0.9 of 20 is 18'),
@@ -161,27 +154,28 @@ CREATE VIEW gan_option AS
             'what a rule in SQL may take for a tile of the numbers'))
         AS o (place, option, type, standard, fits, example, fork, protects, shown, meaning);
 
--- Ways to set several at once (docs/learning.md, "What to choose"). What is given beside it counts.
+-- Named sets of options (docs/learning.md, "What to choose"). An option that is given as well
+-- overrides the preset's.
 CREATE VIEW gan_preset AS
     SELECT p.preset, p.options, p.meaning
     FROM (VALUES
         ('class', '{}'::jsonb, 'a class in one room'),
         ('wi-fi', '{"upload_element": "int8", "download_element": "int8"}',
-            'a class in one room, on Wi-Fi or a cable of 100 Mbit/s'),
-        ('mixed', '{"unit_sizing": "measured"}', 'fast laptops and slow ones'),
+            'a class on Wi-Fi or a cable of 100 Mbit/s'),
+        ('mixed', '{"unit_sizing": "measured"}', 'fast and slow laptops'),
         ('home', '{"local_steps": 250, "upload_element": "int8", "download_element": "int8"}',
-            'everybody at home, 10 Mbit/s up'),
+            'everybody at home, 10 Mbit/s upload'),
         ('gradients', '{"local_steps": 0}',
-            'to learn what distributed SGD is: exactly the step of one large machine'))
+            'to study distributed SGD: exactly the step of one large machine'))
         AS p (preset, options, meaning);
 
--- The limits of a number: bracket, low, high, bracket. (No backslash: what it means depends on
--- standard_conforming_strings.)
+-- The limits of a number: bracket, low, high, bracket. (The pattern has no backslash, because its
+-- meaning depends on standard_conforming_strings.)
 CREATE FUNCTION gan_option_limits(fits text) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS
     $$ SELECT regexp_match(fits, '^([[(])([^,]*),([^])]+(?: [(][^)]*[)])?)([])])$') $$;
 
--- What an option may be, in words: "between 1 and 4096", "'constant' or 'linear'".
+-- The allowed values of an option in words: "between 1 and 4096", "'constant' or 'linear'".
 CREATE FUNCTION gan_option_words(fits text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -206,7 +200,7 @@ BEGIN
 END
 $$;
 
--- Whether a value is what an option may be; one that is missing is.
+-- Tells whether a value is allowed for an option. A missing value is.
 CREATE FUNCTION gan_option_fits(fits text, value text) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -226,15 +220,15 @@ BEGIN
 END
 $$;
 
--- Adds to options what follows from them, as far as it is missing.
+-- Adds the missing options that follow from the given ones.
 CREATE FUNCTION gan_complete_options(o jsonb) RETURNS jsonb
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
     local boolean := (o ->> 'local_steps')::int > 0;
     outer_name text;
 BEGIN
-    -- Local steps want small minibatches and a higher rate (docs/learning.md); gradients keep the
-    -- paper's.
+    -- Local steps need small minibatches and a higher rate (docs/learning.md). Gradients keep the
+    -- values of the DCGAN paper.
     o := jsonb_build_object('batch', CASE WHEN local THEN 8 ELSE 64 END,
         'learning_rate', CASE WHEN local THEN 0.0003 ELSE 0.0002 END,
         'seed', ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint)
@@ -260,7 +254,7 @@ BEGIN
 END
 $$;
 
--- Raises an error about the first option that is not what it may be.
+-- Raises an error about the first option whose value is not allowed.
 CREATE FUNCTION gan_check_each_option(o jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -282,7 +276,7 @@ CREATE FUNCTION gan_check_options_together(o jsonb) RETURNS void
 DECLARE
     r gan_run := jsonb_populate_record(NULL::gan_run, o);
     local boolean := r.local_steps > 0;
-    units int := coalesce(r.units_per_iteration, (gan_unit_range()).low); -- nobody is there yet
+    units int := coalesce(r.units_per_iteration, (gan_unit_range()).low); -- no worker is there yet
 BEGIN
     PERFORM gan_require(NOT local OR r.local_steps::bigint * r.batch <= 65536, 'local_steps',
         r.local_steps::text,
@@ -294,7 +288,7 @@ BEGIN
         r.images_per_unit || ', local_steps => 0');
     PERFORM gan_require(r.quorum IS NULL OR r.units_per_iteration IS NOT NULL, 'quorum',
         r.quorum::text,
-        'left out where units_per_iteration is: the number of units follows the workers',
+        'left out without units_per_iteration: the number of units then follows the workers',
         format('%s, units_per_iteration => %s', r.quorum, greatest(r.quorum, 2)));
     PERFORM gan_require(r.quorum IS NULL OR r.quorum BETWEEN 1 AND units, 'quorum', r.quorum::text,
         format('between 1 and units_per_iteration (%s)', units), units::text);
@@ -303,7 +297,7 @@ BEGIN
         format('at least 0 and below target_iterations (%s)', r.target_iterations), '0');
     PERFORM gan_require(NOT local OR r.update_rule = 'simultaneous', 'update_rule',
         quote_nullable(r.update_rule),
-        'left out with local_steps: local steps alternate as they are',
+        'left out with local_steps, which always alternate',
         quote_literal(r.update_rule) || ', local_steps => 0');
     PERFORM gan_require(local
         OR num_nonnulls(r.outer_optimizer, r.outer_learning_rate, r.outer_momentum) = 0,
@@ -333,7 +327,7 @@ BEGIN
 END
 $$;
 
--- Names an option that gan_create_run doesn't have, if there is one.
+-- Returns a given option that gan_create_run does not have, or NULL.
 CREATE FUNCTION gan_unknown_option(options jsonb) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT key

@@ -1,10 +1,10 @@
 -- -------------------------------------------------------------------------------------------------
--- Rights: everything belongs to gan_owner, nobody else may do anything, students may call the
+-- Rights: everything belongs to gan_owner; others may do nothing, except that students may call the
 -- worker's functions
 -- -------------------------------------------------------------------------------------------------
 
--- What an update has found here is left alone: its rights as they are now, with what the instructor
--- granted, would count as those that come with the extension, and pg_dump would leave them out.
+-- An update leaves existing objects alone. Otherwise their current rights, including grants by the
+-- instructor, would count as part of the extension, and pg_dump would leave them out.
 DO $$
 DECLARE
     object record;
@@ -44,8 +44,8 @@ BEGIN
 END
 $$;
 
--- Where the tables are in a tablespace (default_tablespace), the partitions of new runs go there,
--- too.
+-- If the tables were created in a tablespace (default_tablespace), the partitions of new runs go
+-- there, too.
 DO $$
 DECLARE
     place text;

@@ -1,25 +1,25 @@
 -- -------------------------------------------------------------------------------------------------
--- The rules by which the results of units become one
+-- The rules that combine the results of units
 -- -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION gan_rules(OUT rule text, OUT meaning text, OUT parameter text, OUT usual float8,
     OUT low float8, OUT high float8, OUT parameter_meaning text) RETURNS SETOF record
     LANGUAGE c STABLE AS 'MODULE_PATHNAME';
 
--- The rules in C, and what each can be told: a row for each parameter, or one for a rule that has
+-- The rules in C and their parameters: a row for each parameter, or one row for a rule that has
 -- none.
 CREATE VIEW gan_rule AS SELECT * FROM gan_rules();
 
--- What the text must be instead that names one of them; NULL: it is right.
+-- Checks the name of a rule, with its parameters. Returns what it must be instead; NULL if it is
+-- right.
 CREATE FUNCTION gan_rule_must_be(rule text) RETURNS text
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME';
 
--- How many units an iteration may have with one of them; NULL: any number.
+-- How many units an iteration may have with a rule; NULL: any number.
 CREATE FUNCTION gan_rule_most_units(rule text) RETURNS int
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME';
 
--- What is wrong with a function that is to be a rule (src/extension/combine/sql_rule.c); NULL:
--- nothing.
+-- Why a function can't be a rule (src/extension/combine/sql_rule.c); NULL if it can.
 CREATE FUNCTION gan_rule_fault(function oid) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE
@@ -34,8 +34,8 @@ CREATE FUNCTION gan_rule_fault(function oid) RETURNS text
         WHERE p.oid = $1
 $$;
 
--- Finds the function that 'sql:name' names, in whatever schema it is. An error unless there is
--- exactly one, and it is what a rule must be.
+-- Finds the function that 'sql:name' names, in any schema. Raises an error unless there is exactly
+-- one and it can be a rule.
 CREATE FUNCTION gan_rule_function(name text) RETURNS oid
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -73,8 +73,8 @@ BEGIN
 END
 $$;
 
--- The aggregator as it is stored: a function with its schema, so that one of the same name made
--- later in another schema changes nothing.
+-- The aggregator as it is stored: a function gets its schema, so that a function of the same name
+-- that is created later in another schema is not used instead.
 CREATE FUNCTION gan_rule_name(aggregator text) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE WHEN aggregator LIKE 'sql:%' THEN (
@@ -85,5 +85,4 @@ CREATE FUNCTION gan_rule_name(aggregator text) RETURNS text
         ELSE aggregator END
 $$;
 
-COMMENT ON VIEW gan_rule IS 'The rules by which the results of units become one, and their '
-    'parameters';
+COMMENT ON VIEW gan_rule IS 'The rules that combine the results of units, and their parameters';

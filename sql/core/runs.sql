@@ -17,7 +17,7 @@ CREATE FUNCTION gan_image_number(seed bigint, dataset_images bigint, "position" 
     RETURNS bigint
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
--- Names the rules by which the results of units become one (docs/format.md, section 7).
+-- Names the rules that combine the results of units (docs/format.md, section 7).
 CREATE FUNCTION gan_aggregators() RETURNS text[]
     LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME';
 
@@ -34,8 +34,8 @@ BEGIN
 END
 $$;
 
--- Finds the run that is meant where none is named: the only one that is not over, else the only
--- one.
+-- Finds the run by its number or, if no number is given, the only one that is not over, else the
+-- only one.
 CREATE FUNCTION gan_the_run(wanted int) RETURNS int
     LANGUAGE plpgsql STABLE
         SECURITY DEFINER
@@ -64,12 +64,12 @@ BEGIN
             ELSE format('there are %s runs', cardinality(found)) END
         USING ERRCODE = 'undefined_object',
               HINT = CASE WHEN found IS NULL THEN 'Make one: SELECT gan_create_run(''faces'').'
-                          ELSE 'Say which, by number: run => ' || found[1] || '.' END;
+                          ELSE 'Choose one by its number: run => ' || found[1] || '.' END;
 END
 $$;
 
--- Makes the partitions of a run: two slots of each table that is as large as the model. Where that
--- table is, whatever new tables' place and kind are by default: gan_owner may not create tables
+-- Creates the partitions of a run: two slots of each model-sized table. They use the table's own
+-- tablespace and access method, not the session's defaults: gan_owner may not create tables
 -- elsewhere.
 CREATE FUNCTION gan_create_partitions(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp
@@ -104,7 +104,8 @@ CREATE FUNCTION gan_unit_bounds(local_steps int, batch int, OUT low int, OUT hig
     LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS
     $$ SELECT greatest(1, $1 / 4), least(4 * $1, 65536 / $2) $$;
 
--- Says what a unit of a run costs whoever does it. 20 images a second is a laptop's core at 64x64.
+-- Says what a unit of a run costs a worker. One core of a laptop computes 20 images a second at
+-- 64x64.
 CREATE FUNCTION gan_unit_costs(run int) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT format('a unit of run %s: %s images%s, about %s s at 20 images/s; %s down, %s up%s',
@@ -114,8 +115,8 @@ CREATE FUNCTION gan_unit_costs(run int) RETURNS text
                       ELSE '' END
                   || CASE r.unit_sizing
                       WHEN 'measured'
-                          THEN (SELECT format(' on average (%s to %s, by what each worker was seen '
-                              'to do)',
+                          THEN (SELECT format(' on average (%s to %s, by the measured speed of '
+                              'each worker)',
                           b.low, b.high)
                           FROM gan_unit_bounds(r.local_steps, r.batch) AS b)
                       ELSE '' END,
@@ -129,22 +130,22 @@ CREATE FUNCTION gan_unit_costs(run int) RETURNS text
                       WHEN 'float16' THEN 2
                       ELSE 4 END),
                   CASE r.update_rule
-                      WHEN 'alternating' THEN ' for both networks, of which a unit uploads one'
+                      WHEN 'alternating' THEN ' for both networks; a unit uploads one of them'
                       ELSE '' END)
     FROM gan_run r WHERE r.run = $1
 $$;
 
--- Between how many units an iteration has where their number follows the workers.
+-- The fewest and the most units of an iteration if their number follows the workers.
 CREATE FUNCTION gan_unit_range(OUT low int, OUT high int)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS 'SELECT 2, 32';
 
--- A share of so many units, at least one.
+-- A share of a number of units, at least one.
 CREATE FUNCTION gan_share_of(share float8, units int) RETURNS int
     LANGUAGE sql IMMUTABLE
         SET search_path = pg_catalog,
             pg_temp AS 'SELECT greatest(1, ceil(share::numeric * units))::int';
 
--- Makes a run of options that are given, those of the preset, and defaults, in this order.
+-- Makes a run. An option that is not given comes from the preset, else it has its default.
 CREATE FUNCTION gan_make_run(name text, preset text, given jsonb) RETURNS int
     LANGUAGE plpgsql
         SET search_path = pg_catalog, @extschema@, pg_temp
@@ -175,7 +176,7 @@ BEGIN
     IF EXISTS (SELECT FROM gan_run r WHERE r.name = name) THEN
         RAISE EXCEPTION 'there is a run named "%" already', name
             USING ERRCODE = 'duplicate_object',
-                HINT = 'Choose another name, or SELECT gan_start(run) to go on with that one.';
+                HINT = 'Choose another name, or SELECT gan_start(run) to continue that run.';
     END IF;
     SELECT *
         INTO size
@@ -205,8 +206,8 @@ BEGIN
 END
 $$;
 
--- gan_create_run has a parameter for each option, so that they can be named in any order:
--- gan_create_run('faces', preset => 'home', seed => 7). NULL is as good as left out.
+-- gan_create_run has a parameter for each option, so that they can be given by name in any order:
+-- gan_create_run('faces', preset => 'home', seed => 7). NULL means the same as leaving it out.
 DO $$
 DECLARE
     parameters text;
@@ -236,8 +237,8 @@ CREATE FUNCTION gan_channel(run int) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT
         SET search_path = pg_catalog, pg_temp AS $$ SELECT 'gan_run_' || $1 $$;
 
--- Wakes the workers that wait (docs/protocol.md): at the commit, whoever listens is told to ask
--- again.
+-- Wakes the workers that wait (docs/protocol.md): at the commit, every listening worker is told to
+-- ask again.
 CREATE FUNCTION gan_wake(run int) RETURNS void
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -273,7 +274,7 @@ BEGIN
         || CASE
             WHEN r.dataset_digest IS NULL
                 THEN format('; there is no work until you confirm the dataset: SELECT '
-                    'gan_set_dataset(%s) when a worker is there',
+                    'gan_set_dataset(%s) once a worker has joined',
                 r.run)
             ELSE '' END;
 END
@@ -329,9 +330,9 @@ DECLARE
     parent text;
 BEGIN
     IF run IS NULL THEN
-        RAISE EXCEPTION 'a run to delete must be named'
+        RAISE EXCEPTION 'the run to delete is NULL'
             USING ERRCODE = 'null_value_not_allowed',
-                HINT = 'SELECT run, name, state FROM gan_run lists them.';
+                HINT = 'Give its number: SELECT run, name, state FROM gan_run lists the runs.';
     END IF;
     PERFORM FROM gan_run WHERE gan_run.run = gan_the_run(run) FOR UPDATE;
     FOREACH parent IN ARRAY ARRAY['gan_state_piece', 'gan_gradient_piece'] LOOP
@@ -348,9 +349,9 @@ COMMENT ON FUNCTION gan_create_run
         'returns its number';
 COMMENT ON FUNCTION gan_start(int) IS 'Starts or resumes a run';
 COMMENT ON FUNCTION gan_pause(int) IS 'Gives out no more work until gan_start';
-COMMENT ON FUNCTION gan_stop(int) IS 'Ends a run for good; workers end by themselves';
+COMMENT ON FUNCTION gan_stop(int) IS 'Ends a run for good; its workers exit by themselves';
 COMMENT ON FUNCTION gan_image_number(bigint, bigint, bigint)
     IS 'Number of the image at a position of a run''s order (docs/format.md, section 2)';
-COMMENT ON FUNCTION gan_aggregators() IS 'The rules by which the results of units become one';
+COMMENT ON FUNCTION gan_aggregators() IS 'The rules that combine the results of units';
 COMMENT ON FUNCTION gan_network_size(int, int, int, int, int)
     IS 'Parameters, batch-norm statistics and shards of a network';

@@ -1,9 +1,9 @@
 -- -------------------------------------------------------------------------------------------------
--- What an account may do in a run: it grows with what of its work was accepted
+-- What an account may do in a run: accepted work allows it more
 -- -------------------------------------------------------------------------------------------------
 
--- Units of a login that were averaged in a run, or that are in for its next step. (Those are only
--- counted where nothing was averaged yet.) The instructor's trust counts as a hundred.
+-- Units of a login that were averaged in a run or, if none was averaged yet, that are accepted for
+-- its next step. The instructor's trust counts as a hundred units.
 CREATE FUNCTION gan_accepted(run int, login name) RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -31,9 +31,9 @@ BEGIN
 END
 $$;
 
--- How many units a login may hold at a time: one, until something of its work in the run was
--- accepted; four after the first unit, two more with each one that follows. Halved for each result
--- that was refused, and each lease that ended, since its last accepted unit.
+-- How many units a login may hold at a time: one until its first unit is accepted, then four, and
+-- two more for each further accepted unit. The number is halved for each refused result and each
+-- lease that ended since its last accepted unit.
 CREATE FUNCTION gan_allowance(run int, login name) RETURNS int
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -52,9 +52,9 @@ BEGIN
 END
 $$;
 
--- How long a login rests whose results were refused so often in a row: not at all the first time,
--- then 1 s, 2 s, 4 s ... a minute. While nobody else is about, 1 s: only the server is to be
--- spared.
+-- How long a login must wait after this many refused results in a row: not at all after the first,
+-- then 1 s, 2 s, 4 s ... a minute. If no other account is active, 1 s is enough: then only the
+-- server needs protection.
 CREATE FUNCTION gan_rest_seconds(refusals bigint, alone boolean) RETURNS float8
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
@@ -62,13 +62,14 @@ CREATE FUNCTION gan_rest_seconds(refusals bigint, alone boolean) RETURNS float8
         ELSE least(CASE WHEN $2 THEN 1 ELSE 60 END, 2.0::float8 ^ least($1 - 2, 10)) END
 $$;
 
--- Has claims of a login come one after the other, until the end of the transaction. The lock is one
--- that neither a student nor the step takes: the step waits for workers whose claims wait here.
+-- Makes claims of a login run one after the other, until the end of the transaction. Neither
+-- students nor the step can take this lock; the step must not, because it waits for workers whose
+-- claims wait here.
 CREATE FUNCTION gan_lock_login(run int, login name) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Says why a worker gets no unit now though there may be some, and when to ask again; NULL: nothing
--- is in its way. Claims of a login that may hold fewer units than it has workers come one after the
+-- Says why a worker gets no unit now although some may be free, and when to ask again; NULL if it
+-- may have one. If a login may hold fewer units than it has workers, its claims run one after the
 -- other.
 CREATE FUNCTION gan_hold_back(run int, login name, OUT message text, OUT retry_seconds float8)
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -85,15 +86,15 @@ BEGIN
             NOT EXISTS (SELECT FROM gan_workers_about($1) AS o WHERE o.login <> $2))
             - extract(epoch FROM statement_timestamp() - mine.refused_at);
         IF retry_seconds > 0 AND retry_seconds <= 60 THEN -- else the clock was set back
-            message := format('the last %s results of "%s" were refused: the next unit comes in %s '
-                's',
+            message := format('the last %s results of "%s" were refused: it may claim again in '
+                '%s s',
                 mine.refusals, $2, ceil(retry_seconds));
             RETURN;
         END IF;
     END IF;
     retry_seconds := NULL;
     IF mine.units >= mine.workers AND mine.refusals + mine.lapses = 0 THEN
-        RETURN; -- it may hold one with each worker, and a worker holds no more
+        RETURN; -- it may hold a unit with each worker, and a worker holds only one
     END IF;
     PERFORM gan_lock_login($1, $2);
     allowed := gan_allowance($1, $2);
@@ -104,10 +105,10 @@ BEGIN
         message := CASE
             WHEN gan_accepted($1,
                 $2) = 0
-                    THEN format('the first unit of "%s" is under way: when it is accepted, all its '
-                        'workers get units',
+                    THEN format('the first unit of "%s" is in progress: all its workers get units '
+                        'once it is accepted',
                 $2)
-                        ELSE format('"%s" holds %s units, as many as it may for now', $2,
+                        ELSE format('"%s" holds %s units and may hold no more for now', $2,
                             allowed) END;
         retry_seconds := 1;
     END IF;
@@ -115,4 +116,4 @@ END
 $$;
 
 COMMENT ON FUNCTION gan_allowance(int, name)
-    IS 'How many units a login may hold at a time: it grows with what of its work was accepted';
+    IS 'How many units a login may hold at a time: accepted work raises the number';

@@ -2,9 +2,10 @@
 -- The step and the coordinator
 -- -------------------------------------------------------------------------------------------------
 
--- Closes an iteration after its arithmetic: history, credit, units that are not done move on, the
--- next iteration opens. scales are what the rule multiplied the units by, update_g and update_d the
--- lengths of the step beside the weights', rule_failure why a rule in SQL did not take it.
+-- Closes an iteration once its step is computed: stores the history and the credit, moves
+-- unfinished units to the next iteration and opens it. scales: the factors by which the rule
+-- multiplied the units; update_g, update_d: the length of the step relative to that of the weights;
+-- rule_failure: why the rule in SQL was not used.
 CREATE FUNCTION gan_close_iteration(run int, iteration int, units bigint[], norm_g float8,
     norm_d float8, digest bytea, accounts int DEFAULT NULL, scales float8[] DEFAULT '{}',
     update_g float8 DEFAULT NULL, update_d float8 DEFAULT NULL, rule_failure text DEFAULT '')
@@ -52,7 +53,7 @@ BEGIN
               FROM gan_work_unit WHERE unit = ANY ($3) GROUP BY worker) AS done
         WHERE w.worker = done.worker;
     PERFORM gan_carry_over($1, $2, $3);
-    -- Enough to answer "already" and to look back
+    -- A hundred iterations are enough to answer "already" and to look back
     DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration < $2 - 100 AND u.state <> 'aside';
     DELETE FROM gan_failure f WHERE f.run = $1 AND f.iteration < $2 - 100
         AND NOT EXISTS (SELECT
@@ -80,10 +81,11 @@ CREATE FUNCTION gan_aggregate(iteration int, run int DEFAULT NULL) RETURNS text
         SECURITY DEFINER
         SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
--- Opens again units that are done but whose gradients are gone. The tables that hold them are
--- unlogged: a crash of the server empties them, and so do a restore without them and the promotion
--- of a standby. The first pieces of the shards are the canary. Between steps a look at one unit is
--- enough, because all go together; before the step every unit that will enter it is looked at.
+-- Gives out again units that are done but whose gradients are gone. Gradients are stored in
+-- unlogged tables, which are empty after a crash of the server, after a restore without them and
+-- after the promotion of a standby. It checks whether the first piece of each shard is there.
+-- Between steps one unit is enough, because all gradients vanish together; before the step it
+-- checks every unit that will enter it.
 CREATE FUNCTION gan_reopen_vanished(run int, every boolean) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -122,7 +124,8 @@ BEGIN
 END
 $$;
 
--- Does what the step can be spared, while the class computes (src/extension/store/ahead.c).
+-- Prepares the step while the class computes, so that it takes less time
+-- (src/extension/store/ahead.c).
 CREATE FUNCTION gan_prepare_step(run int) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
@@ -133,9 +136,9 @@ CREATE FUNCTION gan_tick(run int DEFAULT NULL) RETURNS text
         SET search_path = pg_catalog, @extschema@, pg_temp
         SET lock_timeout = 0 AS 'MODULE_PATHNAME';
 
--- Counts the open runs (of one, or of all), and lists those with something for a tick to do; every:
--- all of them. Only looks: it locks and writes nothing, so that a coordinator that asks fifty times
--- a second costs neither transaction numbers nor a disk's time.
+-- Counts the open runs (of one run, or of all) and lists those for which a tick has something to
+-- do; with every, all of them. It neither locks nor writes, so a coordinator can ask fifty times a
+-- second without using up transaction numbers or disk time.
 CREATE FUNCTION gan_due(run int, every boolean, OUT open int, OUT due int[])
     LANGUAGE plpgsql STABLE
         SECURITY DEFINER
@@ -174,9 +177,10 @@ BEGIN
 END
 $$;
 
--- For a coordinator that sleeps: how many runs need one, and in how many seconds the next thing is
--- due that nobody will ask for: the end of a lease, the time at which a unit that is still locked
--- counts as hoarded. With spot checks there is something to draw or to judge at any time.
+-- For a coordinator that sleeps: how many runs need one, and in how many seconds it must wake up by
+-- itself, because no session will wake it when a lease ends or when a unit that is still locked
+-- counts as hoarded. With spot checks it wakes every second, because they may have to be drawn or
+-- judged at any time.
 CREATE FUNCTION gan_next_deadline(OUT runs int, OUT seconds float8)
     LANGUAGE plpgsql STABLE
         SECURITY DEFINER
@@ -199,23 +203,23 @@ BEGIN
         WHERE r.state = 'running' OR (r.state = 'paused' AND u.state = 'claimed');
     seconds := coalesce(extract(epoch FROM deadline - right_now), 'Infinity');
     IF runs > 0 AND (SELECT d.due IS NOT NULL FROM gan_due(NULL, false) AS d) THEN
-        seconds := least(seconds, 1); -- a tick failed, or another session had the run locked
+        seconds := least(seconds, 1); -- a tick failed, or another session had locked the run
     END IF;
 END
 $$;
 
--- Has the server's coordinator look at this database's runs when the transaction is committed;
--- where there is none, nothing happens (src/extension/coordinate/shared.c).
+-- Makes the server's coordinator look at this database's runs when the transaction commits; without
+-- a coordinator it does nothing (src/extension/coordinate/shared.c).
 CREATE FUNCTION gan_call_coordinator() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME';
 
--- Whether the server coordinates this database's runs by itself: running, starting, idle (there is
+-- The state of the server's own coordinator for this database: running, starting, idle (there is
 -- nothing to coordinate), missing (it could not be started), off (gannsfriends.coordinator), not
 -- loaded.
 CREATE FUNCTION gan_background_coordinator() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME';
 
--- Tells whether a session that begins now can't write. (One that began while
--- default_transaction_read_only was on keeps that, though it was meant for an hour.) A setting of
--- the role in this database goes before one of the role, that before one of the database.
+-- Tells whether a new session can't write. (A session that began while
+-- default_transaction_read_only was on keeps that value even after it was switched off.) A setting
+-- of the role in this database overrides one of the role, which overrides one of the database.
 CREATE FUNCTION gan_stays_read_only() RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT pg_is_in_recovery()
@@ -234,9 +238,9 @@ CREATE FUNCTION gan_stays_read_only() RETURNS boolean
                         WHERE s.name = 'default_transaction_read_only'))
 $$;
 
--- Ticks runs until the time is over (src/extension/coordinate/): each tick is a transaction of its
--- own, and an error in one run doesn't stop the others. Every 20 ms those that are due, every
--- second all of them.
+-- Ticks runs until the time is over (src/extension/coordinate/): those that are due every 20 ms,
+-- all of them every second. Each tick is a transaction of its own, and an error in one run doesn't
+-- stop the others.
 CREATE PROCEDURE gan_coordinate(max_seconds float8 DEFAULT NULL, run int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME';
 
@@ -244,6 +248,6 @@ COMMENT ON FUNCTION gan_aggregate(int, int)
     IS 'The step: averages an iteration''s gradients or changes, applies the optimiser, merges '
         'batch norm, opens the next iteration; one transaction';
 COMMENT ON FUNCTION gan_tick(int)
-    IS 'Does for a run what is due: leases, the step; returns at once if another session is at it';
+    IS 'Does what is due for a run: leases, the step; returns at once if another session does that';
 COMMENT ON PROCEDURE gan_coordinate(float8, int)
-    IS 'Ticks all runs for so many seconds, or until all are over';
+    IS 'Ticks all runs for a number of seconds, or until all are over';

@@ -18,7 +18,7 @@ CREATE TABLE gan_run (
     shards                 int NOT NULL CHECK (shards > 0),
     -- the optimiser
 
-    -- 0: units give gradients, else changes of the weights
+    -- 0: units upload gradients, else changes of the weights
     local_steps            int NOT NULL DEFAULT 0 CHECK (local_steps BETWEEN 0 AND 65536),
     update_rule            text NOT NULL DEFAULT 'simultaneous'
         CHECK (update_rule IN ('simultaneous', 'alternating')),
@@ -32,7 +32,7 @@ CREATE TABLE gan_run (
     beta1                  float8 NOT NULL CHECK (beta1 >= 0 AND beta1 < 1),
     beta2                  float8 NOT NULL CHECK (beta2 >= 0 AND beta2 < 1),
     epsilon                float8 NOT NULL CHECK (epsilon > 0 AND epsilon <= 1),
-    -- outer_*: of local units
+    -- outer_*: only with local steps
     outer_optimizer        text CHECK (outer_optimizer IN ('average', 'nesterov', 'adam')),
     outer_learning_rate    float8 CHECK (outer_learning_rate > 0 AND outer_learning_rate <= 10),
     outer_momentum         float8 CHECK (outer_momentum >= 0 AND outer_momentum < 1),
@@ -41,31 +41,32 @@ CREATE TABLE gan_run (
     -- the work
     images_per_unit        int NOT NULL CHECK (images_per_unit BETWEEN 1 AND 65536),
     units_per_iteration    int NOT NULL CHECK (units_per_iteration BETWEEN 1 AND 4096),
-    -- units_per_iteration and quorum are this iteration's, by the workers that were about
+    -- true: units_per_iteration and quorum are set for each iteration by the number of active
+    -- workers
     units_follow           boolean NOT NULL DEFAULT false,
     quorum                 int NOT NULL CHECK (quorum BETWEEN 1 AND units_per_iteration),
-    -- of the units, where they follow
+    -- the quorum as a share of the units, if their number follows the workers
     quorum_share           float8 NOT NULL DEFAULT 1 CHECK (quorum_share > 0 AND quorum_share <= 1),
-    -- measured: minibatches by what each worker was seen to do
+    -- measured: a unit's size follows the measured speed of its worker
     unit_sizing            text NOT NULL DEFAULT 'equal'
         CHECK (unit_sizing IN ('equal', 'measured')),
     batch                  int NOT NULL CHECK (batch BETWEEN 1 AND 4096),
     lease_seconds          float8 NOT NULL CHECK (lease_seconds BETWEEN 1 AND 86400),
-    -- of results on their way in
+    -- the number format of uploads
     upload_element         text NOT NULL DEFAULT 'float32'
         CHECK (upload_element IN ('float32', 'float16', 'int8')),
-    -- of changes of the weights on their way out
+    -- the number format in which workers download changes of the weights
     download_element       text NOT NULL DEFAULT 'float32'
         CHECK (download_element IN ('float32', 'float16', 'int8')),
     target_iterations      int NOT NULL CHECK (target_iterations BETWEEN 1 AND 100000000),
-    -- of the generator's moving average; 0: there is none
+    -- the decay of the generator's moving average; 0: there is none
     average_decay          float8 NOT NULL DEFAULT 0
         CHECK (average_decay >= 0 AND average_decay < 1),
-    -- what is drawn and measured beside the step (gan_set_policy)
+    -- which sheets are drawn and how often quality is measured (gan_set_policy)
 
-    -- iterations, 0: none by them
+    -- in iterations; 0: not by iterations
     sheet_every            int NOT NULL DEFAULT 0 CHECK (sheet_every BETWEEN 0 AND 1000000),
-    -- 0: none by time
+    -- 0: not by time
     sheet_seconds          int NOT NULL DEFAULT 10 CHECK (sheet_seconds BETWEEN 0 AND 86400),
     sheet_images           int NOT NULL DEFAULT 64 CHECK (sheet_images BETWEEN 1 AND 1024),
     sheets_kept            int NOT NULL DEFAULT 100 CHECK (sheets_kept BETWEEN 2 AND 10000),
@@ -73,49 +74,50 @@ CREATE TABLE gan_run (
     quality_every          int NOT NULL DEFAULT 0 CHECK (quality_every BETWEEN 0 AND 1000000),
     quality_seconds        int NOT NULL DEFAULT 60 CHECK (quality_seconds BETWEEN 0 AND 86400),
     quality_images         int NOT NULL DEFAULT 512 CHECK (quality_images BETWEEN 16 AND 2048),
-    -- the dataset: given by the instructor, or confirmed (gan_set_dataset); until then there is no
-    -- work
+    -- the dataset, set or confirmed by the instructor (gan_set_dataset); until then no unit is
+    -- given out
     dataset_images         bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
     dataset_digest         bytea CHECK (octet_length(dataset_digest) = 32),
     -- where the run is
     iteration              int NOT NULL DEFAULT 0 CHECK (iteration BETWEEN 0 AND target_iterations),
     next_position          bigint NOT NULL DEFAULT 0 CHECK (next_position >= 0),
-    -- where its history begins: above 0 if it goes on from a file
+    -- where its history begins: above 0 if it continues from a file
     first_iteration        int NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_iteration
         CHECK (first_iteration BETWEEN 0 AND iteration),
     first_position         bigint NOT NULL DEFAULT 0 CONSTRAINT gan_run_first_position
         CHECK (first_position BETWEEN 0 AND next_position),
-    -- of the weights as they are, and of those one and two iterations before
+    -- nonces of the current weights, and of those one and two iterations before
     weights_nonce          bigint NOT NULL DEFAULT gan_nonce(),
     weights_nonce_1        bigint,
     weights_nonce_2        bigint,
     created_at             timestamptz NOT NULL DEFAULT statement_timestamp(),
     iteration_started_at   timestamptz,
-    -- the time from here to gan_start is no part of the iteration's length
+    -- the time from here to gan_start does not count as part of the iteration
     paused_at              timestamptz,
     stopped_at             timestamptz, -- by gan_stop
-    -- what is done about poison
+    -- protection against harmful results
 
-    -- the rule by which results become one: a row of gan_rule, with its parameters in brackets, or
-    -- sql: and a function
+    -- the rule that combines results: a row of gan_rule, with its parameters in brackets, or sql:
+    -- and a function
     aggregator             text NOT NULL DEFAULT 'clipped',
-    -- the rule that takes the step where that function fails, and what it may take for a tile
+    -- the rule that takes the step if that function fails, and the seconds that the function may
+    -- take for a tile
     fallback_aggregator    text NOT NULL DEFAULT 'clipped',
     rule_seconds           float8 NOT NULL DEFAULT 5
         CHECK (rule_seconds BETWEEN 0.01 AND 3600),
-    -- length of a step beside that of the weights, by network
+    -- the largest length of a step relative to that of the weights, for each network
     update_limit           float8 NOT NULL DEFAULT 1 CHECK (update_limit > 0),
     -- iterations; 0: none are made
     checkpoint_every       int NOT NULL DEFAULT 0 CHECK (checkpoint_every >= 0),
-    -- the newest; the first is kept as well
+    -- the newest ones; the first is kept as well
     checkpoints_kept       int NOT NULL DEFAULT 5 CHECK (checkpoints_kept BETWEEN 1 AND 1000),
-    -- the run it was made from, while that is there. No foreign key: pg_dump would warn of a circle
+    -- the run it was forked from, while that exists. No foreign key: pg_dump would warn of a cycle
     forked_from            int,
-    -- share of units that is always spot-checked; 0: none is
+    -- the share of units that is always spot-checked; 0: no spot checks
     audit_minimum          float8 NOT NULL DEFAULT 0 CHECK (audit_minimum BETWEEN 0 AND 1),
-    -- in this iteration: there are enough accounts about
+    -- there are spot checks in this iteration: enough accounts are active
     checks_on              boolean NOT NULL DEFAULT false,
-    -- steps of this iteration that failed because of what is stored
+    -- how often the step of this iteration failed because of stored data
     step_failures          int NOT NULL DEFAULT 0 CHECK (step_failures >= 0),
     paused_because         text, -- why the run paused itself, and what to do
     CHECK (num_nulls(outer_optimizer, outer_learning_rate, outer_momentum) = CASE
@@ -140,7 +142,7 @@ CREATE TABLE gan_worker (
     version    text NOT NULL CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$'),
     units      bigint NOT NULL DEFAULT 0 CHECK (units >= 0),
     images     bigint NOT NULL DEFAULT 0 CHECK (images >= units),
-    -- seconds an image from claim to submission, by the server's clock; the latest first
+    -- seconds for an image from claim to submission, by the server's clock; the latest first
     paces      float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8),
     pace       float8 GENERATED ALWAYS AS (gan_median(paces)) STORED,
     pace_mad   float8 GENERATED ALWAYS AS (gan_median_deviation(paces)) STORED,
@@ -149,9 +151,9 @@ CREATE TABLE gan_worker (
     -- results that were refused since its login's last accepted one
     refusals   int NOT NULL DEFAULT 0 CHECK (refusals >= 0),
     refused_at timestamptz,
-    -- units given back since its last one, where there are spot checks
+    -- units given back since its last finished one, if there are spot checks
     returns    int NOT NULL DEFAULT 0 CHECK (returns >= 0),
-    -- what it says that it has
+    -- the dataset that the worker has announced
     dataset_images bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
     dataset_digest bytea CHECK (octet_length(dataset_digest) = 32),
     joined_at  timestamptz NOT NULL DEFAULT statement_timestamp(),
@@ -165,21 +167,21 @@ CREATE TABLE gan_work_unit (
     iteration      int NOT NULL CHECK (iteration >= 0),
     first_position bigint NOT NULL CHECK (first_position >= 0),
     images         int NOT NULL CHECK (images BETWEEN 1 AND 65536),
-    -- beaten: another unit of the same positions was handed in first; aside: it failed too often;
-    -- checked: a spot check that was handed in
+    -- beaten: another unit of the same positions was submitted first; aside: it failed too often;
+    -- checked: a spot check that was submitted
     state          text NOT NULL DEFAULT 'pending'
         CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
     attempts       int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    -- the unit this one was opened for, because that one stayed locked
+    -- the unit that this one replaces, because that one stayed locked
     replaces       bigint,
     -- the unit this one is a copy of, because its holder is late: the first of the two counts
     backs_up       bigint,
-    -- the worker whose speed gave it its size; anybody may do it
+    -- the worker for whose speed it was sized; any worker may compute it
     meant_for      int,
     failed_by      name[],                  -- logins at which it failed
-    -- logins for which it was drawn whether it is spot-checked, once each
+    -- logins for which it was already decided at random whether the unit is spot-checked
     drawn_for      name[],
-    checked_for    name[],                  -- those of them for which it is
+    checked_for    name[],                  -- those of them for which it is checked
     worker         int REFERENCES gan_worker ON DELETE CASCADE,
     token          uuid,                    -- the fence: of the current claim only
     weights_nonce  bigint,                  -- of the weights that the last claim was given
@@ -190,13 +192,13 @@ CREATE TABLE gan_work_unit (
     submitted_at   timestamptz,
     -- the minibatch the worker used: with it the unit can be recomputed
     batch          int CHECK (batch BETWEEN 1 AND 4096),
-    -- (No number is so large or so near to 0 that a sum, a mean or a view of it overflows or
-    -- underflows: gan_plain.)
+    -- (These bounds keep sums, means and views of the numbers from overflow and underflow:
+    -- gan_plain.)
     loss_d         float8 CHECK (loss_d = 0 OR loss_d BETWEEN 1e-30 AND 1e6),
     loss_g         float8 CHECK (loss_g = 0 OR loss_g BETWEEN 1e-30 AND 1e6),
     accuracy_real  float8 CHECK (accuracy_real = 0 OR accuracy_real BETWEEN 1e-30 AND 1),
     accuracy_fake  float8 CHECK (accuracy_fake = 0 OR accuracy_fake BETWEEN 1e-30 AND 1),
-    -- by what the rule multiplied it: below 1 it was clipped, at 0 left out
+    -- the factor by which the rule multiplied it: below 1 it was clipped, 0: left out
     scale          float8 CHECK (scale BETWEEN 0 AND 1),
     -- the unit that this one computes a second time; it is never averaged
     audits         bigint,
@@ -224,7 +226,7 @@ CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_p
     WHERE state = 'pending' AND meant_for IS NOT NULL;
 -- one copy at a time
 CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE backs_up IS NOT NULL;
--- exactly once, whatever anybody does
+-- each position counts at most once
 CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done';
 -- a worker holds one unit at a time
 CREATE UNIQUE INDEX gan_work_unit_live ON gan_work_unit (worker) WHERE state = 'claimed';
@@ -245,50 +247,51 @@ CREATE TABLE gan_history (
     accuracy_fake   float8 NOT NULL,
     gradient_norm_g float8 NOT NULL CHECK (gradient_norm_g >= 0 AND gradient_norm_g < 'Infinity'),
     gradient_norm_d float8 NOT NULL CHECK (gradient_norm_d >= 0 AND gradient_norm_d < 'Infinity'),
-    -- of the weights that the step made
+    -- the digest of the weights that the step made
     weights_digest  bytea NOT NULL CHECK (octet_length(weights_digest) = 32),
     weights_nonce   bigint NOT NULL,                     -- of those that the units were computed at
     started_at      timestamptz NOT NULL,
     ended_at        timestamptz NOT NULL,
     aggregator      text NOT NULL DEFAULT 'mean',        -- the rule that took the step
-    rule_failure    text,                                -- why it had to stand in for one in SQL
+    rule_failure    text,                                -- why the rule in SQL was not used
     accounts        int CHECK (accounts > 0),            -- logins that it counted
-    -- units of which it took less than all
+    -- units that it clipped or left out
     clipped         int NOT NULL DEFAULT 0 CHECK (clipped BETWEEN 0 AND units),
-    -- length of the step beside the weights', before it was shortened to the run's update_limit
+    -- length of the step relative to that of the weights, before it was shortened to the run's
+    -- update_limit
     update_g        float8 CHECK (update_g >= 0),
     update_d        float8 CHECK (update_d >= 0),
-    capped          boolean NOT NULL DEFAULT false,      -- it was shortened, of one network or both
+    capped          boolean NOT NULL DEFAULT false,      -- a network's step was shortened
     opened          int CHECK (opened > 0),              -- units it was to have
-    -- the run in which the step was taken, where a fork has it from another
+    -- the run in which the step was taken, if a fork took it over from another run
     taken_in        int,
     -- a second step of an iteration can't be stored
     PRIMARY KEY (run, iteration)
 );
 
--- What is as large as the model is stored by shard (1 MiB) and by slot, iteration modulo 2. A run
--- has its own two partitions of each table. A step reads one slot and fills the other, which it
--- empties first by TRUNCATE: nothing waits for vacuum, and the size of a run is bounded.
--- gan_create_run makes the partitions and their primary keys (pg_dump could not restore keys that
--- came from here). A shard's blob is cut into pieces that fill a page; the views gan_weights,
--- gan_moments, gan_batch_norm and gan_gradient put them together again. The server's C functions
--- read and write both tables by these columns, in this order (src/extension/store/pieces.c).
+-- Model-sized data is stored by shard (1 MiB) and by slot (iteration modulo 2). A run has its own
+-- two partitions of each table. A step reads one slot and fills the other, which it first empties
+-- by TRUNCATE: nothing waits for vacuum, and the size of a run is bounded. gan_create_run creates
+-- the partitions and their primary keys (pg_dump could not restore keys that are defined here). A
+-- shard's blob is cut into pieces that fill a page; the views gan_weights, gan_moments,
+-- gan_batch_norm and gan_gradient put them together again. The server's C functions read and write
+-- both tables by these columns, in this order (src/extension/store/pieces.c).
 
 CREATE TABLE gan_state_piece (
     run       int NOT NULL,
     slot      int NOT NULL CHECK (slot = iteration % 2),
     iteration int NOT NULL CHECK (iteration >= 0),
-    -- 0 weights (and, after the last shard, running statistics), 1 and 2 moments, as far as the
-    -- optimiser keeps them, 3 what workers hold, 4 what led to that, 5 the generator's moving
-    -- average
+    -- 0 weights (and, after the last shard, running statistics); 1 and 2 moments, if the optimiser
+    -- keeps them; 3 the copy that workers hold; 4 the change that led to it; 5 the generator's
+    -- moving average
     part      bigint NOT NULL CHECK (part BETWEEN 0 AND 5),
     shard     int NOT NULL CHECK (shard >= 0),
     piece     int NOT NULL CHECK (piece >= 0),
     data      bytea NOT NULL
 ) PARTITION BY LIST (run);
 
--- The partitions are unlogged: an upload costs no WAL and no fsync. What a crash empties, gan_tick
--- notices and has done again.
+-- The partitions are unlogged: an upload costs no WAL and no fsync. After a crash they are empty;
+-- gan_tick notices that and gives the units out again.
 CREATE TABLE gan_gradient_piece (
     run        int NOT NULL,
     slot       int NOT NULL CHECK (slot = iteration % 2),
@@ -298,17 +301,17 @@ CREATE TABLE gan_gradient_piece (
     shard      int NOT NULL CHECK (shard >= 0),
     piece      int NOT NULL CHECK (piece >= 0),
     data       bytea NOT NULL,
-    -- of the claim it was uploaded under; in a shard's first piece
+    -- the token of the claim it was uploaded under; only in a shard's first piece
     token      uuid,
     square_sum float8 CHECK (square_sum >= 0 AND square_sum < 'Infinity'),
     CHECK (num_nulls(token, square_sum) = CASE piece WHEN 0 THEN 0 ELSE 2 END)
 ) PARTITION BY LIST (run);
 
--- In line, as they are: a piece fills its page. Partitions inherit it.
+-- Stored uncompressed in the row: a piece fills its page. Partitions inherit this setting.
 ALTER TABLE gan_state_piece ALTER data SET STORAGE PLAIN;
 ALTER TABLE gan_gradient_piece ALTER data SET STORAGE PLAIN;
 
--- pg_dump keeps the class.
+-- pg_dump saves these tables.
 SELECT pg_catalog.pg_extension_config_dump('gan_run', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_worker', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_work_unit', '');

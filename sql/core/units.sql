@@ -2,13 +2,13 @@
 -- Units: opened, put back, copied, set aside
 -- -------------------------------------------------------------------------------------------------
 
--- The units, and what is asked of them again and again.
+-- The units, with the properties that many queries need.
 CREATE VIEW gan_unit AS
     SELECT u.unit, u.run, u.iteration, u.first_position, u.images, u.state, u.attempts, u.worker,
         u.token, u.weights_nonce, u.opened_at, u.claimed_at, u.lease_until, u.failed_by,
             u.meant_for,
         u.backs_up, u.replaces, u.audits, u.drawn_for, u.checked_for,
-        -- it stayed locked by somebody, and another one was opened in its place
+        -- it stayed locked, and another unit was opened in its place
         EXISTS (SELECT FROM gan_work_unit later WHERE later.replaces = u.unit) AS replaced,
         -- another unit of the same positions was submitted first
         EXISTS (SELECT
@@ -21,14 +21,15 @@ CREATE VIEW gan_unit AS
         u.audits IS NOT NULL AS is_check
     FROM gan_work_unit u;
 
--- What is expected of a worker: its time for so many images, median + 4 MAD, with half as much
--- again. It is late after that.
+-- The seconds after which a worker is late with a unit: 1.5 times (median + 4 MAD) of its own time
+-- for this number of images.
 CREATE FUNCTION gan_late_seconds(images int, pace float8, pace_mad float8) RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1.5::float8 * images * (pace + 4 * pace_mad);
 
--- The lease on a unit, in seconds: the same, between 5 s and the run's, doubled for each of the
--- worker's leases that ended since its last unit, so that a laptop that is slower than yesterday
--- comes to an end. Of a worker that was never seen to do anything: the run's.
+-- The lease on a unit, in seconds: the same time, but at least 5 s and at most the run's
+-- lease_seconds. It is doubled for each of the worker's leases that ended since its last unit, so
+-- that a laptop that has become slower can finish. A worker that has not finished a unit yet gets
+-- the run's lease_seconds.
 CREATE FUNCTION gan_lease_seconds(images int, pace float8, pace_mad float8, lapses int,
     longest float8)
     RETURNS float8
@@ -42,15 +43,15 @@ CREATE FUNCTION gan_lease_seconds(images int, pace float8, pace_mad float8, laps
 CREATE FUNCTION gan_hold_seconds(lease_seconds float8, longest float8) RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN greatest(longest, 10 * lease_seconds);
 
--- When a lease ends that begins now, or is renewed now.
+-- When a lease ends that begins or is renewed now.
 CREATE FUNCTION gan_lease_end(claimed_at timestamptz, lease_seconds float8, longest float8)
     RETURNS timestamptz
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN least(statement_timestamp() + make_interval(secs => lease_seconds),
         claimed_at + make_interval(secs => gan_hold_seconds(lease_seconds, longest)));
 
--- The workers that are about: those that asked within 10 s (waiting ones ask every second or two),
--- or hold a unit.
+-- The active workers: those that asked within the last 10 s (waiting workers ask every second or
+-- two), or hold a unit.
 CREATE FUNCTION gan_workers_about(run int) RETURNS SETOF gan_worker
     LANGUAGE sql STABLE STRICT
 BEGIN ATOMIC
@@ -73,8 +74,8 @@ CREATE FUNCTION gan_deal(speeds float8[], units int) RETURNS int[]
 CREATE FUNCTION gan_divide(weights float8[], total bigint, low int, high int) RETURNS int[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
--- Cuts so many minibatches (or as near to that as the bounds let it) into units for the workers
--- that are about. One that was never seen to do anything counts as a middling one.
+-- Divides this number of minibatches (or the nearest number that the bounds allow) into units for
+-- the active workers. A worker of unknown speed counts as one of median speed.
 CREATE FUNCTION gan_size_units(r gan_run, units int, minibatches bigint)
     RETURNS TABLE (place bigint, meant_for int, steps int)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -112,8 +113,8 @@ BEGIN
 END
 $$;
 
--- Opens the units of the run's current iteration that are not there yet. Every position is given
--- out once. What was set aside is not made up for, unless nothing else is left: an iteration has to
+-- Opens the missing units of the run's current iteration. Every position belongs to one unit only.
+-- Units that were set aside are not replaced, unless no other unit is left: an iteration must
 -- average something.
 CREATE FUNCTION gan_open_units(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -161,8 +162,8 @@ BEGIN
 END
 $$;
 
--- Notes what a worker needed for an image, or has needed so far. Whoever has its row locked is not
--- waited for: it is one sample of many.
+-- Stores the seconds that a worker needed for an image, or has needed so far. If the worker's row
+-- is locked, the sample is dropped: there will be others.
 CREATE FUNCTION gan_note_pace(worker int, seconds float8) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     UPDATE gan_worker SET paces = (greatest($2, 1e-6) || paces)[1:8]
@@ -172,9 +173,9 @@ CREATE FUNCTION gan_note_pace(worker int, seconds float8) RETURNS void
             FOR NO KEY UPDATE SKIP LOCKED)
 $$;
 
--- Notes that a claimed unit came second: another one of the same positions is done. What it has
--- taken so far is known all the same, or a worker that became slow would never be seen to be. The
--- caller has the unit locked.
+-- Marks a claimed unit as beaten: another unit of the same positions is done. The time that its
+-- worker has spent so far is stored as a sample, so that a worker that has become slower is
+-- noticed. The caller has the unit locked.
 CREATE FUNCTION gan_note_beaten(unit bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -191,8 +192,8 @@ BEGIN
 END
 $$;
 
--- Notes that the work on a unit failed at the login that has it; once for each attempt. detail says
--- why in words. The caller has the unit locked.
+-- Stores that the work on a unit failed at the login that holds it, once for each attempt. detail
+-- says why in words. The caller has the unit locked.
 CREATE FUNCTION gan_note_failure(u gan_work_unit, why text, detail text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -223,8 +224,8 @@ BEGIN
 END
 $$;
 
--- Takes a claimed unit from its holder; why: what failed, if anything did. If somebody else holds a
--- unit of the same positions, that one takes its place. The caller has the unit locked.
+-- Takes a claimed unit from its holder; why says what failed, if anything did. If another account
+-- holds a unit of the same positions, that unit takes its place. The caller has the unit locked.
 CREATE FUNCTION gan_put_back(held gan_work_unit, why text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -232,10 +233,10 @@ DECLARE
     u gan_work_unit;
     copy bigint;
 BEGIN
-    -- As it is now: a caller with a list of units may have put the one back that this one was a
-    -- copy of.
+    -- Read the unit again: a caller with a list of units may already have put back the one of which
+    -- this is a copy.
     SELECT * INTO STRICT u FROM gan_work_unit w WHERE w.unit = held.unit;
-    IF u.audits IS NOT NULL THEN -- the images of a spot check are no matter of its own
+    IF u.audits IS NOT NULL THEN -- the unit that a spot check repeats is not affected
         UPDATE gan_work_unit w SET failed_by = CASE WHEN why IS NULL THEN w.failed_by
                 ELSE array_append(w.failed_by,
                     (SELECT m.login FROM gan_worker m WHERE m.worker = u.worker)) END
@@ -244,7 +245,7 @@ BEGIN
         PERFORM gan_note_failure(u, why);
     END IF;
     IF u.backs_up IS NULL THEN
-        -- Both are locked when one is deleted, so that not both can be.
+        -- Both are locked before one is deleted, so that two sessions can't delete both.
         SELECT c.unit
             INTO copy
             FROM gan_work_unit c
@@ -255,7 +256,8 @@ BEGIN
     IF u.backs_up IS NOT NULL OR copy IS NOT NULL THEN
         DELETE FROM gan_work_unit w WHERE w.unit = u.unit;
     ELSE
-        -- Opened now: whoever claims it next has it locked for a moment, which isn't hoarding.
+        -- opened_at is now: the next claim locks the unit for a moment, which must not count as
+        -- hoarding.
         UPDATE gan_work_unit w
             SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL,
                 lease_seconds = NULL, lease_until = NULL,
@@ -265,8 +267,8 @@ BEGIN
 END
 $$;
 
--- Opens a unit again that is done; failed_at: the login that must not have it again. The caller has
--- the unit locked.
+-- Makes a unit that is done pending again; failed_at is the login that must not get it again. The
+-- caller has the unit locked.
 CREATE FUNCTION gan_reopen_unit(unit bigint, failed_at name DEFAULT NULL) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     UPDATE gan_work_unit w
@@ -279,8 +281,8 @@ CREATE FUNCTION gan_reopen_unit(unit bigint, failed_at name DEFAULT NULL) RETURN
         WHERE w.unit = $1
 $$;
 
--- Takes a unit back whose lease ended. If the server was down meanwhile, that is no fault of the
--- worker's.
+-- Takes back a unit whose lease ended. If the server was down meanwhile, it does not count as the
+-- worker's failure.
 CREATE FUNCTION gan_put_back_late(u gan_work_unit) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -298,8 +300,8 @@ BEGIN
 END
 $$;
 
--- Puts back units whose lease ended. Rows that somebody has locked are left alone: the coordinator
--- waits for nobody.
+-- Puts back units whose lease ended. Locked rows are skipped: the coordinator waits for no other
+-- session.
 CREATE FUNCTION gan_expire_leases(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -307,7 +309,7 @@ DECLARE
     u gan_work_unit;
     expired int := 0;
 BEGIN
-    -- What was claimed in the future was claimed before the clock was set back.
+    -- A claim in the future was made before the clock was set back.
     UPDATE gan_work_unit w
         SET claimed_at = clock_timestamp(),
             lease_until = clock_timestamp() + make_interval(secs => coalesce(w.lease_seconds,
@@ -334,9 +336,9 @@ BEGIN
 END
 $$;
 
--- Has the leases go on as if the clock had not moved by so much (gan_coordinate sees it move). Each
--- is moved once, however many coordinators have seen it: after that its claim is as far in the past
--- as it was.
+-- Moves the leases by the jump of the clock that gan_coordinate has noticed, as if the clock had
+-- not jumped. Each lease is moved only once, even if several coordinators have noticed the jump:
+-- its claim is then as far in the past as before.
 CREATE FUNCTION gan_move_leases(run int, jump interval) RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -355,8 +357,8 @@ BEGIN
 END
 $$;
 
--- Opens a substitute for every unit that stays locked past its lease (somebody hoards it in an open
--- transaction).
+-- Opens a replacement for every unit that stays locked past its lease, because an open transaction
+-- hoards it.
 CREATE FUNCTION gan_replace_hoarded(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -364,7 +366,7 @@ DECLARE
     replaced int;
     right_now timestamptz := clock_timestamp();
 BEGIN
-    -- Whoever hoarded let go: the unit that was replaced is of no use any more.
+    -- The hoarded unit is no longer locked; it was replaced, so it is not needed any more.
     DELETE FROM gan_work_unit WHERE unit IN (
         SELECT u.unit FROM gan_work_unit later JOIN gan_work_unit u ON u.unit = later.replaces
         WHERE later.run = $1 AND later.replaces IS NOT NULL FOR UPDATE OF u SKIP LOCKED);
@@ -373,8 +375,7 @@ BEGIN
             FROM gan_unit u
             JOIN gan_run r ON r.run = u.run AND r.iteration = u.iteration
         WHERE u.run = $1 AND u.state IN ('pending', 'claimed') AND NOT u.is_check
-            -- (What is later than it can be is from before the clock was set back, and says
-            -- nothing.)
+            -- (A time in the future is from before the clock was set back, and is ignored.)
             AND greatest(CASE WHEN u.opened_at <= right_now THEN u.opened_at END,
                 CASE WHEN u.claimed_at <= right_now THEN u.lease_until END,
                          r.iteration_started_at) + make_interval(secs => r.lease_seconds) <
@@ -399,9 +400,10 @@ BEGIN
 END
 $$;
 
--- Sets aside the units that failed at 3 logins, or 10 times in all (which one login can only bring
--- about while no other is about: until then it doesn't get the unit again). Only logins count of
--- whose work something was accepted: anybody can fail on purpose. The iteration ends without them.
+-- Sets aside the units that failed at 3 logins, or 10 times in all. (One login alone can reach 10
+-- failures only while no other is active; otherwise it doesn't get the unit again.) Only logins
+-- with accepted work count, because anybody can fail on purpose. The iteration ends without these
+-- units.
 CREATE FUNCTION gan_put_aside(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -430,7 +432,7 @@ BEGIN
             INTO told
             FROM gan_failure f WHERE f.run = $1 AND f.first_position = u.first_position;
         RAISE WARNING 'unit % of run % is set aside, it failed too often: %', u.unit, u.run, told
-            USING DETAIL = format('The run goes on without its images, positions %s to %s.',
+            USING DETAIL = format('The run continues without its images, positions %s to %s.',
                 u.first_position, u.first_position + u.images - 1),
                   HINT = format('Look at gan_set_aside; SELECT gan_retry_unit(%s) has it tried '
                       'again.',
@@ -444,7 +446,7 @@ BEGIN
 END
 $$;
 
--- Gives a unit that was set aside out again, in the current iteration.
+-- Gives out again, in the current iteration, a unit that was set aside.
 CREATE FUNCTION gan_retry_unit(unit bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -461,7 +463,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unit % is not set aside', coalesce($1::text, 'NULL')
             USING ERRCODE = 'undefined_object',
-                HINT = 'SELECT unit FROM gan_set_aside lists those that are.';
+                HINT = 'SELECT unit FROM gan_set_aside lists the units that are.';
     END IF;
     IF r.state IN ('finished', 'stopped') THEN
         RAISE EXCEPTION 'run % ("%") is %', r.run, r.name, r.state
@@ -477,8 +479,7 @@ BEGIN
 END
 $$;
 
--- Settles the units of positions that a step averages by another unit: whoever holds one came
--- second.
+-- Settles the other units of the positions that a step averages: their holders were beaten.
 CREATE FUNCTION gan_settle_beaten(run int, iteration int, averaged bigint[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -504,9 +505,9 @@ BEGIN
 END
 $$;
 
--- Moves an iteration's units that were not averaged on to the next one. Their images are not lost:
--- the same positions belong to that one now. Of two units of the same positions one is enough; what
--- is set aside stays where it is.
+-- Moves an iteration's units that were not averaged to the next iteration, so that their images are
+-- not lost. Of two units of the same positions only one is kept; units that are set aside stay
+-- where they are.
 CREATE FUNCTION gan_carry_over(run int, iteration int, averaged bigint[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -545,7 +546,7 @@ BEGIN
 END
 $$;
 
--- How many units must be in before the step: the quorum, or all that are left.
+-- How many units must be done before the step: the quorum, or all that are left.
 CREATE FUNCTION gan_units_needed(r gan_run) RETURNS int
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -559,8 +560,8 @@ BEGIN
 END
 $$;
 
--- The same as others may see it: with the units that spot checks left to the next iteration. By how
--- many there are, whoever claims one could tell whether it is checked.
+-- The same number as others may see it, including the units that spot checks moved to the next
+-- iteration. From the true number, a student could tell whether a claimed unit is checked.
 CREATE FUNCTION gan_units_shown(r gan_run) RETURNS int
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT greatest(1, least(r.quorum, count(DISTINCT u.first_position)))::int FROM gan_unit u
@@ -570,9 +571,8 @@ CREATE FUNCTION gan_units_shown(r gan_run) RETURNS int
             AND u.state <> 'aside' AND NOT u.is_check
 $$;
 
--- The units of the current iteration, one for the same positions: of a unit and its copy the one
--- that is nearer to its end. Where there are spot checks, also those that were left to the next
--- iteration, as free.
+-- The units of the current iteration, one for each range of positions: of a unit and its copy the
+-- one that is further along. Units that spot checks moved to the next iteration are shown as free.
 CREATE VIEW gan_current_unit AS
     SELECT DISTINCT ON (u.run, u.first_position) u.run, u.unit, u.iteration, u.first_position,
         u.images, u.state, u.attempts, u.worker, u.claimed_at
@@ -592,4 +592,4 @@ COMMENT ON VIEW gan_current_unit
     IS 'Units of the current iteration as others may see them, one for the same positions; not for '
         'students';
 COMMENT ON FUNCTION gan_retry_unit(bigint)
-    IS 'Gives a unit that was set aside out again, in the current iteration';
+    IS 'Gives out again, in the current iteration, a unit that was set aside';

@@ -1,5 +1,5 @@
 -- -------------------------------------------------------------------------------------------------
--- What there is to see
+-- Views and functions that show a run
 -- -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION gan_generate(n int DEFAULT 64, seed bigint DEFAULT 0, run int DEFAULT NULL,
@@ -49,8 +49,8 @@ CREATE VIEW gan_gradient AS
            max(p.square_sum) AS square_sum, string_agg(p.data, '' ORDER BY p.piece) AS data
     FROM gan_gradient_piece p GROUP BY p.run, p.slot, p.iteration, p.unit, p.shard;
 
--- Units that failed too often to be given out again: which images are not used, at whom they failed
--- and why.
+-- Units that failed too often to be given out again: which images are not used, at which logins
+-- they failed and why.
 CREATE VIEW gan_set_aside AS
     SELECT u.run, u.unit, u.iteration, u.first_position, u.images, f.failures, f.logins, f.what,
         f.last_failed_at
@@ -64,7 +64,7 @@ CREATE VIEW gan_set_aside AS
                             WHERE f.run = u.run AND f.first_position = u.first_position) AS f
     WHERE u.state = 'aside';
 
--- Images used in each epoch, straight from the positions that were averaged: in a complete epoch
+-- Images used in each epoch, counted from the positions that were averaged: in a complete epoch
 -- each image once. set_aside: images of the epoch whose units failed too often; the next epoch's
 -- order contains them again.
 CREATE FUNCTION gan_ledger(run int DEFAULT NULL)
@@ -95,14 +95,13 @@ COMMENT ON FUNCTION gan_generate
     IS 'A sheet of n generated images as one PNG; from the average of the generator''s weights '
         'where there is one, unless average is false';
 COMMENT ON FUNCTION gan_interpolate
-    IS 'A strip of images on the way from one seed''s to another''s, as one PNG';
+    IS 'A strip of images that leads from one seed''s image to another''s, as one PNG';
 COMMENT ON VIEW gan_weights IS 'Parameters of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_moments
-    IS 'The optimiser''s moments, as far as it keeps them, of the current and the previous '
-        'iteration, by shard';
+    IS 'The moments that the optimiser keeps, of the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_broadcast
-    IS 'What workers hold of the weights of the current and the previous iteration where they '
-        'follow changes, and the changes, by shard';
+    IS 'The copy of the weights that workers hold if they download changes, and the changes, of '
+        'the current and the previous iteration, by shard';
 COMMENT ON VIEW gan_average
     IS 'Moving average of the generator''s weights of the current and the previous iteration, by '
         'shard';
@@ -112,6 +111,6 @@ COMMENT ON VIEW gan_gradient
     IS 'Uploaded gradients, or changes of the weights, of the current and the previous iteration, '
         'by unit and shard';
 COMMENT ON VIEW gan_set_aside
-    IS 'Units that failed too often: which images are not used, at whom they failed and why; '
-        'gan_retry_unit gives one out again';
+    IS 'Units that failed too often: which images are not used, at which logins they failed and '
+        'why; gan_retry_unit gives one out again';
 COMMENT ON FUNCTION gan_ledger(int) IS 'Images used in each epoch: every image once, or set aside';

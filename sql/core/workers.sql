@@ -1,13 +1,13 @@
 -- -------------------------------------------------------------------------------------------------
--- The worker's functions: all that a student may call (docs/protocol.md)
+-- The worker's functions: the only ones that a student may call (docs/protocol.md)
 -- -------------------------------------------------------------------------------------------------
 
--- Refuses to go on inside a transaction block: a claim whose transaction stays open would be a lock
+-- Raises an error inside a transaction block: a claim whose transaction stays open would be a lock
 -- without a lease.
 CREATE FUNCTION gan_require_autocommit(name text) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Who is asking, and the server's clock: what a worker wants to know before it has joined a run.
+-- The caller's login and the server's clock: what a worker needs before it joins a run.
 CREATE FUNCTION gan_hello() RETURNS TABLE (login text, student boolean, server_time float8)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -17,9 +17,9 @@ BEGIN
 END
 $$;
 
--- Finds the run that a worker means: by its name or, where none has that name, its number; else the
--- only one that is not over, else the only one. What it says is for students, who know --run and no
--- SQL.
+-- Finds the run that a worker asks for: by its name or, if no run has that name, by its number.
+-- Without either it is the only run that is not over, or if all are over, the newest. Students read
+-- its messages: they know --run and no SQL.
 CREATE FUNCTION gan_run_meant(wanted text) RETURNS int
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -60,7 +60,7 @@ BEGIN
         RAISE EXCEPTION 'this class has % runs', opened
             USING ERRCODE = 'undefined_object', HINT = format('Choose one with --run: %s.', open);
     END IF;
-    RETURN found; -- where all are over, the newest
+    RETURN found;
 END
 $$;
 
@@ -97,8 +97,8 @@ BEGIN
 END
 $$;
 
--- Tells how a worker's images differ from a run's: by their number, which people know, or else by
--- the beginnings of the digests.
+-- Tells how a worker's images differ from a run's: by their number, or, if that is equal, by the
+-- beginnings of the digests.
 CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigint,
     their_digest bytea)
     RETURNS text
@@ -106,7 +106,7 @@ CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigi
     SELECT CASE
         WHEN mine <> theirs THEN format('You have %s images, the class has %s.',
             to_char(mine, 'FM9,999,999,999'), to_char(theirs, 'FM9,999,999,999'))
-        ELSE format('You have %s images, as the class has, but not the same (digest %s..., the '
+        ELSE format('You have %s images like the class, but not the same ones (digest %s..., the '
             'class''s %s...).',
             to_char(mine, 'FM9,999,999,999'),
                     left(encode(my_digest, 'hex'), 16), left(encode(their_digest, 'hex'), 16)) END
@@ -142,12 +142,12 @@ BEGIN
     IF run IS NULL THEN
         run := gan_run_meant(NULL);
     ELSIF NOT EXISTS (SELECT FROM gan_run g WHERE g.run = run) THEN
-        RAISE EXCEPTION 'run % is gone', run
+        RAISE EXCEPTION 'run % does not exist any more', run
             USING ERRCODE = 'undefined_object', HINT = 'Ask your instructor which run comes next.';
     END IF;
     SELECT * INTO r FROM gan_run WHERE gan_run.run = run;
-    -- What the dataset is only the instructor says (gan_set_dataset), or a login that the
-    -- instructor trusts: a worker announces its own.
+    -- Only the instructor sets the dataset (gan_set_dataset), or the worker of a login that the
+    -- instructor trusts. Other workers just announce theirs.
     IF r.dataset_digest IS NULL
         AND EXISTS (SELECT
             FROM gan_trust t
@@ -161,7 +161,7 @@ BEGIN
         WHERE w.run = r.run AND w.login = session_user AND w.name <> name) >= 64 THEN
         RAISE EXCEPTION 'login "%" has 64 workers in run % already', session_user, r.run
             USING ERRCODE = 'configuration_limit_exceeded',
-                HINT = 'Give one of the names that you have used before: --name.';
+                HINT = 'Use one of your earlier worker names: --name.';
     END IF;
     INSERT
         INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, dataset_images,
@@ -193,20 +193,19 @@ CREATE FUNCTION gan_upload(unit bigint, token uuid, shard int, data bytea) RETUR
         SECURITY DEFINER
         SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
--- Adds up what was uploaded under a claim: shards and statistics that are there, that the unit
--- needs and are not, and the square of the norm of the gradient (or change).
+-- Adds up the uploads of a claim: how many shards (the statistics are one) are there, how many are
+-- missing, and the squared norm of the gradient (or change).
 CREATE FUNCTION gan_uploaded(unit bigint, token uuid, OUT parts int, OUT missing int,
     OUT square_sum float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- What is stored of a number of a submission: 0 for what is so near to it that a mean of it would
--- underflow.
+-- Rounds a number of a submission to 0 if it is so small that a mean of it would underflow.
 CREATE FUNCTION gan_plain(number float8) RETURNS float8
     LANGUAGE sql IMMUTABLE
         SET search_path = pg_catalog,
             pg_temp RETURN CASE WHEN number < 1e-30 THEN 0 ELSE number END;
 
--- Says why a submission is not of a unit that is held: it changes nothing.
+-- Says why a submitted unit is not held by the caller. It changes nothing.
 CREATE FUNCTION gan_why_stale(unit bigint, token uuid, weights_nonce bigint, OUT answer text,
     OUT code text, OUT message text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -224,20 +223,20 @@ BEGIN
     answer := 'stale';
     IF u.unit IS NULL THEN
         code := 'not_held';
-        message := format('unit %s is not held under this token: its lease ended and it was given '
-            'to another, or it was never yours',
+        message := format('unit %s is not held under this token: its lease ended and another '
+            'worker got it, or it was never yours',
             coalesce($1::text, 'NULL'));
     ELSIF u.weights_nonce IS DISTINCT FROM $3
         OR (u.state = 'claimed' AND u.iteration = r.iteration AND r.weights_nonce <> $3) THEN
         code := 'other_weights';
-        message := format('unit %s is to be computed at other weights than %s', u.unit,
+        message := format('unit %s must be computed at other weights than %s', u.unit,
             coalesce($3::text, 'NULL'));
     ELSIF u.state IN ('done', 'checked') THEN
         answer := 'already';
         message := format('unit %s was accepted before', u.unit);
     ELSIF u.state = 'beaten' THEN
         code := 'done_by_other';
-        message := format('somebody else handed in the images of unit %s first', u.unit);
+        message := format('somebody else submitted the images of unit %s first', u.unit);
     ELSIF u.lease_until <= statement_timestamp()
         AND u.iteration = r.iteration
         AND r.state IN ('running', 'paused') THEN
@@ -251,9 +250,9 @@ BEGIN
 END
 $$;
 
--- Notes that a result of a worker was accepted: it was seen, what was refused before is forgotten,
--- and if it is the first one of its login, the login's other workers have something to do. Rows
--- that somebody else has locked are not waited for.
+-- Records that a result of a worker was accepted: the worker was seen, and its login's earlier
+-- refusals are forgotten. If it is the login's first accepted unit, its other workers are woken,
+-- because they may claim now. Locked rows are skipped.
 CREATE FUNCTION gan_note_accepted(worker int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -282,7 +281,7 @@ BEGIN
 END
 $$;
 
--- Takes a unit in: compare, then set (src/extension/claim/submit.c).
+-- Accepts a unit: compare, then set (src/extension/claim/submit.c).
 CREATE FUNCTION gan_submit(unit bigint, token uuid, weights_nonce bigint, batch int, loss_d float8,
     loss_g float8, accuracy_real float8, accuracy_fake float8, OUT answer text, OUT code text,
     OUT message text)
@@ -290,7 +289,7 @@ CREATE FUNCTION gan_submit(unit bigint, token uuid, weights_nonce bigint, batch 
         SECURITY DEFINER
         SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
--- What waits was submitted for the iteration under way: the next step averages it.
+-- waiting: units submitted for the current iteration, which the next step averages.
 CREATE FUNCTION gan_credit(worker int) RETURNS TABLE (units bigint, images bigint, waiting bigint)
     LANGUAGE plpgsql STABLE
         SECURITY DEFINER
@@ -318,11 +317,11 @@ COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text)
 COMMENT ON FUNCTION gan_fetch_weights(int, int, int)
     IS 'Worker: one shard of the weights that an iteration is computed at';
 COMMENT ON FUNCTION gan_fetch_change(int, int, int)
-    IS 'Worker: what leads from the weights of the iteration before to them, one shard of it';
+    IS 'Worker: one shard of the change from the previous iteration''s weights to this one''s';
 COMMENT ON FUNCTION gan_upload(bigint, uuid, int, bytea)
     IS 'Worker: one shard of a unit''s result, checked before it is stored';
 COMMENT ON FUNCTION gan_submit(bigint, uuid, bigint, int, float8, float8, float8, float8)
-    IS 'Worker: hands in a unit; accepted, already, stale or refused';
+    IS 'Worker: submits a unit; the answer is accepted, already, stale or refused';
 COMMENT ON FUNCTION gan_credit(int)
-    IS 'Worker: what of the worker''s was averaged so far, and how many units wait for the next '
+    IS 'Worker: its units and images averaged so far, and how many of its units wait for the next '
         'step';

@@ -12,8 +12,8 @@ CREATE TABLE gan_checkpoint (
     PRIMARY KEY (run, iteration)
 );
 
--- The pieces of gan_state_piece as they were: weights, running statistics, moments, what workers
--- held, and the change that led to it.
+-- Copies of the pieces of gan_state_piece: weights, running statistics, moments, the workers' copy
+-- of the weights, and the change that led to it.
 CREATE TABLE gan_checkpoint_piece (
     run       int NOT NULL,
     iteration int NOT NULL,
@@ -26,8 +26,7 @@ CREATE TABLE gan_checkpoint_piece (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 ALTER TABLE gan_checkpoint_piece ALTER data SET STORAGE PLAIN;
 
--- Steps that a rollback has taken back. They were taken, and their work stays credited; the model
--- doesn't contain them.
+-- Steps that a rollback has undone. Their work stays credited, but the model doesn't contain them.
 CREATE TABLE gan_abandoned (LIKE gan_history,
     branch       int NOT NULL CHECK (branch > 0), -- counts the run's rollbacks
     abandoned_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -38,14 +37,14 @@ CREATE TABLE gan_abandoned (LIKE gan_history,
 SELECT pg_catalog.pg_extension_config_dump('gan_checkpoint', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_checkpoint_piece', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_abandoned', '');
-COMMENT ON TABLE gan_checkpoint IS 'States of runs that are kept to go back to';
+COMMENT ON TABLE gan_checkpoint IS 'Saved states of runs, for gan_rollback and gan_fork';
 COMMENT ON TABLE gan_checkpoint_piece
-    IS 'Their parameters, running statistics, moments and what workers held, in pieces of a page';
-COMMENT ON TABLE gan_abandoned IS 'Steps that gan_rollback has taken back, one small row each';
+    IS 'Parameters, running statistics, moments and workers'' copies of checkpoints, in pieces';
+COMMENT ON TABLE gan_abandoned IS 'Steps that gan_rollback has undone, one small row each';
 
--- Keeps the state of an iteration that one of the two slots holds; false if none does, or not the
--- whole of it. Its slot is written by one step and overwritten by the second after it, and the
--- caller has the run's row locked, without which no step is taken: nothing changes meanwhile.
+-- Saves the state of an iteration that one of the two slots holds; false if neither holds all of
+-- it. The slot can't change meanwhile: only a step writes it, and the caller has the run's row
+-- locked, which every step needs.
 CREATE FUNCTION gan_store_checkpoint(run int, iteration int) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -77,9 +76,9 @@ BEGIN
 END
 $$;
 
--- What gan_tick does about checkpoints: makes the one that is due and deletes those that are not
--- kept, while the class computes. One that can't be made (a disk that is full) is a warning, and
--- the class goes on.
+-- Called by gan_tick while the class computes: makes the checkpoint that is due and deletes old
+-- ones. If it can't be made (because the disk is full, say), that is a warning, and the class
+-- continues.
 CREATE FUNCTION gan_keep_checkpoints(r gan_run) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -103,7 +102,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Keeps the current state of a run, whatever its policy.
+-- Saves the current state of a run, even if none is due.
 CREATE FUNCTION gan_make_checkpoint(run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -124,7 +123,7 @@ BEGIN
 END
 $$;
 
--- Raises the error that an iteration's state isn't kept, and says which are.
+-- Raises an error unless the state of an iteration is kept; the error lists those that are.
 CREATE FUNCTION gan_require_checkpoint(r gan_run, iteration int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -143,7 +142,7 @@ BEGIN
                                       AND p.part = 0
                                       AND p.shard = 0
                                       AND p.piece = 0) AS kept)),
-              HINT = 'checkpoint_every, an option of gan_create_run, keeps more.';
+              HINT = 'To keep more, set checkpoint_every, an option of gan_create_run.';
 END
 $$;
 
@@ -176,8 +175,9 @@ BEGIN
         RAISE EXCEPTION 'the checkpoint of iteration % of run % is not whole', $2, $1
             USING ERRCODE = 'data_corrupted';
     END IF;
-    -- What workers hold: as it was; the weights themselves where the source had no changes; nothing
-    -- where the target has none. Nobody follows changes into a fork.
+    -- The workers' copy: as it was saved; the weights themselves if the source run had no changes;
+    -- nothing if the target run has none. No change is stored for a fork: its workers begin with
+    -- the whole weights.
     IF $1 <> $3 THEN
         DELETE
             FROM gan_state_piece p
@@ -194,9 +194,8 @@ BEGIN
 END
 $$;
 
--- Opens the units of the iteration a run is at, when its history has become another: positions that
--- were passed over come first, then those behind all that was averaged. So every image is used once
--- in what the model has learned from.
+-- Opens the units of a run's current iteration after its history has changed: first positions that
+-- were skipped, then those after the last averaged one. So the model learns from every image once.
 CREATE FUNCTION gan_reopen_positions(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -219,8 +218,7 @@ BEGIN
 END
 $$;
 
--- Notes the nonces of the two versions of the weights before a run's present ones, as its history
--- has them.
+-- Sets the nonces of the two previous versions of the weights from the run's history.
 CREATE FUNCTION gan_set_past_nonces(run int) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     UPDATE gan_run r
@@ -233,7 +231,7 @@ CREATE FUNCTION gan_set_past_nonces(run int) RETURNS void
         WHERE r.run = $1
 $$;
 
--- Takes a run back to an iteration whose state is kept, and pauses it. The steps behind it go to
+-- Takes a run back to an iteration whose state is kept, and pauses it. Later steps move to
 -- gan_abandoned; credit stays.
 CREATE FUNCTION gan_rollback(run int, iteration int) RETURNS text
     LANGUAGE plpgsql
@@ -270,12 +268,12 @@ BEGIN
     DELETE FROM gan_checkpoint c WHERE c.run = r.run AND c.iteration > $2;
     DELETE FROM gan_sheet s WHERE s.run = r.run AND s.iteration > $2;
     DELETE FROM gan_swd s WHERE s.run = r.run AND s.iteration > $2;
-    -- Whoever computes one of these finds it gone: "stale", and no credit for what would be of
+    -- A worker that computes one of these units gets "stale" and no credit: its result belongs to
     -- another branch.
     DELETE FROM gan_work_unit u WHERE u.run = r.run AND (u.iteration >= $2 OR u.state = 'aside');
     DELETE FROM gan_failure f WHERE f.run = r.run;
     DELETE FROM gan_audit a WHERE a.run = r.run AND a.iteration >= $2;
-    -- Another nonce: of two versions of an iteration's weights nobody takes one for the other.
+    -- A new nonce, so that two versions of an iteration's weights can't be confused.
     UPDATE gan_run
         SET iteration = $2, state = 'paused', paused_at = clock_timestamp(),
             iteration_started_at = clock_timestamp(),
@@ -283,13 +281,13 @@ BEGIN
     PERFORM gan_set_past_nonces(r.run);
     PERFORM gan_reopen_positions(r.run);
     PERFORM gan_wake(r.run);
-    RETURN format('run %s ("%s") is back at iteration %s, %s steps were taken back; it is paused: '
+    RETURN format('run %s ("%s") is back at iteration %s, %s steps were undone; it is paused: '
         'SELECT gan_start(%s)',
         r.run, r.name, $2, taken_back, r.run);
 END
 $$;
 
--- Refuses changes that the state of a checkpoint doesn't fit, or that gan_create_run doesn't know.
+-- Refuses changes that don't fit the state of a checkpoint, or that gan_create_run doesn't know.
 CREATE FUNCTION gan_require_changes(r gan_run, changes jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -334,7 +332,7 @@ DECLARE
         || (SELECT count(*) + 1 FROM gan_run f WHERE f.forked_from = r.run));
     made int;
 BEGIN
-    -- What follows from a changed option, or from the workers, is not taken over.
+    -- Values that depend on a changed option, or on the workers, are computed again.
     IF r.units_follow THEN
         options := options - 'units_per_iteration' - 'quorum';
     END IF;
@@ -385,15 +383,15 @@ BEGIN
         SET iteration = $2, forked_from = r.run, iteration_started_at = NULL,
             first_iteration = r.first_iteration,
         first_position = r.first_position, next_position = r.next_position WHERE run = f.run;
-    -- The model's history is the fork's, too; its credit is not.
+    -- The fork takes over the model's history, but no credit.
     INSERT
         INTO gan_history SELECT (jsonb_populate_record(h,
             jsonb_build_object('run', f.run, 'taken_in', coalesce(h.taken_in, r.run)))).*
         FROM gan_history h WHERE h.run = r.run AND h.iteration < $2;
     PERFORM gan_set_past_nonces(f.run), gan_reopen_positions(f.run);
     IF f.seed <> r.seed AND f.dataset_images IS NOT NULL THEN
-        -- Another order: it begins with an epoch, or images of the one that is under way would be
-        -- used twice.
+        -- If the order changes, the fork begins a new epoch; otherwise images of the current epoch
+        -- would be used twice.
         DELETE FROM gan_work_unit u WHERE u.run = f.run;
         UPDATE gan_run
             SET next_position = ceil(coalesce((SELECT upper(range_agg(h.positions))
@@ -408,7 +406,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION gan_make_checkpoint(int) IS 'Keeps the current state of a run to go back to';
+COMMENT ON FUNCTION gan_make_checkpoint(int) IS 'Saves the current state of a run';
 COMMENT ON FUNCTION gan_rollback(int, int)
     IS 'Takes a run back to an iteration whose state is kept, and pauses it';
 COMMENT ON FUNCTION gan_fork(int, int, jsonb)

@@ -1,8 +1,8 @@
 -- -------------------------------------------------------------------------------------------------
 -- What everybody may see: where the run is, what it learns, who takes part under which nick-name.
--- No login, no host, no password. (Views check the right to call a function with whoever reads
--- them, so names come from views, which nobody else may read, and not from functions, which would
--- tell whoever guesses a login.)
+-- No login, no host, no password. (Names come from views that only their owner may read, and not
+-- from functions: a view checks the reader's right to call a function, so readers could call it
+-- themselves with guessed logins.)
 -- -------------------------------------------------------------------------------------------------
 
 CREATE TABLE gan_account (
@@ -10,12 +10,11 @@ CREATE TABLE gan_account (
     nickname text NOT NULL CHECK (gan_is_name(nickname, 32)),
     named_at timestamptz NOT NULL DEFAULT statement_timestamp()
 );
--- "Otter", "otter" and "Ot-ter." would be taken for each other.
+-- "Otter", "otter" and "Ot-ter." look alike: only one of them can be taken.
 CREATE UNIQUE INDEX gan_account_nickname ON gan_account (gan_name_key(nickname));
 SELECT pg_catalog.pg_extension_config_dump('gan_account', '');
 
--- Who is called what: the nick-name that was chosen, else "student" and the number of the login's
--- first worker.
+-- The name of each login: its nick-name, else "student" and the number of its first worker.
 CREATE VIEW gan_nickname AS
     SELECT w.login, coalesce(a.nickname, 'student ' || min(w.worker)) AS nickname
     FROM gan_worker w LEFT JOIN gan_account a ON a.login = w.login GROUP BY w.login, a.nickname;
@@ -36,7 +35,7 @@ BEGIN
             DO UPDATE
             SET nickname = excluded.nickname, named_at = statement_timestamp();
 EXCEPTION WHEN unique_violation THEN
-    RAISE EXCEPTION 'somebody is called "%" already, or nearly so', nickname
+    RAISE EXCEPTION 'somebody already has the nick-name "%", or one like it', nickname
         USING ERRCODE = 'duplicate_object', HINT = 'Choose another nick-name.';
 END
 $$;
@@ -60,7 +59,7 @@ BEGIN
 END
 $$;
 
--- Who is at work: seen within a minute, or holding a unit under a lease.
+-- The workers that are seen within a minute or hold a unit under a lease.
 CREATE VIEW gan_active_worker AS
     SELECT w.worker, w.run, w.login, w.cores, w.memory_mb
     FROM gan_worker w
@@ -71,7 +70,7 @@ CREATE VIEW gan_active_worker AS
                 AND u.state = 'claimed'
                 AND u.lease_until > statement_timestamp());
 
--- How fast the last ten iterations were.
+-- The speed of the last ten iterations.
 CREATE VIEW gan_throughput AS
     SELECT r.run, h.images / nullif(h.seconds, 0) AS images_per_second,
         h.seconds / nullif(h.iterations, 0) AS seconds_per_iteration
@@ -85,7 +84,8 @@ CREATE VIEW gan_throughput AS
                             ORDER BY h.iteration DESC
                             LIMIT 10) AS l) AS h;
 
--- (note: what a run waits for that only the instructor can do. Everybody may read it: no login.)
+-- (note: what the instructor must do before the run can continue. Everybody may read it, so it
+-- names no login.)
 CREATE VIEW gan_progress AS
     SELECT r.run, r.name, r.state, r.iteration, r.target_iterations, h.epoch, h.loss_d, h.loss_g,
            u.pending, u.claimed, u.done, w.active AS active_workers, u.aside,
@@ -123,11 +123,11 @@ CREATE VIEW gan_learning_curve AS
            h.images / nullif(extract(epoch FROM h.ended_at - h.started_at),
                0)::float8 AS images_per_second,
                h.workers AS participants, h.ended_at
-    -- (swd is of the weights that the step made: iteration + 1.)
+    -- (swd belongs to the weights that the step made, those of iteration + 1.)
     FROM gan_history h LEFT JOIN gan_swd s ON s.run = h.run AND s.iteration = h.iteration + 1;
 
--- Iterations in a row, up to the last one, that a login contributed to. Units are kept for a
--- hundred.
+-- How many iterations in a row, up to the last one, a login contributed to. Units are kept for a
+-- hundred iterations.
 CREATE VIEW gan_streak AS
     SELECT run, login, least(count(*), 100) AS streak
     FROM (SELECT c.run, c.login, c.iteration, c.last,
@@ -156,7 +156,7 @@ CREATE VIEW gan_leaderboard AS
     JOIN gan_nickname n ON n.login = a.login
     LEFT JOIN gan_streak s ON s.run = a.run AND s.login = a.login;
 
--- What the class has at work right now, in total.
+-- The class's active workers and their computers, in total.
 CREATE VIEW gan_cluster AS
     SELECT r.run, r.name, count(DISTINCT w.login) AS participants, count(w.worker) AS workers,
         coalesce(sum(w.cores), 0)::bigint AS cores,
@@ -171,15 +171,15 @@ COMMENT ON TABLE gan_account IS 'Nick-names: what others see of a login';
 COMMENT ON VIEW gan_nickname IS 'The nick-name of each login; not for students';
 COMMENT ON VIEW gan_active_worker
     IS 'Workers that were seen within a minute or hold a unit; not for students';
-COMMENT ON VIEW gan_throughput IS 'Images a second and seconds an iteration, over the last ten';
+COMMENT ON VIEW gan_throughput IS 'Images per second and seconds per iteration, over the last ten';
 COMMENT ON VIEW gan_progress
     IS 'Where each run is, its units by state, when it is expected to end, and what it waits for';
 COMMENT ON VIEW gan_learning_curve
     IS 'Losses, accuracies, gradient norms, quality (swd) and speed by iteration';
 COMMENT ON VIEW gan_streak
     IS 'Iterations in a row that a login contributed to, at most 100; not for students';
-COMMENT ON VIEW gan_leaderboard IS 'Who contributed how much, by nick-name';
+COMMENT ON VIEW gan_leaderboard IS 'How much each student contributed, by nick-name';
 COMMENT ON VIEW gan_cluster
-    IS 'Programs at work, the cores and memory of their computers, and images a second, in total';
+    IS 'Active workers, the cores and memory of their computers, and images per second, in total';
 COMMENT ON FUNCTION gan_set_nickname(text) IS 'Student: the name that others see';
 COMMENT ON FUNCTION gan_set_nickname(name, text) IS 'Sets a student''s nick-name';

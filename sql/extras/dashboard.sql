@@ -1,7 +1,6 @@
 -- -------------------------------------------------------------------------------------------------
--- What the dashboard shows (src/dashboard): a few documents that are the same for all who look.
--- They name people by their nick-names, and no logins or hosts. Their cost doesn't grow with a
--- run's age.
+-- What the dashboard shows (src/dashboard): a few documents, the same for every viewer. They
+-- contain nick-names, but no logins or hosts. Their cost doesn't grow with a run's age.
 -- -------------------------------------------------------------------------------------------------
 
 -- Joins names as a sentence does: "Alice, Bo and 3 others".
@@ -14,8 +13,7 @@ CREATE FUNCTION gan_enumerate(names text[], most int DEFAULT 3) RETURNS text
     FROM cardinality(names) AS n
 $$;
 
--- A run's programs, and whose they are, as others see them: member is the first program of the same
--- login.
+-- A run's workers and their students' nick-names; member is the first worker of the same login.
 CREATE FUNCTION gan_participants(run int)
     RETURNS TABLE (worker int, member int, nickname text, units bigint, images bigint, cores int,
         memory_mb int, seen_seconds float8, active boolean, unit bigint)
@@ -44,10 +42,10 @@ CREATE FUNCTION gan_short_time(seconds float8) RETURNS text
                 ELSE round($1 / 86400) || ' days' END
 $$;
 
--- What the sentences about a running run are made of. total, free, done: units of the current
--- iteration; needed: how many are enough, shown: how many that is for others to see; waiting:
--- seconds since the last of them was done; holders: who has one; joined, active: programs; seen:
--- seconds since one was.
+-- The numbers for the sentences about a running run. total, free, done: units of the current
+-- iteration; needed: how many are enough; shown: the same number as others may see it; waiting:
+-- seconds since the last unit was done; holders: the students that hold a unit; joined, active:
+-- workers; seen: seconds since a worker was seen.
 CREATE FUNCTION gan_situation(r gan_run)
     RETURNS TABLE (total bigint, free bigint, done bigint, needed int, shown int, waiting float8,
         holders text[], joined bigint, active bigint, seen float8)
@@ -61,7 +59,7 @@ CREATE FUNCTION gan_situation(r gan_run)
         count(*) FILTER (WHERE state = 'pending') AS free,
         count(*) FILTER (WHERE state = 'done') AS done
           FROM gan_current_unit WHERE run = (r).run) AS u
-    -- nobody waits for who has a copy of what is done
+    -- a holder of a copy is not waited for if the unit is done
     CROSS
         JOIN (SELECT count(*) AS joined, count(*) FILTER (WHERE active) AS active,
             min(seen_seconds) AS seen,
@@ -71,13 +69,13 @@ CREATE FUNCTION gan_situation(r gan_run)
                 FROM gan_participants((r).run)) AS p
 $$;
 
--- Says in one sentence what is happening in a running run, and in another one what there is to do,
--- where there is something. The whole class reads them: they hold no command of the instructor's.
+-- Says in one sentence what is happening in a running run, and in a second one what to do, if
+-- anything. The whole class reads them, so they contain no command for the instructor.
 CREATE FUNCTION gan_running_words(r gan_run, OUT happening text, OUT advice text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
     s record;
-    stuck boolean; -- all results are there, and nobody averages them: a step takes seconds
+    stuck boolean; -- all results are there, but for too long no step has averaged them
 BEGIN
     SELECT * INTO s FROM gan_situation(r);
     stuck := s.done >= s.needed AND s.done >= s.shown AND coalesce(s.waiting > 60, false);
@@ -88,9 +86,9 @@ BEGIN
         ELSE format('%s of %s units done', s.done, s.total)
             || CASE WHEN s.shown < s.total THEN format(' (%s are enough)', s.shown) ELSE '' END
             || CASE WHEN s.done >= s.needed AND s.done < s.shown THEN ', spot checks are under way'
-                    WHEN stuck THEN format(', but for %s nobody has averaged them',
+                    WHEN stuck THEN format(', but they have waited %s for the step',
                         gan_short_time(s.waiting))
-                    WHEN s.done >= s.needed THEN ', they are being averaged'
+                    WHEN s.done >= s.needed THEN ', the step is under way'
                     WHEN cardinality(s.holders) > 0 THEN ', waiting for '
                         || gan_enumerate(s.holders)
                     WHEN s.active > 0 THEN ''
@@ -102,17 +100,17 @@ BEGIN
         END;
     advice := CASE
         WHEN s.total = 0
-            THEN 'All units failed too often and were set aside. The instructor finds the reasons '
-                'in gan_set_aside.'
+            THEN 'All units failed too often and were set aside. The instructor can find the '
+                'reasons in gan_set_aside.'
         WHEN stuck
-            THEN 'The coordinator does not seem to run. The instructor has to start it: '
+            THEN 'The coordinator does not seem to run. The instructor must start it: '
                 'docs/instructor.md says how.'
         WHEN s.done >= s.needed THEN NULL
         WHEN s.joined = 0
             THEN 'To take part, start gan_worker with the connection string that your instructor '
                 'gave you.'
         WHEN s.active = 0
-            THEN format('The last worker was seen %s ago. Start gan_worker again to go on.',
+            THEN format('The last worker was seen %s ago. Start gan_worker again to continue.',
             gan_short_time(s.seen))
         END;
 END
@@ -142,7 +140,7 @@ BEGIN
 END
 $$;
 
--- Since when the run has been in its state, where that doesn't pass within an iteration.
+-- When the run entered its state, if it is a state that outlasts an iteration.
 CREATE FUNCTION gan_state_since(r gan_run) RETURNS timestamptz
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE (r).state
@@ -155,13 +153,14 @@ CREATE FUNCTION gan_state_since(r gan_run) RETURNS timestamptz
         WHERE h.run = (r).run AND h.iteration = (r).iteration - 1) AS ended
 $$;
 
--- How often the run went back (gan_rollback): an iteration of another branch has another sheet.
+-- How often the run was rolled back (gan_rollback): on another branch the same iteration has
+-- another sheet.
 CREATE FUNCTION gan_branch(run int) RETURNS int
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT coalesce(max(a.branch), 0) FROM gan_abandoned a WHERE a.run = $1
 $$;
 
--- All runs: their channels (docs/protocol.md), and what a list of them shows.
+-- All runs: their channels (docs/protocol.md), and what the list of runs shows.
 CREATE FUNCTION gan_dashboard_runs()
     RETURNS TABLE (run int, channel text, state text, created_at timestamptz, branch int,
         summary jsonb)
@@ -171,9 +170,10 @@ CREATE FUNCTION gan_dashboard_runs()
     FROM gan_run r ORDER BY r.run
 $$;
 
--- The units of the current iteration: a letter each (free, claimed, done, put aside) in the order
--- of their positions, and in the same order whose they are; of those in work, by their place, for
--- how many seconds, and how many their worker usually takes.
+-- The units of the current iteration: a letter for each (free, claimed, done, set aside) in the
+-- order of their positions, and in the same order the students that hold or did them. For units in
+-- progress, by their place: how many seconds they have taken so far, and how many their worker
+-- usually takes.
 CREATE FUNCTION gan_dashboard_units(r gan_run) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH usual AS (
@@ -205,7 +205,7 @@ CREATE FUNCTION gan_dashboard_units(r gan_run) RETURNS jsonb
     LEFT JOIN usual ON usual.worker = u.worker
 $$;
 
--- The class: those who did most, and what it is together.
+-- The class: the students who contributed most, and totals.
 CREATE FUNCTION gan_dashboard_class(r gan_run) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH p AS MATERIALIZED (SELECT * FROM gan_participants((r).run)),
@@ -225,12 +225,12 @@ CREATE FUNCTION gan_dashboard_class(r gan_run) RETURNS jsonb
             coalesce(jsonb_agg(jsonb_build_object('member', member, 'name', nickname, 'units',
                 units, 'images', images, 'cores', coalesce(cores, 0),
             'active', active, 'computing', computing, 'seen', round(seen::numeric)) ORDER BY place)
-            -- whoever is named on a tile; all others are in the sums
+            -- students named on a tile; all others are only in the sums
             FILTER (WHERE place <= 50 OR active), '[]'))
     FROM place
 $$;
 
--- Which sheets there are: the newest few, and of the rest so many that a film has about 200.
+-- The list of sheets: the newest few, and enough of the others for a film of about 200.
 CREATE FUNCTION gan_dashboard_sheets(run int) RETURNS jsonb
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT coalesce(jsonb_agg(s.iteration ORDER BY s.iteration), '[]')
@@ -287,9 +287,9 @@ BEGIN
 END
 $$;
 
--- The curves, in at most 256 points. A point stands for the same iterations until there are twice
--- as many points, and is the mean of up to eight of them, evenly spaced: what is read is bounded,
--- whatever the number of iterations. Quality is measured now and then, so it has points of its own.
+-- The curves, in at most 256 points. When there would be more, each point covers twice as many
+-- iterations as before. A point is the mean of up to eight of its iterations, evenly spaced, so the
+-- number of rows read is bounded. Quality is measured only now and then, so it has its own points.
 CREATE FUNCTION gan_dashboard_curves(run int) RETURNS jsonb
     LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$

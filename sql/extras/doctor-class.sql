@@ -1,6 +1,6 @@
 -- -------------------------------------------------------------------------------------------------
--- gan_doctor's checks of the class as it is now: room, addresses, the clock, old snapshots, who
--- takes the steps
+-- gan_doctor's checks of the class as it is now: connections, addresses, the clock, old snapshots,
+-- the coordinator
 -- -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION gan_doctor_class() RETURNS TABLE (item text, state text, finding text, remedy text)
@@ -34,14 +34,14 @@ CREATE FUNCTION gan_doctor_class() RETURNS TABLE (item text, state text, finding
                    FROM room
         UNION ALL SELECT 'addresses of a login', names IS NULL, 'warn',
             coalesce('many addresses: ' || gan_some_of(names), 'no login comes from more than two'),
-               sql || E'\n-- if the password is no secret any more; then gan_enroll' FROM shared
+               sql || E'\n-- if others know the password; then gan_enroll again' FROM shared
         UNION ALL SELECT 'clock', coalesce(ahead < interval '5 s', true), 'fix',
                CASE
                    WHEN ahead >= interval '5 s'
-                       THEN format('it is %s behind the class''s last event',
+                       THEN format('the clock is %s behind the class''s last event',
                        date_trunc('second', ahead))
                    ELSE 'not behind the last event' END,
-               '-- set the machine''s clock, by which leases end: sudo timedatectl set-ntp true'
+               '-- leases end by the machine''s clock, so set it: sudo timedatectl set-ntp true'
                    FROM clock
         UNION ALL SELECT 'old snapshots', names IS NULL, 'warn',
             coalesce('vacuum waits for ' || gan_some_of(names), 'none'), sql
@@ -51,9 +51,9 @@ CREATE FUNCTION gan_doctor_class() RETURNS TABLE (item text, state text, finding
         FROM checks c
 $$;
 
--- The job of pg_cron that takes the steps, and how it went the last time (by number: a run that
--- didn't begin has no time). For who may read pg_cron's tables; else, and where there is none, no
--- row.
+-- The pg_cron job that takes the steps, and how it went the last time (the last by its number,
+-- because an execution that didn't begin has no time). No row if there is no such job, or if the
+-- caller may not read pg_cron's tables.
 CREATE FUNCTION gan_cron_job()
     RETURNS TABLE (job bigint, active boolean, last_fine timestamptz, fails boolean, failure text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -80,7 +80,7 @@ BEGIN
 END
 $$;
 
--- What to do about a job that fails: pg_cron's own words, and what they mean.
+-- What to do about a job that fails, by pg_cron's error message.
 CREATE FUNCTION gan_cron_remedy(failure text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE
@@ -94,8 +94,8 @@ CREATE FUNCTION gan_cron_remedy(failure text) RETURNS text
            || E'\n-- until then, in a terminal: CALL gan_coordinate();'
 $$;
 
--- How this database gets a coordinator that nobody has to call: pg_cron where it is loaded, else
--- the server's own.
+-- How to give this database a coordinator that starts by itself: pg_cron if it is loaded, else the
+-- server's own.
 CREATE FUNCTION gan_coordinator_setup() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE
@@ -115,8 +115,8 @@ CREATE FUNCTION gan_coordinator_setup() RETURNS text
         FROM pg_settings) AS cron
 $$;
 
--- Whether anything takes the steps: the server itself, a job of pg_cron that ran lately, or a
--- session that does.
+-- Whether anything takes the steps: the server itself, a pg_cron job that ran recently, or a
+-- session.
 CREATE FUNCTION gan_doctor_coordinator()
     RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -139,15 +139,15 @@ BEGIN
             || CASE WHEN wanted THEN '' ELSE ', as soon as a run is started' END;
     ELSIF background = 'missing' AND NOT by_hand AND cron.job IS NULL THEN
         state := 'fix';
-        finding := 'the server is to coordinate by itself, and does not';
+        finding := 'the server should coordinate by itself, but does not';
         remedy := format(E'ALTER SYSTEM SET max_worker_processes = %s;\n%s\n-- if that does not '
-            'help, the server''s log says why',
+            'help, look at the server''s log',
             current_setting('max_worker_processes')::int + 8, gan_restart_remedy());
     ELSIF cron.job IS NULL THEN
         state := CASE WHEN wanted AND NOT by_hand THEN 'fix' ELSE 'warn' END;
         finding := CASE
-            WHEN by_hand THEN 'a session takes the steps; when it ends, nothing does'
-            ELSE 'nothing takes the steps of a run' END;
+            WHEN by_hand THEN 'a session takes the steps; when it ends, they stop'
+            ELSE 'no coordinator is running, so no steps are taken' END;
         remedy := gan_coordinator_setup();
     ELSIF NOT cron.active THEN
         state := CASE WHEN wanted AND NOT by_hand THEN 'fix' ELSE 'warn' END;

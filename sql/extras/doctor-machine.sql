@@ -2,9 +2,9 @@
 -- gan_doctor's checks of the server: settings, guard, watchdog, memory, disk
 -- -------------------------------------------------------------------------------------------------
 
--- One setting against what it should be. Numbers are compared in the setting's own unit; reset_val,
--- because keepalives of a session by Unix-domain socket show as 0. What is meant for students alone
--- is not here but in gan_student_settings().
+-- Compares settings with their recommended values. Numbers are in the setting's own unit. It reads
+-- reset_val, because a session on a Unix-domain socket shows its keepalives as 0. Settings for
+-- students alone are in gan_student_settings().
 CREATE FUNCTION gan_doctor_settings()
     RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -28,17 +28,17 @@ CREATE FUNCTION gan_doctor_settings()
         ('tcp_keepalives_interval', 1, 20, NULL, 'warn', '5', 'sessions of lost laptops stay long'),
         ('tcp_keepalives_count', 1, 9, NULL, 'warn', '3', 'sessions of lost laptops stay long'),
         ('client_connection_check_interval', 1, 30000, NULL, 'warn', '5s',
-            'statements of lost laptops run on'),
+            'statements of lost laptops keep running'),
         ('authentication_timeout', 1, 20, NULL, 'warn', '10s',
             'connections without a login block others that long'),
         ('superuser_reserved_connections', 5, 1000, NULL, 'warn', '5',
-            'you may find all connections taken'),
+            'students may take all connections, and you can''t get in'),
         ('shared_buffers', 32768, 2147483647, NULL, 'warn',
             format('%sMB', least(1024, greatest(256, gan_machine_memory() / 4))::int),
             'a quarter of the memory is better'),
         ('max_wal_size', 2048, 2147483647, NULL, 'warn', '4GB', 'checkpoints slow the steps down'),
         ('max_prepared_transactions', 0, 0, NULL, 'warn', '0',
-            'a prepared transaction keeps its locks for ever'))
+            'a prepared transaction keeps its locks forever'))
     SELECT w.name, CASE WHEN fine THEN 'ok' ELSE w.state END,
            CASE WHEN fine THEN gan_readable_setting(s.reset_val, s.unit)
                 WHEN s.pending_restart THEN 'changed, but the server was not restarted'
@@ -66,7 +66,7 @@ CREATE FUNCTION gan_doctor_settings()
             ELSE s.reset_val::float8 BETWEEN w.low AND w.high END) AS judged (fine)
 $$;
 
--- What looks at students' statements.
+-- Whether students' statements are guarded.
 CREATE FUNCTION gan_doctor_guard() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT 'guard', CASE gan_guard() WHEN 'on' THEN 'ok' ELSE 'fix' END,
@@ -84,8 +84,8 @@ CREATE FUNCTION gan_doctor_guard() RETURNS TABLE (item text, state text, finding
     FROM pg_settings s WHERE s.name = 'shared_preload_libraries'
 $$;
 
--- What ends students' sessions that hold on too long: the watchdog, or time-outs of their logins,
--- which a session may change.
+-- Whether anything ends students' sessions that block others: the watchdog, or time-outs of their
+-- logins, which a session may change.
 CREATE FUNCTION gan_doctor_watchdog()
     RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -97,11 +97,11 @@ CREATE FUNCTION gan_doctor_watchdog()
                    THEN format('ends silent sessions of students after %s s',
                    seconds)
                 WHEN seconds > 60
-                    THEN format('waits for %s s: a student may block the class that long',
+                    THEN format('waits %s s: a student can block the class that long',
                     seconds)
-                WHEN seconds = 0 THEN 'it is off: a student may block the class for ever'
-                WHEN limited THEN 'none: students'' time-outs stand in, which they may change'
-                ELSE 'none: a student may block the class for ever' END,
+                WHEN seconds = 0 THEN 'it is off: a student can block the class forever'
+                WHEN limited THEN 'none: only time-outs, which students can change'
+                ELSE 'none: a student can block the class forever' END,
            CASE WHEN seconds BETWEEN 1 AND 60 THEN NULL
                 WHEN seconds IS NOT NULL
                     THEN E'ALTER SYSTEM SET gannsfriends.watchdog_seconds = 60;\nSELECT '
@@ -116,8 +116,9 @@ CREATE FUNCTION gan_doctor_watchdog()
                      WHERE l.setting ~ '^idle') AS limited) AS w
 $$;
 
--- Whether the system refuses memory or kills for it. A message is read before anything of ours sees
--- it, up to 1 GB, and copied once.
+-- Whether the machine has enough memory for all students, or the system refuses memory rather than
+-- kill processes. PostgreSQL reads a message of up to 1 GB, and copies it once, before our code
+-- sees it.
 CREATE FUNCTION gan_doctor_memory() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -128,8 +129,7 @@ DECLARE
         ELSE s.connections END),
         0)
                         FROM gan_student_login s WHERE s.may_login);
-    -- The guard bounds a session's memory. Without it a message may ask for 1 GB, and is copied
-    -- once.
+    -- The guard limits a session's memory. Without it a message may take 1 GB, and is copied once.
     bound_mb float8 := (SELECT nullif(setting, '0')::float8
         FROM pg_settings
         WHERE name = 'gannsfriends.student_memory' AND gan_guard() = 'on');
@@ -141,7 +141,7 @@ BEGIN
         NULL; -- no superuser, or no Linux
     END;
     item := 'memory';
-    finding := format('students'' %s sessions may ask for %s GB%s', sessions,
+    finding := format('students'' %s sessions may take %s GB%s', sessions,
         round(wanted_gb::numeric, 1),
         coalesce(format('; the machine has %s GB', round(memory_gb::numeric, 1)), ''));
     state := CASE WHEN overcommit = '2' OR wanted_gb < memory_gb / 2 THEN 'ok' ELSE 'warn' END;
@@ -153,7 +153,7 @@ BEGIN
 END
 $$;
 
--- Whether a bad disk is noticed.
+-- Whether damage by a bad disk is noticed.
 CREATE FUNCTION gan_doctor_checksums()
     RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$

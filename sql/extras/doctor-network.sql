@@ -1,15 +1,15 @@
 -- -------------------------------------------------------------------------------------------------
--- gan_doctor's checks of the way in: can students reach the server, by which lines of pg_hba.conf,
--- with which passwords
+-- gan_doctor's checks of connections: whether students can reach the server, the lines of
+-- pg_hba.conf, TLS and stored passwords
 -- -------------------------------------------------------------------------------------------------
 
--- The server's addresses are those of this machine alone.
+-- Whether the server listens on addresses of this machine only.
 CREATE FUNCTION gan_listens_locally() RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT current_setting('listen_addresses') ~ '^(localhost|127[.]0[.]0[.]1|::1|[, ])*$'
 $$;
 
--- The line of pg_hba.conf that lets the class in, and how to put it there.
+-- The command that adds the line for the class to pg_hba.conf.
 CREATE FUNCTION gan_hba_command() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('-- in a shell: echo ''hostssl %s +gan_student,+gan_viewer all scram-sha-256'' | '
@@ -19,8 +19,8 @@ CREATE FUNCTION gan_hba_command() RETURNS text
                       'pg_hba.conf'))
 $$;
 
--- A line of pg_hba.conf that lets a student in from another machine, and no line before it that
--- refuses. For superusers.
+-- Whether a line of pg_hba.conf lets a student in from another machine, and no line before it
+-- refuses. Only superusers can read these lines.
 CREATE FUNCTION gan_hba_lets_in() RETURNS boolean
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -41,7 +41,7 @@ BEGIN
 END
 $$;
 
--- Whether a student on another machine gets as far as the password.
+-- Whether a student on another machine can connect and is asked for the password.
 CREATE FUNCTION gan_doctor_reach() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -60,14 +60,14 @@ BEGIN
         WHEN changed THEN 'listen_addresses is changed, but the server was not restarted'
                     WHEN deaf
                         AND let_in
-                            THEN 'the server listens on this machine alone: no student can come in'
+                            THEN 'the server listens on this machine only: no student can connect'
                     WHEN deaf
-                        THEN 'no student can come in: neither an address nor pg_hba.conf lets them'
-                    WHEN let_in THEN format('students can come in at port %s',
+                        THEN 'no student can connect: set listen_addresses and pg_hba.conf'
+                    WHEN let_in THEN format('students can connect at port %s',
                         current_setting('port'))
                     WHEN NOT let_in
                         THEN 'no line of pg_hba.conf lets students in from other machines'
-                    ELSE 'you may not see pg_hba.conf: ask as a superuser' END;
+                    ELSE 'you may not see pg_hba.conf: only a superuser may' END;
     remedy := CASE
         WHEN state = 'fix' THEN concat_ws(E'\n',
             CASE WHEN deaf AND NOT changed THEN E'ALTER SYSTEM SET listen_addresses = ''*'';' END,
@@ -83,7 +83,7 @@ BEGIN
 END
 $$;
 
--- Lines of pg_hba.conf that are wrong, or let somebody in too easily.
+-- Lines of pg_hba.conf with an error, or with a weak way to log in.
 CREATE FUNCTION gan_doctor_hba() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -114,7 +114,7 @@ BEGIN
         finding := coalesce('weak or without TLS: ' || gan_some_of(weak), 'no weak line');
         remedy := CASE
             WHEN weak IS NOT NULL
-                THEN format(E'-- take these lines out of %s;\n-- enough for the class is: hostssl '
+                THEN format(E'-- take these lines out of %s;\n-- the class needs only: hostssl '
                     '%s +gan_student,+gan_viewer all scram-sha-256\nSELECT pg_reload_conf();',
                                                          coalesce((SELECT setting
                                                              FROM pg_settings
@@ -132,7 +132,7 @@ CREATE FUNCTION gan_doctor_tls() RETURNS TABLE (item text, state text, finding t
            CASE
                WHEN current_setting('ssl') = 'on' THEN 'on'
                WHEN on_or_local THEN 'off, and only this machine connects'
-               ELSE 'off: others on the way can read what is sent' END,
+               ELSE 'off: others on the network can read the traffic' END,
            CASE
                WHEN NOT on_or_local
                    THEN E'-- make a certificate first: docs/instructor.md, "A certificate"\nALTER '
@@ -156,7 +156,7 @@ BEGIN
             's.login), chr(10)) FROM gan_student_login s JOIN pg_authid a ON a.oid = s.role
                  WHERE s.may_login AND (a.rolpassword IS NULL OR a.rolpassword !~ ''^SCRAM-SHA-256'')' INTO weak, remedy;
         state := CASE WHEN weak IS NULL THEN 'ok' ELSE 'fix' END;
-        finding := coalesce('none, or in a weak form: ' || gan_some_of(weak), 'all by SCRAM');
+        finding := coalesce('missing or in a weak form: ' || gan_some_of(weak), 'all are SCRAM');
     END IF;
     RETURN NEXT;
 END

@@ -2,7 +2,7 @@
 -- gan_doctor's checks of rights and roles
 -- -------------------------------------------------------------------------------------------------
 
--- Ready-made functions with which a session may harm others.
+-- Functions of PostgreSQL with which a session can disturb others.
 CREATE VIEW gan_risky_function AS
     SELECT p.oid AS function, p.proname AS name FROM pg_catalog.pg_proc p
     WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
@@ -10,7 +10,7 @@ CREATE VIEW gan_risky_function AS
             '^(pg_(try_)?advisory_.*|lo_.*|lo(read|write)|pg_sleep.*|pg_notify|set_config|pg_logical_emit_message|pg_export_snapshot)$'
         AND pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE');
 
--- Takes them from everybody, and leaves them to gan_owner. Superusers keep them.
+-- Revokes them from everybody but gan_owner. Superusers keep them.
 CREATE PROCEDURE gan_revoke_risky()
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -23,8 +23,8 @@ BEGIN
 END
 $$;
 
--- What everybody may do in this database. With the guard on students don't get to it, and it is the
--- second wall.
+-- What everybody may do in this database. With the guard on, students can't use these rights
+-- anyway: this is a second line of defence.
 CREATE FUNCTION gan_doctor_rights() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH risky (n) AS (SELECT count(*) FROM gan_risky_function),
@@ -76,7 +76,7 @@ CREATE FUNCTION gan_doctor_rights() RETURNS TABLE (item text, state text, findin
                format('REVOKE USAGE ON LANGUAGE %s FROM PUBLIC;', languages.names)
                    FROM languages, second
         UNION ALL SELECT 'functions of PostgreSQL', risky.n = 0, second.state,
-            'none that harms others',
+            'none that can disturb others',
             format('%s functions that can disturb others are open to students', risky.n),
                'CALL gan_revoke_risky();' FROM risky, second)
     SELECT c.item, CASE WHEN fine THEN 'ok' ELSE c.state END,
@@ -84,7 +84,7 @@ CREATE FUNCTION gan_doctor_rights() RETURNS TABLE (item text, state text, findin
         FROM checks c
 $$;
 
--- The roles: who owns, and what students are besides students.
+-- The roles: the owner of the extension, and what else students are or may do.
 CREATE FUNCTION gan_doctor_roles() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH foreign_objects AS (
@@ -122,21 +122,22 @@ CREATE FUNCTION gan_doctor_roles() RETURNS TABLE (item text, state text, finding
                               E'\n') AS sql
                    FROM gan_foreign_setting),
     checks (item, names, state, wrong, remedy) AS (
-        SELECT 'owner of the extension', names, 'fix', 'not of gan_owner: %s',
+        SELECT 'owner of the extension', names, 'fix', 'not owned by gan_owner: %s',
             '-- after pg_dump: DROP EXTENSION gannsfriends; CREATE EXTENSION gannsfriends;'
             FROM foreign_objects
         UNION ALL SELECT 'privileges of students', names, 'fix', 'may do more than a student: %s',
             sql
             FROM privileged
-        UNION ALL SELECT 'other roles of students', names, 'fix', 'are more than students: %s', sql
+        UNION ALL SELECT 'other roles of students', names, 'fix',
+            'are members of other roles: %s', sql
             FROM more_roles
         UNION ALL SELECT 'superusers among students', names, 'fix',
-            'superusers that are students: %s', sql
+            'are superusers and students: %s', sql
             FROM superusers
         UNION ALL SELECT 'connections of a student', names, 'fix', 'may take all connections: %s',
             sql
             FROM unlimited
-        UNION ALL SELECT 'settings of students', names, 'warn', 'somebody set for %s', sql
+        UNION ALL SELECT 'settings of students', names, 'warn', 'not set by gan_enroll: %s', sql
             FROM configured)
     SELECT item, CASE WHEN names IS NULL THEN 'ok' ELSE state END,
         CASE
@@ -145,7 +146,7 @@ CREATE FUNCTION gan_doctor_roles() RETURNS TABLE (item text, state text, finding
            CASE WHEN names IS NOT NULL THEN remedy END FROM checks
 $$;
 
--- Limits that every student's login should have, and gan_enroll gives it.
+-- Limits that gan_enroll gives every student's login.
 CREATE FUNCTION gan_doctor_limits() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT 'limits of students',

@@ -1,11 +1,11 @@
 -- -------------------------------------------------------------------------------------------------
--- gan_doctor's items of runs: what waits for the instructor
+-- gan_doctor's checks of runs: what waits for the instructor
 -- -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION gan_doctor_runs() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT format('run "%s"', r.name), 'fix', 'it has paused itself: ' || r.paused_because,
-        format('SELECT gan_start(%s); -- when the cause is gone', r.run)
+        format('SELECT gan_start(%s); -- after you have removed the cause', r.run)
     FROM gan_run r WHERE r.state = 'paused' AND r.paused_because IS NOT NULL
     UNION ALL
     SELECT format('dataset of run "%s"', r.name), 'fix',
@@ -15,11 +15,11 @@ CREATE FUNCTION gan_doctor_runs() RETURNS TABLE (item text, state text, finding 
                ELSE format('not confirmed; %s different ones were announced', a.n) END,
            CASE
                WHEN a.n > 1
-                   THEN format('-- say which: SELECT gan_set_dataset(%s, images, digest); SELECT * '
-                       'FROM gan_announced_dataset lists them',
+                   THEN format('-- choose one: SELECT gan_set_dataset(%s, images, digest); SELECT '
+                       '* FROM gan_announced_dataset lists them',
                    r.run)
                 ELSE format('SELECT gan_set_dataset(%s);%s', r.run,
-                    CASE a.n WHEN 0 THEN ' -- when a worker is there' ELSE '' END) END
+                    CASE a.n WHEN 0 THEN ' -- once a worker has joined' ELSE '' END) END
     FROM gan_run r
         CROSS
             JOIN LATERAL (SELECT count(*) AS n, sum(d.logins) AS logins
@@ -28,9 +28,9 @@ CREATE FUNCTION gan_doctor_runs() RETURNS TABLE (item text, state text, finding 
     WHERE r.state = 'running' AND r.dataset_digest IS NULL
     UNION ALL
     SELECT format('reference of run "%s"', r.name), 'warn',
-        format('%s summaries of the real images differ from the one of %s, which %s', f.others,
+        format('%s summaries of the real images differ from that of %s, %s', f.others,
             f.kept,
-            CASE WHEN f.votes > 1 THEN 'others agree with' ELSE 'nobody else agrees with' END),
+            CASE WHEN f.votes > 1 THEN 'with which others agree' ELSE 'and no other agrees' END),
            format('SELECT gan_set_reference(''%s'', %s); -- or another login of '
                'gan_reference_check',
                f.kept, r.run)
@@ -55,7 +55,7 @@ CREATE FUNCTION gan_doctor_runs() RETURNS TABLE (item text, state text, finding 
     WHERE r.state IN ('running', 'paused') AND i.n > 0
     UNION ALL
     SELECT format('rule of run "%s"', r.name), 'warn',
-        format('%s failed in the last step, which %s took: %s', r.aggregator, h.aggregator,
+        format('%s failed in the last step, so %s was used: %s', r.aggregator, h.aggregator,
             h.rule_failure),
         format('SELECT iteration, rule_failure FROM gan_history WHERE run = %s '
             'AND rule_failure IS NOT NULL ORDER BY iteration DESC;', r.run)

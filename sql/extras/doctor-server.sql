@@ -1,8 +1,8 @@
 -- -------------------------------------------------------------------------------------------------
--- gan_doctor: what was set for the whole server or this database and is in the class's way
+-- gan_doctor's checks of settings of the server or the database that hinder the class
 -- -------------------------------------------------------------------------------------------------
 
--- Settings as a new session gets them, whatever this one has changed.
+-- The value of a setting in a new session, even if this session has changed it.
 CREATE FUNCTION gan_setting_of_new(name text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT coalesce((SELECT substr(c.setting, length($1) + 2)
@@ -28,7 +28,7 @@ CREATE FUNCTION gan_is_in_path() RETURNS boolean
         FROM string_to_table(gan_setting_of_new('search_path'), ',') AS p)
 $$;
 
--- Tells whether a student's session that lacks its own value of a setting can't work here.
+-- Tells whether a student's session can't work here without its own value of a setting.
 CREATE FUNCTION gan_hinders(name text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT CASE WHEN $1 = 'search_path' THEN NOT gan_is_in_path()
@@ -39,7 +39,7 @@ CREATE FUNCTION gan_hinders(name text) RETURNS boolean
                          WHERE s.setting = $1) END
 $$;
 
--- What is the matter with the database itself.
+-- What is wrong with the database itself.
 CREATE FUNCTION gan_doctor_server() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH encoding AS (
@@ -59,7 +59,7 @@ CREATE FUNCTION gan_doctor_server() RETURNS TABLE (item text, state text, findin
                    current_database() || '_utf8')
                    FROM encoding
         UNION ALL SELECT 'search_path', gan_is_in_path(), 'warn',
-            'functions are found by their names', 'functions are found as @extschema@.gan_... only',
+            'functions are found by their names', 'functions are only found as @extschema@.gan_...',
                format('ALTER DATABASE %I SET search_path = %s, %s;', current_database(),
                    '@extschema@', path)
                    FROM new

@@ -1,8 +1,8 @@
 -- -------------------------------------------------------------------------------------------------
--- What gan_doctor's checks share: how a setting reads, which program and which command
+-- What gan_doctor's checks share: how settings are shown, programs and commands
 -- -------------------------------------------------------------------------------------------------
 
--- A list for a person: the first few, and how many more there are.
+-- A list to read: the first few, and how many more there are.
 CREATE FUNCTION gan_some_of(names text[]) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT array_to_string(names[:3], ', ')
@@ -50,8 +50,8 @@ CREATE FUNCTION gan_restart_remedy() RETURNS text
     SELECT '-- then restart the server: ' || gan_server_command('restart')
 $$;
 
--- The server's libraries, those to be added among them, as one command: two commands would undo
--- each other.
+-- One command for all preloaded libraries, the present and the missing ones: of two commands the
+-- second would undo the first.
 CREATE FUNCTION gan_preload_command() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('ALTER SYSTEM SET shared_preload_libraries = %s;',
@@ -65,7 +65,8 @@ CREATE FUNCTION gan_preload_command() RETURNS text
           WHERE btrim(l.library) <> '' GROUP BY btrim(l.library)) AS wanted
 $$;
 
--- The memory of the machine in MB; NULL where that can't be read: no superuser, or no Linux.
+-- The memory of the machine in MB; NULL if it can't be read, because the caller is not a superuser
+-- or the system is not Linux.
 CREATE FUNCTION gan_machine_memory() RETURNS float8
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,14 +1,13 @@
 -- -------------------------------------------------------------------------------------------------
--- gan_doctor: what of docs/security.md and docs/reliability.md is left to the instructor, and how
--- it is here
+-- gan_doctor: checks what docs/security.md and docs/reliability.md leave to the instructor
 -- -------------------------------------------------------------------------------------------------
 
 -- A check is a function that returns rows of
---   item     what is looked at
+--   item     what is checked
 --   state    fix, warn or ok
 --   finding  one short sentence for a person (about 70 characters)
---   remedy   NULL, or lines: each is one whole SQL statement, or begins with "--" and is for a person
--- and is a line here. All run with the caller's rights: what the caller may not see is reported as
+--   remedy   NULL, or lines: each is one whole SQL statement, or a comment that begins with "--"
+-- and is listed here. All run with the caller's rights: what the caller may not see is reported as
 -- 'warn'.
 CREATE FUNCTION gan_doctor_checks() RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -30,7 +29,7 @@ CREATE FUNCTION gan_doctor_checks() RETURNS TABLE (item text, state text, findin
     UNION ALL SELECT * FROM gan_doctor_settings()
 $$;
 
--- What is to be done; with everything => true also what is well.
+-- What to do; with everything => true also what is fine.
 CREATE FUNCTION gan_doctor(everything boolean DEFAULT false)
     RETURNS TABLE (item text, state text, finding text, remedy text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -45,8 +44,8 @@ CREATE FUNCTION gan_doctor(everything boolean DEFAULT false)
         ORDER BY array_position(ARRAY['fix', 'warn', 'ok'], s.state), s.place
 $$;
 
--- The remedies alone, a statement or a comment a row: for a file to read first (\g), or to be run
--- as they are (\gexec). The configuration is read again, or the server restarted, once in the end.
+-- Only the remedies, one statement or comment per row: to save and read first (\g), or to run
+-- directly (\gexec). Reloading the configuration or restarting the server comes once, at the end.
 CREATE FUNCTION gan_doctor_sql(also_warnings boolean DEFAULT true) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH found AS (SELECT d.*, row_number() OVER () AS place
@@ -75,8 +74,7 @@ CREATE FUNCTION gan_doctor_sql(also_warnings boolean DEFAULT true) RETURNS SETOF
 $$;
 
 COMMENT ON FUNCTION gan_doctor(boolean)
-    IS 'What the server''s configuration leaves open (docs/security.md): fix or warn, and what '
-        'helps; everything => true shows what is well, too';
+    IS 'What to fix on this server (docs/security.md): fix or warn, and the commands that help; '
+        'everything => true also shows what is fine';
 COMMENT ON FUNCTION gan_doctor_sql(boolean) IS
-    E'What gan_doctor would have you do, a statement or a comment a row: to be read, or run by '
-    '\\gexec';
+    E'The remedies of gan_doctor, one statement or comment per row: to read, or to run by \\gexec';

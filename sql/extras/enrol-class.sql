@@ -1,10 +1,10 @@
 -- -------------------------------------------------------------------------------------------------
--- A class from a file: a list of students as other systems write it (CSV)
+-- A class from a file: a list of students as other systems export it (CSV)
 -- -------------------------------------------------------------------------------------------------
 
--- What the headings that other systems use stand for. Compared without capitals, spaces, signs and
--- accents; so "prnom" is a French first name, and "vollstndigername" a German full one. What isn't
--- read may be numbered ("group1").
+-- The meaning of the headings that other systems use. They are compared in lower case, without
+-- spaces, punctuation and accented letters; so "prnom" is a French first name, and
+-- "vollstndigername" a German full name. Columns that are not read may be numbered ("group1").
 CREATE FUNCTION gan_csv_kind(heading text) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
@@ -37,9 +37,9 @@ CREATE FUNCTION gan_csv_kind(heading text) RETURNS text
     FROM (SELECT regexp_replace(lower(heading COLLATE "C"), '[^a-z0-9]', '', 'g') AS bare) AS h
 $$;
 
--- The fields of a CSV text: RFC 4180, any line end, with a byte-order mark or without; between
--- commas, semicolons or tabs, whichever the first line has most of (or "sep=;" before it says).
--- Lines without anything are left out.
+-- The fields of a CSV text: RFC 4180, any line end, with or without a byte-order mark. The
+-- separator is the comma, semicolon or tab, the one that the first line has most of, unless a line
+-- like "sep=;" before it names one. Empty lines are left out.
 CREATE FUNCTION gan_csv_fields(csv text) RETURNS TABLE (line bigint, fields text[])
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -77,7 +77,7 @@ BEGIN
             format(E'(%s|([^"%s\n][^%s\n]*)?)([%s\n])', quoted, delimiter, delimiter, delimiter),
             'g') AS m (part)
     LOOP
-        -- the pattern has left something out
+        -- something did not match the pattern
         EXIT WHEN substr(content, read + 1, found.size) <> found.part[1] || found.part[4];
         read := read + found.size;
         fields := fields
@@ -97,13 +97,13 @@ BEGIN
     IF read < length(content) THEN
         RAISE EXCEPTION 'line %: a quotation mark is not where one can be', now
             USING ERRCODE = 'invalid_parameter_value',
-                HINT = 'A field in quotes begins and ends with them, and has each " in it twice.';
+                HINT = 'A quoted field begins and ends with ", and each " inside it is doubled.';
     END IF;
 END
 $$;
 
--- What the columns are, by the first line: kinds, or NULL where that line is a student's already.
--- An unknown heading is refused, rather than taken for something that it is not.
+-- The kinds of the columns by the first line, or NULL if that line already is a student's. An
+-- unknown heading is refused, so that it is not misunderstood.
 CREATE FUNCTION gan_csv_kinds(headings text[]) RETURNS text[]
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -119,11 +119,11 @@ DECLARE
         HAVING count(*) > 1
         LIMIT 1);
     known text := 'Headings that are used: login (or username), email, name, first name, last '
-        'name, nickname. Left unread: password, group, ID number and the like (docs/views.md has '
+        'name, nickname. Ignored: password, group, ID number and the like (docs/views.md has '
         'all).';
 BEGIN
-    -- "fritz,Nick", "lea,Class" and "team1" are students: a heading has at least a name, an address
-    -- or a password in it.
+    -- "fritz,Nick", "lea,Class" and "team1" are students: a line of headings names at least a name,
+    -- an address or a password.
     IF NOT kinds && ARRAY['login', 'email', 'name', 'first', 'last', 'secret']
         AND ('' = ANY (kinds) OR cardinality(kinds) = 1) THEN
         RETURN NULL;
@@ -132,7 +132,7 @@ BEGIN
         RAISE EXCEPTION 'the first line has an unknown heading: %', array_to_string(unknown, ', ')
             USING ERRCODE = 'invalid_parameter_value', HINT = known;
     ELSIF twice IS NOT NULL THEN
-        RAISE EXCEPTION 'the first line has two columns for the same: %', twice
+        RAISE EXCEPTION 'the first line has two columns for the same thing: %', twice
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Take one of them out. ' || known;
     ELSIF NOT kinds && ARRAY['login', 'email', 'name', 'first', 'last'] THEN
         RAISE EXCEPTION 'the first line names no column that a login could come from'
@@ -142,10 +142,10 @@ BEGIN
 END
 $$;
 
--- Enrols a class from the text of a CSV file (docs/views.md says which columns are what). All are
--- enrolled, or none is; whoever is already keeps the password (connection is NULL then; gan_enroll
--- gives a new one), so a file to which somebody was added may be given again. Runs with the
--- caller's rights, as gan_enroll does.
+-- Enrols a class from the text of a CSV file (docs/views.md describes the columns). All students
+-- are enrolled, or none is. A student who is enrolled already keeps the password (then connection
+-- is NULL; gan_enroll gives a new one), so a file can be used again after students were added to
+-- it. Runs with the caller's rights, as gan_enroll does.
 CREATE FUNCTION gan_enroll_csv(csv text, host text DEFAULT NULL)
     RETURNS TABLE (login text, nickname text, connection text)
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -204,7 +204,7 @@ BEGIN
 END
 $$;
 
--- The name of a line's student: from the column of logins, else of e-mail addresses, else of names.
+-- The name of a line's student: from the login column, else the e-mail column, else the names.
 CREATE FUNCTION gan_csv_name(kinds text[], fields text[]) RETURNS text
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -2,7 +2,7 @@
 -- Logins and connection strings
 -- -------------------------------------------------------------------------------------------------
 
--- What the server keeps of a password (SCRAM-SHA-256).
+-- The form in which the server stores a password (SCRAM-SHA-256).
 CREATE FUNCTION gan_scram_verifier(password text) RETURNS text
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME';
 
@@ -11,8 +11,8 @@ CREATE FUNCTION gan_scram_verifier(password text) RETURNS text
 CREATE FUNCTION gan_is_login(name text) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
--- A part of a URI: all bytes but plain letters, digits and -._~ as %XX. In the database's encoding,
--- in which the server compares names.
+-- Percent-encodes a part of a URI: all bytes but plain letters, digits and -._~ become %XX. The
+-- bytes are in the database's encoding, because the server compares names in it.
 CREATE FUNCTION gan_percent(part text) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(string_agg(CASE WHEN b.byte < 128
@@ -24,8 +24,8 @@ CREATE FUNCTION gan_percent(part text) RETURNS text
               generate_series(0, octet_length(e.bytes) - 1) AS p (place)) AS b
 $$;
 
--- The login that a name gives: "Smith, Fritz" is Fritz Smith, an e-mail address has small letters,
--- apostrophes in either are left out. Any other text is the login as it stands.
+-- The login for a name: "Smith, Fritz" becomes Fritz Smith, an e-mail address is put in lower case,
+-- and apostrophes are left out of both. Any other text is the login unchanged.
 CREATE FUNCTION gan_login_of(name text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -59,7 +59,7 @@ EXCEPTION WHEN invalid_text_representation THEN
 END
 $$;
 
--- Takes one address apart: host (with its brackets off) and port. NULL where it isn't one.
+-- Splits an address into host (without brackets) and port. NULL if it isn't an address.
 CREATE FUNCTION gan_split_address(address text, OUT host text, OUT port int)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -95,9 +95,9 @@ BEGIN
 END
 $$;
 
--- The hosts of a URI, as postgresql://...@HERE/... has them, from what the instructor says: a name
--- or an address in numbers, with a port or without, a socket's folder, or several of these with
--- commas between.
+-- The hosts of a URI, as in postgresql://...@HERE/..., from what the instructor gives: a name or a
+-- numeric address, with or without a port, the folder of a socket, or several of these, separated
+-- by commas.
 CREATE FUNCTION gan_uri_hosts(host text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE
@@ -114,14 +114,14 @@ BEGIN
         FROM string_to_table(host, ',') WITH ORDINALITY AS l (address, place),
             gan_split_address(l.address) AS a;
     PERFORM gan_require(fine, 'host', quote_nullable(left(host, 64)),
-        'a name or an address, with :port or without; several with commas between',
+        'a name or an address, with or without :port; several separated by commas',
         '''db.example.org:5432''');
     RETURN hosts;
 END
 $$;
 
--- Makes a login of a group, or a new password for it; returns its connection string. With the
--- caller's rights: it takes CREATEROLE.
+-- Creates a login in a group, or a new password for it; returns its connection string. It runs with
+-- the caller's rights: the caller needs CREATEROLE.
 CREATE FUNCTION gan_admit(login text, member_of name, connections int, hosts text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -148,12 +148,12 @@ BEGIN
         FROM pg_auth_members m
         JOIN pg_roles r ON r.oid = m.member
         WHERE m.roleid = member_of::regrole AND r.rolname = login) THEN
-        -- a student who was expelled is in again
+        -- a student who was expelled may log in again
         EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, gan_scram_verifier(password));
         RAISE NOTICE '"%" is enrolled already: this is a new password, the old one no longer works',
             login;
     ELSE
-        RAISE EXCEPTION 'there is a role "%" that is no member of %', login, member_of
+        RAISE EXCEPTION 'there is a role "%" that is not a member of %', login, member_of
             USING ERRCODE = 'duplicate_object', HINT = 'Choose another name.';
     END IF;
     RETURN format('postgresql://%s:%s@%s/%s%s', gan_percent(login), password, hosts,
@@ -162,20 +162,20 @@ BEGIN
 END
 $$;
 
--- Where students find the server if the instructor doesn't say: by the address at which the
--- instructor did.
+-- The server's address for students if the instructor gives none: the one at which the instructor
+-- is connected.
 CREATE FUNCTION gan_own_address() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(host(inet_server_addr()), 'localhost')
 $$;
 
--- Says so where an address leads nowhere from another machine.
+-- Raises a notice if the address can't be reached from another machine.
 CREATE FUNCTION gan_note_local_address() RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
     IF gan_own_address() COLLATE "C" ~ '^(localhost|127[.]|::1$)' THEN
         RAISE NOTICE 'this connection string works on the server''s own machine only'
-            USING HINT = 'Say by which name students reach the server: '
+            USING HINT = 'Give the name by which students reach the server: '
                 'gan_enroll(''alice'', ''db.example.org'').';
     END IF;
 END
@@ -208,15 +208,15 @@ BEGIN
 END
 $$;
 
--- The same for a screen or an exporter, which may look at what everybody may see.
+-- The same for a screen or an exporter, which may read what everybody may see.
 CREATE FUNCTION gan_enroll_viewer(name text, host text DEFAULT 'localhost') RETURNS text
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT gan_admit(gan_login_of(name), 'gan_viewer', 16, gan_uri_hosts(host))
 $$;
 
 COMMENT ON FUNCTION gan_enroll(text, text)
-    IS 'Makes a student''s login, or a new password for it; returns the connection string for '
+    IS 'Creates a student''s login, or a new password for it; returns the connection string for '
         'gan_worker';
 COMMENT ON FUNCTION gan_enroll_viewer(text, text)
-    IS 'Makes a login that may look at what everybody may see (gan_viewer); returns the connection '
+    IS 'Creates a login that may read what everybody may see (gan_viewer); returns the connection '
         'string for gan_dashboard';

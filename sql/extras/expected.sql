@@ -1,11 +1,11 @@
 -- -------------------------------------------------------------------------------------------------
--- What is to come: when the next sheet is drawn and quality is measured again, for those who wait
--- for it
+-- What comes next: when the next sheet is drawn and quality is measured again
 -- -------------------------------------------------------------------------------------------------
 
--- Where something is due every so many iterations and every so many seconds (0: not by these), was
--- last done for an iteration at a time, and an iteration takes pace seconds: the iteration that it
--- is due after, if that is known, and how many seconds from now.
+-- When something is due next. It is due every "every" iterations and every "seconds" seconds (0:
+-- not by these); it was last done for iteration "last", at last_at; and an iteration takes pace
+-- seconds. Returns the iteration after which it is due, if that is known, and the seconds until
+-- then.
 CREATE FUNCTION gan_next_due(iteration int, every int, seconds int, last int, last_at timestamptz,
     pace float8, OUT after int, OUT wait float8)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -19,9 +19,9 @@ CREATE FUNCTION gan_next_due(iteration int, every int, seconds int, last int, la
     CROSS JOIN LATERAL (SELECT (n.next - $1) * $6 AS by_count) AS c
 $$;
 
--- Quality: 'off' (it is not measured), 'never' (it wasn't before the run ended), 'summary' (no
--- worker has sent a summary of the real images yet) or 'due', with the iteration after which and
--- the seconds until then, as far as they are known.
+-- Quality: 'off' (it is not measured), 'never' (it was not measured before the run ended),
+-- 'summary' (no worker has sent a summary of the real images yet) or 'due', with the iteration
+-- after which it is due and the seconds until then, if they are known.
 CREATE FUNCTION gan_quality_expected(r gan_run, pace float8) RETURNS jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 DECLARE

@@ -1,13 +1,13 @@
 -- -------------------------------------------------------------------------------------------------
--- Sessions: who must not come back, and who holds on too long
+-- Sessions: expelling a student, and ending sessions that block others
 -- -------------------------------------------------------------------------------------------------
 
 -- Tells whether students' sessions are guarded (docs/security.md): 'on', 'off' or 'not loaded'.
 CREATE FUNCTION gan_guard() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME';
 
--- Puts a login's claims back, and what it submitted for steps that are not taken yet; others may
--- have them at once. The login's sessions are gone: nobody has them locked for long.
+-- Makes a login's claimed units, and the units that it submitted for steps not yet taken, pending
+-- again. The login's sessions have ended, so these units are not locked for long.
 CREATE FUNCTION gan_put_back_all(login name) RETURNS bigint
     LANGUAGE plpgsql STRICT
         SECURITY DEFINER
@@ -17,7 +17,7 @@ DECLARE
     u gan_work_unit;
     freed int[] := '{}';
 BEGIN
-    -- no step is under way
+    -- so that no step is under way
     PERFORM FROM gan_run r WHERE r.state IN ('running', 'paused') ORDER BY r.run FOR NO KEY UPDATE;
     FOR u IN SELECT d.*
         FROM gan_work_unit d
@@ -44,7 +44,7 @@ BEGIN
 END
 $$;
 
--- Refuses whoever is no student: gan_expel must not shut out anybody else.
+-- Raises an error unless the login is a student's: gan_expel must not shut out anybody else.
 CREATE FUNCTION gan_require_student(login name) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -60,8 +60,7 @@ BEGIN
 END
 $$;
 
--- Ends a login's sessions and waits until they are gone, at most half a second each; returns how
--- many there were.
+-- Ends a login's sessions and waits for each to end, at most half a second; returns their number.
 CREATE FUNCTION gan_end_sessions(login name) RETURNS bigint
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH sent AS MATERIALIZED (SELECT pid, pg_terminate_backend(pid)
@@ -70,9 +69,9 @@ CREATE FUNCTION gan_end_sessions(login name) RETURNS bigint
     SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 500) OR true) FROM sent
 $$;
 
--- Shuts a student out: no login, sessions ended, claims put back. With the caller's rights: it
--- takes CREATEROLE and pg_signal_backend. The role's change is committed before the sessions end,
--- or they could come back in between.
+-- Shuts a student out: no login, sessions ended, units given back. It runs with the caller's
+-- rights: the caller needs CREATEROLE and pg_signal_backend. The change of the role is committed
+-- before the sessions are ended, so that they can't reconnect in between.
 CREATE PROCEDURE gan_expel(login name)
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -92,7 +91,7 @@ END
 $$;
 
 -- Ends students' sessions whose transaction, or wait for the next statement, lasts too long. The
--- coordinator calls it where the server has no watchdog (shared_preload_libraries). With the
+-- coordinator calls it if the server has no watchdog (shared_preload_libraries). It runs with the
 -- caller's rights: without pg_signal_backend and pg_read_all_stats it does nothing.
 CREATE FUNCTION gan_end_hoarders(seconds float8 DEFAULT 60) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -116,7 +115,7 @@ $$;
 COMMENT ON FUNCTION gan_guard()
     IS 'Whether students'' sessions are guarded: on, off, or not loaded (shared_preload_libraries)';
 COMMENT ON PROCEDURE gan_expel(name)
-    IS 'Shuts a student out: no login, sessions ended, claims and what was not averaged yet put '
+    IS 'Shuts a student out: no login, sessions ended, units that were not averaged yet given '
         'back';
 COMMENT ON FUNCTION gan_end_hoarders(float8)
     IS 'Ends students'' sessions whose transaction, or wait for the next statement, lasts longer';

@@ -20,8 +20,8 @@ CREATE VIEW gan_roster AS
             max(w.last_seen) AS last_seen
                FROM gan_worker w GROUP BY w.login) AS w ON w.login = s.rolname;
 
--- One line for each student, also those who never came, and run. Credit is what was averaged:
--- images that the server gave out, checked and used.
+-- One line for each student and run, including students who never took part. Credit counts averaged
+-- images: those that the server gave out, checked and used.
 CREATE VIEW gan_gradebook AS
     SELECT r.name AS run, s.login, coalesce(n.nickname, a.nickname) AS nickname,
         count(w.worker) AS workers, coalesce(sum(w.units), 0)::bigint AS units,
@@ -38,7 +38,7 @@ CREATE VIEW gan_gradebook AS
     LEFT JOIN gan_account a ON a.login = s.login
     GROUP BY r.run, r.name, s.login, n.nickname, a.nickname;
 
--- A text to be printed and handed over: what a student's machines did for a run. It ends in a
+-- A text to print and give to a student: what the student's machines did for a run. It ends in a
 -- digest of its lines.
 CREATE FUNCTION gan_certificate(name text, run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -55,7 +55,7 @@ BEGIN
     SELECT * INTO r FROM gan_run g WHERE g.run = gan_the_run(run);
     SELECT count(*) AS workers, sum(p.cores) AS cores, sum(p.units) AS units,
         sum(p.images) AS images, min(p.joined_at) AS first, max(p.last_seen) AS last,
-           -- of all credit: a rollback keeps that
+           -- of all credit: a rollback does not change it
            sum(p.images) / nullif((SELECT sum(a.images) FROM gan_worker a WHERE a.run = r.run),
                0) AS share
         INTO w FROM gan_worker p WHERE p.run = r.run AND p.login = name;
@@ -93,7 +93,7 @@ END
 $$;
 
 COMMENT ON VIEW gan_roster
-    IS 'Every enrolled student: may the login log in, is it connected, what did it contribute';
+    IS 'Every enrolled student: whether the login may log in and is connected, what it contributed';
 COMMENT ON VIEW gan_gradebook IS E'Credit by run and student; \\copy (SELECT * FROM gan_gradebook) '
     'TO ''grades.csv'' CSV HEADER';
 COMMENT ON FUNCTION gan_certificate(text, int)

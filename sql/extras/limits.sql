@@ -2,7 +2,7 @@
 -- Settings of students' logins
 -- -------------------------------------------------------------------------------------------------
 
--- The students: members of gan_student that can do no more than that.
+-- The students: members of gan_student that are not superusers.
 CREATE VIEW gan_student_login AS
     SELECT r.oid AS role, r.rolname AS login, r.rolcanlogin AS may_login,
         r.rolconnlimit AS connections,
@@ -12,43 +12,44 @@ CREATE VIEW gan_student_login AS
         JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
     WHERE g.rolname = 'gan_student' AND NOT r.rolsuper;
 
--- What a student's login has set in this database. Here, and not for the whole server: what is
--- meant for students must not end the instructor's own psql. A login doesn't inherit settings from
--- gan_student, so each gets its own. Some only a superuser can set. The rest is what a worker's
--- session needs, whatever an administrator has set for the server, the database or the role. (Not
--- default_transaction_read_only: a database that is read-only for a while is so for students, too.)
+-- The settings of a student's login in this database. They are set for each login and not for the
+-- whole server, because limits for students must not end the instructor's own psql, and a login
+-- doesn't inherit settings from gan_student. Some of them only a superuser can set. The others are
+-- what a worker's session needs, even if an administrator has set something else for the server,
+-- the database or the role. (default_transaction_read_only is not among them: while a database is
+-- read-only, it is read-only for students, too.)
 CREATE FUNCTION gan_student_settings() RETURNS TABLE (setting text, value text, superuser boolean)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    -- where the watchdog is not loaded
+    -- for servers without the watchdog
     VALUES ('idle_session_timeout', '60s', false),
            ('idle_in_transaction_session_timeout', '60s', false),
            -- a session must not fill the disk
            ('temp_file_limit', '1GB', true),
-           -- nor the log, with statements that fail
+           -- nor fill the log with statements that fail
            ('log_min_error_statement', 'panic', true),
            -- workers call the functions by their names alone
            ('search_path', '@extschema@', false),
-           -- otherwise claims fail while others claim
+           -- otherwise concurrent claims fail
            ('default_transaction_isolation', 'read committed', false),
            ('default_transaction_deferrable', 'off', false),
-           -- a slow line takes its time for the weights
+           -- a slow line needs time for the weights
            ('statement_timeout', '0', false),
            -- a claim may have to wait for the end of a step
            ('lock_timeout', '0', false),
-           -- numbers come to the workers as they are
+           -- numbers reach the workers unrounded
            ('extra_float_digits', '1', false),
            ('standard_conforming_strings', 'on', false),
-           -- workers show no messages that are for developers
+           -- workers must not show messages for developers
            ('client_min_messages', 'notice', false),
            -- a refusal doesn't end the connection
            ('exit_on_error', 'off', false),
            ('transform_null_equals', 'off', false),
            ('plan_cache_mode', 'auto', false),
-           -- short statements are not compiled for seconds
+           -- short statements must not be compiled for seconds
            ('jit', 'off', false)
 $$;
 
--- Gives a login these settings, those that the caller may give.
+-- Gives a login those of these settings that the caller may set.
 CREATE FUNCTION gan_limit_student(login text) RETURNS void
     LANGUAGE plpgsql
         SET search_path = pg_catalog, @extschema@, pg_temp
@@ -74,7 +75,7 @@ CREATE PROCEDURE gan_limit_students()
     SELECT gan_limit_student(s.login) FROM gan_student_login s
 $$;
 
--- Settings that logins have: those of this database, and those that count in all of them.
+-- Settings of students' logins: for this database, and for all databases.
 CREATE VIEW gan_login_setting AS
     SELECT s.role, s.login, c.database, c.entry, pg_catalog.split_part(c.entry, '=', 1) AS setting
     FROM gan_student_login s
@@ -84,7 +85,7 @@ CREATE VIEW gan_login_setting AS
                   JOIN pg_catalog.pg_database b ON b.oid = d.setdatabase) AS c ON c.setrole =
                       s.role;
 
--- What logins lack here: all but those of another database's class.
+-- Settings that logins lack here. Logins of another database's class are left out.
 CREATE VIEW gan_lacking_limit AS
     SELECT s.login, w.setting, w.superuser
         FROM gan_student_login s
@@ -98,14 +99,14 @@ CREATE VIEW gan_lacking_limit AS
                  FROM gan_login_setting l
                  WHERE l.role = s.role AND l.database <> pg_catalog.current_database()));
 
--- And what they have besides: they set it themselves, or somebody did.
+-- Settings that logins have besides: the student or somebody else has set them.
 CREATE VIEW gan_foreign_setting AS
     SELECT l.login, l.database, l.setting FROM gan_login_setting l
     WHERE l.database IS NULL
         OR l.database = pg_catalog.current_database()
         AND NOT EXISTS (SELECT FROM gan_student_settings() w WHERE w.setting = l.setting);
 
-COMMENT ON VIEW gan_student_login IS 'Students'' logins, and what they may do besides';
+COMMENT ON VIEW gan_student_login IS 'Students'' logins, and which other rights they have';
 COMMENT ON VIEW gan_login_setting IS 'Settings of students'' logins; not for students';
 COMMENT ON VIEW gan_lacking_limit
     IS 'Which students'' logins lack which setting in this database; not for students';

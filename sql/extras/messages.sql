@@ -1,5 +1,5 @@
 -- -------------------------------------------------------------------------------------------------
--- What students see in their terminals: messages, how the run is doing, and how they are
+-- What students see in their terminals: messages, the progress of the run, and their own
 -- -------------------------------------------------------------------------------------------------
 
 CREATE TABLE gan_message (
@@ -14,8 +14,8 @@ CREATE INDEX gan_message_run ON gan_message (run, message);
 SELECT pg_catalog.pg_extension_config_dump('gan_message', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_message_message_seq', '');
 
--- Says something to all who work in a run. No control characters, and none that turn the direction
--- of writing: it is shown in terminals.
+-- Sends a message to all workers of a run. It is shown in terminals, so control characters and
+-- characters that change the direction of writing are refused.
 CREATE FUNCTION gan_say(message text, run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -41,9 +41,9 @@ BEGIN
 END
 $$;
 
--- The rank of the caller's login by images that were averaged, its share of them, about how long
--- the run will still take (by the last 20 iterations), and what was said after a message's number,
--- one line each. Without a number: what was said in the last 10 minutes.
+-- The rank of the caller's login by averaged images, its share of them, about how long the run will
+-- still take (by the last 20 iterations), and the messages after a given number, one line each.
+-- Without a number: the messages of the last 10 minutes.
 CREATE FUNCTION gan_standing(worker int, after bigint DEFAULT NULL)
     RETURNS TABLE (rank int, students int, share float8, seconds_left float8, message bigint,
         messages text)
@@ -95,9 +95,9 @@ BEGIN
 END
 $$;
 
-COMMENT ON TABLE gan_message IS 'What the instructor said, the last hundred messages of each run';
+COMMENT ON TABLE gan_message IS 'Messages of the instructor, the last hundred of each run';
 COMMENT ON FUNCTION gan_say(text, int)
-    IS 'Says something to all who work in a run: it appears in their terminals';
+    IS 'Sends a message to all workers of a run: it appears in their terminals';
 COMMENT ON FUNCTION gan_standing(int, bigint)
     IS 'Worker: the rank and the share of its student, how long the run will take, and what the '
         'instructor said';

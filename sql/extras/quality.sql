@@ -3,9 +3,9 @@
 -- that workers contribute
 -- -------------------------------------------------------------------------------------------------
 
--- A row for each login that sent a summary: only those of whose work something was averaged are
--- asked. The one that most others agree with counts, of equals the first; until two agree, or the
--- instructor has confirmed one (gan_set_reference), it is provisional.
+-- A row for each login that sent a summary; only logins with averaged work are asked. The summary
+-- that most others agree with counts, of equals the first one. It is provisional until two agree or
+-- the instructor has confirmed one (gan_set_reference).
 CREATE TABLE gan_reference (
     run        int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     login      name NOT NULL,
@@ -13,7 +13,7 @@ CREATE TABLE gan_reference (
     data       bytea NOT NULL,                  -- the summary: a blob of docs/format.md, section 11
     kept       boolean NOT NULL DEFAULT false,  -- the one that counts
     confirmed  boolean NOT NULL DEFAULT false,  -- by the instructor
-    -- the largest between a number of it and of the kept one
+    -- the largest difference between a number of this summary and of the kept one
     difference float8 NOT NULL DEFAULT 0 CHECK (difference >= 0),
     agrees     boolean,                         -- NULL: not compared yet; the coordinator does that
     made_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -38,28 +38,29 @@ CREATE TABLE gan_swd (
 SELECT pg_catalog.pg_extension_config_dump('gan_reference', '');
 SELECT pg_catalog.pg_extension_config_dump('gan_swd', '');
 
--- Raises an error unless a summary has the form, the order and the size of one of the run's images.
+-- Raises an error unless the data has the form and the size of a summary of the run's images.
 CREATE FUNCTION gan_check_reference(run int, data bytea) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
--- The largest difference between the numbers of two summaries: of the same images it is that of
+-- The largest difference between the numbers of two summaries. For the same images it is only
 -- rounding.
 CREATE FUNCTION gan_reference_difference(run int, a bytea, b bytea) RETURNS float8
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
--- The distances, level by level, between so many images that a held iteration draws and a summary.
+-- The distance at each level between a summary and a number of images that a held iteration
+-- generates.
 CREATE FUNCTION gan_measure_distances(run int, iteration int, images int, reference bytea)
     RETURNS float8[]
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Images of the sample that a run's summary is made of: what the policy says, as far as there are
--- so many.
+-- The number of images in the sample that a run's summary is made of: the policy's, or all images
+-- if there are fewer.
 CREATE FUNCTION gan_reference_images(r gan_run) RETURNS int
     LANGUAGE sql IMMUTABLE
         SET search_path = pg_catalog,
             pg_temp AS $$ SELECT least(r.quality_images::bigint, r.dataset_images)::int $$;
 
--- Worker: how many images it should summarise, or 0: nothing of this login's was averaged yet (nor
--- is it trusted), it did so before, enough others did (three that agree, or eight in all), or
--- nobody wants it.
+-- Worker: how many images it should summarise. 0 means that no unit of this login was averaged yet
+-- (and it is not trusted), that it has sent a summary before, that enough others have (three that
+-- agree, or eight in all), or that none is wanted.
 CREATE FUNCTION gan_reference_wanted(worker int) RETURNS int
     LANGUAGE plpgsql STABLE
         SECURITY DEFINER
@@ -124,26 +125,26 @@ BEGIN
     IF NOT FOUND THEN
         RETURN 'already';
     END IF;
-    -- Only looked at here: the coordinator chooses (gan_choose_reference), and waits for no
-    -- student's transaction.
+    -- Only compared here: the coordinator chooses (gan_choose_reference), so that it need not wait
+    -- for a student's transaction.
     SELECT * INTO kept FROM gan_reference f WHERE f.run = r.run AND f.kept;
     IF NOT FOUND THEN
         RETURN 'kept';
     END IF;
     off := gan_difference_of(kept, $2, $3);
     IF off > 0.001 THEN
-        -- The student reads this, too: it names nobody else.
+        -- The student reads this, too, so it names nobody else.
         RAISE WARNING 'run %: the summary of login "%" differs by % from the one that counts',
             r.run, session_user, round(least(off, 1e6)::numeric, 4)
-            USING HINT = 'Of the same images they differ by less than 0.001. The instructor sees '
-                'all in gan_reference_check.';
+            USING HINT = 'Summaries of the same images differ by less than 0.001. The instructor '
+                'sees all of them in gan_reference_check.';
         RETURN 'differs';
     END IF;
     RETURN 'agrees';
 END
 $$;
 
--- How far a summary of so many images is from another one.
+-- How far a summary differs from another one.
 CREATE FUNCTION gan_difference_of(f gan_reference, images int, data bytea) RETURNS float8
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -152,8 +153,8 @@ END
 $$;
 
 -- Chooses the summary that counts: the confirmed one, else that of a login that the instructor
--- trusts, else the one that most others agree with, of equals the first. What was measured with
--- another one is forgotten.
+-- trusts, else the one that most others agree with, of equals the first one. Values measured with
+-- another summary are deleted.
 CREATE FUNCTION gan_choose_reference(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -188,7 +189,7 @@ BEGIN
 END
 $$;
 
--- The instructor says whose summary counts.
+-- The instructor chooses the login whose summary counts.
 CREATE FUNCTION gan_set_reference(login name, run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -199,7 +200,7 @@ BEGIN
         RAISE EXCEPTION 'login "%" has sent no summary of the real images of run %',
             coalesce($1::text, 'NULL'), wanted
             USING ERRCODE = 'undefined_object',
-                HINT = 'SELECT * FROM gan_reference_check lists those who have.';
+                HINT = 'SELECT * FROM gan_reference_check lists the logins that have.';
     END IF;
     UPDATE gan_reference f
         SET kept = false, confirmed = false
@@ -214,8 +215,8 @@ BEGIN
 END
 $$;
 
--- Forgets the run's summary and what was measured with it; workers contribute again, as far as they
--- have not left.
+-- Deletes the run's summaries and the values measured with them; workers that are still there
+-- contribute again.
 CREATE FUNCTION gan_forget_reference(run int DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -227,8 +228,8 @@ BEGIN
 END
 $$;
 
--- The figure of an iteration: the one that was stored, or, of one that is held, measured now and
--- stored. An error says why there can be none.
+-- The quality of an iteration: the stored value, or, if the iteration is held, measured now and
+-- stored. An error says why there is none.
 CREATE FUNCTION gan_quality(run int DEFAULT NULL, iteration int DEFAULT NULL) RETURNS float8
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -259,7 +260,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'run % has no summary of the real images to compare with', r.run
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Workers send one some time after their first unit was averaged (quality_every '
+            HINT = 'Workers send one after their first unit was averaged (quality_every '
                 'or quality_seconds must be above 0).';
     END IF;
     measured := gan_measure_distances(r.run, wanted, kept.images, kept.data);
@@ -276,8 +277,8 @@ BEGIN
 END
 $$;
 
--- For the instructor: whose summary counts, who agrees with it, and whether more than its sender
--- stands for it.
+-- For the instructor: whose summary counts, which others agree with it, and whether it is
+-- provisional.
 CREATE VIEW gan_reference_check AS
     SELECT f.run, f.login, f.images, f.kept, f.agrees, f.difference, f.made_at, f.confirmed,
            NOT bool_or(f.confirmed) OVER (PARTITION BY f.run)
@@ -285,18 +286,18 @@ CREATE VIEW gan_reference_check AS
     FROM gan_reference f;
 
 COMMENT ON TABLE gan_reference
-    IS 'Summaries of the real images: the one that counts, and who agrees with it';
+    IS 'Summaries of the real images: the one that counts, and which others agree with it';
 COMMENT ON TABLE gan_swd
     IS 'Sliced Wasserstein distances (times 1000) between generated and real images, by iteration';
 COMMENT ON VIEW gan_reference_check
-    IS 'Whose summary of the real images counts, who agrees with it, and whether it is provisional';
-COMMENT ON FUNCTION gan_set_reference(name, int) IS 'Says whose summary of the real images counts';
+    IS 'Whose summary of the real images counts, which agree with it, whether it is provisional';
+COMMENT ON FUNCTION gan_set_reference(name, int) IS 'Sets whose summary of the real images counts';
 COMMENT ON FUNCTION gan_reference_wanted(int)
     IS 'Worker: the images of the sample to summarise, 0 if no summary is wanted';
 COMMENT ON FUNCTION gan_contribute_reference(int, int, bytea)
     IS 'Worker: a summary of the real images, checked before it is kept or compared';
 COMMENT ON FUNCTION gan_forget_reference(int)
-    IS 'Forgets a run''s summary of the real images and what was measured with it';
+    IS 'Deletes a run''s summaries of the real images and the values measured with them';
 COMMENT ON FUNCTION gan_quality(int, int)
     IS 'Sliced Wasserstein distance (times 1000) of an iteration''s images: stored, or measured '
         'now';

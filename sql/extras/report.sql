@@ -2,8 +2,8 @@
 -- What happened in one iteration
 -- -------------------------------------------------------------------------------------------------
 
--- A row for each unit of an iteration (without a number: of the last one that ended): who computed
--- it, how long, and whatever did not go smoothly. Units are kept for a hundred iterations. By
+-- A row for each unit of an iteration (without a number, of the last one that ended): who computed
+-- it, how long it took, and what did not go smoothly. Units are kept for a hundred iterations. By
 -- nick-name only.
 CREATE FUNCTION gan_iteration_report(iteration int DEFAULT NULL, run int DEFAULT NULL)
     RETURNS TABLE (unit bigint, first_position bigint, images int, nickname text, outcome text,
@@ -22,10 +22,10 @@ BEGIN
         SELECT u.unit, u.first_position, u.images, n.nickname,
                CASE
                    WHEN u.state = 'pending' THEN 'waiting'
-                   WHEN u.state = 'claimed' THEN 'in work'
+                   WHEN u.state = 'claimed' THEN 'in progress'
                    WHEN u.state <> 'done' THEN u.state
                     WHEN u.scale = 0 THEN 'left out'
-                    WHEN u.iteration < r.iteration THEN 'averaged' ELSE 'handed in' END,
+                    WHEN u.iteration < r.iteration THEN 'averaged' ELSE 'submitted' END,
                u.attempts,
                    extract(epoch FROM coalesce(u.submitted_at,
                        CASE u.state
@@ -59,7 +59,7 @@ BEGIN
             LEFT JOIN gan_worker w ON w.worker = u.worker
             LEFT JOIN gan_nickname n ON n.login = w.login
         WHERE u.run = r.run AND u.iteration = wanted
-            -- a copy of a unit in work would tell its holder that it is checked
+            -- a copy of a unit in progress would tell its holder that it is checked
             AND (u.iteration < r.iteration OR NOT r.checks_on)
         ORDER BY u.first_position, u.unit;
 END

@@ -2,7 +2,7 @@
 -- Checkpoints: an iteration as a safetensors file, out and in (docs/format.md, "Checkpoints")
 -- -------------------------------------------------------------------------------------------------
 
--- Names the optimiser whose moments a run keeps: moments mean nothing to another one.
+-- Names the optimiser whose moments a run keeps: another optimiser can't use them.
 CREATE FUNCTION gan_optimizer(r gan_run) RETURNS text
     LANGUAGE sql IMMUTABLE
         SET search_path = pg_catalog,
@@ -10,8 +10,8 @@ CREATE FUNCTION gan_optimizer(r gan_run) RETURNS text
                 WHEN r.local_steps > 0 THEN 'outer ' || r.outer_optimizer
                 ELSE 'adam' END $$;
 
--- Puts together the file's metadata: the run's options by their names, and where it is. Keys and
--- values in turn.
+-- Puts together the file's metadata: the run's options by name, and where the run is. Keys and
+-- values alternate.
 CREATE FUNCTION gan_checkpoint_metadata(run int, iteration int, moments boolean) RETURNS text[]
     LANGUAGE plpgsql STABLE
         SET search_path = pg_catalog, @extschema@, pg_temp
@@ -53,15 +53,14 @@ CREATE FUNCTION gan_export(run int DEFAULT NULL, iteration int DEFAULT NULL,
         SECURITY DEFINER
         SET search_path = pg_catalog, @extschema@, pg_temp AS 'MODULE_PATHNAME';
 
--- Checks a file; what it says of itself is not to be trusted further than that.
+-- Checks a file and reads its header. Only what is checked here can be trusted.
 CREATE FUNCTION gan_checkpoint_header(checkpoint bytea, OUT channels int, OUT image_size int,
     OUT latent int, OUT generator_features int,
                                       OUT discriminator_features int, OUT moments int,
                                           OUT metadata json)
     LANGUAGE c IMMUTABLE STRICT AS 'MODULE_PATHNAME';
 
--- Makes the weights of the run's iteration those of a file, with its moments or with moments of
--- zero.
+-- Sets the weights of the run's iteration from a file, with its moments or with moments of zero.
 CREATE FUNCTION gan_initialise_from(run int, checkpoint bytea, moments boolean) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
@@ -99,8 +98,8 @@ BEGIN
         RAISE EXCEPTION 'the checkpoint''s networks have %', problem
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave that option out.';
     END IF;
-    -- What the file says of a run, unless the options say otherwise. A seed and a dataset are only
-    -- kept where the run goes on.
+    -- The options in the file, unless the caller gives others. Seed and dataset are only kept if
+    -- the imported run continues the old one.
     given := header.metadata::jsonb;
     goes_on := given ?& ARRAY['optimizer', 'iteration', 'next_position'];
     IF NOT goes_on THEN
@@ -112,7 +111,7 @@ BEGIN
         WHERE g.key IN (SELECT n.option FROM gan_option n WHERE n.protects);
     IF guards IS NOT NULL THEN
         RAISE NOTICE 'the file brings settings that protect a class: %', guards
-            USING HINT = 'If its author is not to choose them, give yours: gan_import(name, '
+            USING HINT = 'If you do not trust its author, give yours: gan_import(name, '
                 'checkpoint, ''{"aggregator": "clipped"}'').';
     END IF;
     given := given || options || network;

@@ -1,5 +1,5 @@
 -- -------------------------------------------------------------------------------------------------
--- Sample sheets: what a run draws of itself while it trains
+-- Sheets: pictures of generated images that are drawn while a run trains
 -- -------------------------------------------------------------------------------------------------
 
 CREATE TABLE gan_sheet (
@@ -12,10 +12,10 @@ CREATE TABLE gan_sheet (
     seconds   float8 NOT NULL DEFAULT 0 CHECK (seconds >= 0), -- it took to draw
     PRIMARY KEY (run, iteration)
 );
-ALTER TABLE gan_sheet ALTER png SET STORAGE EXTERNAL; -- compressed as it is
+ALTER TABLE gan_sheet ALTER png SET STORAGE EXTERNAL; -- a PNG is already compressed
 SELECT pg_catalog.pg_extension_config_dump('gan_sheet', '');
 
--- What there is, without the pictures themselves.
+-- The list of sheets, without the pictures themselves.
 CREATE VIEW gan_sheet_list AS
     SELECT s.run, s.iteration, s.images, octet_length(s.png) AS bytes, s.made_at FROM gan_sheet s;
 
@@ -38,8 +38,7 @@ BEGIN
 END
 $$;
 
--- Says how often something is done: every so many iterations, every so many seconds, or both. NULL:
--- never.
+-- Says how often something is done: every N iterations, every N seconds, or both. NULL: never.
 CREATE FUNCTION gan_how_often(iterations int, seconds int) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS
     $$ SELECT 'every '
@@ -47,9 +46,9 @@ CREATE FUNCTION gan_how_often(iterations int, seconds int) RETURNS text
             nullif(seconds, 0) || ' s'),
             '') $$;
 
--- Sets what is drawn and measured of a run from now on; NULL leaves a setting alone. Who gives
--- iterations alone means no seconds, and the other way round. Training doesn't depend on it, so it
--- may change at any time.
+-- Sets which sheets are drawn and how quality is measured from now on; NULL leaves a setting
+-- unchanged. If only iterations are given, seconds become 0, and the other way round. Training
+-- doesn't depend on the policy, so it may change at any time.
 CREATE FUNCTION gan_set_policy(run int DEFAULT NULL, sheet_every int DEFAULT NULL,
     sheet_images int DEFAULT NULL, sheets_kept int DEFAULT NULL,
                                quality_every int DEFAULT NULL, quality_images int DEFAULT NULL,
@@ -80,9 +79,9 @@ BEGIN
         AND EXISTS (SELECT
             FROM gan_reference f
             WHERE f.run = gan_the_run(run) AND quality_images IS NOT NULL) THEN
-        RAISE EXCEPTION 'the real images of run % are summarised already', gan_the_run(run)
+        RAISE EXCEPTION 'the real images of run % have been summarised already', gan_the_run(run)
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                HINT = format('To begin anew: SELECT gan_forget_reference(%s), then set '
+                HINT = format('To begin again: SELECT gan_forget_reference(%s), then set '
                     'quality_images.',
                     gan_the_run(run));
     END IF;
@@ -106,8 +105,8 @@ BEGIN
 END
 $$;
 
--- Draws the sheet of the run's current weights and stores it. The noise is that of the run's seed:
--- one image's place on all sheets of a run shows one point of the latent space.
+-- Draws and stores the sheet of the run's current weights. The noise comes from the run's seed: the
+-- same place on all sheets of a run shows the same point of the latent space.
 CREATE FUNCTION gan_draw_sheet(run int) RETURNS boolean
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -126,9 +125,9 @@ BEGIN
 END
 $$;
 
--- Thins a run's sheets out. The first and the newest stay; in between goes the one whose neighbours
--- are nearest to each other, the oldest of them: so the film stays about even from beginning to
--- end.
+-- Deletes sheets until no more than sheets_kept are left. The first and the newest stay; in between
+-- it deletes the one whose neighbours are nearest to each other, of equals the oldest. So the
+-- remaining sheets stay evenly spaced.
 CREATE FUNCTION gan_thin_sheets(run int) RETURNS int
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -153,9 +152,10 @@ BEGIN
 END
 $$;
 
--- Whether a sheet or a measurement of this iteration is due, given the last one. Time counts from
--- its end, and never less than 20 times what it took: neither takes more than a twentieth of the
--- coordinator's time. (What is from the future is from before the clock was set back.)
+-- Whether a sheet or a measurement of this iteration is due, given the last one. The pause counts
+-- from its end and is at least 20 times as long as it took, so that neither takes more than a
+-- twentieth of the coordinator's time. (A time in the future is from before the clock was set
+-- back.)
 CREATE FUNCTION gan_is_due(r gan_run, every int, seconds int, last int, made_at timestamptz,
     took float8)
     RETURNS boolean
@@ -168,8 +168,7 @@ CREATE FUNCTION gan_is_due(r gan_run, every int, seconds int, last int, made_at 
 $$;
 
 -- Draws and measures what is due by the run's policy. The coordinator calls it after each tick, in
--- a transaction of its own: no step waits for it in a lock, and a run that can't be drawn trains
--- on.
+-- a transaction of its own: no step waits for its locks, and if it fails, training continues.
 CREATE FUNCTION gan_observe(run int) RETURNS void
     LANGUAGE plpgsql STRICT
         SECURITY DEFINER
@@ -184,7 +183,7 @@ BEGIN
     IF NOT FOUND OR r.state IN ('created', 'stopped') THEN
         RETURN;
     END IF;
-    -- of a future that was given up while they were drawn
+    -- sheets of steps that a rollback has undone while they were drawn
     DELETE
         FROM gan_sheet s
         USING gan_run g
@@ -197,7 +196,7 @@ BEGIN
         LIMIT 1;
     IF gan_is_due(r, r.sheet_every, r.sheet_seconds, sheet.iteration, sheet.made_at,
         sheet.seconds) THEN
-        -- a sheet that can't be stored is no reason to measure nothing, nor the other way round
+        -- if a sheet can't be stored, quality is measured all the same, and the other way round
         BEGIN
             PERFORM gan_draw_sheet(r.run), gan_thin_sheets(r.run);
         EXCEPTION WHEN OTHERS THEN
@@ -216,7 +215,7 @@ BEGIN
         BEGIN
             PERFORM gan_quality(r.run, r.iteration);
         EXCEPTION WHEN object_not_in_prerequisite_state THEN
-            NULL; -- another coordinator has stepped on meanwhile
+            NULL; -- another coordinator has taken a step meanwhile
         WHEN OTHERS THEN
             RAISE WARNING 'run %: no quality of iteration %: %', r.run, r.iteration, SQLERRM
                 USING ERRCODE = SQLSTATE;
@@ -225,7 +224,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON TABLE gan_sheet IS 'Sheets of generated images, from the same noise all through a run';
+COMMENT ON TABLE gan_sheet IS 'Sheets of generated images, from the same noise throughout a run';
 COMMENT ON VIEW gan_sheet_list IS 'Which sheets there are, and how large';
 COMMENT ON FUNCTION gan_sheet_png(int, int)
     IS 'A stored sheet as PNG; without an iteration the newest; NULL if there is none';

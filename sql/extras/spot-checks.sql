@@ -1,6 +1,6 @@
 -- -------------------------------------------------------------------------------------------------
--- Spot checks: a share of units is computed by a second account and compared, and what is found out
--- about accounts
+-- Spot checks: a second account computes a share of the units, and the results are compared; what
+-- that tells about accounts
 -- -------------------------------------------------------------------------------------------------
 
 -- (BOINC's adaptive replication: the share of an account's units that are computed twice falls with
@@ -8,16 +8,16 @@
 CREATE TABLE gan_trust (
     run          int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
     login        name NOT NULL,
-    -- by the instructor: not checked, and right where others differ
+    -- trusted by the instructor: not checked, and right if others differ
     trusted      boolean NOT NULL DEFAULT false,
-    -- units that others computed again, and what came of it:
+    -- units that others computed again, by verdict:
     checked      int NOT NULL DEFAULT 0 CHECK (checked >= 0),
     agreed       int NOT NULL DEFAULT 0 CHECK (agreed >= 0),
-    -- this account was in the wrong, as the one that is checked or that checks
+    -- this account was wrong, as the one that was checked or the one that checked
     disagreed    int NOT NULL DEFAULT 0 CHECK (disagreed >= 0),
-    unclear      int NOT NULL DEFAULT 0 CHECK (unclear >= 0),   -- nobody could say who was
+    unclear      int NOT NULL DEFAULT 0 CHECK (unclear >= 0),   -- unclear which was wrong
     streak       int NOT NULL DEFAULT 0 CHECK (streak >= 0),    -- checks in a row that agreed
-    -- units of others that it computed again, and rightly
+    -- units of others that it computed again, correctly
     checks       int NOT NULL DEFAULT 0 CHECK (checks >= 0),
     check_images bigint NOT NULL DEFAULT 0 CHECK (check_images >= 0),
     suspended    boolean NOT NULL DEFAULT false,
@@ -33,13 +33,13 @@ CREATE TABLE gan_audit (
     iteration      int NOT NULL CHECK (iteration >= 0),
     first_position bigint NOT NULL CHECK (first_position >= 0),
     opened_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- of different accounts that were compared
+    -- results of different accounts that were compared
     results        int NOT NULL DEFAULT 0 CHECK (results >= 0),
-    -- of the two that are furthest from each other: relative L2 error, and cosine
+    -- between the two results that differ most: relative L2 error, and cosine
     error          float8,
     cosine         float8,
     verdict        text CHECK (verdict IN ('agreed', 'wrong', 'unclear', 'abandoned')),
-    -- in the wrong, or, where it is unclear, all
+    -- the accounts that were wrong; if that is unclear, all
     logins         name[] NOT NULL DEFAULT '{}',
     decided_at     timestamptz,
     PRIMARY KEY (unit, iteration),
@@ -58,12 +58,12 @@ CREATE FUNCTION gan_compare_results(run int, iteration int, one bigint, other bi
     OUT error float8, OUT cosine float8)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
--- Whether two results are the same work. Honest float32 gradients differ by rounding, which ReLU's
--- kinks and small minibatches amplify: by up to 0.016 between two kinds of processor. In local
--- steps that grows, as Adam's first steps go by the sign of a gradient. What travels as int8 is
--- rounded, and carries what rounding took from its worker's last unit: up to 0.08
--- (docs/security.md). What is made up is 1 or more away, so the limits leave room: an honest
--- account that is suspended is worse than a cheat that is found later.
+-- Whether two results come from the same work. Honest float32 gradients differ by rounding, which
+-- ReLU's kinks and small minibatches amplify: by up to 0.016 between two kinds of processor. With
+-- local steps the difference grows, because Adam's first steps follow the sign of a gradient. An
+-- int8 upload is rounded and also contains the rounding error of its worker's last unit: up to 0.08
+-- (docs/security.md). Made-up results differ by 1 or more, so the limits are generous: suspending
+-- an honest account is worse than finding a cheat later.
 CREATE FUNCTION gan_results_agree(local_steps int, upload_element text, error float8, cosine float8)
     RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -79,8 +79,8 @@ CREATE FUNCTION gan_check_share(streak int, trusted boolean, audit_minimum float
     $$ SELECT CASE WHEN $2
         OR $3 <= 0 THEN 0 ELSE greatest($3, 1.0::float8 / (1 + coalesce($1, 0))) END $$;
 
--- Draws whether a unit is checked. By a strong random number: random()'s seed is the session's,
--- that is, the student's.
+-- Draws whether a unit is checked. It uses a cryptographic random number, because a student can set
+-- the seed of random() in their session.
 CREATE FUNCTION gan_draws_check(streak int, trusted boolean, audit_minimum float8) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 BEGIN
@@ -88,9 +88,9 @@ BEGIN
 END
 $$;
 
--- Decides, when an iteration opens, whether there are spot checks in it: with fewer than three
--- accounts about nobody could tell who is right, and after more than 40 local steps honest results
--- of different processors may be too far apart.
+-- Decides, when an iteration opens, whether it has spot checks. With fewer than three active
+-- accounts nobody could tell who is right, and after more than 40 local steps honest results of
+-- different processors may differ too much.
 CREATE FUNCTION gan_turn_checks(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -108,7 +108,7 @@ BEGIN
 END
 $$;
 
--- Makes a unit of the same images for another account than these.
+-- Makes a unit of the same images for an account that is not one of these.
 CREATE FUNCTION gan_copy_to_check(unit bigint, not_by name[]) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     INSERT INTO gan_work_unit (run, iteration, first_position, images, failed_by, audits)
@@ -117,9 +117,8 @@ CREATE FUNCTION gan_copy_to_check(unit bigint, not_by name[]) RETURNS void
             WHERE u.unit = $1
 $$;
 
--- Has a unit computed a second time. If another one of the iteration is still free, it is left to
--- the next iteration: an iteration is as much work with spot checks as without, and lasts no
--- longer.
+-- Opens a spot check of a unit. If another unit of the iteration is still free, that one moves to
+-- the next iteration, so that an iteration with spot checks is no more work and takes no longer.
 CREATE FUNCTION gan_open_check(r gan_run, unit bigint, login name) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -131,7 +130,7 @@ BEGIN
         WHERE u.unit = $2
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        RETURN; -- somebody computes it a second time already
+        RETURN; -- somebody is already checking it
     END IF;
     PERFORM gan_copy_to_check($2, ARRAY[$3]);
     UPDATE gan_work_unit w
@@ -150,8 +149,8 @@ BEGIN
 END
 $$;
 
--- Takes spot checks back that nobody has begun and whose unit was given back: it has no result to
--- be compared. What was left to the next iteration for one belongs to this one again.
+-- Withdraws spot checks that nobody has begun and whose unit was given back, so that there is no
+-- result to compare. A unit that was moved to the next iteration for such a check comes back.
 CREATE FUNCTION gan_withdraw_checks(r gan_run) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -185,7 +184,7 @@ BEGIN
 END
 $$;
 
--- Takes a unit that a spot check left to the next iteration into this one again; returns it locked.
+-- Takes back a unit that a spot check moved to the next iteration; returns it locked.
 CREATE FUNCTION gan_take_from_next(r gan_run) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -204,8 +203,9 @@ BEGIN
 END
 $$;
 
--- Where a login finds no unit because the last free one was left to the next iteration for a spot
--- check of its own work, which nobody has begun: that one. Else it could tell that it is checked.
+-- Finds a unit for a login that finds none because the last free one was moved to the next
+-- iteration for a spot check of its own work, which nobody has begun. It gets that unit; otherwise
+-- it could tell that it is checked.
 CREATE FUNCTION gan_pick_hidden(r gan_run, login name) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -228,10 +228,10 @@ BEGIN
 END
 $$;
 
--- Draws which units are computed a second time: once for each login that has one. In the
--- coordinator's tick, so that nothing that the login can see depends on it: no notification,
--- statistics or duration of its own calls. Of a login that gave units back since its last one, only
--- what it has begun to upload is drawn: claims alone make no work for others.
+-- Draws which units are checked, once for each login that holds one. This happens in the
+-- coordinator's tick, so that a login can't notice it by a notification, by statistics or by the
+-- duration of its own calls. If a login has given units back since its last finished one, its units
+-- are only drawn once it has begun to upload: claims alone must not make work for others.
 CREATE FUNCTION gan_draw_checks(r gan_run) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -279,15 +279,15 @@ BEGIN
             PERFORM gan_open_check(r, u.unit, u.login);
         END IF;
     END LOOP;
-    -- who waits may have something to do, or not: that must not be seen either
+    -- wakes waiting workers whether or not there is a check: they must not notice that, either
     IF drawn AND NOT free THEN
         PERFORM gan_wake(r.run);
     END IF;
 END
 $$;
 
--- What is in of a case: one result an account, the one that is to be averaged first. Suspended
--- accounts have no say.
+-- The submitted results of a case: one for each account, the one to be averaged first. Suspended
+-- accounts are left out.
 CREATE FUNCTION gan_audit_results(a gan_audit)
     RETURNS TABLE (unit bigint, login name, averaged boolean, trusted boolean, images int)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -309,7 +309,7 @@ BEGIN
 END
 $$;
 
--- Notes the outcome of a check for those who were right.
+-- Records the outcome of a check for the accounts that were right.
 CREATE FUNCTION gan_note_right(run int, login name, averaged boolean, images int) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     INSERT INTO gan_trust AS t (run, login, checked, agreed, streak, checks, check_images)
@@ -321,7 +321,8 @@ CREATE FUNCTION gan_note_right(run int, login name, averaged boolean, images int
                 check_images = t.check_images + excluded.check_images
 $$;
 
--- Notes for all of a case that nobody knows who is wrong: each will be checked as if it were new.
+-- Records for all accounts of a case that it is unclear who is wrong: each will be checked as if it
+-- were new.
 CREATE FUNCTION gan_note_unclear(run int, logins name[]) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     INSERT INTO gan_trust AS t (run, login, unclear) SELECT $1, l, 1 FROM unnest($2) AS l
@@ -339,8 +340,8 @@ CREATE FUNCTION gan_suspend(run int, logins name[], averaged name) RETURNS void
                 suspended = true, suspended_at = excluded.suspended_at
 $$;
 
--- Has others do what suspended accounts hold or have handed in for this iteration: nothing of it is
--- averaged any more.
+-- Gives out again the units that suspended accounts hold or have submitted for this iteration, so
+-- that none of them is averaged.
 CREATE FUNCTION gan_drop_suspended(r gan_run) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -374,7 +375,7 @@ BEGIN
 END
 $$;
 
--- Writes a verdict, and what follows from it.
+-- Stores a verdict and carries out its consequences.
 CREATE FUNCTION gan_decide(a gan_audit, verdict text, logins name[] DEFAULT '{}',
     results int DEFAULT 0, error float8 DEFAULT NULL, cosine float8 DEFAULT NULL,
                            averaged name DEFAULT NULL) RETURNS void
@@ -389,7 +390,7 @@ BEGIN
         PERFORM gan_note_unclear(a.run, $3);
     ELSIF $2 = 'wrong' THEN
         PERFORM gan_suspend(a.run, $3, $7);
-        RAISE WARNING 'run %: unit % was computed by % accounts, and % is in the wrong', a.run,
+        RAISE WARNING 'run %: unit % was computed by % accounts, and % was wrong', a.run,
             a.unit, $4, array_to_string($3, ', ')
             USING DETAIL = format('Relative error up to %s, cosine down to %s.', $5::numeric(20, 6),
                 $6::numeric(20, 6)),
@@ -399,8 +400,8 @@ BEGIN
 END
 $$;
 
--- Has a third (a fourth ...) account compute a unit about which the others differ; false if there
--- is none about, or four did already.
+-- Asks a third (or fourth ...) account to compute a unit on which the others differ; false if no
+-- other account is active, or four have computed it already.
 CREATE FUNCTION gan_ask_another(a gan_audit, logins name[]) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -427,7 +428,7 @@ BEGIN
 END
 $$;
 
--- Judges one case, all of whose copies are in, or of which no more will come (last). Two accounts
+-- Judges one case once all its copies are submitted, or when no more will come (last). Two accounts
 -- that agree are right, and so is one that the instructor trusts.
 CREATE FUNCTION gan_judge_check(r gan_run, a gan_audit, last boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -497,7 +498,7 @@ BEGIN
 END
 $$;
 
--- Judges what can be judged of the current iteration.
+-- Judges the cases of the current iteration that can be judged now.
 CREATE FUNCTION gan_judge_checks(r gan_run) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -525,9 +526,9 @@ BEGIN
 END
 $$;
 
--- Whether the step waits for spot checks: what is wrong must not get into the model. It does so for
--- as long as twice what the slowest unit of the iteration took, from the last submission on, and no
--- longer than a lease.
+-- Whether the step waits for spot checks, so that wrong results do not get into the model. It
+-- waits, from the last submission on, up to twice as long as the slowest unit of the iteration
+-- took, and no longer than a lease.
 CREATE FUNCTION gan_checks_hold(r gan_run) RETURNS boolean
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -559,8 +560,8 @@ BEGIN
 END
 $$;
 
--- Ends an iteration's cases with its step. Who is still at a copy is answered that its images are
--- in, and loses nothing.
+-- Ends an iteration's cases with its step. A worker that still computes a copy is told that its
+-- images are done, and loses nothing.
 CREATE FUNCTION gan_end_checks(run int, iteration int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -592,14 +593,14 @@ BEGIN
             DELETE FROM gan_work_unit w WHERE w.unit = u.unit;
         END IF;
     END LOOP;
-    -- what was found stays
+    -- verdicts stay
     DELETE
         FROM gan_audit c
         WHERE c.run = $1 AND c.iteration < $2 - 1000 AND c.verdict IN ('agreed', 'abandoned');
 END
 $$;
 
--- Says that a login's results are right, whatever others' are.
+-- Declares a login trusted: its results are right even if others differ.
 CREATE FUNCTION gan_trust_login(login name, run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -614,11 +615,11 @@ BEGIN
         DO UPDATE
         SET trusted = true, suspended = false, suspended_at = NULL;
     PERFORM gan_wake(wanted);
-    RETURN format('what %s computes in run %s decides', $1, wanted);
+    RETURN format('%s is trusted in run %s', $1, wanted);
 END
 $$;
 
--- Gives a login work again, checked as if it were new; a trusted one is as any other from then on.
+-- Gives a login work again and checks it as if it were new; a trusted login loses that trust.
 CREATE FUNCTION gan_forgive(login name, run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
@@ -631,7 +632,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'nothing is known of login "%" in run %', coalesce($1::text, 'NULL'), wanted
             USING ERRCODE = 'undefined_object',
-                HINT = 'SELECT * FROM gan_trust_report lists accounts.';
+                HINT = 'SELECT * FROM gan_trust_report lists the accounts.';
     END IF;
     PERFORM gan_wake(wanted);
     RETURN format('%s gets units of run %s again', $1, wanted);
@@ -650,7 +651,7 @@ BEGIN
     UPDATE gan_run r
         SET audit_minimum = $1, checks_on = r.checks_on AND $1 > 0
         WHERE r.run = wanted;
-    RETURN format('at least %s %% of the units of run %s are checked, with three accounts about',
+    RETURN format('at least %s %% of the units of run %s are checked if three accounts are active',
         round((100 * $1)::numeric, 1), wanted);
 END
 $$;
@@ -679,10 +680,10 @@ COMMENT ON VIEW gan_trust_report
     IS 'For the instructor: each account''s units and spot checks, the share that is checked, '
         'whether it is suspended';
 COMMENT ON FUNCTION gan_trust_login(name, int)
-    IS 'Says that a login''s results are right, whatever others'' are';
+    IS 'Declares a login trusted: its results are right even if others differ';
 COMMENT ON FUNCTION gan_forgive(name, int) IS 'Gives a suspended login work again';
 COMMENT ON FUNCTION gan_set_audit_minimum(float8, int)
     IS 'Sets the share of units that is always spot-checked';
 COMMENT ON FUNCTION gan_compare_results(int, int, bigint, bigint)
-    IS 'How far two results of the same images are apart: relative L2 error and cosine, the worst '
+    IS 'How far two results of the same images differ: relative L2 error and cosine, the worst '
         'of G, D and statistics';

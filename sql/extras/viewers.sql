@@ -1,5 +1,5 @@
 -- -------------------------------------------------------------------------------------------------
--- Rights of lookers-on, which students have too
+-- Rights of viewers, which students have too
 -- -------------------------------------------------------------------------------------------------
 
 -- What everybody may see holds no login, no host and no password.

@@ -1,5 +1,6 @@
--- What has no data of its own goes, and the rest of this script makes it anew: views and functions of the version before. Functions that a
--- column is computed by stay. (The tables are locked first, all at once: no worker and no coordinator gets in between.)
+-- Drops the views and functions of the previous version; the rest of this script creates them
+-- again. Functions that table columns depend on stay. (All tables are locked first, so that no
+-- worker and no coordinator gets in between.)
 DO $$
 DECLARE
     doomed text;

@@ -1,8 +1,8 @@
 -- -------------------------------------------------------------------------------------------------
--- From 0.1.0 to 0.2.0: what becomes of the tables
+-- From 0.1.0 to 0.2.0: changes of the tables
 -- -------------------------------------------------------------------------------------------------
 -- In place of core/tables.sql
--- (read by assemble.sh). Runs that are there train on as they did: mean, no limit, no average.
+-- (read by assemble.sh). Existing runs train as before: rule mean, no limit, no average.
 -- Constraints get the names that a new installation gives them, for updates to come.
 
 ALTER TABLE gan_run
@@ -49,7 +49,7 @@ ALTER TABLE gan_run
     ALTER update_limit SET DEFAULT 1,
     ADD CONSTRAINT gan_run_check4 CHECK (local_steps > 0 OR unit_sizing = 'equal');
 
--- What a name may be made of no longer depends on the locale.
+-- Which characters a name may contain no longer depends on the locale.
 ALTER TABLE gan_run DROP CONSTRAINT gan_run_name_check, ADD CONSTRAINT gan_run_name_check
     CHECK (gan_is_name(name, 63));
 ALTER TABLE gan_worker
@@ -71,7 +71,7 @@ ALTER TABLE gan_worker
     ADD COLUMN dataset_images bigint CHECK (dataset_images BETWEEN 1 AND 4294967296),
     ADD COLUMN dataset_digest bytea CHECK (octet_length(dataset_digest) = 32);
 
--- A nonce for each version of the weights that there ever was.
+-- A nonce for every version of the weights so far.
 ALTER TABLE gan_history
     ADD COLUMN weights_nonce bigint NOT NULL DEFAULT gan_nonce(),
     ADD COLUMN aggregator text NOT NULL DEFAULT 'mean',
@@ -110,9 +110,9 @@ ALTER TABLE gan_work_unit
     ADD COLUMN lease_seconds float8,
     ADD COLUMN scale float8 CHECK (scale BETWEEN 0 AND 1),
     ADD COLUMN audits bigint;
--- Nobody holds a lock now: units that were replaced because somebody did are of no use any more.
--- What is in work is open again, because the workers of 0.1.0 can't hand it in. What was handed in
--- counts: its nonce is that of the weights which were there.
+-- Nobody holds a lock now, so units that were replaced because of a lock are not needed any more.
+-- Units in progress become pending again, because workers of 0.1.0 can no longer submit them.
+-- Submitted units count: their nonce is that of their iteration's weights.
 DELETE FROM gan_work_unit u USING gan_work_unit later WHERE later.replaces = u.unit;
 UPDATE gan_work_unit
     SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL, lease_until = NULL,
@@ -124,7 +124,7 @@ UPDATE gan_work_unit u
         WHERE h.run = u.run AND h.iteration = u.iteration),
         r.weights_nonce)
     FROM gan_run r WHERE r.run = u.run AND u.state = 'done';
--- Numbers that 0.1.0 took as they came.
+-- Numbers that 0.1.0 accepted unchecked.
 UPDATE gan_work_unit
     SET loss_d = CASE WHEN loss_d < 1e-30 THEN 0 ELSE least(loss_d, 1e6) END,
         loss_g = CASE WHEN loss_g < 1e-30 THEN 0 ELSE least(loss_g, 1e6) END,
@@ -172,6 +172,6 @@ CREATE INDEX gan_work_unit_meant ON gan_work_unit (meant_for, iteration, first_p
 CREATE UNIQUE INDEX gan_work_unit_backs_up ON gan_work_unit (backs_up) WHERE backs_up IS NOT NULL;
 CREATE UNIQUE INDEX gan_work_unit_done ON gan_work_unit (run, first_position) WHERE state = 'done';
 
--- Also of the partitions of all runs.
+-- Also for the partitions of all runs.
 ALTER TABLE gan_state_piece DROP CONSTRAINT gan_state_piece_part_check,
     ADD CONSTRAINT gan_state_piece_part_check CHECK (part BETWEEN 0 AND 5);

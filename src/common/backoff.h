@@ -1,6 +1,6 @@
 /*
- * backoff.h - how long to wait before another try: exponential, with full jitter, so that a class
- * does not come back all at once after the server was away
+ * backoff.h - how long to wait before another try: exponential, with full jitter, so that the
+ * workers of a class don't all come back at once after the server was away
  */
 #ifndef GANN_BACKOFF_H
 #define GANN_BACKOFF_H
@@ -11,7 +11,7 @@ typedef struct backoff {
     double ceiling; /* seconds of the longest next wait; 0 before the first failure */
 } backoff;
 
-/* Returns the seconds to wait after one more failure: anything up to a ceiling that doubles from
+/* Returns the seconds to wait after one more failure: random, up to a ceiling that doubles from
  * 0.5 to 30. */
 double backoff_next(backoff *wait);
 

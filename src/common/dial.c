@@ -17,7 +17,7 @@
 #define FIRST_SECONDS 3.0 /* for each address in the first round, where there are several */
 #define LEAST_SECONDS 2.0 /* as libpq has it */
 
-/* What became of an attempt. */
+/* The outcome of an attempt. */
 typedef enum attempt { CONNECTED, NEXT_ADDRESS, GIVE_UP } attempt;
 
 int dial_open(dialler *d, const char *conninfo, const char *program) {
@@ -48,8 +48,8 @@ static void name_target(const hosts_target *t, char *text, size_t size) {
         snprintf(text, size, "%s", t->address);
 }
 
-/* What a connection string says goes before what stands ahead of it here, and after the target,
- * which is one of its own. */
+/* A later value overrides an earlier one: the connection string overrides the settings before it,
+ * and the target, after it, overrides the connection string. */
 static PGconn *start(const dialler *d, const hosts_target *t, const char *attributes) {
     static const char *const names[] = {"keepalives_idle",
                                         "keepalives_interval",
@@ -71,8 +71,8 @@ static PGconn *start(const dialler *d, const hosts_target *t, const char *attrib
     return PQconnectStartParams(names, values, 1);
 }
 
-/* Fails for good, without libpq's message: what it quotes may be a piece of a password with ":" or
- * "@" in it. */
+/* Fails for good, without libpq's message, which may quote a piece of a password with ":" or "@" in
+ * it. */
 static attempt bad_value(trouble *t) {
     trouble_set(t, false, "",
                 "the connection string has a port, sslmode or other option that can't be",
@@ -106,8 +106,7 @@ static const char *find_reason(const char *text) {
 
 #define REFUSED "Connection refused"
 
-/* What libpq says without a server's word, and what to do: final where only a person can change
- * it. */
+/* Failures for which libpq has no SQLSTATE, and what to do; final: only a person can help. */
 static const struct {
     const char *part;
     bool final;
@@ -122,22 +121,22 @@ static const struct {
      "Put the class's certificate there, or name its file with sslrootcert in the connection "
      "string"},
     {"does not match host name", true, NULL,
-     "Use the name that the certificate has; ask your instructor for it"},
+     "Use the host name that is in the certificate; ask your instructor for it"},
     {"does not support SSL", true, "the server has no TLS, which your connection string asks for",
      "Tell your instructor, or leave sslmode out of the connection string"},
-    {"invalid response to SSL negotiation", true, "what answers there is no PostgreSQL server",
+    {"invalid response to SSL negotiation", true, "that address is not a PostgreSQL server's",
      "Check the host and the port in your connection string"},
-    {"expected authentication request", true, "what answers there is no PostgreSQL server",
+    {"expected authentication request", true, "that address is not a PostgreSQL server's",
      "Check the host and the port in your connection string"},
     {REFUSED, false, NULL, "Check the host and the port in your connection string"},
     {"No such file or directory", false, NULL, "Check the host in your connection string"},
     {"unreachable", false, NULL, "Check that this computer is online"},
     {"No route to host", false, NULL, "Check that this computer is online"},
     {"session is read-only", false,
-     "the server takes no changes for a while: maintenance, or a failover", NULL},
+     "the server accepts no changes at the moment: maintenance, or a failover", NULL},
 };
 
-/* Says what happened, in words for people where libpq has others. */
+/* Describes what happened, more plainly than libpq where possible. */
 static void describe(const hosts_target *target, const PGconn *link, const char *reason, char *text,
                      size_t size) {
     char name[320];
@@ -151,7 +150,7 @@ static void describe(const hosts_target *target, const PGconn *link, const char 
                  (int)strcspn(reason, "\n"), reason);
 }
 
-/* Says why an attempt failed, by libpq's message; tells whether others may do better. */
+/* Finds out from libpq's message why an attempt failed; tells whether other targets may work. */
 static attempt explain(const dialler *d, const hosts_target *target, const PGconn *link,
                        trouble *t) {
     const char *text = PQerrorMessage(link), *reason = find_reason(text);
@@ -170,7 +169,7 @@ static attempt explain(const dialler *d, const hosts_target *target, const PGcon
                         reasons[i].what != NULL ? reasons[i].what : message, reasons[i].remedy);
             return t->passes ? NEXT_ADDRESS : GIVE_UP;
         }
-    if (reason == text && PQsocket(link) < 0) { /* before it went near the network */
+    if (reason == text && PQsocket(link) < 0) { /* before anything was sent */
         if (strstr(text, "service") == NULL)
             return bad_value(t);
         trouble_set(t, false, "", text,
@@ -181,7 +180,7 @@ static attempt explain(const dialler *d, const hosts_target *target, const PGcon
     return NEXT_ADDRESS;
 }
 
-/* Goes on with a connection until it stands, fails, or is silent for too long. */
+/* Continues a connection until it is made, fails, or is silent for too long. */
 static attempt finish(const dialler *d, const hosts_target *target, PGconn *link, double seconds,
                       trouble *t) {
     PostgresPollingStatusType polled = PGRES_POLLING_WRITING;
@@ -240,14 +239,14 @@ static void explain_name(const dialler *d, hosts_found found, const char *name, 
     }
     snprintf(what, sizeof what,
              found == HOSTS_UNKNOWN ? "there is no computer named \"%.300s\""
-                                    : "it can't be found out which computer \"%.300s\" is",
+                                    : "the name \"%.300s\" can't be looked up",
              name != NULL ? name : "");
     trouble_set(t, found == HOSTS_LATER || d->answered, "", what,
                 found == HOSTS_LATER || d->answered ? "Check that this computer is online"
                                                     : "Check the host in your connection string");
 }
 
-/* Chooses with which target to begin: the one that answered last, or any. */
+/* Chooses the first target: the one that answered last, or any. */
 static size_t choose_first(const dialler *d, const hosts_target *targets, size_t count) {
     unsigned char random = 0;
 
@@ -268,8 +267,8 @@ static double patience(const dialler *d, size_t count) {
     return count > 1 && !d->patient ? FIRST_SECONDS : CONNECT_SECONDS;
 }
 
-/* Tells whether one trouble tells more than another: a server's word more than none, and what
- * passes more than what is wrong with one of several addresses. */
+/* Tells whether one trouble says more than another: an answer of a server says more than none, and
+ * a temporary failure more than a mistake in one of several addresses. */
 static bool tells_more(const trouble *t, const trouble *other) {
     if ((t->state[0] != '\0') != (other->state[0] != '\0'))
         return t->state[0] != '\0';

@@ -15,16 +15,16 @@ typedef struct dialler {
     hosts *hosts;
     const char *program;
     sqlstate_known known;
-    bool patient;  /* silent addresses get all of their time */
-    bool answered; /* some server has answered before: its name is no typing mistake */
-    char last[64]; /* the address that answered last, which is asked first */
+    bool patient;  /* silent addresses get their full time */
+    bool answered; /* a server has answered before, so the name is not mistyped */
+    char last[64]; /* the address that answered last: it is tried first */
 } dialler;
 
 /* Prepares connections; returns -1 when memory is short. conninfo may be NULL. */
 int dial_open(dialler *d, const char *conninfo, const char *program);
 void dial_close(dialler *d);
 
-/* Connects. NULL: the trouble says why; when to stop is asked it is one that passes. */
+/* Connects. NULL: the trouble says why; after a request to stop it is a temporary one. */
 PGconn *dial(dialler *d, trouble *t);
 
 #endif

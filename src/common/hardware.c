@@ -20,7 +20,8 @@ static int is_plain(unsigned char byte) {
            (byte >= '0' && byte <= '9');
 }
 
-/* Copies what is plain or in allowed; other bytes become instead, or nothing if that is 0. */
+/* Copies letters, digits and the bytes in allowed; others become instead, or are dropped if that is
+ * 0. */
 static void copy_plain(char *to, size_t size, const char *from, const char *allowed, char instead) {
     size_t length = 0;
 
@@ -45,8 +46,8 @@ static long read_long(const char *path) {
     return number;
 }
 
-/* Returns how many processors' time a container of ours gets (cgroup v2, then v1); CORES_MAX if all
- * of it. */
+/* Returns the number of processors whose time our container gets (cgroup v2, then v1); CORES_MAX if
+ * there is no limit. */
 static int read_quota(void) {
     FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
     long quota = -1, period = -1;
@@ -78,8 +79,8 @@ int hardware_cores(void) {
     return limit(count, read_quota());
 }
 
-/* Reads which core a processor belongs to: a number of its own for each; -1 if that is not
- * shown. */
+/* Reads which core a processor belongs to, as a number unique to each core; -1 if the system does
+ * not show it. */
 static long read_core(const char *folder, int processor) {
     char path[300];
     long package, core;
@@ -105,7 +106,7 @@ int hardware_physical(const char *folder) {
         if (!CPU_ISSET(i, &set))
             continue;
         if ((core = read_core(folder, i)) < 0)
-            return hardware_cores(); /* no such thing is shown here */
+            return hardware_cores(); /* this system does not show cores */
         for (int k = 0; k < count; k++)
             known = known || cores[k] == core;
         if (!known)

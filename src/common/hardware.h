@@ -1,5 +1,5 @@
 /*
- * hardware.h - this machine: what gan_join is told of it, and how many threads it has room for
+ * hardware.h - this machine: what is reported to gan_join, and how many threads it has room for
  */
 #ifndef GANN_HARDWARE_H
 #define GANN_HARDWARE_H
@@ -12,13 +12,14 @@ typedef struct hardware {
     char cpu[65];  /* "Intel(R) Core(TM) i5", only letters, digits and " ()@.,_/+-" */
 } hardware;
 
-/* Looks at the machine; what cannot be found out is left empty. */
+/* Looks at the machine; unknown values are left empty. */
 void hardware_read(hardware *machine);
 
-/* Counts the processors that this process may use, as many as its share of their time is worth. */
+/* Counts the processors that this process may use, limited by its container's share of their
+ * time. */
 int hardware_cores(void);
 
-/* Counts the cores among them: two processors of one core are not twice as fast. folder is like
+/* Counts their cores: two processors of one core are not twice as fast. folder is like
  * /sys/devices/system/cpu. */
 int hardware_physical(const char *folder);
 

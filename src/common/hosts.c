@@ -46,7 +46,7 @@ static const char *find(const PQconninfoOption *options, const char *keyword) {
     return NULL;
 }
 
-/* Finds the value that libpq would take: the connection string's, else the service file's, the
+/* Finds the value that libpq would take: the connection string's, or else the service file's, the
  * environment's or the default. */
 static const char *value(const PQconninfoOption *given, const PQconninfoOption *defaults,
                          const char *keyword) {
@@ -55,7 +55,7 @@ static const char *value(const PQconninfoOption *given, const PQconninfoOption *
     return own != NULL ? own : find(defaults, keyword);
 }
 
-/* Reads libpq's defaults; those of a service that the connection string names, too. */
+/* Reads libpq's defaults, including those of a service that the connection string names. */
 static PQconninfoOption *read_defaults(const PQconninfoOption *given) {
     const char *service = find(given, "service"), *before = getenv("PGSERVICE");
     char *kept = before != NULL ? strdup(before) : NULL;
@@ -124,7 +124,7 @@ static bool is_socket(const char *host) {
     return host[0] == '/' || host[0] == '@';
 }
 
-/* Tells whether a name can't be anybody's: it has characters that none has, or is reserved for that
+/* Tells whether no computer can have this name: it has invalid characters, or is reserved
  * (RFC 6761). */
 static bool is_nobody(const char *name) {
     size_t length = strlen(name);

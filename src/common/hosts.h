@@ -1,10 +1,9 @@
 /*
- * hosts.h - the addresses behind a connection string: of every host that it names, all that its
- * name stands for
+ * hosts.h - the addresses behind a connection string: all addresses of every host that it names
  *
- * libpq asks the addresses of a name one after the other, but goes on to the next only when one
- * refuses. One that is silent (the machine is off, or a firewall drops what comes) would take all
- * the time there is. So each address is an attempt of its own here, with a time limit of its own.
+ * libpq tries the addresses of a name one after the other, but continues with the next only when
+ * one refuses. A silent one (the machine is off, or a firewall drops packets) would use up the
+ * whole time limit. So here each address is an attempt of its own, with its own time limit.
  */
 #ifndef GANN_HOSTS_H
 #define GANN_HOSTS_H
@@ -25,8 +24,8 @@ typedef struct hosts_target {
 
 typedef enum hosts_found {
     HOSTS_FOUND,   /* at least one target */
-    HOSTS_UNKNOWN, /* no such name: a typing mistake, as long as it was never found before */
-    HOSTS_LATER,   /* nobody could be asked what the name stands for */
+    HOSTS_UNKNOWN, /* no such name: mistyped, unless it was found before */
+    HOSTS_LATER,   /* no name server could be asked */
     HOSTS_WRONG    /* the lists don't fit together, or a part of a password was taken for a host */
 } hosts_found;
 
@@ -35,15 +34,15 @@ typedef enum hosts_found {
 hosts *hosts_new(const char *conninfo);
 void hosts_free(hosts *h);
 
-/* Looks all names up; name: one that was not found. The targets point into h. */
+/* Looks up all names; name: one that was not found. The targets point into h. */
 hosts_found hosts_look_up(hosts *h, hosts_target targets[HOSTS_TARGETS_MAX], size_t *count,
                           const char **name);
 
 /* Returns connect_timeout in seconds; 0 if there is none. */
 double hosts_timeout(const hosts *h);
 
-/* Tells whether the standbys are to be asked first (target_session_attrs=prefer-standby), or the
- * targets in random order (load_balance_hosts=random). */
+/* Tells whether standbys are tried first (target_session_attrs=prefer-standby), and whether the
+ * targets are tried in random order (load_balance_hosts=random). */
 bool hosts_standby_first(const hosts *h);
 bool hosts_at_random(const hosts *h);
 

@@ -12,7 +12,7 @@ static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* Counts the letters to be changed, put in, left out or swapped to make one word of the other. */
+/* Counts the letters to change, insert, delete or swap to turn one word into the other. */
 static size_t distance(const char *a, const char *b) {
     size_t rows[3][WORD_MAX + 1], n = strlen(a), m = strlen(b);
 
@@ -33,9 +33,9 @@ static size_t distance(const char *a, const char *b) {
     return rows[n % 3][m];
 }
 
-/* Finds the option that a word comes nearest to; NULL if none is near. */
+/* Finds the option most like a word; NULL if none is near. */
 static const char *mistyped_nearest(const struct option *known, const char *word) {
-    size_t best = strlen(word) < 5 ? 2 : 3; /* so many letters are too many */
+    size_t best = strlen(word) < 5 ? 2 : 3; /* this many letters are too many */
     const char *nearest = NULL;
 
     for (; known->name != NULL; known++) {
@@ -56,8 +56,8 @@ static const char *name_of(const struct option *known, int value) {
     return NULL;
 }
 
-/* Finds the word that getopt_long was at: the one before optind, or, within a group of short
- * options, that one. */
+/* Finds the word at which getopt_long stopped: the one before optind, or, within a group of short
+ * options, the one at optind. */
 static const char *find_word(int argc, char **argv) {
     if (optopt != 0 && optind < argc && argv[optind][0] == '-' && argv[optind][1] != '-' &&
         strchr(argv[optind], optopt) != NULL)
@@ -73,7 +73,7 @@ void mistyped_describe(char *what, size_t size, int answer, const struct option 
     char bare[WORD_MAX + 1];
 
     if (answer == ':' && name != NULL) {
-        snprintf(what, size, "--%s lacks its value", name);
+        snprintf(what, size, "--%s needs a value", name);
         return;
     }
     if (name != NULL && strncmp(word, "--", 2) == 0) {
@@ -83,7 +83,7 @@ void mistyped_describe(char *what, size_t size, int answer, const struct option 
     snprintf(bare, sizeof bare, "%.*s", (int)(length - least(dashes, length)),
              word + least(dashes, length));
     nearest = mistyped_nearest(known, bare);
-    snprintf(what, size, "%.*s is no option%s%s%s", (int)least(length, WORD_MAX), word,
+    snprintf(what, size, "%.*s is not an option%s%s%s", (int)least(length, WORD_MAX), word,
              nearest != NULL ? "; did you mean --" : "", nearest != NULL ? nearest : "",
              nearest != NULL ? "?" : "");
 }

@@ -33,7 +33,7 @@ static int read_character(const unsigned char *p, uint32_t *character) {
                : size;
 }
 
-/* Tells whether a character is anything but itself on a screen. */
+/* Tells whether a character does anything on a screen but show itself. */
 static bool is_treacherous(uint32_t c) {
     return (c < 0x20 && c != '\n') || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x61C ||
            (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||

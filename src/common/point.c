@@ -1,6 +1,6 @@
 /*
- * point.c - how the worker dies where a test wants it to: GANN_TEST_DIE_AT=NAME or NAME:N, at the
- * N-th time
+ * point.c - kills the worker at a point that a test chooses: GANN_TEST_DIE_AT=NAME or NAME:N, at
+ * the N-th time
  */
 #include "point.h"
 

@@ -1,7 +1,7 @@
 /*
- * point.h - points at which a test lets the worker be killed (test/tap/faults/074_worker_points.t)
+ * point.h - points at which a test can kill the worker (test/tap/faults/074_worker_points.t)
  *
- * In the program that students run there are none: WORKER_POINT is empty unless it is compiled with
+ * The program that students run has none: WORKER_POINT is empty unless it is compiled with
  * WORKER_POINTS (make points).
  */
 #ifndef GANN_POINT_H

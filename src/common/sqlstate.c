@@ -1,16 +1,16 @@
 /*
- * sqlstate.c - the list of what is final, and the words for what passes
+ * sqlstate.c - the list of final errors, and the words for temporary ones
  */
 #include "sqlstate.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#define NOT_THIS_DATABASE "Is this the right database? Ask your instructor for the address"
+#define NOT_THIS_DATABASE "Ask your instructor for the address: this may be the wrong database"
 #define NO_CLASS "this database has no class (gannsfriends is not installed in it)"
 #define OTHER_VERSION                                                                              \
-    "Tell your instructor: this program is of version " GANN_VERSION                               \
-    ", gannsfriends in the server of another"
+    "Tell your instructor: this program has version " GANN_VERSION                                 \
+    ", gannsfriends in the server has another"
 
 typedef struct rule {
     const char *prefix;
@@ -19,8 +19,8 @@ typedef struct rule {
 } rule;
 
 /*
- * The first rule whose prefix fits holds. What a class that has worked can lose only for a while (a
- * restore, an update of the extension) is final only before it has.
+ * The first rule whose prefix matches applies. Some errors are final only until the class has
+ * answered: afterwards they must be temporary (a restore, an update of the extension).
  */
 static const rule final_rules[] = {
     /* a wrong password stays wrong, and asking again may lock the login */
@@ -28,7 +28,7 @@ static const rule final_rules[] = {
      SQLSTATE_WORK,
      {true, NULL, "Copy the whole connection string again, or ask your instructor for a new one",
       true}},
-    /* the login may not come in: only a person can change that */
+    /* the login is not let in: only a person can change that */
     {"28",
      SQLSTATE_WORK,
      {true, NULL,
@@ -57,28 +57,28 @@ static const rule final_rules[] = {
     {"53400",
      SQLSTATE_CLASS,
      {true, NULL, "Start it under a name that you have used before: --name", false}},
-    /* no right: the login is not a student's of this class, or does what no student may */
+    /* no right: the login is not a student's of this class, or did something that no student may */
     {"42501",
      SQLSTATE_WORK,
-     {true, NULL, "Tell your instructor: this login is not a student's of this class", false}},
+     {true, NULL, "Tell your instructor: this login is not a student of this class", false}},
     /* no such run */
     {"42704", SQLSTATE_WORK, {true, NULL, "Ask your instructor for the run's name", false}},
 };
 
 /* Classes of errors that are the statement's own fault: the same statement gets the same answer. */
 static const rule final_classes[] = {
-    {"42P05", SQLSTATE_WORK, {false, NULL, NULL, false}}, /* but for a pooler's leftovers */
-    {"23505", SQLSTATE_WORK, {false, NULL, NULL, false}}, /* and for who was first */
+    {"42P05", SQLSTATE_WORK, {false, NULL, NULL, false}}, /* except a pooler's leftovers */
+    {"23505", SQLSTATE_WORK, {false, NULL, NULL, false}}, /* and except a race for a key */
     {"23P01", SQLSTATE_WORK, {false, NULL, NULL, false}},
-    /* and for what comes back with a restore */
+    /* and except objects that come back with a restore */
     {"42P01", SQLSTATE_WORK, {false, NULL, NULL, false}},
     {"42883", SQLSTATE_WORK, {false, NULL, NULL, false}},
     {"42703", SQLSTATE_WORK, {false, NULL, NULL, false}},
     /* a pooler that wraps statements in transactions */
     {"25001", SQLSTATE_WORK, {true, NULL, NULL, false}},
     {"21", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* cardinality */
-    {"22", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* a value that can't be */
-    {"23", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* one that no table takes */
+    {"22", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* an impossible value */
+    {"23", SQLSTATE_WORK, {true, NULL, NULL, false}},          /* a value that no table takes */
     {"42", SQLSTATE_WORK, {true, NULL, OTHER_VERSION, false}}, /* syntax, names, types */
     /* too large or too complex for PostgreSQL */
     {"54", SQLSTATE_WORK, {true, NULL, NULL, false}},
@@ -87,11 +87,13 @@ static const rule final_classes[] = {
     {"UG", SQLSTATE_WORK, {true, NULL, NULL, false}},
 };
 
-/* Words for some of what passes; all that is in no list of this file passes without any. */
+/* Words for some temporary errors. An error in no list of this file is temporary, too, and shown
+ * with the server's own words. */
 static const rule passing_rules[] = {
     {"25006",
      SQLSTATE_WORK,
-     {false, "the server takes no changes for a while: maintenance, or a failover", NULL, true}},
+     {false, "the server accepts no changes at the moment: maintenance, or a failover", NULL,
+      true}},
     {"53100",
      SQLSTATE_WORK,
      {false, NULL, "Tell your instructor that the server's disk is full", true}},
@@ -132,7 +134,7 @@ static const rule passing_rules[] = {
     {"F0",
      SQLSTATE_WORK,
      {false, NULL, "Tell your instructor that the server's settings have a fault", false}},
-    {"XX", SQLSTATE_WORK, {false, NULL, "Tell your instructor if it stays so", false}},
+    {"XX", SQLSTATE_WORK, {false, NULL, "Tell your instructor if this does not end", false}},
 };
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))

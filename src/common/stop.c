@@ -1,5 +1,5 @@
 /*
- * stop.c - signals by way of a pipe that every wait also looks at
+ * stop.c - signals, through a pipe that every wait also watches
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -19,7 +19,7 @@
 static int wake[2] = {-1, -1};
 static volatile sig_atomic_t asked;
 
-/* Notes that to stop is asked. */
+/* Notes that a stop is requested. */
 static void ask(void) {
     int saved = errno;
     ssize_t written;
@@ -38,14 +38,14 @@ static void on_signal(int number) {
     ask();
 }
 
-/* The terminal was closed. Both the shell and the kernel may say so: a second time is no second
- * request. */
+/* The terminal was closed. Both the shell and the kernel may report it, so a second signal is not a
+ * second request. */
 static void on_hangup(int number) {
     (void)number;
     ask();
 }
 
-/* Heeds a closed terminal, unless whoever started this program wants it to go on (nohup). */
+/* Stops when the terminal is closed, unless the program was started to outlive it (nohup). */
 static int install_hangup(struct sigaction *action) {
     struct sigaction before;
 
@@ -80,7 +80,7 @@ bool stop_asked(void) {
     return asked != 0;
 }
 
-/* Computes poll's timeout until a moment, rounded up so that no wait spins. */
+/* Computes poll's timeout up to a given time, rounded up so that no wait spins. */
 static int milliseconds_until(double moment) {
     double left = ceil((moment - clock_now()) * 1000.0);
 
@@ -96,7 +96,7 @@ stop_event stop_wait_two(int fd, short events, int other, short other_events, do
 
     for (;;) {
         struct pollfd fds[3] = {{.fd = wake[0], .events = POLLIN},
-                                /* poll() leaves out what is negative */
+                                /* poll() ignores negative descriptors */
                                 {.fd = fd, .events = events},
                                 {.fd = other, .events = other_events}};
         int ready;

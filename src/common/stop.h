@@ -12,10 +12,10 @@ typedef enum stop_event { STOP_TIMEOUT, STOP_READY, STOP_ASKED, STOP_FAILED } st
 /* Installs the signal handlers; returns -1 if that fails. */
 int stop_install(void);
 
-/* Tells whether to stop was asked. */
+/* Tells whether a stop is requested. */
 bool stop_asked(void);
 
-/* Waits until fd (may be -1) has one of poll's events, to stop is asked, or the seconds are
+/* Waits until fd (may be -1) has one of poll's events, a stop is requested, or the seconds are
  * over. */
 stop_event stop_wait(int fd, short events, double seconds);
 

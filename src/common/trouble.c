@@ -9,14 +9,14 @@
 
 #define AGAIN "trying again until the server answers"
 
-/* Tells whether a text begins with a word that is no name of a function, file or option. */
+/* Tells whether a text begins with an ordinary word, not the name of a function, file or option. */
 static bool begins_with_word(const char *text) {
     size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz'");
 
     return length > 0 && (text[length] == ' ' || text[length] == ',' || text[length] == '\0');
 }
 
-/* Makes a sentence of a text's first line, as a capital letter and a full stop do. */
+/* Makes a sentence of a text's first line, with a capital letter and a full stop. */
 static void trouble_sentence(char *to, unsigned long size, const char *text) {
     size_t length = strcspn(text, "\r\n");
 

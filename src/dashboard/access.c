@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Compares without stopping at the first difference. */
+/* Compares in constant time: does not stop at the first difference. */
 static bool same(const char *token, const char *given) {
     size_t length = strlen(token), given_length = strlen(given);
     volatile unsigned char different = length != given_length;
@@ -58,7 +58,7 @@ static bool read_numeric(const char *text, size_t length, struct in6_addr *addre
     return true;
 }
 
-/* Tells whether a numeric host is the address that the connection came in at. */
+/* Tells whether a numeric host is the address on which the connection arrived. */
 static bool is_local(const char *host, size_t length, const struct sockaddr *local) {
     struct in6_addr asked, here;
 

@@ -1,8 +1,9 @@
 /*
  * assets.c - the files of the page, compiled in
  *
- * The assembler reads them (.incbin) from where the Makefile says: the page's own, Chart.js of the
- * Debian package libjs-chart.js, and all of them packed.
+ * The assembler reads them (.incbin) from the folders in the Makefile: the page's own files,
+ * Chart.js from the Debian package libjs-chart.js, the documentation (docs/render.pl lists it), and
+ * packed copies of all of them.
  */
 #include "assets.h"
 
@@ -36,25 +37,32 @@ FILE_OF_PAGE(page_expected, "expected.js");
 FILE_OF_PAGE(page_help, "help.js");
 FILE_OF_PAGE(page_me, "me.js");
 
+#define DOC(number, name, type) FILE_OF_PAGE(page_doc_##number, name);
+#include DOCS_LIST
+#undef DOC
+
 #define ENTRY(symbol, name, type)                                                                  \
     { name, type, symbol, symbol##_end, symbol##_packed, symbol##_packed_end, "" }
 #define SCRIPT "text/javascript; charset=utf-8"
 
-static asset files[] = {ENTRY(page_index, "index.html", "text/html; charset=utf-8"),
-                        ENTRY(page_style, "style.css", "text/css; charset=utf-8"),
-                        ENTRY(page_icon, "icon.svg", "image/svg+xml"),
-                        ENTRY(page_chart, "chart.js", SCRIPT),
-                        ENTRY(page_app, "app.js", SCRIPT),
-                        ENTRY(page_text, "text.js", SCRIPT),
-                        ENTRY(page_feed, "feed.js", SCRIPT),
-                        ENTRY(page_film, "film.js", SCRIPT),
-                        ENTRY(page_tiles, "tiles.js", SCRIPT),
-                        ENTRY(page_curves, "curves.js", SCRIPT),
-                        ENTRY(page_class, "class.js", SCRIPT),
-                        ENTRY(page_status, "status.js", SCRIPT),
-                        ENTRY(page_expected, "expected.js", SCRIPT),
-                        ENTRY(page_help, "help.js", SCRIPT),
-                        ENTRY(page_me, "me.js", SCRIPT)};
+static asset files[] = {
+#define DOC(number, name, type) ENTRY(page_doc_##number, name, type),
+#include DOCS_LIST
+    ENTRY(page_index, "index.html", "text/html; charset=utf-8"),
+    ENTRY(page_style, "style.css", "text/css; charset=utf-8"),
+    ENTRY(page_icon, "icon.svg", "image/svg+xml"),
+    ENTRY(page_chart, "chart.js", SCRIPT),
+    ENTRY(page_app, "app.js", SCRIPT),
+    ENTRY(page_text, "text.js", SCRIPT),
+    ENTRY(page_feed, "feed.js", SCRIPT),
+    ENTRY(page_film, "film.js", SCRIPT),
+    ENTRY(page_tiles, "tiles.js", SCRIPT),
+    ENTRY(page_curves, "curves.js", SCRIPT),
+    ENTRY(page_class, "class.js", SCRIPT),
+    ENTRY(page_status, "status.js", SCRIPT),
+    ENTRY(page_expected, "expected.js", SCRIPT),
+    ENTRY(page_help, "help.js", SCRIPT),
+    ENTRY(page_me, "me.js", SCRIPT)};
 static pthread_once_t tagged = PTHREAD_ONCE_INIT;
 
 void assets_etag(char etag[24], const char *data, size_t size) {

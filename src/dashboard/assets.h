@@ -17,8 +17,8 @@ typedef struct asset {
 /* Finds a file of the page; NULL if there is none of that name. */
 const asset *assets_find(const char *name);
 
-/* Writes an entity tag, with its quotes, of bytes: FNV-1a of 64 bits, which tells versions apart
- * and no more. */
+/* Writes the entity tag of bytes, with its quotes: FNV-1a of 64 bits, which only tells versions
+ * apart. */
 void assets_etag(char etag[24], const char *data, size_t size);
 
 #endif

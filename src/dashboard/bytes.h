@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* Bytes that don't change any more, shared by whoever holds them. */
+/* Bytes that don't change any more, shared by several holders. */
 typedef struct bytes {
     atomic_int holders;
     size_t size;
@@ -17,10 +17,10 @@ typedef struct bytes {
 /* Copies bytes; the caller holds the result. NULL if out of memory. */
 bytes *bytes_new(const char *data, size_t size);
 
-/* Holds once more; returns its argument. NULL is fine. */
+/* Adds a holder; returns its argument. NULL is fine. */
 bytes *bytes_hold(bytes *b);
 
-/* Lets go; the last holder frees. NULL is fine. */
+/* Removes a holder; the last one frees the bytes. NULL is fine. */
 void bytes_release(bytes *b);
 
 /*

@@ -30,14 +30,14 @@ static const char usage[] =
     "  --listen HOST:PORT  where browsers find it (default: 127.0.0.1:8765, this machine only; "
     "port 0: a free\n"
     "                      one)\n"
-    "  --host NAME         a name by which browsers come here through a proxy, beside localhost; "
-    "may be given "
-    "again\n"
+    "  --host NAME         a host name, besides localhost, by which browsers reach this program "
+    "through a\n"
+    "                      proxy; may be repeated\n"
     "  --token-file FILE   ask for the access token in the file's first line; also: "
     "GAN_DASHBOARD_TOKEN\n"
-    "  --connections N     connections at a time (default: 4096); an open page is one, one that "
-    "loads six\n"
-    "  --per-address N     of them, from one address (default: 2048)\n"
+    "  --connections N     connections at a time (default: 4096): an open page holds one, a page "
+    "that loads six\n"
+    "  --per-address N     the same from one address (default: 2048)\n"
     "  --cache MB          memory for sheets of samples (default: 64)\n"
     "  --help, --version\n"
     "\n"
@@ -50,7 +50,7 @@ static const struct option known[] = {
     {"cache", required_argument, NULL, 'm'},       {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'v'},           {NULL, 0, NULL, 0}};
 
-/* Names a mistake. */
+/* Prints a mistake and what to do about it. */
 static options_answer wrong(const char *what, const char *remedy) {
     fprintf(stderr, "gan_dashboard: %s\n%s\n", what, remedy);
     return OPTIONS_WRONG;
@@ -87,7 +87,7 @@ static options_answer take_connect(options *o, char *text) {
     return OPTIONS_GO;
 }
 
-/* Keeps a token that is fine. */
+/* Keeps a token if it is valid. */
 static options_answer take_token(options *o, const char *token) {
     if (!access_token_fine(token))
         return wrong("the access token must be 8 to 200 letters, digits or -._~",
@@ -134,14 +134,14 @@ int options_listen(options *o, const char *text) {
     return 0;
 }
 
-/* Keeps a name of this program's. */
+/* Keeps one of this program's names. */
 static options_answer take_name(options *o, const char *name) {
     if (o->name_count == OPTIONS_NAMES_MAX)
         return wrong("--host was given too often",
                      "A proxy can send the same Host for all its names.");
     if (name[0] == '\0' || (name[0] != '[' && strpbrk(name, ":/ ") != NULL))
-        return wrong("--host is no name",
-                     "It is without scheme, port and path. For example: --host faces.example.edu");
+        return wrong("--host is not a host name",
+                     "Leave out scheme, port and path. For example: --host faces.example.edu");
     o->names[o->name_count++] = name;
     return OPTIONS_GO;
 }
@@ -157,7 +157,7 @@ static options_answer read_option(options *o, int option, char *text) {
     case 'l':
         return options_listen(o, text) == 0
                    ? OPTIONS_GO
-                   : wrong("--listen is no address",
+                   : wrong("--listen is not an address",
                            "For example: --listen 127.0.0.1:8765, or --listen '[::]:8765'");
     case 'o':
         return take_name(o, text);
@@ -201,7 +201,7 @@ static options_answer read_all(options *o, int argc, char **argv) {
         if (option == ':' || option == '?')
             mistyped_describe(what, sizeof what, option, known, argc, argv);
         else if (forgotten)
-            snprintf(what, sizeof what, "--%s lacks its value", known[which].name);
+            snprintf(what, sizeof what, "--%s needs a value", known[which].name);
         else {
             answer = read_option(o, option, optarg);
             continue;

@@ -14,7 +14,7 @@ typedef struct options {
     char host[256]; /* address to listen at */
     char port[6];   /* "0": any free one */
     char *token;    /* NULL: none is asked for */
-    /* that browsers know this program by, beside this machine's own */
+    /* names by which browsers reach this program, besides this machine's own */
     const char *names[OPTIONS_NAMES_MAX];
     size_t name_count;
     unsigned connections; /* at a time */
@@ -26,8 +26,8 @@ typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_
 
 /*
  * Reads the command line and the token. OPTIONS_DONE: --help or --version was answered;
- * OPTIONS_WRONG: the mistake was named on standard error. A connection string is taken out of argv,
- * where every user of the machine could read it.
+ * OPTIONS_WRONG: the mistake was printed on standard error. A connection string is removed from
+ * argv, where every user of the machine could read it.
  */
 options_answer options_read(options *o, int argc, char **argv);
 
@@ -35,8 +35,8 @@ options_answer options_read(options *o, int argc, char **argv);
 void options_free(options *o);
 
 /*
- * Takes "HOST", "HOST:PORT", ":PORT", "[HOST]:PORT" or "[HOST]" apart; what is left out stays as it
- * is. Returns 0, or -1 if it is none of these.
+ * Takes "HOST", "HOST:PORT", ":PORT", "[HOST]:PORT" or "[HOST]" apart; a part that is left out
+ * keeps its value. Returns 0, or -1 if the text is none of these.
  */
 int options_listen(options *o, const char *text);
 

@@ -15,23 +15,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LEAST_SECONDS 1.0   /* between two questions of what is going on */
-#define RUNNING_SECONDS 2.0 /* without a word from the server */
+#define LEAST_SECONDS 1.0   /* between two questions about the runs */
+#define RUNNING_SECONDS 2.0 /* without a notification */
 #define IDLE_SECONDS 5.0    /* the same, while no run is running */
 #define SHEETS_SECONDS 0.1  /* between two statements that fetch sheets */
-/* The same, after one for sheets that aren't there: nothing is kept of those. */
+/* The same, after a statement for sheets that don't exist: those are not cached. */
 #define ABSENT_SECONDS 1.0
 #define CURVES_SECONDS 4.0 /* curves move slowly, and are most of the bytes */
-#define BEAT_SECONDS 5.0   /* a page that went away is noticed at the second one */
+#define BEAT_SECONDS 5.0   /* a closed page is noticed at the second beat */
 
-/* Each page's share of it is a copy of bytes that are there. */
+/* One statement for all pages; each of them gets the same bytes. */
 static const char question[] =
     "SELECT r.run, r.channel, r.summary, r.state = 'running', extract(epoch FROM "
     "r.created_at) || ' ' || r.branch,"
     " CASE WHEN r.run = ANY ($1::int[]) THEN gan_dashboard(r.run) END,"
     " CASE WHEN r.run = ANY ($2::int[]) THEN gan_dashboard_curves(r.run) END"
     " FROM gan_dashboard_runs() AS r ORDER BY r.run";
-/* A visitor may name any run: an error would concern all. */
+/* A visitor may name any run, so a missing one must not be an error, which would fail all. */
 static const char fetch[] = "SELECT w.run, w.iteration,"
                             " CASE WHEN EXISTS (SELECT FROM gan_sheet_list l"
                             " WHERE l.run = w.run AND l.iteration = w.iteration)"
@@ -55,7 +55,7 @@ typedef struct feed {
     uint64_t runs_print;
 } feed;
 
-/* Writes numbers as an array of PostgreSQL's: {1,2,3}. */
+/* Writes numbers as a PostgreSQL array: {1,2,3}. */
 static void write_array(char *to, const int *numbers, size_t count, size_t step) {
     size_t used = 0;
 
@@ -68,7 +68,7 @@ static void write_array(char *to, const int *numbers, size_t count, size_t step)
 
 #define ARRAY_SIZE(count) (12 * (count) + 3)
 
-/* Tells the pages that the database is away (or, with NULL, that it is back). */
+/* Tells the pages that the database does not answer (or, with NULL, that it answers again). */
 static void tell_trouble(feed *f, const char *why) {
     char *text = why != NULL ? bytes_json_string(why) : strdup("null");
 
@@ -77,7 +77,7 @@ static void tell_trouble(feed *f, const char *why) {
     free(text);
 }
 
-/* Publishes the list of runs: one event of all the summaries. */
+/* Publishes the list of runs: one event with all the summaries. */
 static void publish_runs(feed *f, const PGresult *rows) {
     int count = PQntuples(rows);
     int *runs = malloc((size_t)(count + 1) * sizeof *runs);
@@ -101,7 +101,7 @@ static void publish_runs(feed *f, const PGresult *rows) {
     free(runs);
 }
 
-/* Listens where the workers of the watched runs are woken. */
+/* Listens on the channels that wake the workers of the watched runs. */
 static void listen_to(feed *f, const PGresult *rows, const int *watched, size_t count) {
     const char *channels[HUB_RUNS_MAX];
     size_t found = 0;
@@ -119,7 +119,7 @@ static void listen_to(feed *f, const PGresult *rows, const int *watched, size_t 
 }
 
 /* Computes a fingerprint of the first runs: their numbers, when they were created and how often
- * they went back. */
+ * they were rolled back. */
 static uint64_t fingerprint(const PGresult *rows, int count) {
     uint64_t hash = UINT64_C(14695981039346656037);
 
@@ -130,8 +130,9 @@ static uint64_t fingerprint(const PGresult *rows, int count) {
     return hash;
 }
 
-/* Drops the sheets where a run is gone: its number may be given to another one (after DROP
- * EXTENSION, say); and where one went back, whose sheets may be drawn anew. New runs come last. */
+/* Drops all sheets if a run is gone, because its number may be given to another one (after DROP
+ * EXTENSION, say), or if a run was rolled back, because its sheets may be drawn again. New runs
+ * come last. */
 static void drop_stale_sheets(feed *f, const PGresult *rows) {
     int count = PQntuples(rows);
 
@@ -141,7 +142,7 @@ static void drop_stale_sheets(feed *f, const PGresult *rows) {
     f->runs_print = fingerprint(rows, count);
 }
 
-/* Publishes what a question brought. */
+/* Publishes the answer to a question. */
 static void publish(feed *f, const PGresult *rows) {
     drop_stale_sheets(f, rows);
     f->running = false;
@@ -156,7 +157,7 @@ static void publish(feed *f, const PGresult *rows) {
     publish_runs(f, rows);
 }
 
-/* Asks what is going on in the watched runs; returns whether there was an answer. */
+/* Asks for the state of the watched runs; returns whether there was an answer. */
 static bool ask(feed *f) {
     int watched[HUB_RUNS_MAX], fresh[HUB_RUNS_MAX];
     char all[ARRAY_SIZE(HUB_RUNS_MAX)], curves[ARRAY_SIZE(HUB_RUNS_MAX)];
@@ -195,7 +196,7 @@ static bytes *from_hex(const char *text, size_t length) {
     return made;
 }
 
-/* Fetches sheets that are asked for; returns whether the database answered. */
+/* Fetches requested sheets; returns whether the database answered. */
 static bool fetch_sheets(feed *f, const sheet_name *names, size_t count) {
     char runs[ARRAY_SIZE(SHEETS_AT_ONCE)], iterations[ARRAY_SIZE(SHEETS_AT_ONCE)];
     const char *values[] = {runs, iterations};
@@ -220,14 +221,14 @@ static bool fetch_sheets(feed *f, const sheet_name *names, size_t count) {
     return true;
 }
 
-/* Computes when to ask next what is going on. */
+/* Computes when to ask for the runs' state next. */
 static double next_question(const feed *f, size_t fresh) {
     if (f->woken || fresh > 0 || !f->known)
         return f->asked_at + LEAST_SECONDS;
     return f->asked_at + (f->running ? RUNNING_SECONDS : IDLE_SECONDS);
 }
 
-/* After a failure: says so once, and waits longer each time. */
+/* After a failure: prints it once, and waits longer each time. */
 static void stand_back(feed *f) {
     f->known = false;
     if (stop_asked())
@@ -240,8 +241,9 @@ static void stand_back(feed *f) {
     stop_wait(-1, 0, backoff_next(&f->wait));
 }
 
-/* Asks for the first time: what is final (a mistake in the connection string or in the rights)
- * shows at once, what passes is tried again. Returns the exit status; 0: the database answers. */
+/* Asks for the first time: a final failure (a mistake in the connection string or in the rights) is
+ * shown at once, a temporary one is tried again. Returns the exit status; 0: the database
+ * answers. */
 static int begin(feed *f) {
     while (!link_connect(&f->link) || !ask(f)) {
         if (stop_asked())
@@ -267,7 +269,7 @@ static void settle_down(feed *f) {
     }
 }
 
-/* Does what is due, and says when there is something to do again; returns whether the database
+/* Does the work that is due, and sets when there is work again; returns whether the database
  * answered. */
 static bool do_round(feed *f, double *next) {
     sheet_name names[SHEETS_AT_ONCE];
@@ -296,7 +298,7 @@ static bool do_round(feed *f, double *next) {
     return true;
 }
 
-/* Waits for a word from the server or from the pages, or until it is time. */
+/* Waits for a notification, for a new page, or until it is time. */
 static void pause_until(feed *f, double moment) {
     uint64_t rung;
 

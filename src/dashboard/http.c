@@ -18,8 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define QUIET_SECONDS                                                                              \
-    30u /* a connection on which nothing moves is closed; one that sleeps is left alone */
+#define QUIET_SECONDS 30u       /* an idle connection is closed, except one that sleeps */
 #define HEADERS_MAX (16 * 1024) /* memory of a connection: request line and headers must fit */
 #define BLOCK (16 * 1024)       /* of events, at a time */
 
@@ -28,15 +27,15 @@ struct http {
     hub *pages;
     sheets *pictures;
     const char *token;
-    bool private; /* for this machine's user alone: no token, and not reached from elsewhere */
+    bool private; /* for this machine's user alone: no token, and local addresses only */
     const options *o;
     listener at;
-    /* what browsers may call this program, beside localhost */
+    /* names by which browsers may reach this program, besides localhost */
     const char *names[OPTIONS_NAMES_MAX + 1];
     size_t name_count;
 };
 
-/* What is kept of one request. */
+/* The state of one request. */
 typedef struct request {
     void *sheet; /* sheets_ask()'s */
 } request;
@@ -49,8 +48,8 @@ void http_wake(void *connection) {
     MHD_resume_connection(connection);
 }
 
-/* Sends a response with the headers that all have. Nothing but our own files may run, load or frame
- * the page. */
+/* Sends a response with the common headers. Only our own files may run or be loaded, and no page
+ * may frame ours. */
 static enum MHD_Result send_response(struct MHD_Connection *connection, unsigned status,
                                      struct MHD_Response *response, const char *type) {
     static const char *const all[][2] = {
@@ -98,14 +97,14 @@ static const char *header(struct MHD_Connection *connection, const char *name) {
     return value != NULL ? value : "";
 }
 
-/* Tells whether the browser has this version already. */
+/* Tells whether the browser already has this version. */
 static bool is_current(struct MHD_Connection *connection, const char *etag) {
     const char *known = header(connection, MHD_HTTP_HEADER_IF_NONE_MATCH);
 
     return strcmp(known, "*") == 0 || strstr(known, etag) != NULL;
 }
 
-/* Sends a file that may be kept, but is asked for again each time by its entity tag. */
+/* Sends a file that the browser may keep, but must validate each time by its entity tag. */
 static enum MHD_Result send_tagged(struct MHD_Connection *connection, struct MHD_Response *response,
                                    const char *etag, const char *type, unsigned status) {
     if (response == NULL)
@@ -145,7 +144,7 @@ static enum MHD_Result send_asset(struct MHD_Connection *connection, const char 
                        current ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK);
 }
 
-/* Hands libmicrohttpd the next bytes of a page's events. */
+/* Gives libmicrohttpd the next bytes of a page's events. */
 static ssize_t read_events(void *context, uint64_t position, char *to, size_t max) {
     long got = hub_read(context, to, max);
 
@@ -206,7 +205,7 @@ static enum MHD_Result send_sheet(http *s, struct MHD_Connection *connection, co
                          "The database does not answer.\n");
     case SHEETS_FULL:
         return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
-                         "Too many sheets are asked for.\n");
+                         "Too many sheets are being requested.\n");
     case SHEETS_HERE:
         break;
     }
@@ -224,8 +223,7 @@ static enum MHD_Result send_sheet(http *s, struct MHD_Connection *connection, co
     return send_tagged(connection, response, etag, "image/png", MHD_HTTP_OK);
 }
 
-/* Sends what a route asks for. What is in the page itself is no secret; what is in the database may
- * be. */
+/* Answers a route. The files of the page are no secret; data from the database may be. */
 static enum MHD_Result send_route(http *s, struct MHD_Connection *connection, const char *path,
                                   bool head, request *q) {
     route r = route_read(path);
@@ -250,7 +248,7 @@ static enum MHD_Result send_route(http *s, struct MHD_Connection *connection, co
     }
 }
 
-/* Tells whether a browser came by a name or address that is this program's. */
+/* Tells whether a browser used a name or address of this program. */
 static bool is_host_fine(const http *s, struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -283,9 +281,9 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     if (s->private && !is_host_fine(s, connection))
         return send_text(
             connection, MHD_HTTP_FORBIDDEN,
-            "This dashboard doesn't know the name in your address as its own. Open it by the "
+            "The name in your address is not one of this dashboard's names. Open it by the "
             "address that gan_dashboard printed, or start it with --host NAME.\n");
-    if (*body_size > 0) { /* nothing here has a use for a body */
+    if (*body_size > 0) { /* no request here needs a body */
         *body_size = 0;
         return MHD_YES;
     }
@@ -306,7 +304,7 @@ static void completed(void *context, struct MHD_Connection *connection, void **k
     *kept = NULL;
 }
 
-/* Lets the process have as many descriptors as connections are allowed. */
+/* Raises the limit of open files to the number of allowed connections. */
 static void allow_descriptors(unsigned connections) {
     struct rlimit limit;
     rlim_t wanted = (rlim_t)connections + 64;
@@ -329,7 +327,7 @@ static struct MHD_Daemon *start_daemon(http *s) {
         QUIET_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX, MHD_OPTION_END);
 }
 
-/* Keeps the names that browsers may come by: those of --host, and the one that it listens at. */
+/* Keeps the names that browsers may use: those of --host, and the one at which it listens. */
 static void keep_names(http *s) {
     for (size_t i = 0; i < s->o->name_count; i++)
         s->names[s->name_count++] = s->o->names[i];

@@ -95,8 +95,8 @@ static bool is_known(const hub *h, int run) {
     return false;
 }
 
-/* Gives a subscriber what it wants, if that is known: an invented number takes no place. Returns
- * whether there was room. */
+/* Connects a subscriber to the run that it wants, if there is such a run: an invented number takes
+ * no place. Returns whether there was room. */
 static bool watch(hub *h, subscriber *s) {
     if (s->wanted == 0 || !is_known(h, s->wanted))
         return true;
@@ -111,7 +111,7 @@ static bool watch(hub *h, subscriber *s) {
     return true;
 }
 
-/* Takes a subscriber from its run. */
+/* Removes a subscriber from its run. */
 static void unwatch(subscriber *s) {
     if (s->run != NULL && --s->run->subscribers == 0)
         forget(s->run->news);
@@ -144,7 +144,7 @@ bool hub_subscribe(hub *h, int run, void *connection, subscriber **made) {
     }
     *made = s;
     if (write(h->bell, &one, sizeof one) < 0)
-        return true; /* it rings already */
+        return true; /* the bell rings already */
     return true;
 }
 
@@ -172,7 +172,7 @@ static newest *news_for(subscriber *s, int kind) {
     return s->run != NULL ? &s->run->news[kind] : NULL;
 }
 
-/* Takes the next event that the subscriber has not been told; returns whether there is one. */
+/* Takes the next event that is new to the subscriber; returns whether there is one. */
 static bool take_next(subscriber *s) {
     for (int kind = 0; kind < HUB_KINDS; kind++) {
         newest *n = news_for(s, kind);
@@ -209,7 +209,7 @@ long hub_read(subscriber *s, char *to, size_t max) {
     return copied > 0 ? (long)copied : h->closed ? -1 : 0;
 }
 
-/* Wakes those who watch a run, or, with NULL, everybody. */
+/* Wakes the subscribers of a run or, with NULL, all. */
 static void wake(hub *h, const watched *run) {
     for (subscriber *s = h->first; s != NULL; s = s->next)
         if (s->asleep && (run == NULL || s->run == run)) {
@@ -246,7 +246,7 @@ void hub_know_runs(hub *h, const int *runs, size_t count) {
         memcpy(h->known, runs, h->known_count * sizeof *runs);
     for (subscriber *s = h->first; s != NULL; s = s->next)
         if (s->run == NULL)
-            watch(h, s); /* where there is no room it goes on waiting */
+            watch(h, s); /* without room it keeps waiting */
         else if (!is_known(h, s->wanted))
             unwatch(s);
     pthread_mutex_unlock(&h->lock);

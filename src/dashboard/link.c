@@ -27,7 +27,7 @@ void link_free(db_link *l) {
     dial_close(&l->dialler);
 }
 
-/* Keeps what libpq says of a connection that is lost, and closes it. */
+/* Keeps libpq's message about a lost connection, and closes it. */
 static void lose(db_link *l) {
     const char *text = PQerrorMessage(l->to);
 
@@ -36,7 +36,7 @@ static void lose(db_link *l) {
     link_close(l);
 }
 
-/* Keeps why a statement failed; closes a connection that is of no more use. */
+/* Keeps why a statement failed; closes a connection that is no longer usable. */
 static void keep_failure(db_link *l, const PGresult *answer) {
     const char *state = PQresultErrorField(answer, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(answer, PG_DIAG_MESSAGE_PRIMARY);
@@ -60,8 +60,8 @@ static void ignore_notice(void *context, const PGresult *result) {
     (void)result;
 }
 
-/* Has names mean the extension's functions, in whatever schema it is. Without the extension all
- * stays as it is. */
+/* Sets search_path to the extension's schema, so that names mean its functions. Does nothing
+ * without the extension. */
 static bool find_functions(db_link *l) {
     PGresult *row =
         link_ask(l,
@@ -81,9 +81,9 @@ static bool find_functions(db_link *l) {
     return row != NULL && l->to != NULL;
 }
 
-/* What a statement of this program may do, whatever it is: read, for ten seconds. Some of the rest
- * may be set otherwise for a whole database. By SET, which needs no right to a function:
- * gan_revoke_risky() takes set_config from everybody. */
+/* Limits every statement of this program to reading, for ten seconds. The other settings undo what
+ * a database may have set. SET is used because set_config() may be forbidden: gan_revoke_risky()
+ * takes the right to it from everybody. */
 static bool forbid_harm(db_link *l) {
     static const char *const settings[] = {"SET default_transaction_read_only = on",
                                            "SET statement_timeout = '10s'",
@@ -135,7 +135,7 @@ static bool wait_answer(db_link *l, double until) {
     }
 }
 
-/* Takes the answer to what was sent: the last result, or the one that failed. */
+/* Takes the answer to a statement: the last result, or the one that failed. */
 static PGresult *take_answer(db_link *l) {
     double until = clock_now() + ANSWER_SECONDS;
     PGresult *answer = NULL;
@@ -177,7 +177,7 @@ PGresult *link_ask(db_link *l, const char *sql, int count, const char *const *va
     return take_answer(l);
 }
 
-/* Appends "LISTEN channel;" to a statement of so many bytes; returns its new length. */
+/* Appends "LISTEN channel;" to a statement of the given length; returns its new length. */
 static size_t add_listen(db_link *l, char *sql, size_t length, size_t size, const char *channel) {
     char *name = PQescapeIdentifier(l->to, channel, strlen(channel));
 

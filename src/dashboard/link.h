@@ -1,6 +1,6 @@
 /*
- * link.h - the connection to the database: one statement at a time, read only, and waits that heed
- * signals
+ * link.h - the connection to the database: one statement at a time, read only; signals end its
+ * waits
  */
 #ifndef GANN_LINK_H
 #define GANN_LINK_H
@@ -26,7 +26,7 @@ bool link_connect(db_link *l);
 
 /*
  * Runs a statement with text parameters and returns its rows, which the caller clears. NULL: it
- * failed, and where the connection is of no more use it is closed. An empty channel list aside,
+ * failed, and if the connection is no longer usable, it was closed. An empty channel list aside,
  * statements that return no rows have none.
  */
 PGresult *link_ask(db_link *l, const char *sql, int count, const char *const *values);

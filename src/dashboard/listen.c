@@ -1,7 +1,7 @@
 /*
- * listen.c - the socket that browsers come to
+ * listen.c - the socket to which browsers connect
  *
- * It is made here and not by libmicrohttpd, which doesn't say why it can't listen.
+ * It is made here, because libmicrohttpd doesn't say why it can't listen.
  */
 #define _GNU_SOURCE
 
@@ -28,8 +28,7 @@ static in_addr_t address4(const struct sockaddr *address) {
     return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr);
 }
 
-/* Tells whether an address leads to this machine from itself alone: 127.0.0.0/8, ::1,
- * ::ffff:127.0.0.0/104. */
+/* Tells whether only this machine can reach an address: 127.0.0.0/8, ::1, ::ffff:127.0.0.0/104. */
 static bool is_loopback(const struct sockaddr *address) {
     if (address->sa_family == AF_INET)
         return address4(address) >> 24 == 127;
@@ -37,7 +36,7 @@ static bool is_loopback(const struct sockaddr *address) {
            (IN6_IS_ADDR_V4MAPPED(address6(address)) && address6(address)->s6_addr[12] == 127);
 }
 
-/* Tells whether an address stands for all that this machine has. */
+/* Tells whether an address stands for all addresses of this machine. */
 static bool is_any(const struct sockaddr *address) {
     if (address->sa_family == AF_INET)
         return address4(address) == INADDR_ANY;
@@ -52,7 +51,7 @@ static int listen_at(const struct addrinfo *at) {
 
     if (fd < 0)
         return -1;
-    /* at once again after the last one ended */
+    /* lets a new dashboard listen right after the last one ended */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (at->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
@@ -77,7 +76,7 @@ static unsigned port_of(int fd) {
 
 /* Says what is wrong, and what to do about it. */
 static void complain(const char *host, const char *port, const char *why, const char *remedy) {
-    fprintf(stderr, "gan_dashboard: it can't listen at %s, port %s: %s\n%s\n", host, port, why,
+    fprintf(stderr, "gan_dashboard: can't listen at %s, port %s: %s\n%s\n", host, port, why,
             remedy);
 }
 
@@ -113,8 +112,8 @@ bool listen_open(listener *l, const char *host, const char *port) {
         return false;
     }
     l->fd = -1;
-    /* A name may have addresses that this machine lacks ("localhost" without IPv6). A port that is
-     * taken at one is not looked for at the next: two programs would answer to one address. */
+    /* A name may have addresses that this machine lacks ("localhost" without IPv6). But if the port
+     * is taken at one address, the next one is not tried: two programs would answer at one name. */
     for (struct addrinfo *at = found; at != NULL && l->fd < 0; at = at->ai_next) {
         l->fd = listen_at(at);
         l->loopback = is_loopback(at->ai_addr);
@@ -166,7 +165,7 @@ static void print_own(const listener *l, const char *query, FILE *out) {
 }
 
 void listen_print(const listener *l, const char *host, const char *query, FILE *out) {
-    /* 0.0.0.0 is no address that every browser opens */
+    /* not every browser opens 0.0.0.0 */
     print_one("", l->any ? "127.0.0.1" : host, l->port, query, out);
     if (l->any)
         print_own(l, query, out);

@@ -1,5 +1,5 @@
 /*
- * listen.h - the socket that browsers come to
+ * listen.h - the socket to which browsers connect
  */
 #ifndef GANN_LISTEN_H
 #define GANN_LISTEN_H
@@ -9,20 +9,20 @@
 
 typedef struct listener {
     int fd;        /* does not block */
-    unsigned port; /* the real one, where "0" was asked for */
-    bool loopback; /* this machine's programs alone reach it */
+    unsigned port; /* the real one, even if "0" was given */
+    bool loopback; /* only programs of this machine can reach it */
     bool any;      /* at all addresses of this machine */
 } listener;
 
 /*
- * Listens at the first of the host's addresses that this machine has; an IPv6 wildcard takes IPv4,
- * too. Returns false, and says on standard error why and what to do, where it can't.
+ * Listens at the first of the host's addresses that this machine has; an IPv6 wildcard includes
+ * IPv4. On failure returns false, and prints on standard error why and what to do.
  */
 bool listen_open(listener *l, const char *host, const char *port);
 
 /*
- * Prints the addresses to open in a browser, a line each: the host as it was given, and where that
- * means all addresses those of this machine. query: "" or what belongs behind them.
+ * Prints the addresses to open in a browser, one per line: the host as it was given or, if that
+ * stands for all addresses, those of this machine. query: "" or the query to append.
  */
 void listen_print(const listener *l, const char *host, const char *query, FILE *out);
 

@@ -1,5 +1,5 @@
 /*
- * main.c - gan_dashboard, what the class sees in the browser
+ * main.c - gan_dashboard: shows the class's training in the browser
  */
 #include "../common/stop.h"
 #include "feed.h"
@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STATUS_MISTAKE 2 /* what another try won't mend */
+#define STATUS_MISTAKE 2 /* another try won't help */
 
 static void announce(void *context) {
     http_announce(context);

@@ -1,5 +1,5 @@
 /*
- * route.c - what a request asks for
+ * route.c - reads the path of a request
  */
 #include "route.h"
 
@@ -38,7 +38,10 @@ route route_read(const char *path) {
         r.kind = ROUTE_PAGE;
     else if (strcmp(path, "/events") == 0)
         r.kind = ROUTE_EVENTS;
-    else if (strncmp(path, sheet, strlen(sheet)) == 0) {
+    else if (strcmp(path, "/docs") == 0 || strcmp(path, "/docs/") == 0) {
+        r.kind = ROUTE_ASSET;
+        r.asset = path[5] == '/' ? "docs/index.html" : "docs/contents.html";
+    } else if (strncmp(path, sheet, strlen(sheet)) == 0) {
         end = digits(path + strlen(sheet), &r.run);
         if (end != NULL && *end == '/' && (end = digits(end + 1, &r.iteration)) != NULL &&
             strcmp(end, ".png") == 0)

@@ -1,5 +1,5 @@
 /*
- * route.h - what a request asks for
+ * route.h - reads the path of a request
  */
 #ifndef GANN_ROUTE_H
 #define GANN_ROUTE_H
@@ -23,7 +23,7 @@ typedef struct route {
 
 /*
  * Reads a path, as the client wrote it without its query: "/", "/events",
- * "/sheet/RUN/ITERATION.png" or "/NAME". Numbers are decimal, without a sign or leading zeros, so
+ * "/sheet/RUN/ITERATION.png", "/docs" (the list of the documentation's pages) or "/NAME". Numbers are decimal, without a sign or leading zeros, so
  * that each sheet has one address.
  */
 route route_read(const char *path);

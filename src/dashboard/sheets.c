@@ -1,5 +1,5 @@
 /*
- * sheets.c - a bounded cache of sheets, and who waits for which
+ * sheets.c - a bounded cache of sheets, and the requests that wait for them
  */
 #include "sheets.h"
 
@@ -85,7 +85,7 @@ static void make_room(sheets *c, size_t size) {
     }
 }
 
-/* Lists the names that are asked for, each once; returns how many, at most max. */
+/* Lists the requested sheets, each once; returns how many, at most max. */
 static size_t list_wanted(const sheets *c, sheet_name *names, size_t max) {
     size_t count = 0;
 
@@ -99,7 +99,7 @@ static size_t list_wanted(const sheets *c, sheet_name *names, size_t max) {
     return count;
 }
 
-/* Adds a request behind those that wait; NULL if too many sheets are asked for. */
+/* Adds a request at the end of the queue; NULL if too many sheets are requested. */
 static request *add_request(sheets *c, sheet_name name, void *connection) {
     sheet_name names[SHEETS_WANTED_MAX];
     size_t count = list_wanted(c, names, SHEETS_WANTED_MAX);
@@ -143,7 +143,7 @@ static sheets_answer ask_first(sheets *c, sheet_name name, void *connection, voi
     r->asleep = true;
     c->sleep(connection);
     if (write(c->bell, &one, sizeof one) < 0)
-        return SHEETS_WAIT; /* it rings already */
+        return SHEETS_WAIT; /* the bell rings already */
     return SHEETS_WAIT;
 }
 

@@ -1,6 +1,6 @@
 /*
- * dataset.c - what all kinds of datasets have in common: the cache of prepared images, and the
- * image that stands in for a broken one. open.c finds the kind, list.c lists the images.
+ * dataset.c - the common part of all kinds of datasets: the cache of prepared images, and the image
+ * that replaces a broken one. open.c finds the kind, list.c lists the images.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -23,7 +23,7 @@ struct dataset {
     const dataset_kind *kind;
     void *source;
     dataset_items items; /* all files that might be images */
-    dataset_list list;   /* those that are, as they are read now */
+    dataset_list list;   /* the actual images, in the current reading */
     char name[NAME_SHOWN];
     char description[NAME_SHOWN + 80];
     dataset_report report;
@@ -35,7 +35,7 @@ struct dataset {
     size_t cache_bytes; /* allowed */
     size_t cache_used;
     unsigned char **cached; /* [image], NULL if not in the cache */
-    bool *broken;           /* [image], once found out */
+    bool *broken;           /* [image], once known */
 
     unsigned char *bytes; /* scratch for one undecoded image */
     size_t bytes_size;
@@ -45,8 +45,8 @@ struct dataset {
 
 static void empty_cache(dataset *set);
 
-/* Takes a list of images in place of the one there is, and prepares what depends on their number.
- * Returns -1 when memory is short; then nothing has changed. */
+/* Replaces the list of images, and allocates everything that depends on their number. Returns -1
+ * when memory is short; then nothing has changed. */
 static int take_list(dataset *set, dataset_list *list) {
     unsigned char **cached = calloc(list->count, sizeof *cached);
     bool *broken = calloc(list->count, sizeof *broken);
@@ -68,7 +68,7 @@ static int take_list(dataset *set, dataset_list *list) {
     return 0;
 }
 
-/* Keeps the last part of the path for messages: the rest is the student's own business. */
+/* Keeps the last part of the path for messages: the rest is private. */
 static void name_dataset(dataset *set, const char *path) {
     size_t end = strlen(path);
     size_t start;
@@ -132,12 +132,12 @@ dataset *dataset_open(const char *path, size_t cache_bytes, dataset_report repor
     return set;
 }
 
-/* Tells whether a list is of so many images with this digest. */
+/* Tells whether a list has this number of images and this digest. */
 static bool is_list(const dataset_list *list, uint64_t images, const unsigned char *digest) {
     return list->count == images && memcmp(list->digest, digest, sizeof list->digest) == 0;
 }
 
-/* Lists the files in another way, and takes the list if it is the wanted one. */
+/* Lists the files by another reading, and keeps the list if it is the wanted one. */
 static bool try_reading(dataset *set, dataset_reading reading, uint64_t images,
                         const unsigned char *digest) {
     dataset_list list;
@@ -151,8 +151,8 @@ static bool try_reading(dataset *set, dataset_reading reading, uint64_t images,
     return false;
 }
 
-/* Lists the files in the folders of a folder, too, if there may be so many images. Returns false if
- * there is nothing to list. */
+/* Also lists the files in a folder's folders, if the wanted number of images allows it. Returns
+ * false if there is nothing to list. */
 static bool deepen(dataset *set, uint64_t images) {
     size_t most = images > SIZE_MAX / 4 ? SIZE_MAX : 2 * (size_t)images + 1000;
     char reason[REASON_SIZE];
@@ -182,7 +182,7 @@ static void empty_cache(dataset *set) {
     set->cache_used = 0;
 }
 
-/* Keeps a copy of a prepared image if there is room. Not finding any is no error. */
+/* Keeps a copy of a prepared image if there is room. A lack of room is not an error. */
 static void keep(dataset *set, size_t index, const unsigned char *pixels) {
     if (set->image_bytes > set->cache_bytes - set->cache_used)
         return;
@@ -209,7 +209,7 @@ int dataset_prepare(dataset *set, int image_size, int channels) {
 
 /* ---- one image ---- */
 
-/* Hands one line to the report function. */
+/* Passes one line to the report function. */
 static void report(const dataset *set, const char *format, ...) {
     char message[MESSAGE_SIZE];
     va_list values;
@@ -236,7 +236,7 @@ static int make_room(dataset *set, size_t size) {
     return 0;
 }
 
-/* Reads the bytes of an image and makes sure that they are those of the digest. Returns as
+/* Reads the bytes of an image and makes sure that they match the digest. Returns the same values as
  * dataset_kind's decode. */
 static int read_bytes(dataset *set, const dataset_item *item, char *reason, size_t reason_size) {
     if (item->size > IMAGE_FILE_MAX) {
@@ -254,7 +254,7 @@ static int read_bytes(dataset *set, const dataset_item *item, char *reason, size
     return set->kind->read(set->source, item, set->bytes, reason, reason_size);
 }
 
-/* Reads, decodes and prepares an image. Returns as dataset_kind's decode. */
+/* Reads, decodes and prepares an image. Returns the same values as dataset_kind's decode. */
 static int make_image(dataset *set, size_t index, unsigned char *pixels, char *reason,
                       size_t reason_size) {
     const dataset_item *item = &set->items.item[set->list.image[index]];
@@ -272,8 +272,8 @@ static int make_image(dataset *set, size_t index, unsigned char *pixels, char *r
     return outcome;
 }
 
-/* Gets an image from the cache or its source, and reports once if it is broken. Returns as
- * dataset_kind's decode. */
+/* Gets an image from the cache or its source, and reports once if it is broken. Returns the same
+ * values as dataset_kind's decode. */
 static int get_image(dataset *set, size_t index, unsigned char *pixels) {
     char reason[REASON_SIZE] = "";
     char name[NAME_SHOWN];

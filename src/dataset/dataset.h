@@ -22,10 +22,10 @@ typedef struct dataset dataset;
 typedef void (*dataset_report)(void *context, const char *message);
 
 /*
- * Opens a zip archive, folder or IDX file, lists its images and computes the digest. The archive is
- * not unpacked: its central directory has all that is needed; a folder's files are read once. At
- * most cache_bytes of prepared pixels will be kept in memory. Returns NULL with one line in error,
- * which says what is wrong and what to do.
+ * Opens a zip archive, folder or IDX file, lists its images and computes the digest. An archive is
+ * not unpacked: its central directory is enough. A folder's files are read once. At most
+ * cache_bytes of prepared pixels will be kept in memory. Returns NULL with one line in error, which
+ * says what is wrong and what to do.
  */
 dataset *dataset_open(const char *path, size_t cache_bytes, dataset_report report, void *context,
                       char *error, size_t error_size);
@@ -37,9 +37,9 @@ size_t dataset_count(const dataset *set);
 void dataset_digest(const dataset *set, unsigned char digest[DATASET_DIGEST_SIZE]);
 
 /*
- * Tells whether these are the images of a class, which has so many with this digest. Where they are
- * the same ones listed otherwise (sorted into folders, with names in another encoding, or as
- * version 0.1.0 listed them), the dataset becomes that list; prepare it afterwards.
+ * Tells whether these are the images of a class, by its number of images and its digest. If they
+ * are the same images listed in another way (sorted into folders, with names in another encoding,
+ * or as version 0.1.0 listed them), the dataset takes over the class's list; prepare it afterwards.
  */
 bool dataset_match(dataset *set, uint64_t images, const unsigned char digest[DATASET_DIGEST_SIZE]);
 
@@ -48,18 +48,18 @@ bool dataset_match(dataset *set, uint64_t images, const unsigned char digest[DAT
 const char *dataset_describe(const dataset *set);
 
 /*
- * Fixes what images become: image_size x image_size pixels of 1 or 3 channels. Empties the cache.
- * May be called again. Returns -1 for sizes out of range or when memory is short.
+ * Sets the form of prepared images: image_size x image_size pixels of 1 or 3 channels. Empties the
+ * cache. May be called again. Returns -1 for sizes out of range or when memory is short.
  */
 int dataset_prepare(dataset *set, int image_size, int channels);
 
 /*
  * Writes the prepared image number index, image_size * image_size * channels bytes in the order
- * [row][column][channel]. A broken image is reported once and the next one that can be decoded
- * stands in for it; broken is, too, what an archive holds damaged. Returns -1 if no image can be
- * decoded, and also if nobody could know what the image is: a file is gone or has changed since the
- * dataset was opened, the disk can't be read, memory is short, index is out of range or
- * dataset_prepare() was not called. All of these are reported.
+ * [row][column][channel]. A broken image is reported once and replaced by the next one that can be
+ * decoded; an image that an archive holds damaged counts as broken. Returns -1 if no image can be
+ * decoded, and also if this machine can't read the image that the class has: a file is gone or has
+ * changed since the dataset was opened, the disk can't be read, memory is short, index is out of
+ * range or dataset_prepare() was not called. All of these are reported.
  */
 int dataset_image(dataset *set, size_t index, unsigned char *pixels);
 

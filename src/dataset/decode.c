@@ -50,7 +50,7 @@ void image_free(image *gone) {
 /* ---- JPEG ---- */
 
 typedef struct jpeg_reader {
-    struct jpeg_error_mgr errors; /* first, as libjpeg hands back its address */
+    struct jpeg_error_mgr errors; /* first, because libjpeg returns its address */
     struct jpeg_progress_mgr progress;
     struct jpeg_decompress_struct info;
     jmp_buf jump;
@@ -72,7 +72,7 @@ static void jpeg_fail(j_common_ptr info) {
     longjmp(reader->jump, 1);
 }
 
-/* Takes warnings that pixels are missing or invented as errors and ignores the others. */
+/* Treats warnings about missing or invented pixels as errors and ignores the others. */
 static void jpeg_warn(j_common_ptr info, int level) {
     if (level >= 0)
         return;
@@ -129,8 +129,8 @@ static void jpeg_read_all(jpeg_reader *reader, const unsigned char *bytes, size_
     jpeg_finish_decompress(info);
 }
 
-/* Runs jpeg_read_all() and comes back from its jumps; the reader lives in the caller, as a jump
- * wants it. */
+/* Runs jpeg_read_all() and catches its jumps; the reader lives in the caller, so that it survives
+ * them. */
 static void jpeg_guard(jpeg_reader *reader, const unsigned char *bytes, size_t size) {
     if (setjmp(reader->jump) == 0) {
         jpeg_create_decompress(&reader->info);
@@ -139,7 +139,7 @@ static void jpeg_guard(jpeg_reader *reader, const unsigned char *bytes, size_t s
     }
 }
 
-/* Decodes a JPEG file; returns as image_decode(). */
+/* Decodes a JPEG file; returns the same values as image_decode(). */
 static int decode_jpeg(const unsigned char *bytes, size_t size, image *decoded, char *error,
                        size_t error_size) {
     jpeg_reader reader = {
@@ -178,7 +178,7 @@ static void png_fail(png_structp png, png_const_charp message) {
     png_longjmp(png, 1);
 }
 
-/* Ignores what is wrong with colour profiles and comments. */
+/* Ignores warnings, which concern colour profiles and comments. */
 static void png_warn(png_structp png, png_const_charp message) {
     (void)png;
     (void)message;
@@ -202,7 +202,7 @@ static void png_release(png_structp png, png_voidp memory) {
     free(memory);
 }
 
-/* Hands the next bytes of the file to libpng. */
+/* Gives libpng the next bytes of the file. */
 static void png_feed(png_structp png, png_bytep target, size_t size) {
     png_reader *reader = png_get_io_ptr(png);
 
@@ -213,8 +213,8 @@ static void png_feed(png_structp png, png_bytep target, size_t size) {
     reader->left -= size;
 }
 
-/* Asks for 8-bit grey or colour without alpha, whatever the file has; 16 bits lose their lower
- * 8. */
+/* Asks for 8-bit grey or colour without alpha, whatever the file has; samples of 16 bits lose the
+ * lower 8. */
 static void png_ask(png_reader *reader) {
     png_set_strip_16(reader->png);
     png_set_expand(reader->png);
@@ -248,13 +248,13 @@ static void png_read_all(png_reader *reader) {
     png_read_end(png, NULL);
 }
 
-/* Runs png_read_all() and comes back from its jumps. */
+/* Runs png_read_all() and catches its jumps. */
 static void png_guard(png_reader *reader) {
     if (setjmp(png_jmpbuf(reader->png)) == 0)
         png_read_all(reader);
 }
 
-/* Decodes a PNG file; returns as image_decode(). */
+/* Decodes a PNG file; returns the same values as image_decode(). */
 static int decode_png(const unsigned char *bytes, size_t size, image *decoded, char *error,
                       size_t error_size) {
     png_reader reader = {.bytes = bytes,

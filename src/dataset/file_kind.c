@@ -1,5 +1,5 @@
 /*
- * file_kind.c - what a file is, told by its first bytes
+ * file_kind.c - the kind of a file, by its first bytes
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -17,7 +17,7 @@
 #define ONE_IMAGE "Give the folder or the zip archive that holds all the images."
 #define OTHER "Give a zip archive, a folder of JPEG or PNG files, or an IDX file."
 
-/* Kinds with a signature at a fixed place. The first that fits counts. */
+/* Kinds with a signature at a fixed place. The first match counts. */
 static const struct {
     size_t at, length;
     const char *bytes;
@@ -56,16 +56,16 @@ static const struct {
     {0,
      4,
      "\0\5\x16\7",
-     {"a macOS file of attributes (AppleDouble)", "Remove it; the image itself is another file."}},
+     {"a macOS file of attributes (AppleDouble)", "Remove it; the image is in another file."}},
     {0, 5, "%PDF-", {"a PDF document", OTHER}},
     {0, 8, "\x89HDF\r\n\x1a\n", {"an HDF5 file", OTHER}},
-    {0, 6, "\x93NUMPY", {"an array of numpy", OTHER}},
+    {0, 6, "\x93NUMPY", {"a NumPy array", OTHER}},
     {0, 4, "PAR1", {"a Parquet file", OTHER}},
     {0,
      24,
      "version https://git-lfs.",
      {"a pointer of Git LFS, not the file itself",
-      "Run git lfs pull in that repository; then the file itself is there."}},
+      "Run git lfs pull in that repository to get the file."}},
     {0,
      11,
      "d8:announce",
@@ -91,7 +91,7 @@ static bool is_zero(const unsigned char *head, size_t size) {
     return true;
 }
 
-/* Tells whether there are only characters that a text has; beyond ASCII any byte may be one. */
+/* Tells whether all bytes are characters of a text; beyond ASCII any byte may be one. */
 static bool is_text(const unsigned char *head, size_t size) {
     for (size_t i = 0; i < size; i++)
         if ((head[i] < ' ' && !isspace(head[i])) || head[i] == 127)
@@ -99,7 +99,7 @@ static bool is_text(const unsigned char *head, size_t size) {
     return true;
 }
 
-/* Tells what kind of text it is. */
+/* Finds out what kind of text it is. */
 static file_kind text_kind(const unsigned char *head, size_t size) {
     size_t skip = size >= 3 && memcmp(head, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 
@@ -112,10 +112,10 @@ static file_kind text_kind(const unsigned char *head, size_t size) {
         begins(head, size, "<script") || begins(head, size, "<body"))
         return (file_kind){
             "a web page (HTML)",
-            "Download the file itself again: what was saved is a page of the download site, "
+            "Download the file itself again: this is a page of the download site, "
             "which asks for something or says why it gives nothing. Read it in a browser."};
     if (begins(head, size, "<?xml") || begins(head, size, "<error"))
-        return (file_kind){"a message of a download site (XML)",
+        return (file_kind){"a message from a download site (XML)",
                            AGAIN " A text editor shows what the site says."};
     if (begins(head, size, "{") || begins(head, size, "["))
         return (file_kind){"a text in JSON", AGAIN " A text editor shows what it says."};
@@ -130,7 +130,7 @@ file_kind file_kind_of(const unsigned char *head, size_t size) {
             memcmp(head + signatures[i].at, signatures[i].bytes, signatures[i].length) == 0)
             return signatures[i].kind;
     if (is_zero(head, size))
-        return (file_kind){"a file of zeros, as a download leaves it that did not get far", AGAIN};
+        return (file_kind){"a file of zeros, probably an unfinished download", AGAIN};
     return is_text(head, size) ? text_kind(head, size)
                                : (file_kind){"a file of an unknown kind", OTHER};
 }

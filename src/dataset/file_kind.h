@@ -1,6 +1,5 @@
 /*
- * file_kind.h - what a file is, told by its first bytes: for messages about files that can't be
- * used
+ * file_kind.h - the kind of a file, by its first bytes: for messages about files that can't be used
  */
 #ifndef GANN_FILE_KIND_H
 #define GANN_FILE_KIND_H
@@ -8,14 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FILE_KIND_HEAD 512 /* bytes that file_kind_of() wants to see, if the file has so many */
+#define FILE_KIND_HEAD 512 /* bytes that file_kind_of() needs, or the whole of a shorter file */
 
 typedef struct file_kind {
     const char *what;   /* "a web page (HTML)" */
-    const char *remedy; /* one sentence: what to do to get images out of it, or in its place */
+    const char *remedy; /* one sentence: how to get images out of it, or what to give instead */
 } file_kind;
 
-/* Tells what a file is. Never fails: what is not known is "a file of an unknown kind". */
+/* Names the kind of a file. Never fails: the rest are "a file of an unknown kind". */
 file_kind file_kind_of(const unsigned char *head, size_t size);
 
 /* Writes a size for people: "812 bytes", "2 kB", "1.4 GB". */

@@ -1,5 +1,5 @@
 /*
- * folder.c - the image files of a folder, or, where it holds none itself, of the folders in it.
+ * folder.c - the image files of a folder or, if it holds none itself, of the folders in it.
  * Opening reads every file once, for its CRC.
  */
 #define _POSIX_C_SOURCE 200809L
@@ -21,10 +21,10 @@
 
 typedef struct folder {
     char *path;
-    bool deep; /* what lies in its folders is listed, too */
+    bool deep; /* files in its folders are listed, too */
 } folder;
 
-/* Tells by its being a folder. */
+/* Recognises a folder. */
 static bool folder_recognise(bool is_folder, const unsigned char *head, size_t head_size) {
     (void)head;
     (void)head_size;
@@ -87,7 +87,7 @@ typedef struct walk {
     size_t error_size;
 } walk;
 
-/* A folder on the way, to notice one that a link has in itself. */
+/* A folder on the way, to notice a link that leads back to one. */
 typedef struct place {
     const struct place *above;
     dev_t device;
@@ -95,14 +95,14 @@ typedef struct place {
     int depth; /* 1: the dataset's folder itself */
 } place;
 
-/* Says what can't be read. */
+/* Fills the error: what can't be read, and why. */
 static int cannot_read(const walk *w, const char *what, const char *name, int reason) {
     char shown[NAME_SHOWN];
 
     dataset_printable(name, shown, sizeof shown);
     if (reason == ENOENT)
         snprintf(w->error, w->error_size,
-                 "its %s \"%s\" is a link to nothing. Remove it, or mend the link.", what, shown);
+                 "its %s \"%s\" is a broken link. Remove it, or mend the link.", what, shown);
     else if (name[0] != '\0')
         snprintf(w->error, w->error_size,
                  "its %s \"%s\" can't be read: %s. Make it readable, or remove it.", what, shown,
@@ -127,7 +127,7 @@ static int folder_list_file(const walk *w, const char *name, const char *path) {
 
 static int folder_list(const walk *w, const char *inside, bool deeper, const place *above);
 
-/* Lists what a name in the folder stands for. Returns -1 with the error filled. */
+/* Lists the file or folder of a name in the folder. Returns -1 with the error filled. */
 static int folder_list_name(const walk *w, const char *name, bool deeper, const place *at) {
     char *path = join(w->source->path, name);
     struct stat status;
@@ -143,7 +143,7 @@ static int folder_list_name(const walk *w, const char *name, bool deeper, const 
     return outcome;
 }
 
-/* Tells whether a folder is one of those that lead to it. */
+/* Tells whether a folder is one of its own parents. */
 static bool is_circle(const place *at) {
     for (const place *p = at->above; p != NULL; p = p->above)
         if (p->device == at->device && p->inode == at->inode)
@@ -197,7 +197,7 @@ static int folder_list(const walk *w, const char *inside, bool deeper, const pla
     return outcome;
 }
 
-/* Adds what lies in the folders of the folder; see dataset_kind. */
+/* Adds the files in the folders of the folder; see dataset_kind. */
 static int folder_open_deeper(void *source, dataset_items *items, size_t most, char *error,
                               size_t error_size) {
     folder *outer = source;
@@ -239,8 +239,8 @@ static void *folder_open(const char *path, dataset_items *items, char *error, si
     return NULL;
 }
 
-/* Reads one file, which must be what it was: if it has changed, nobody can know what the class sees
- * in its place. See dataset_kind. */
+/* Reads one file, which must be unchanged: otherwise it is not the image that the class has. See
+ * dataset_kind. */
 static int folder_read(void *source, const dataset_item *item, unsigned char *bytes, char *error,
                        size_t error_size) {
     char *path = join(((folder *)source)->path, item->name);

@@ -28,7 +28,7 @@ typedef struct idx {
     unsigned char *pixels;
 } idx;
 
-/* Tells by gzip's magic, or by that of an IDX file of any type, for a better error later. */
+/* Recognises gzip's magic, and that of an IDX file of any type, for a better error later. */
 static bool idx_recognise(bool folder, const unsigned char *head, size_t head_size) {
     bool gzipped = head_size >= 2 && head[0] == 0x1f && head[1] == 0x8b;
     bool plain =
@@ -54,7 +54,7 @@ static void idx_explain(gzFile file, const char *where, char *error, size_t erro
     snprintf(error, error_size, "%s can't be read: %s. Download the file again.", where, text);
 }
 
-/* Says what an unpacked file is that doesn't begin as IDX files do. */
+/* Describes an unpacked file that doesn't begin as IDX files do. */
 static void idx_explain_other(gzFile file, const unsigned char *header, char *error,
                               size_t error_size) {
     unsigned char head[FILE_KIND_HEAD];
@@ -63,7 +63,7 @@ static void idx_explain_other(gzFile file, const unsigned char *header, char *er
 
     memcpy(head, header, IDX_HEADER);
     found = file_kind_of(head, IDX_HEADER + (size_t)(more > 0 ? more : 0));
-    snprintf(error, error_size, "what is packed in it (gzip) is %s, not an IDX file. %s",
+    snprintf(error, error_size, "it is packed by gzip and contains %s, not an IDX file. %s",
              found.what,
              strncmp(found.remedy, "Unpack", 6) == 0
                  ? "Unpack it (tar xzf, or gunzip) and give what comes out."
@@ -94,7 +94,7 @@ static int idx_parse(idx *source, const unsigned char *header, char *error, size
         source->columns > IMAGE_SIDE_MAX ||
         (uint64_t)source->rows * source->columns > IMAGE_PIXELS_MAX) {
         snprintf(error, error_size,
-                 "its header says images of %" PRIu32 "x%" PRIu32
+                 "its header announces images of %" PRIu32 "x%" PRIu32
                  " pixels, but 1 to %d a side and %zu in all can be read. Download it again.",
                  source->columns, source->rows, IMAGE_SIDE_MAX, IMAGE_PIXELS_MAX);
         return -1;
@@ -102,7 +102,7 @@ static int idx_parse(idx *source, const unsigned char *header, char *error, size
     total = (uint64_t)source->rows * source->columns * source->count;
     if (total > IDX_PIXELS_MAX || total > SIZE_MAX) {
         snprintf(error, error_size,
-                 "its header says %" PRIu64 " pixels, but at most %" PRIu64
+                 "its header announces %" PRIu64 " pixels, but at most %" PRIu64
                  " can be held. Give a smaller file.",
                  total, IDX_PIXELS_MAX);
         return -1;
@@ -154,11 +154,11 @@ static int idx_read_pixels(idx *source, gzFile file, char *error, size_t error_s
     if (gzread(file, &beyond, 1) > 0) {
         snprintf(error, error_size,
                  "it is longer than the %" PRIu32
-                 " images that its header says. Download the file again.",
+                 " images that its header announces. Download the file again.",
                  source->count);
         return -1;
     }
-    gzerror(file, &code); /* zlib calls a checksum that is cut off an end, with this code */
+    gzerror(file, &code); /* for a truncated checksum zlib reports the end, with this code */
     if (code != Z_OK)
         idx_explain(file, "its end", error, error_size);
     return code == Z_OK ? 0 : -1;

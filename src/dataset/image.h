@@ -18,7 +18,7 @@
 
 enum {
     IMAGE_OK = 0,
-    IMAGE_BROKEN = -1, /* the bytes are at fault: everybody who has them gets this answer */
+    IMAGE_BROKEN = -1, /* the bytes are at fault: every machine gives this answer for them */
     IMAGE_FAILED = -2  /* this machine is at fault: memory is short, the bytes can't be read */
 };
 
@@ -47,8 +47,8 @@ int image_allocate(image *made, size_t width, size_t height, size_t channels, ch
 /* Frees the pixels. */
 void image_free(image *gone);
 
-/* Decodes a JPEG or PNG file in memory to 1 or 3 channels. Returns as image_allocate(); frees
- * nothing but its own. */
+/* Decodes a JPEG or PNG file in memory to 1 or 3 channels. Returns the same values as
+ * image_allocate(); does not free the input. */
 int image_decode(const unsigned char *bytes, size_t size, image *decoded, char *error,
                  size_t error_size);
 

@@ -47,7 +47,7 @@ static unsigned take(stream *s, unsigned bits) {
     return value;
 }
 
-/* Makes a code of its symbols' lengths. Returns false for lengths that no code has. */
+/* Makes a code from its symbols' lengths. Returns false if no code has these lengths. */
 static bool build(huffman *code, const uint8_t *lengths, size_t symbols) {
     uint16_t next[CODE_BITS + 1];
     int left = 1;
@@ -67,7 +67,7 @@ static bool build(huffman *code, const uint8_t *lengths, size_t symbols) {
     return left == 0 || symbols - code->count[0] <= 1; /* a code of one symbol may be incomplete */
 }
 
-/* Reads a symbol; -1 if the bits are none. */
+/* Reads a symbol; -1 if the bits are not a symbol. */
 static int decode(stream *s, const huffman *code) {
     int value = 0, first = 0, index = 0;
 
@@ -101,7 +101,7 @@ static bool stored(stream *s) {
     return true;
 }
 
-/* Reads the length of a match by its symbol; 0 if there is none such. */
+/* Reads the length of a match by its symbol; 0 if there is no such symbol. */
 static size_t match_length(stream *s, int symbol) {
     static const uint16_t base[] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
                                     31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 3};
@@ -111,7 +111,7 @@ static size_t match_length(stream *s, int symbol) {
     return symbol < 257 || symbol > 285 ? 0 : base[symbol - 257] + take(s, extra[symbol - 257]);
 }
 
-/* Copies what was there before. */
+/* Copies a match from the earlier output. */
 static bool match(stream *s, int symbol, const huffman *distances) {
     size_t length = match_length(s, symbol), distance;
     int code = decode(s, distances);

@@ -1,5 +1,5 @@
 /*
- * inflate64.h - the decompression of Deflate64 (zip's method 9), which neither zlib nor libzip has
+ * inflate64.h - decompresses Deflate64 (zip's method 9), which neither zlib nor libzip can
  */
 #ifndef GANN_INFLATE64_H
 #define GANN_INFLATE64_H

@@ -1,5 +1,5 @@
 /*
- * list.c - which files of a source are its images, in which order, and their digest
+ * list.c - selects and orders the images of a source, and computes their digest
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -11,7 +11,7 @@
 
 #include <openssl/evp.h>
 
-/* An image with the names that a reading gives it. */
+/* An image with its names in one reading. */
 typedef struct entry {
     const dataset_item *item;
     const char *path, *own;
@@ -19,7 +19,7 @@ typedef struct entry {
 
 /* ---- which ---- */
 
-/* Tells whether version 0.1.0 took a file: it knew one sort of leftovers and no backslashes. */
+/* Tells whether version 0.1.0 took a file: it knew one kind of leftovers and no backslashes. */
 static bool counted_0_1_0(const dataset_item *item, const dataset_kind *kind) {
     static const char leftovers[] = "__MACOSX/";
 
@@ -31,10 +31,10 @@ static bool counted_0_1_0(const dataset_item *item, const dataset_kind *kind) {
     return !kind->flat || strchr(item->name, '/') == NULL;
 }
 
-/* What select_images() needs to know of the files before it selects. */
+/* Facts about all files that select_images() needs before it selects. */
 typedef struct surroundings {
-    bool hidden_folders; /* images are in hidden folders only: then these count */
-    bool shallow;        /* files that lie directly in the source are all that counts */
+    bool hidden_folders; /* all images are in hidden folders: then these count */
+    bool shallow;        /* only files directly in the source count */
 } surroundings;
 
 static surroundings look_around(const dataset_items *items, const dataset_kind *kind,
@@ -64,7 +64,7 @@ static bool counts(const dataset_item *item, const dataset_kind *kind, dataset_r
            !(s->shallow && strchr(item->name, '/') != NULL);
 }
 
-/* Selects the files that count and gives them their names. Returns their number. */
+/* Selects the files that count and sets their names. Returns their number. */
 static size_t select_images(entry *entries, const dataset_items *items, const dataset_kind *kind,
                             dataset_reading reading) {
     bool decoded = reading == READING_DECODED || reading == READING_DECODED_NAMES;
@@ -126,7 +126,7 @@ static void sort(entry *entries, size_t count, dataset_reading reading) {
                                                                                  : by_path);
 }
 
-/* Version 0.1.0 took a backslash for a letter of the name. */
+/* To version 0.1.0 a backslash was a letter of the name. */
 static void name_as_0_1_0(entry *entries, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const char *slash = strrchr(entries[i].path, '/');

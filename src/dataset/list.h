@@ -1,6 +1,6 @@
 /*
- * list.h - which files of a source are its images, in which order, and their digest
- * (docs/format.md, section 3)
+ * list.h - selects and orders the images of a source, and computes their digest (docs/format.md,
+ * section 3)
  */
 #ifndef GANN_DATASET_LIST_H
 #define GANN_DATASET_LIST_H
@@ -8,8 +8,8 @@
 #include "dataset.h"
 #include "source.h"
 
-/* Ways to read the same files; the first one is the rule. The others are for classes that began
- * otherwise. */
+/* Ways to read the same files. The first one is the rule; the others are for classes that began in
+ * another way. */
 typedef enum dataset_reading {
     READING_RULE, /* by their paths */
     /* by their own names: somebody has sorted the class's images into folders */
@@ -29,7 +29,7 @@ typedef struct dataset_list {
     unsigned char digest[DATASET_DIGEST_SIZE];
 } dataset_list;
 
-/* Lists a source's images. Returns -1 with the error filled; a list without images is none. */
+/* Lists a source's images. Returns -1 with the error filled; an empty list is not an error. */
 int dataset_list_make(dataset_list *list, const dataset_items *items, const dataset_kind *kind,
                       dataset_reading reading, char *error, size_t error_size);
 

@@ -1,5 +1,5 @@
 /*
- * open.c - finding out what a path is, and saying what is wrong with it
+ * open.c - finds out what is at a path, and says what is wrong with it
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -31,7 +31,7 @@ static bool ends_in(const char *name, const char *ending) {
     return length >= size && strcasecmp(name + length - size, ending) == 0;
 }
 
-/* Tells whether a name is that of a download that isn't finished. */
+/* Tells whether a name is that of an unfinished download. */
 static bool is_unfinished(const char *path) {
     for (size_t i = 0; i < sizeof unfinished / sizeof *unfinished; i++)
         if (ends_in(path, unfinished[i]))
@@ -82,7 +82,7 @@ static void explain_absent(const char *path, char *error, size_t error_size) {
     snprintf(error, error_size, "there is no such file or folder. " WANTED ".");
 }
 
-/* Says why something that is there can't be opened. */
+/* Says why an existing path can't be opened. */
 static void explain_errno(const char *path, char *error, size_t error_size) {
     if (errno == ENOENT || errno == ENOTDIR)
         explain_absent(path, error, error_size);
@@ -90,7 +90,7 @@ static void explain_errno(const char *path, char *error, size_t error_size) {
         snprintf(error, error_size,
                  "you may not read it (permission denied). Make it readable (chmod +r, for a "
                  "folder chmod +rx), "
-                 "or copy it to a place of your own.");
+                 "or copy it to a folder of your own.");
     else if (errno == ELOOP)
         snprintf(error, error_size,
                  "it is a link that leads to itself. Give the path of the file itself.");
@@ -100,7 +100,7 @@ static void explain_errno(const char *path, char *error, size_t error_size) {
                  strerror(errno));
 }
 
-/* Says what a file is that is no dataset. */
+/* Describes a file that is not a dataset. */
 static void explain_file(const char *path, const unsigned char *head, size_t got, uint64_t size,
                          char *error, size_t error_size) {
     file_kind found = file_kind_of(head, got);
@@ -141,12 +141,12 @@ const dataset_kind *dataset_kind_of(const char *path, char *error, size_t error_
         if (kinds[i]->recognise(S_ISDIR(status.st_mode), head, (size_t)got))
             return kinds[i];
     if (got > 0 && dataset_zip_extent(path, &start, &length) == ZIP_WHOLE)
-        return &dataset_zip_kind; /* behind a program that unpacks it, say */
+        return &dataset_zip_kind; /* after a program that unpacks it, say */
     explain_file(path, head, (size_t)got, (uint64_t)status.st_size, error, error_size);
     return NULL;
 }
 
-/* Finds something in a folder that might be what was meant. Returns false if there is nothing. */
+/* Finds something in a folder that may have been meant. Returns false if there is nothing. */
 static bool find_inside(const char *path, char name[NAME_SHOWN]) {
     DIR *folder = opendir(path);
     struct dirent *entry;

@@ -11,8 +11,8 @@
 #define WEIGHT_BITS 22
 #define WEIGHT_HALF (1 << (WEIGHT_BITS - 1))
 
-/* Where the outputs of one axis come from: output i is the sum of count[i] inputs from first[i]
- * on. */
+/* The inputs of each output of one axis: output i is a weighted sum of count[i] inputs, beginning
+ * with first[i]. */
 typedef struct axis {
     size_t outputs;
     size_t taps; /* weights that an output has room for */
@@ -79,7 +79,7 @@ static int axis_plan(axis *plan, size_t from, size_t to, size_t skip, size_t out
     return 0;
 }
 
-/* Rounds a weighted sum, which has half a unit added already, to 8 bits. */
+/* Rounds a weighted sum, to which half a unit was added already, to 8 bits. */
 static unsigned char round_sum(int32_t sum) {
     sum >>= WEIGHT_BITS;
     return (unsigned char)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
@@ -140,7 +140,7 @@ static int resize_both(const image *source, const axis *across, const axis *down
     return 0;
 }
 
-/* Halves the excess of an axis over the cut, halves rounded to even. */
+/* Halves the excess of an axis over the cut; ties are rounded to even. */
 static size_t cut_from(size_t length, size_t side) {
     size_t excess = length - side;
 

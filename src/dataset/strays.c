@@ -11,8 +11,8 @@
 
 #define SEPARATORS "/\\"
 
-/* Folders in which macOS, Synology's and QNAP's servers and Windows keep what only looks like
- * images. */
+/* Folders in which macOS, Windows and the servers of Synology and QNAP keep files that only look
+ * like images. */
 static const char *const stray_folders[] = {"__MACOSX", "@eaDir",       "@__thumb",
                                             "@Recycle", "$RECYCLE.BIN", "#recycle"};
 
@@ -63,7 +63,7 @@ bool dataset_is_image_name(const char *name) {
     return false;
 }
 
-/* Tells whether a part of a path is hidden: it begins with a dot, but for "." and "..". */
+/* Tells whether a part of a path is hidden: it begins with a dot and is not "." or "..". */
 static bool is_hidden(const char *part, size_t length) {
     return length > 0 && part[0] == '.' && length != 1 && !(length == 2 && part[1] == '.');
 }

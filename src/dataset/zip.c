@@ -31,8 +31,8 @@ static const struct {
                {12, "bzip2"},    {14, "LZMA"},         {20, "Zstandard"}, {93, "Zstandard"},
                {95, "xz"},       {96, "JPEG variant"}, {98, "PPMd"}};
 
-/* Tells by the signature of a first entry, of the directory of an empty archive, or of a part of an
- * archive. */
+/* Recognises the signature of a first entry, of the directory of an empty archive, or of a part of
+ * an archive. */
 static bool zip_recognise(bool folder, const unsigned char *head, size_t head_size) {
     return !folder && head_size >= 4 && head[0] == 'P' && head[1] == 'K' &&
            ((head[2] == 3 && head[3] == 4) || (head[2] == 5 && head[3] == 6) ||
@@ -52,8 +52,8 @@ static bool can_unpack(unsigned method) {
     return method == DEFLATE64 || zip_compression_method_supported((zip_int32_t)method, 0) != 0;
 }
 
-/* Refuses an archive of which some image can't be unpacked here, for every other program would see
- * other images. Returns -1 with the error. */
+/* Refuses an archive with an image that can't be unpacked here: other programs could unpack it, and
+ * would see other images. Returns -1 with the error. */
 static int zip_check(const zip_stat_t *entry, char *error, size_t error_size) {
     const zip_uint64_t needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_CRC | ZIP_STAT_COMP_METHOD;
     char name[NAME_SHOWN];
@@ -110,7 +110,7 @@ static int zip_list_one(zip_t *archive, zip_uint64_t place, dataset_items *items
     return 0;
 }
 
-/* Says so where the images are in an archive within the archive. Returns -1 then. */
+/* If the images are in an archive within the archive, says so and returns -1. */
 static int zip_look_for_archive(zip_t *archive, zip_int64_t entries, char *error,
                                 size_t error_size) {
     for (zip_int64_t place = 0; place < entries; place++) {
@@ -153,7 +153,7 @@ static void zip_explain(zip_extent_outcome outcome, char *error, size_t error_si
                  "damaged. Download it again.");
 }
 
-/* Opens the archive that is a part of a file, mostly all of it. Returns NULL with the error
+/* Opens the archive that is a part of a file, usually the whole file. Returns NULL with the error
  * filled. */
 static zip_t *zip_open_part(const char *path, uint64_t start, uint64_t length, char *error,
                             size_t error_size) {
@@ -195,8 +195,8 @@ static void *zip_open_source(const char *path, dataset_items *items, char *error
 /* ---- reading ---- */
 
 /*
- * Tells whose fault an error of libzip's is. Memory and the disk are this machine's; all else is in
- * the bytes of the archive, which everybody has who has this archive.
+ * Tells who is at fault for an error of libzip. Memory and the disk are this machine's; any other
+ * error is in the bytes of the archive, so everybody with this archive has it.
  */
 static int zip_outcome(int code, const char *text, char *error, size_t error_size) {
     bool machine = code == ZIP_ER_MEMORY || code == ZIP_ER_READ || code == ZIP_ER_OPEN ||
@@ -209,8 +209,8 @@ static int zip_outcome(int code, const char *text, char *error, size_t error_siz
     return machine ? IMAGE_FAILED : IMAGE_BROKEN;
 }
 
-/* Reads size bytes and then nothing, at which libzip compares the checksum, or less. Returns how
- * many. */
+/* Reads size bytes, or fewer if the entry ends before. Then reads nothing once more, which makes
+ * libzip compare the checksum. Returns the number of bytes. */
 static uint64_t zip_read_bytes(zip_file_t *file, unsigned char *bytes, uint64_t size) {
     unsigned char beyond;
     uint64_t done = 0;
@@ -225,7 +225,8 @@ static uint64_t zip_read_bytes(zip_file_t *file, unsigned char *bytes, uint64_t 
     return zip_fread(file, &beyond, 1) == 0 ? done : done + 1;
 }
 
-/* Reads an entry, or (ZIP_FL_COMPRESSED) its compressed bytes. Returns as dataset_kind's read. */
+/* Reads an entry, or (ZIP_FL_COMPRESSED) its compressed bytes. Returns the same values as
+ * dataset_kind's read. */
 static int zip_read_entry(zip_t *archive, uint64_t place, zip_flags_t flags, unsigned char *bytes,
                           uint64_t size, char *error, size_t error_size) {
     zip_file_t *file = zip_fopen_index(archive, place, flags);
@@ -238,15 +239,15 @@ static int zip_read_entry(zip_t *archive, uint64_t place, zip_flags_t flags, uns
     if (zip_read_bytes(file, bytes, size) != size ||
         zip_error_code_zip(zip_file_get_error(file)) != ZIP_ER_OK) {
         code = zip_error_code_zip(zip_file_get_error(file));
-        outcome = zip_outcome(
-            code, code != ZIP_ER_OK ? zip_file_strerror(file) : "its length is another one", error,
-            error_size);
+        outcome =
+            zip_outcome(code, code != ZIP_ER_OK ? zip_file_strerror(file) : "its length is wrong",
+                        error, error_size);
     }
     zip_fclose(file);
     return outcome;
 }
 
-/* Reads an entry that libzip can't decompress. Returns as dataset_kind's read. */
+/* Reads an entry that libzip can't decompress. Returns the same values as dataset_kind's read. */
 static int zip_read_deflate64(zip_t *archive, const dataset_item *item, uint64_t packed_size,
                               unsigned char *bytes, char *error, size_t error_size) {
     unsigned char *packed =
@@ -257,7 +258,7 @@ static int zip_read_deflate64(zip_t *archive, const dataset_item *item, uint64_t
         snprintf(error, error_size,
                  packed_size <= PACKED_MAX
                      ? "there is not enough memory to unpack it"
-                     : "it is damaged in the archive (its compressed size can't be)");
+                     : "it is damaged in the archive (its compressed size is impossible)");
         return packed_size <= PACKED_MAX ? IMAGE_FAILED : IMAGE_BROKEN;
     }
     outcome = zip_read_entry(archive, item->place, ZIP_FL_COMPRESSED, packed, packed_size, error,
@@ -284,7 +285,7 @@ static int zip_read(void *source, const dataset_item *item, unsigned char *bytes
         outcome = zip_read_entry(source, item->place, 0, bytes, item->size, error, error_size);
     if (outcome == IMAGE_OK &&
         (uint32_t)crc32(crc32(0, NULL, 0), bytes, (uInt)item->size) != item->crc) {
-        snprintf(error, error_size, "it is damaged in the archive (its checksum is another one)");
+        snprintf(error, error_size, "it is damaged in the archive (its checksum is wrong)");
         outcome = IMAGE_BROKEN;
     }
     return outcome;

@@ -1,9 +1,9 @@
 /*
  * zip_extent.c - where in a file a zip archive lies
  *
- * unzip reads archives that follow other bytes (a program that unpacks them) or precede some;
- * libzip reads them if it is given the part of the file that is the archive. It is found by the
- * record at its end.
+ * An archive may follow other bytes (a program that unpacks it) or precede some. unzip reads such
+ * files; libzip reads them only if it is given the part that is the archive. We find that part by
+ * the record at its end.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -17,15 +17,15 @@
 #include <unistd.h>
 
 #define END_SIZE 22   /* of the record at the end, without the comment */
-#define END64_SIZE 56 /* of that of Zip64, as all programs write it */
+#define END64_SIZE 56 /* of Zip64's record, as all programs write it */
 #define LOCATOR_SIZE 20
 #define SEARCHED                                                                                   \
-    (END_SIZE + 65535 + 65536) /* bytes of the file's end: a comment, and as much behind it */
+    (END_SIZE + 65535 + 65536) /* bytes at the file's end: a comment, and as many after it */
 
 /* The directory as a record at the end describes it. */
 typedef struct directory {
     uint64_t offset, size, entries;
-    uint64_t end; /* the place of the first record behind it */
+    uint64_t end; /* the place of the first record after it */
 } directory;
 
 static uint64_t number(const unsigned char *at, size_t bytes) {
@@ -60,8 +60,8 @@ static void read_zip64(int file, uint64_t place, directory *d) {
     d->end = place - LOCATOR_SIZE - END64_SIZE;
 }
 
-/* Finds where the archive starts, so that its directory is where the record says. Returns false if
- * it isn't there. */
+/* Finds the start of the archive for which its directory is where the record says. Returns false if
+ * the directory isn't there. */
 static bool find_start(int file, const directory *d, uint64_t *start) {
     if (d->size > d->end || d->offset > d->end - d->size)
         return false;

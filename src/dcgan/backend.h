@@ -1,5 +1,5 @@
 /*
- * backend.h - the one table of functions through which the networks reach arithmetic
+ * backend.h - the table of functions that do the networks' arithmetic
  *
  * A backend is a folder beside cpu/ that fills in this table. All images are NHWC; "rows" counts
  * images x rows x columns. Gradients named d… of parameters are added to; those of activations are
@@ -11,7 +11,7 @@
 #include "dcgan.h"
 #include "cpu/pool.h"
 
-/* What every function works with. */
+/* The memory and threads that every function uses. */
 typedef struct dcgan_work {
     real *scratch; /* scratch_count floats, aligned to a cache line */
     pool *pool;    /* threads; NULL: the caller's alone */
@@ -20,7 +20,8 @@ typedef struct dcgan_work {
 typedef struct dcgan_backend {
     const char *name;
 
-    /* Computes the floats of scratch memory that a layer of a shape needs for so many images. */
+    /* Computes the floats of scratch memory that a layer of a shape needs for a number of
+     * images. */
     size_t (*scratch_count)(const dcgan_convolution *shape, size_t images);
 
     /* small[images][h][w][b] = sum of large[images][H][W][a] weights[b][ky][kx][a] */

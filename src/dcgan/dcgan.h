@@ -261,9 +261,9 @@ void dcgan_sample_latent(const dcgan_model *model, uint64_t seed, uint32_t i, re
 
 /*
  * Goes from a (share 0) to b (share 1) along the great circle (White 2016): normal vectors lie near
- * a sphere, and what lies on a straight line between them is nearer to its centre than any the
- * generator has learnt. Where they point the same way or into opposite ones, it is the straight
- * line.
+ * a sphere, and points on the straight line between them are nearer to its centre than any vector
+ * that the generator has learnt from. For (nearly) parallel or opposite vectors it falls back to
+ * linear interpolation.
  */
 void dcgan_interpolate(const real *a, const real *b, size_t count, double share, real *between);
 
@@ -302,8 +302,8 @@ int dcgan_outer_moments(dcgan_outer_optimizer optimizer);
 void dcgan_outer(real *weights, real *moment1, real *moment2, real *change, size_t count,
                  uint64_t t, const dcgan_outer_options *options);
 
-/* Computes the decay of the average in an iteration's step: the run's, but less in its first ones,
- * so that the average isn't of the initial weights for long: (2 + i) / (11 + i) of iteration i. */
+/* Computes the decay of the average in the step of iteration i: at most (2 + i) / (11 + i), so that
+ * the average soon forgets the initial weights; later the run's. */
 double dcgan_average_decay(double decay, uint32_t iteration);
 
 /* Moves an exponential moving average towards new weights: average += (1 - decay) (weights -
@@ -322,7 +322,7 @@ typedef struct dcgan_schedule {
     uint32_t warmup, target; /* iterations: of the warm-up, of the run */
 } dcgan_schedule;
 
-/* Computes by what the learning rates are multiplied in an iteration. */
+/* Computes the factor of the learning rates in an iteration. */
 double dcgan_schedule_factor(const dcgan_schedule *schedule, uint32_t iteration);
 
 /* Names the networks that an iteration steps: both, or, alternating, D in even and G in odd

@@ -2,9 +2,9 @@
  * local_steps.c - a work unit of local steps: Adam on one machine, D and G in turn (docs/format.md
  * section 9)
  *
- * The alternating way of Goodfellow et al. 2014 and Radford et al. 2016, for as many minibatches as
- * the unit has. Moments begin at zero, so that the unit can be recomputed from the weights it began
- * with.
+ * Alternating steps as in Goodfellow et al. 2014 and Radford et al. 2016, one pair for each
+ * minibatch of the unit. Moments begin at zero, so that the unit can be recomputed from the weights
+ * it began with.
  */
 #include "net/passes.h"
 
@@ -71,8 +71,8 @@ static void step_network(local_state *s, const dcgan_network *network,
 }
 
 /*
- * Weighs minibatch j of so many as running statistics with this momentum would that saw one after
- * the other: (1 - momentum)^(minibatches - 1 - j), divided by the sum of all of them.
+ * Weighs minibatch j as running statistics with this momentum would after seeing all minibatches in
+ * order: (1 - momentum)^(minibatches - 1 - j), divided by the sum of all of them.
  */
 static double statistics_share(double momentum, size_t j, size_t minibatches) {
     double all = 1.0 - pow(1.0 - momentum, (double)minibatches);
@@ -80,7 +80,7 @@ static double statistics_share(double momentum, size_t j, size_t minibatches) {
     return momentum * pow(1.0 - momentum, (double)(minibatches - 1 - j)) / all;
 }
 
-/* Writes what became of a network's weights, new - old, over its gradient, and says that it is
+/* Overwrites a network's gradient with the change of its weights, new - old, and reports that it is
  * final. */
 static void write_change(local_state *s, const dcgan_network *network) {
     const dcgan_passes *p = &s->passes;

@@ -1,8 +1,8 @@
 /*
  * random.c - counter-based random numbers and the order of the images
  *
- * Nothing here has a state: anybody can compute any number of any unit. docs/format.md sections 1
- * and 2 say all of it again in words, with test vectors.
+ * Nothing here has state: anybody can compute any number of any unit. docs/format.md sections 1 and
+ * 2 describe it in words, with test vectors.
  */
 #include "dcgan.h"
 

@@ -1,9 +1,9 @@
 /*
  * local.c - gan_local: training on this machine alone
  *
- * What a class's run with local steps, one unit an iteration and plain averaging does, with the
- * same numbers to the bit: the same order of images, the same noise, the same code (docs/format.md,
- * section 9). So a checkpoint can go on here, or in the server by gan_import.
+ * It computes the same as a class's run with local steps, one unit per iteration and plain
+ * averaging, bit for bit: the same order of images, the same noise, the same code (docs/format.md,
+ * section 9). So the training of a checkpoint can continue here, or in the server by gan_import.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -40,12 +40,12 @@ typedef struct local {
     uint8_t *images; /* [local_steps * batch][image] */
     double *sums;    /* [statistics_count] */
     display_state display;
-    double started; /* of the time that was not rested */
-    bool spoilt;    /* the weights are no numbers any more */
+    double started; /* moved forward by the time of rests */
+    bool spoilt;    /* the weights are no longer finite */
     uint32_t first_iteration, saved_iteration;
 } local;
 
-/* What becomes of an iteration. */
+/* The outcome of an iteration. */
 typedef enum local_outcome { LOCAL_GO_ON, LOCAL_REST, LOCAL_STOP, LOCAL_FAIL } local_outcome;
 
 static size_t unit_images(const local *l) {
@@ -65,7 +65,7 @@ static uint64_t draw_seed(void) {
     return seed;
 }
 
-/* Says what is wrong, and what to do. */
+/* Prints what is wrong and what to do. */
 static void warn(const char *what, const char *remedy) {
     trouble t;
 
@@ -73,7 +73,7 @@ static void warn(const char *what, const char *remedy) {
     display_warn("%s", t.text);
 }
 
-/* Makes a training of the options, at its beginning. */
+/* Makes a new training from the options. */
 static int begin_training(local *l) {
     const options *o = l->options;
     const dcgan_adam_options adam = {o->local.learning_rate, 0.5, 0.999, 1e-8};
@@ -101,7 +101,7 @@ static int begin_training(local *l) {
     return 0;
 }
 
-/* Goes on from a checkpoint. */
+/* Continues from a checkpoint. */
 static int resume_training(local *l) {
     const options *o = l->options;
     char error[1024];
@@ -114,13 +114,13 @@ static int resume_training(local *l) {
         l->t.target = (uint32_t)o->local.iterations;
     if (l->t.iteration >= l->t.target) {
         display_warn("The checkpoint is at iteration %" PRIu32 " of %" PRIu32
-                     ".\nTo go on, give a higher --iterations.",
+                     ".\nTo continue, give a higher --iterations.",
                      l->t.iteration, l->t.target);
         return -1;
     }
     if (!dataset_match(l->data, l->t.dataset_images, l->t.dataset_digest)) {
         display_warn("%s are not the %" PRIu64
-                     " images that the checkpoint was trained on.\nGive those with --data.",
+                     " images that the checkpoint was trained on.\nName those with --data.",
                      dataset_describe(l->data), l->t.dataset_images);
         return -1;
     }
@@ -135,7 +135,7 @@ static int checkpoint_path(const local *l, char path[PATH_SIZE]) {
     return -1;
 }
 
-/* Makes sure that no other training's checkpoint would be replaced: it may be a night's work. */
+/* Makes sure that no other training's checkpoint is overwritten: it may be a night's work. */
 static int spare_others(const local *l) {
     const char *resumed = l->options->local.resume;
     struct stat there, ours;
@@ -146,8 +146,8 @@ static int spare_others(const local *l) {
     if (stat(path, &there) != 0 || (resumed != NULL && stat(resumed, &ours) == 0 &&
                                     there.st_dev == ours.st_dev && there.st_ino == ours.st_ino))
         return 0;
-    display_warn("%s is there already and would be replaced.\nGo on with it: --resume %s, or "
-                 "choose another --out.",
+    display_warn("%s exists already and would be overwritten.\nContinue from it with --resume %s, "
+                 "or choose another --out.",
                  path, path);
     return -1;
 }
@@ -189,7 +189,7 @@ static local_outcome prepare_images(local *l) {
     return LOCAL_GO_ON;
 }
 
-/* Shows the progress until the thread is done, or the machine is to be left alone. */
+/* Shows the progress until the thread is done or it is time to rest. */
 static local_outcome watch(local *l) {
     while (!compute_finished(l->compute)) {
         char note[64], why[120];
@@ -205,8 +205,7 @@ static local_outcome watch(local *l) {
     return LOCAL_GO_ON;
 }
 
-/* Takes what was computed into the weights and the running statistics, as a step of the server's
- * does. */
+/* Applies the result to the weights and the running statistics, as a step of the server does. */
 static dcgan_status step(local *l, const dcgan_unit_result *result) {
     training *t = &l->t;
     const dcgan_outer_options average = {.optimizer = DCGAN_OUTER_AVERAGE, .learning_rate = 1};
@@ -274,7 +273,7 @@ static local_outcome iterate(local *l) {
     return LOCAL_GO_ON;
 }
 
-/* Rests while the machine is to be left alone. */
+/* Rests on battery and in quiet hours. */
 static local_outcome rest(local *l) {
     char why[120], last[120] = "";
     double begun = clock_now();
@@ -290,8 +289,8 @@ static local_outcome rest(local *l) {
     return LOCAL_GO_ON;
 }
 
-/* Trains until the end. What was trained is kept, whatever ends it; a disk that is full for a while
- * ends nothing. */
+/* Trains until the end. However it ends, a checkpoint is saved; a disk that is full for a while
+ * does not end the training. */
 static int train(local *l) {
     local_outcome o = LOCAL_GO_ON;
     int status = 0;
@@ -307,7 +306,7 @@ static int train(local *l) {
         (o != LOCAL_FAIL || l->t.iteration > l->first_iteration))
         status = save(l);
     if (l->t.iteration < l->t.target && l->saved_iteration == l->t.iteration)
-        display_say("go on with: gan_local --resume %s/checkpoint.safetensors", l->options->out);
+        display_say("continue with: gan_local --resume %s/checkpoint.safetensors", l->options->out);
     return o == LOCAL_FAIL || status != 0 ? 1 : 0;
 }
 

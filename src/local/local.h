@@ -6,7 +6,7 @@
 
 #include "../student/options.h"
 
-/* Trains to the end, or until to stop is asked, and leaves a checkpoint; returns the exit
+/* Trains to the end, or until a stop is requested, and leaves a checkpoint; returns the exit
  * status. */
 int local_run(const options *o);
 

@@ -13,8 +13,8 @@ static const char usage[] =
     "  --data PATH       the images: a zip archive, a folder, or an IDX file. Without it,\n"
     "                    $GANN_DATA and the usual places are searched\n"
     "  --out FOLDER      for checkpoint.safetensors and samples-....png (default: gan-local)\n"
-    "  --resume FILE     go on from a checkpoint\n"
-    "  --iterations N    train so many iterations (default: 1000; with --resume: the\n"
+    "  --resume FILE     continue from a checkpoint\n"
+    "  --iterations N    train to iteration N (default: 1000; with --resume: the\n"
     "                    checkpoint's)\n"
     "  --local-steps H   steps of both networks in an iteration (default: 40)\n"
     "  --batch B         images computed at once (default: 8)\n"
@@ -42,9 +42,9 @@ static options_answer take_words(options *o, int count, char **words) {
     if (o->out == NULL)
         o->out = "gan-local";
     return count == 0 ? OPTIONS_GO
-                      : options_wrong("an argument is no option",
-                                      "The dataset is given by --data, a checkpoint to go on from "
-                                      "by --resume.");
+                      : options_wrong("an argument is not an option",
+                                      "Name the dataset with --data, a checkpoint to continue from "
+                                      "with --resume.");
 }
 
 static const options_program gan_local = {

@@ -26,7 +26,7 @@ int main(int argc, char **argv) {
     }
     if (o.nice > 0 && nice(o.nice) == -1)
         display_warn(
-            "The priority can't be lowered by %d.\nThere is nothing to do: it stays as it is.",
+            "The priority can't be lowered by %d.\nThere is nothing to do: it stays unchanged.",
             o.nice);
     display_threads(o.threads, o.threads_given);
     status = local_run(&o) == 0 ? 0 : MISTAKE;

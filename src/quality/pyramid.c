@@ -1,6 +1,6 @@
 /*
- * pyramid.c - levels of a Laplacian pyramid (Burt and Adelson 1983): each is an image less what its
- * half-sized copy holds of it, the last one is the smallest copy
+ * pyramid.c - levels of a Laplacian pyramid (Burt and Adelson 1983): each is an image minus its
+ * half-sized copy, doubled again; the last level is the smallest copy
  *
  * The kernel is (1, 4, 6, 4, 1) / 16 in both directions; beyond the edge the image is mirrored
  * about its outermost pixels (numpy's "reflect").

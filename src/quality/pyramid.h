@@ -12,9 +12,9 @@
 size_t pyramid_count(size_t size, size_t channels);
 
 /*
- * Computes one level (0: full size) of an image; all but the last hold what the next one lacks.
- * Returns where in the buffers the level lies: (size >> level) squared x channels floats, in the
- * scale of 8 bits.
+ * Computes one level (0: full size) of an image; every level but the last holds the details that
+ * the next one lacks. Returns where in the buffers the level lies: (size >> level) squared x
+ * channels floats, in the scale of 8 bits.
  */
 const float *pyramid_level(const uint8_t *image, size_t size, size_t channels, size_t level,
                            size_t levels, float *buffers[3]);

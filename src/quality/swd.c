@@ -2,9 +2,9 @@
  * swd.c - summaries of sets of images and their sliced Wasserstein distance (docs/format.md,
  * section 11)
  *
- * Level by level: the patches of all images as rows of a matrix, normalised by channel, times 16
- * directions at a time; each column of the product is sorted and cut into groups. Memory is that of
- * one level's patches.
+ * It works level by level: the patches of all images are the rows of a matrix, normalised by
+ * channel, which is multiplied by 16 directions at a time; each column of the product is sorted and
+ * cut into groups. The memory is that of one level's patches.
  */
 #include "swd.h"
 #include "pyramid.h"
@@ -15,8 +15,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Streams of random numbers (docs/format.md, section 1), and the epoch whose order the sample is
- * taken from: no run gets there. */
+/* Streams of random numbers (docs/format.md, section 1), and the epoch whose order gives the
+ * sample: no run gets that far. */
 enum { STREAM_DIRECTIONS = 5, STREAM_PATCHES = 6 };
 #define SAMPLE_EPOCH 0xFFFFFFFFu
 
@@ -63,7 +63,7 @@ uint64_t swd_sample(uint64_t seed, uint64_t images, uint64_t k) {
     return dcgan_permute(seed, SAMPLE_EPOCH, images, k);
 }
 
-/* Takes room for count numbers of 4 bytes; with base null it only counts. */
+/* Reserves room for count numbers of 4 bytes; with base null it only counts. */
 static void *take(unsigned char *base, size_t *used, size_t count) {
     void *room = base ? base + *used : NULL;
 
@@ -71,7 +71,7 @@ static void *take(unsigned char *base, size_t *used, size_t count) {
     return room;
 }
 
-/* Lays out the workspace; returns the bytes that were used. */
+/* Lays out the workspace; returns the bytes used. */
 static size_t lay_out(work *w, unsigned char *base, size_t count, size_t size, size_t channels) {
     size_t used = 0;
 
@@ -112,8 +112,7 @@ static void cut_patches(const work *w, const float *level, size_t size, uint32_t
     }
 }
 
-/* Gives each channel of the patches mean 0 and variance 1; a channel that is the same everywhere
- * becomes 0. */
+/* Gives each channel of the patches mean 0 and variance 1; a constant channel becomes 0. */
 static void normalise(const work *w) {
     size_t channels = w->set->channels, count = w->rows * w->dimensions;
     double first[3] = {0}, second[3] = {0}, n = (double)(count / channels);
@@ -162,7 +161,7 @@ static float from_key(uint32_t key) {
     return x;
 }
 
-/* Sorts keys by so many bits from a place on, stably. */
+/* Sorts keys stably by a number of bits, beginning at a given bit. */
 static void sort_pass(uint32_t *to, const uint32_t *from, size_t count, int shift) {
     size_t starts[RADIX_SIZE] = {0}, sum = 0;
 
@@ -192,7 +191,7 @@ static void reduce(const work *w, const float *projection, float *quantiles) {
         for (size_t i = begin; i < end; i++)
             sum += (double)from_key(w->keys[1][i]);
         quantiles[q] = (float)(sum / (double)(end - begin));
-        if (q > 0 && quantiles[q] < quantiles[q - 1]) /* by rounding */
+        if (q > 0 && quantiles[q] < quantiles[q - 1]) /* a rounding error */
             quantiles[q] = quantiles[q - 1];
     }
 }
@@ -247,8 +246,9 @@ swd_status swd_summarise(const swd_set *set, uint64_t seed, float *summary, void
     return status;
 }
 
-/* A direction's mean square is that of a vector of length 1 times patches whose numbers have mean
- * square 1: at most their dimensions. Groups differ in size by one, so twice that is allowed. */
+/* The mean square in a direction is that of a vector of length 1 times patches whose numbers have
+ * mean square 1: at most their dimensions. Groups differ in size by one, so twice that is
+ * allowed. */
 swd_status swd_check(const float *summary, size_t size, size_t channels) {
     double limit = 2.0 * SWD_PATCH * SWD_PATCH * (double)channels;
 

@@ -3,10 +3,10 @@
  * "Progressive growing of GANs", section 5; Rabin et al. 2011), which needs no downloaded network
  *
  * A set is described by a summary: for each level of its Laplacian pyramid, patches of 7x7 pixels
- * are normalised by channel and projected on random directions, and of each projection the sorted
- * values are kept, as means of 256 groups of equal size. The distance of two summaries is the mean
- * absolute difference of these quantiles. Summaries of real images can be made where the images
- * are: no image can be got back out of one.
+ * are normalised by channel and projected on random directions; the values of each projection are
+ * sorted and stored as the means of 256 groups of equal size (quantiles). The distance between two
+ * summaries is the mean absolute difference of their quantiles. A summary of real images is made
+ * where the images are: no image can be recovered from it.
  *
  * Knows nothing of databases, networks, files or terminals. It never prints, never exits, never
  * allocates. docs/format.md, section 11, says all of it in words.
@@ -31,7 +31,7 @@ typedef enum swd_status {
     SWD_WORKSPACE,        /* the workspace is smaller than swd_workspace says */
     SWD_CANCELLED,        /* the progress function asked to stop */
     SWD_NOT_FINITE,       /* a summary holds NaN or infinity */
-    SWD_NOT_SORTED,       /* quantiles of a direction that fall */
+    SWD_NOT_SORTED,       /* quantiles of a direction decrease */
     SWD_IMPOSSIBLE /* quantiles that no normalised patches have: their mean square is too large */
 } swd_status;
 
@@ -53,12 +53,10 @@ const char *swd_status_text(swd_status status);
 size_t swd_levels(size_t size);
 size_t swd_summary_count(size_t size);
 
-/* Chooses the image that place k (0, 1, 2, …) of the sample of a dataset of so many images
- * takes. */
+/* Chooses the image at place k (0, 1, 2, …) of a dataset's sample; images: of the dataset. */
 uint64_t swd_sample(uint64_t seed, uint64_t images, uint64_t k);
 
-/* Computes the bytes of workspace that a summary of so many images needs: about 40 MB at 512 in
- * colour. */
+/* Computes the bytes of workspace for a summary of count images: about 40 MB for 512 in colour. */
 swd_status swd_workspace(size_t count, size_t channels, size_t *bytes);
 
 /* Makes the summary[swd_summary_count(size)] of a set; seed (a run's) chooses patches and
@@ -66,14 +64,14 @@ swd_status swd_workspace(size_t count, size_t channels, size_t *bytes);
 swd_status swd_summarise(const swd_set *set, uint64_t seed, float *summary, void *workspace,
                          size_t bytes, swd_progress progress, void *context);
 
-/* Tells whether a summary that somebody sent can be one. */
+/* Tells whether a summary from a student is a possible one. */
 swd_status swd_check(const float *summary, size_t size, size_t channels);
 
 /* Computes the distance of each level, times 1000 as is usual, and returns their mean. */
 double swd_distance(const float *a, const float *b, size_t size, double distances[SWD_MAX_LEVELS]);
 
-/* Returns the largest difference of any two quantiles: summaries of the same images differ by
- * rounding. */
+/* Returns the largest difference of two corresponding quantiles: summaries of the same images
+ * differ by rounding only. */
 double swd_difference(const float *a, const float *b, size_t size);
 
 #endif

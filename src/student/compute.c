@@ -30,7 +30,7 @@ struct compute {
     int max_cpu;          /* percent of the time that the thread works */
     double worked_before; /* seconds, up to its last sleep */
     pthread_t thread;
-    int news[2]; /* the thread writes a byte into it when there is something to look at */
+    int news[2]; /* a pipe: the thread writes a byte when there is something to look at */
     atomic_size_t images_done;
     atomic_bool cancelled, finished;
     size_t shards;
@@ -82,8 +82,7 @@ void compute_set_max_cpu(compute *c, int percent) {
     c->max_cpu = percent;
 }
 
-/* Returns the seconds that this thread has worked: what it waited for on a busy machine is no
- * work. */
+/* Returns the seconds that this thread has worked; waiting for a processor does not count. */
 static double worked_seconds(void) {
     struct timespec worked;
 
@@ -91,14 +90,14 @@ static double worked_seconds(void) {
     return (double)worked.tv_sec + (double)worked.tv_nsec * 1e-9;
 }
 
-/* Sleeps between passes for so long that the work since the last sleep is the thread's share of
- * both. */
+/* Sleeps between passes, long enough that the work since the last sleep is the thread's share of
+ * the whole time. */
 static void keep_share(compute *c) {
     double worked = worked_seconds() - c->worked_before, now = clock_now();
     double end = now + worked * (100 - c->max_cpu) / c->max_cpu;
 
     while ((now = clock_now()) < end && !atomic_load(&c->cancelled)) {
-        double left = end - now < 0.05 ? end - now : 0.05; /* a cancellation is to be heeded soon */
+        double left = end - now < 0.05 ? end - now : 0.05; /* notices a cancellation soon */
         nanosleep(&(struct timespec){.tv_nsec = (long)(left * 1e9)}, NULL);
     }
     c->worked_before = worked_seconds();
@@ -113,7 +112,7 @@ static int progress(void *context, size_t images_done) {
     return atomic_load(&c->cancelled);
 }
 
-/* Wakes the main thread. If the pipe is full it has enough to wake up from. */
+/* Wakes the main thread. If the pipe is full, enough bytes to wake it are there already. */
 static void tell_news(compute *c) {
     ssize_t written;
 
@@ -122,8 +121,8 @@ static void tell_news(compute *c) {
     while (written < 0 && errno == EINTR);
 }
 
-/* Called by the library when a part of the gradient is final. The order of the parts is of no
- * matter, but each comes once. */
+/* Called by the library when a part of the gradient is final. The parts come in any order, each
+ * once. */
 static void ready(void *context, size_t first, size_t count) {
     compute *c = context;
     bool news = false;

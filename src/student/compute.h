@@ -17,11 +17,11 @@ typedef struct compute compute;
 compute *compute_new(const dcgan_model *model, size_t batch, bool local);
 void compute_free(compute *c);
 
-/* Lets the thread work so many percent of the time, 1 to 100: between passes it sleeps. */
+/* Lets the thread work this percentage of the time, 1 to 100: between passes it sleeps. */
 void compute_set_max_cpu(compute *c, int percent);
 
-/* Starts a unit, of local steps if there are options for them; what it points to must stay until
- * compute_finish(). Returns -1 if no thread can be made. */
+/* Starts a unit, of local steps if there are options for them. Everything that is passed by pointer
+ * must stay until compute_finish(). Returns -1 if no thread can be made. */
 int compute_start(compute *c, const dcgan_unit *unit, const dcgan_local_options *local);
 
 /* Returns a file descriptor that becomes readable when more of the gradient is final or the unit is
@@ -38,10 +38,10 @@ const real *compute_gradient(const compute *c);
 /* Returns the images done so far. */
 size_t compute_progress(const compute *c);
 
-/* Asks the thread to stop after the pass it is at. */
+/* Asks the thread to stop after the current pass. */
 void compute_cancel(compute *c);
 
-/* Waits for the thread; the result stays valid until the next start. seconds is what the unit
+/* Waits for the thread; the result stays valid until the next start. seconds: how long the unit
  * took. */
 dcgan_status compute_finish(compute *c, const dcgan_unit_result **result, double *seconds);
 

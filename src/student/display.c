@@ -44,7 +44,7 @@ void display_duration(char *text, size_t size, double seconds) {
         snprintf(text, size, "%.0f s", seconds > 0 ? seconds : 0);
 }
 
-/* Appends a field to a line of at most so many columns; one that does not fit is left out whole. */
+/* Appends a field to a line of at most columns; a field that does not fit is left out whole. */
 static void add_field(char line[LINE_SIZE], size_t columns, const char *format, ...) {
     size_t length = strlen(line);
     char field[LINE_SIZE];
@@ -57,8 +57,8 @@ static void add_field(char line[LINE_SIZE], size_t columns, const char *format, 
         snprintf(line + length, LINE_SIZE - length, "%s%s", length > 0 ? "  " : "", field);
 }
 
-/* Puts "iteration 214/1000  D 0.52  G 2.31  148 images/s  units 37  ETA 1 h 20 min  rank 3 of 28
- * (4.1 %)" together, behind what is in the line, as far as there is room. */
+/* Appends "iteration 214/1000  D 0.52  G 2.31  148 images/s  units 37  ETA 1 h 20 min  rank 3 of 28
+ * (4.1 %)" to the line, or the fields of it for which there is room. */
 static void write_state(char line[LINE_SIZE], size_t columns, const display_state *state) {
     char duration[30];
 
@@ -66,7 +66,7 @@ static void write_state(char line[LINE_SIZE], size_t columns, const display_stat
     if (state->any)
         add_field(line, columns, "D %.2f  G %.2f  %.*f images/s", state->loss_d, state->loss_g,
                   state->speed < 10 ? 1 : 0, state->speed);
-    if (state->units > 0 || !state->any) /* on one machine alone there are none */
+    if (state->units > 0 || !state->any) /* gan_local has none */
         add_field(line, columns, "units %" PRIu64, state->units);
     display_duration(duration, sizeof duration, state->seconds_left);
     if (state->seconds_left > 0)
@@ -76,7 +76,7 @@ static void write_state(char line[LINE_SIZE], size_t columns, const display_stat
                   state->of, 100 * state->share);
 }
 
-/* Returns how many columns a line may have that is to be rewritten: one that wraps could not be. */
+/* Returns the most columns of a line that is rewritten: a line that wraps could not be. */
 static size_t line_columns(void) {
     struct winsize window;
 
@@ -85,7 +85,7 @@ static size_t line_columns(void) {
                : LINE_SIZE;
 }
 
-/* Cuts a text after so many characters. */
+/* Cuts a text after a number of characters. */
 static void cut(char *text, size_t columns) {
     for (; *text != '\0'; text++)
         if (((unsigned char)*text & 0xc0) != 0x80 && columns-- == 0)
@@ -101,12 +101,12 @@ void display_progress(const display_state *state, const char *note) {
         return;
     if (columns > LINE_SIZE - 1)
         columns = LINE_SIZE - 1;
-    /* what moves comes first, so that a narrow terminal shows it, and is padded, so that the rest
-     * stays in place */
+    /* the moving part comes first, so that a narrow terminal shows it; it is padded, so that the
+     * rest stays in place */
     if (note[0] != '\0')
         snprintf(line, sizeof line, "%-*.*s", NOTE_COLUMNS, (int)strcspn(note, "\n"), note);
     write_state(line, columns, state);
-    plain_text(line); /* what the server said may be in it */
+    plain_text(line); /* it may contain text from the server */
     cut(line, columns);
     pthread_mutex_lock(&lock);
     printf("\r%s\033[K", line);
@@ -126,7 +126,7 @@ void display_unit(const display_state *state) {
     display_say("%s", line);
 }
 
-/* Prints a text with a line's end; what the server may have put into it for the terminal becomes
+/* Prints a text with a line's end. Control characters, which may come from the server, become
  * "?". */
 static void print_lines(FILE *stream, const char *format, va_list values) {
     char text[TEXT_SIZE];

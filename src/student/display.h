@@ -15,9 +15,9 @@ typedef struct display_state {
     double loss_d, loss_g;
     double speed; /* images/s of computing */
     uint64_t units;
-    bool any;            /* a unit was handed in: the losses and the speed are known */
-    double seconds_left; /* of the run, about; 0: unknown */
-    int32_t rank, of;    /* among so many students, by images that were averaged; 0: unknown */
+    bool any;            /* a unit was submitted: the losses and the speed are known */
+    double seconds_left; /* estimate for the run; 0: unknown */
+    int32_t rank, of;    /* place among `of` students, by averaged images; 0: unknown */
     double share;        /* of all these images, 0 to 1 */
 } display_state;
 
@@ -31,7 +31,7 @@ void display_open(void);
  * Fields that don't fit are left out from the end. */
 void display_progress(const display_state *state, const char *note);
 
-/* Shows that a unit was handed in. */
+/* Shows that a unit was submitted. */
 void display_unit(const display_state *state);
 
 /* Says one line on standard output. */
@@ -40,8 +40,7 @@ void display_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Says one line on standard error, or more if the text has more. */
 void display_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Says how many threads compute, where nobody has said how many shall; warns of more than there are
- * cores. */
+/* Says how many threads compute, if --threads was not given; warns of more threads than cores. */
 void display_threads(int threads, bool given);
 
 #endif

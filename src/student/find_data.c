@@ -1,8 +1,8 @@
 /*
- * find_data.c - the dataset, where nobody has said where it is
+ * find_data.c - the search for the dataset, if --data was not given
  *
- * What is found and can't be used is named, with the reason. Other images never take its place
- * unless the class is known to train on them.
+ * A dataset that is found but can't be used is named, with the reason. Other images never take its
+ * place unless the class is known to train on them.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -18,11 +18,11 @@
 
 #define PATH_SIZE 4096
 #define COUNT_SIZE 32
-#define DIGITS_SHOWN 8 /* bytes of a digest: who compares more than 16 digits */
+#define DIGITS_SHOWN 8 /* bytes of a digest: nobody compares more than 16 digits */
 #define REPORTS_MAX 20
 
-/* The usual places, whose images they have, and in what colours (0: one can't know). "~" is the
- * home folder. */
+/* The usual places, the dataset that each of them holds, and its channels (0: not known in
+ * advance). "~" is the home folder. */
 static const struct {
     const char *path, *images;
     unsigned channels;
@@ -38,15 +38,15 @@ static const struct {
 
 #define PLACES (sizeof places / sizeof *places)
 
-/* A search, and what it has come upon. */
+/* A search, and what it has found. */
 typedef struct search {
     const options *options;
     const wanted_images *wanted;
-    const char *unusable; /* whose images were found but can't be used; NULL: none */
+    const char *unusable; /* dataset that was found but can't be used; NULL: none */
     bool other;           /* images were found that are not the class's */
 } search;
 
-/* Shows what dataset.c reports; of a whole dataset of broken images not every line. */
+/* Shows what dataset.c reports; if many images are broken, only the first lines. */
 static void report(void *context, const char *message) {
     static unsigned reports;
 
@@ -110,7 +110,7 @@ bool find_data_differs(const dataset *data, const wanted_images *wanted, char *t
     return true;
 }
 
-/* Opens what somebody has named. Whether it is what the class has, others say. */
+/* Opens the dataset that the student has named. The caller compares it with the class's. */
 static dataset *open_named(const options *o, const wanted_images *wanted, const char *path) {
     dataset *data = open_shown(o, path);
 
@@ -127,8 +127,7 @@ static bool expand(const char *place, char path[PATH_SIZE]) {
            snprintf(path, PATH_SIZE, "%s%s", home, place + (place[0] == '~')) < PATH_SIZE;
 }
 
-/* Tells whether there is something at a path, if only a link to nothing, or the beginning of a
- * download. */
+/* Tells whether there is something at a path, even a broken link or an unfinished download. */
 static bool is_there(const char *path) {
     static const char *const endings[] = {"", ".crdownload", ".part", ".partial"};
     char name[PATH_SIZE + 16];
@@ -142,8 +141,8 @@ static bool is_there(const char *path) {
     return false;
 }
 
-/* Tells whether what was found is what the class trains on, as far as that is known; else says why
- * it isn't taken. */
+/* Tells whether a dataset is what the class trains on, if that is known; otherwise says why it
+ * isn't used. */
 static bool is_wanted(search *s, dataset *data, const char *path, const char *images) {
     char difference[256];
 
@@ -158,13 +157,13 @@ static bool is_wanted(search *s, dataset *data, const char *path, const char *im
     if (s->unusable == NULL || strcmp(s->unusable, images) == 0)
         return true;
     s->other = true;
-    display_warn("Found %s (%s), too. These are other images, so they are not taken.\n"
-                 "If you mean them: --data %s",
+    display_warn("Also found %s (%s). These are other images, so they are not used.\n"
+                 "To use them, add --data %s",
                  path, images, path);
     return false;
 }
 
-/* Looks at one place. Returns the dataset if it is to be taken. */
+/* Looks at one place. Returns the dataset if it is to be used. */
 static dataset *look(search *s, size_t place) {
     char path[PATH_SIZE];
     dataset *data;
@@ -198,7 +197,7 @@ static void not_found(const search *s) {
     display_warn(
         "%s%s %s found.\nSay where they are: --data PATH, or GANN_DATA in the environment.%s",
         s->wanted != NULL ? "The class's images" : "Images to train on", which,
-        s->unusable != NULL || s->other ? "were not" : "were nowhere",
+        s->unusable != NULL || s->other ? "were not" : "could not be",
         s->unusable != NULL || s->other ? ""
                                         : "\nLooked for: img_align_celeba.zip here, in your home "
                                           "and in Downloads, and Debian's "

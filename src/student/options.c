@@ -51,7 +51,7 @@ static const struct {
 
 enum { LEARNING_RATE = 512 };
 
-/* The others, and who takes them. */
+/* The other options, and which programs take them. */
 static const struct {
     struct option option;
     unsigned of;
@@ -73,7 +73,7 @@ static const struct {
 
 #define OTHERS (sizeof others / sizeof *others)
 
-/* Whose command line is read. */
+/* The program whose command line is read. */
 static const options_program *program;
 
 options_answer options_wrong(const char *what, const char *remedy) {
@@ -135,7 +135,7 @@ static options_answer read_rate(options *o, const char *text) {
                          "For example: --learning-rate 0.0002");
 }
 
-/* Reads a worker's name, which the server wants plain. */
+/* Reads a worker's name; the server allows plain characters only. */
 static options_answer read_name(char name[33], const char *text) {
     static const char plain[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ._-";
@@ -197,7 +197,7 @@ static options_answer read_option(options *o, int option, char *text) {
     }
 }
 
-/* Tells whether a value is the next option, because the value itself was forgotten. No value of
+/* Tells whether a value is in fact the next option, because the value was forgotten. No value of
  * ours begins with two dashes. */
 static bool is_option(const char *value) {
     return value != NULL && strncmp(value, "--", 2) == 0;
@@ -212,14 +212,14 @@ static options_answer read_all(options *o, const struct option *known, int argc,
 
     snprintf(remedy, sizeof remedy, "%s --help lists the options.", program->name);
     opterr = 0;
-    optind = 0; /* begins anew: glibc's way */
+    optind = 0; /* makes glibc start over */
     while (answer == OPTIONS_GO && (option = getopt_long(argc, argv, ":", known, &which)) != -1) {
         if (option == ':' || option == '?') {
             mistyped_describe(what, sizeof what, option, known, argc, argv);
             return options_wrong(what, remedy);
         }
         if (is_option(optarg) && argv[optind - 1] == optarg) {
-            snprintf(what, sizeof what, "--%s lacks its value", known[which].name);
+            snprintf(what, sizeof what, "--%s needs a value", known[which].name);
             return options_wrong(what, remedy);
         }
         answer = read_option(o, option, optarg);
@@ -227,7 +227,7 @@ static options_answer read_all(options *o, const struct option *known, int argc,
     return answer;
 }
 
-/* Puts the list of the program's options together. */
+/* Makes the list of the program's options. */
 static void list_options(struct option known[NUMBERS + OTHERS + 1]) {
     size_t count = 0;
 
@@ -241,7 +241,7 @@ static void list_options(struct option known[NUMBERS + OTHERS + 1]) {
                 (struct option){numbers[i].name, required_argument, NULL, NUMBER + (int)i};
 }
 
-/* Sets what holds unless it is said otherwise. */
+/* Sets the defaults. */
 static void set_defaults(options *o) {
     memset(o, 0, sizeof *o);
     o->threads = hardware_physical("/sys/devices/system/cpu") - 1;

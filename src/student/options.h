@@ -1,8 +1,8 @@
 /*
  * options.h - the command line of the programs for students: gan_worker and gan_local
  *
- * Each program says what it is called, which of the options it takes, and what it makes of words
- * that are no options.
+ * Each program gives its name, the options that it takes, and a function for the words that are no
+ * options.
  */
 #ifndef GANN_OPTIONS_H
 #define GANN_OPTIONS_H
@@ -19,8 +19,8 @@ typedef struct options_local {
     dcgan_config network;
     int local_steps, iterations, save_every;
     double learning_rate;
-    bool iterations_given; /* else a training that goes on keeps its target */
-    const char *resume;    /* checkpoint to go on from, or NULL */
+    bool iterations_given; /* otherwise a resumed training keeps its target */
+    const char *resume;    /* checkpoint to continue from, or NULL */
 } options_local;
 
 typedef struct options {
@@ -63,11 +63,11 @@ typedef struct options_program {
 
 /*
  * Reads the command line. OPTIONS_DONE: --help or --version was answered; OPTIONS_WRONG: the
- * mistake was named on standard error.
+ * mistake was printed on standard error.
  */
 options_answer options_read(options *o, const options_program *program, int argc, char **argv);
 
-/* Names a mistake, and says what to do; returns OPTIONS_WRONG. */
+/* Prints a mistake and what to do about it; returns OPTIONS_WRONG. */
 options_answer options_wrong(const char *what, const char *remedy);
 
 /* Frees what options_read() allocated. */

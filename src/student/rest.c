@@ -1,5 +1,5 @@
 /*
- * rest.c - when this program leaves the machine alone
+ * rest.c - when this program rests
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -66,15 +66,15 @@ static void read_line(const char *folder, const char *supply, const char *file, 
     fclose(in);
 }
 
-/* The same, its first word. */
+/* The same, but only its first word. */
 static void read_word(const char *folder, const char *supply, const char *file, char *word,
                       size_t size) {
     read_line(folder, supply, file, word, size);
     word[strcspn(word, " \t\r\n")] = '\0';
 }
 
-/* Tells whether a USB port gives power rather than takes it: then a telephone hangs on it. A port
- * that says nothing takes it. */
+/* Tells whether a USB port supplies power instead of taking it: then it charges a telephone, say. A
+ * port that says nothing takes power. */
 static bool gives_power(const char *folder, const char *supply) {
     char path[512], role[32];
     bool gives = false, takes = false;
@@ -95,7 +95,7 @@ static bool gives_power(const char *folder, const char *supply) {
     return gives && !takes;
 }
 
-/* Tells whether a battery is there and loses charge. What it doesn't say is taken for "no". */
+/* Tells whether a battery is there and loses charge. A missing answer counts as "no". */
 static bool is_discharging(const char *folder, const char *supply) {
     char word[32];
 

@@ -31,12 +31,12 @@ unsigned char *file_read(const char *path, size_t *size, char *error, size_t err
     if (file == NULL || fstat(fileno(file), &status) != 0)
         say(error, error_size, "cannot read", path, strerror(errno));
     else if (!S_ISREG(status.st_mode))
-        say(error, error_size, "cannot read", path, "it is no file");
+        say(error, error_size, "cannot read", path, "it is not a file");
     else if ((bytes = malloc((size_t)status.st_size + 1)) == NULL)
         say(error, error_size, "cannot read", path, "not enough memory");
     else if ((*size = fread(bytes, 1, (size_t)status.st_size, file)) != (size_t)status.st_size) {
         say(error, error_size, "cannot read", path,
-            ferror(file) ? strerror(errno) : "it became shorter meanwhile");
+            ferror(file) ? strerror(errno) : "it became shorter while it was read");
         free(bytes);
         bytes = NULL;
     }

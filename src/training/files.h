@@ -10,7 +10,7 @@
  * file. */
 unsigned char *file_read(const char *path, size_t *size, char *error, size_t error_size);
 
-/* Writes a file so that its name is never that of half of it: under another name first. Returns 0,
+/* Writes a file under a temporary name and renames it, so that nobody sees half of it. Returns 0,
  * or -1 with one line in error. */
 int file_write(const char *path, const void *bytes, size_t size, char *error, size_t error_size);
 

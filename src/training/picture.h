@@ -1,6 +1,6 @@
 /*
- * picture.h - a sheet of generated images as a PNG file: what gan_generate draws in the server,
- * from the same code
+ * picture.h - a sheet of generated images as a PNG file, by the same code as gan_generate in the
+ * server
  */
 #ifndef GANN_PICTURE_H
 #define GANN_PICTURE_H

@@ -1,5 +1,5 @@
 /*
- * training.c - a training's checkpoint, out and in
+ * training.c - writing and reading a training's checkpoint
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -43,7 +43,7 @@ void training_free(training *t) {
     t->weights = t->statistics = NULL;
 }
 
-/* ---- out ---- */
+/* ---- writing ---- */
 
 /* The pairs of the metadata while they are put together. */
 typedef struct pair_list {
@@ -123,7 +123,7 @@ int training_save(const training *t, const char *path, char *error, size_t error
     return result;
 }
 
-/* ---- in ---- */
+/* ---- reading ---- */
 
 /* A file in memory. */
 typedef struct opened {
@@ -219,7 +219,7 @@ static bool get_digest(const opened *o, unsigned char digest[DATASET_DIGEST_SIZE
     return true;
 }
 
-/* Reads how the weights move, and makes sure that it is the way of this program. */
+/* Reads how the weights move, and makes sure that this program moves them in the same way. */
 static bool get_rules(const opened *o, training *t) {
     dcgan_adam_options *g = &t->rules.generator, *d = &t->rules.discriminator;
     char optimizer[VALUE_SIZE], schedule[VALUE_SIZE];
@@ -258,9 +258,9 @@ int training_load(training *t, const char *path, char *error, size_t error_size)
         training_free(t);
         result = refuse(
             path,
-            "its metadata are not of a training that can go on here; that needs local steps, one "
-            "unit an iteration, plain "
-            "averaging and a constant learning rate (gan_worker sample takes any checkpoint)",
+            "this training can't be continued here: that needs local steps, one unit per "
+            "iteration, plain averaging and a constant learning rate (gan_worker sample takes any "
+            "checkpoint)",
             error, error_size);
     }
     if (result == 0) {

@@ -16,18 +16,18 @@
 #include <string.h>
 #include <time.h>
 
-#define CLOCK_SECONDS 60.0 /* a certificate that is new, or about to end, would be judged wrongly */
+#define CLOCK_SECONDS 60.0 /* more would misjudge a certificate that is new or about to expire */
 #define LINK_SECONDS 60.0  /* for an iteration's weights */
 
-/* What the exit status says: all is fine; something may pass by itself, or can be lived with;
- * something needs a person. */
+/* What the exit status says: all is fine; something may pass by itself, or is tolerable; something
+ * needs a person. */
 typedef enum finding { FINE, PASSES, MISTAKE } finding;
 
 static finding worst(finding a, finding b) {
     return a > b ? a : b;
 }
 
-/* Prints one line of the report; what is not fine comes with its remedy. */
+/* Prints one line of the report; anything that is not fine comes with its remedy. */
 static finding line(finding f, const char *what, const char *found, const char *remedy) {
     display_say("%-10s %-6s %s", what, f == FINE ? "ok" : "NOT OK", found);
     if (f != FINE)
@@ -35,8 +35,8 @@ static finding line(finding f, const char *what, const char *found, const char *
     return f;
 }
 
-/* Prints a line of what the server made fail. This program does not try again: it says so to the
- * person. */
+/* Prints the line of a check that failed at the server. --check does not try again by itself, so
+ * the remedy tells the person to. */
 static finding failed(const server *s, const char *what) {
     const trouble *t = server_trouble(s);
     size_t length = strcspn(t->remedy, ";");
@@ -51,7 +51,7 @@ static finding failed(const server *s, const char *what) {
     return PASSES;
 }
 
-/* Prints a line for what could not be tried, because something else is not fine. */
+/* Prints the line of a check that could not be tried because an earlier one failed. */
 static void not_tried(const char *what) {
     display_say("%-10s not tried", what);
 }
@@ -64,8 +64,8 @@ static double now(void) {
     return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 }
 
-/* Compares this machine's clock with the server's, which is the one that counts; before and after
- * are this machine's readings around the server's. */
+/* Compares this machine's clock with the server's, by which leases run. before and after are this
+ * machine's readings around the server's. */
 static finding check_clock(double before, double theirs, double after) {
     double difference = (before + after) / 2 - theirs;
     char text[128], duration[32];
@@ -76,10 +76,9 @@ static finding check_clock(double before, double theirs, double after) {
     else
         snprintf(text, sizeof text, "%s %s the server's", duration,
                  difference > 0 ? "ahead of" : "behind");
-    return line(
-        fabs(difference) <= CLOCK_SECONDS ? FINE : PASSES, "clock", text,
-        "Set the clock: sudo timedatectl set-ntp true. Leases go by the server's; certificates are "
-        "judged by yours.");
+    return line(fabs(difference) <= CLOCK_SECONDS ? FINE : PASSES, "clock", text,
+                "Set the clock: sudo timedatectl set-ntp true. Leases follow the server's clock; "
+                "certificates are checked against yours.");
 }
 
 /* Tries the connection and the login. */
@@ -111,12 +110,12 @@ static finding check_server(server *s) {
     }
     f = worst(f, check_clock(before, greeting.clock, now()));
     return worst(f, line(greeting.student ? FINE : MISTAKE, "role", greeting.login,
-                         "This login is no student's: ask the instructor for a connection string "
-                         "from gan_enroll."));
+                         "This login is not a student's: ask the instructor for a connection "
+                         "string from gan_enroll."));
 }
 
-/* Tells the dataset, and compares it with what the run trains on where that is known; wanted is NULL
- * without a server. */
+/* Describes the dataset and compares it with the run's, where that is known. wanted is NULL without
+ * a server. */
 static finding check_dataset(const dataset *data, const wanted_images *wanted) {
     unsigned char digest[DATASET_DIGEST_SIZE];
     char text[512], difference[256];
@@ -134,8 +133,8 @@ static finding check_dataset(const dataset *data, const wanted_images *wanted) {
         "Get the same images as the others: all of the class's archive, none added, none renamed.");
 }
 
-/* Computes two minibatches of the run's network with fresh weights and measures the second: images
- * a second, as --max-cpu lets them be. */
+/* Computes two minibatches of the run's network with fresh weights and times the second one: images
+ * per second, within --max-cpu. */
 static finding check_speed(const options *o, const server_run *run, dataset *data, double *speed) {
     dcgan_model model;
     size_t batch = o->batch && !run->batch_fixed ? o->batch : run->batch, bytes = 0;
@@ -180,7 +179,7 @@ static finding check_speed(const options *o, const server_run *run, dataset *dat
                 run->batch_fixed ? "Close other programs." : "Try a smaller --batch.");
 }
 
-/* Downloads a shard of the weights and computes from it how long an iteration's take. */
+/* Downloads one shard of the weights and estimates how long all of them would take. */
 static finding check_link(server *s, const server_run *run, double *seconds) {
     size_t count = shard_length(run->parameters, 0);
     float *values = malloc(count * sizeof *values);
@@ -199,17 +198,16 @@ static finding check_link(server *s, const server_run *run, double *seconds) {
     if (status != SERVER_OK)
         return failed(s, "link");
     if (!held)
-        return line(FINE, "link", "not measured: the run went on meanwhile", NULL);
+        return line(FINE, "link", "not measured: the run took a step meanwhile", NULL);
     *seconds = (clock_now() - start) * (double)run->parameters / (double)count;
     snprintf(text, sizeof text, "%.1f MB of weights in about %.1f s",
              4e-6 * (double)run->parameters, *seconds);
     return line(*seconds <= LINK_SECONDS ? FINE : PASSES, "link", text,
-                "Come by cable, or tell your instructor that the link is slow: a run of local "
-                "steps, or of int8, needs "
-                "less.");
+                "Use a cable, or tell your instructor that the link is slow: a run with local "
+                "steps or int8 transfers less.");
 }
 
-/* Says what an hour is worth: images are credited when they are averaged, and a unit costs a
+/* Estimates the credit of an hour: images count when they are averaged, and each unit costs a
  * download and about as long an upload. */
 static void show_credit(const server_run *run, double speed, double link) {
     double images =
@@ -253,7 +251,7 @@ static finding check_work(server *s, const options *o, const server_run *run) {
     return f;
 }
 
-/* What can be told of the dataset without a server: what it is. */
+/* Without a server the dataset can be described, but not compared. */
 static finding check_dataset_alone(const options *o) {
     dataset *data = o->data != NULL ? find_data(o, NULL) : NULL;
     finding f = FINE;

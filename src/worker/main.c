@@ -18,7 +18,7 @@
 
 #define MISTAKE 2 /* the exit status where trying again would not help */
 
-/* Works in one run. Returns the exit status; over: the run is. */
+/* Works in one run. Returns the exit status; *over: whether the run is over. */
 static int work_in_run(server *s, const options *o, const server_run *run, bool *over) {
     wanted_images wanted = wanted_by(run);
     dataset *data = find_data(o, &wanted);
@@ -82,7 +82,7 @@ int main(int argc, char **argv) {
     }
     if (o.nice > 0 && nice(o.nice) == -1)
         display_warn(
-            "The priority can't be lowered by %d.\nThere is nothing to do: it stays as it is.",
+            "The priority can't be lowered by %d.\nThere is nothing to do: it stays unchanged.",
             o.nice);
     status = o.sample ? sample_run(&o) : work_or_check(&o);
     options_free(&o);

@@ -1,7 +1,7 @@
 /*
  * next_run.c - waiting for a run
  *
- * No connection is held meanwhile: a class that went home leaves the server alone but for a short
+ * No connection is held meanwhile: after class, waiting workers send the server only a short
  * question now and then.
  */
 #include "next_run.h"
@@ -17,12 +17,12 @@
 #define NO_RUN_YET "UG002" /* of gan_run_config: the class has no run */
 #define WHICH_RUN "42704"  /* several, or none of that name */
 
-/* A search: what is looked for, and what was said last, so that only news is said. */
+/* A search: what is looked for, and what was said last, so that nothing is said twice. */
 typedef struct search {
     server *server;
     const options *options;
-    const char *name; /* NULL: whichever there is */
-    int32_t last;     /* number of the run that is over, which came before; 0: none */
+    const char *name; /* NULL: any run */
+    int32_t last;     /* number of the previous run, which is over; 0: none */
     char said[300];
     backoff wait;
 } search;
@@ -41,7 +41,7 @@ static void say_waiting(search *f, const char *why) {
     memcpy(f->said, text, sizeof text);
 }
 
-/* Tells whether an answer means that there is nothing to choose yet. */
+/* Tells whether an answer means that there is no run to choose yet. */
 static bool is_too_early(const search *f) {
     const char *state = server_state(f->server);
 
@@ -49,7 +49,7 @@ static bool is_too_early(const search *f) {
            (strcmp(state, NO_RUN_YET) == 0 || (f->last > 0 && strcmp(state, WHICH_RUN) == 0));
 }
 
-/* Takes an answer that brought no run. NEXT_RUN_FOUND: ask again, after so many seconds. */
+/* Handles an answer without a run. NEXT_RUN_FOUND: ask again, after *seconds. */
 static next_run take_failure(search *f, server_status status, double *seconds) {
     if (stop_asked())
         return NEXT_RUN_STOPPED;
@@ -65,7 +65,7 @@ static next_run take_failure(search *f, server_status status, double *seconds) {
     return NEXT_RUN_FOUND;
 }
 
-/* Takes a run that is over, or older than the last one. */
+/* Handles a run that is over, or older than the last one. */
 static next_run take_other(search *f, const server_run *run) {
     char why[160];
 

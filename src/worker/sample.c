@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define TRIES                                                                                      \
-    10 /* the server has the weights of two iterations: a fast run may leave a download behind */
+    10 /* the server keeps the weights of two iterations, so a fast run may overtake a download */
 
 typedef enum fetched { FETCHED, FETCH_LEFT_BEHIND, FETCH_FAILED } fetched;
 
@@ -39,8 +39,8 @@ static fetched fetch_iteration(server *s, const server_run *run, training *t) {
                         : f;
 }
 
-/* Waits before another try of what may pass, and says once that it does; false: it does not, or to
- * stop is asked. */
+/* Waits before another try after a temporary failure, and says so once. false: the failure is
+ * final, or a stop was requested. */
 static bool try_again(const server *s, server_status status, backoff *wait) {
     if (status != SERVER_RETRY || stop_asked())
         return false;
@@ -49,7 +49,7 @@ static bool try_again(const server *s, server_status status, backoff *wait) {
     return stop_wait(-1, 0, backoff_next(wait)) != STOP_ASKED;
 }
 
-/* Reads the run's configuration, however long the server is away. */
+/* Reads the run's configuration; keeps trying while the server is away. */
 static server_status read_run(server *s, const char *name, server_run *run) {
     backoff wait = {0};
     server_status status;
@@ -60,7 +60,7 @@ static server_status read_run(server *s, const char *name, server_run *run) {
     return status;
 }
 
-/* Downloads the newest weights of a run, as its workers have them. */
+/* Downloads the newest weights of a run, the same bits that its workers hold. */
 static int fetch(server *s, const options *o, training *t, trouble *why) {
     server_run run;
     fetched f = FETCH_LEFT_BEHIND;
@@ -82,14 +82,15 @@ static int fetch(server *s, const options *o, training *t, trouble *why) {
     }
     t->iteration = (uint32_t)run.iteration;
     if (f == FETCH_LEFT_BEHIND)
-        trouble_set(why, false, "", "the run takes its steps faster than the weights come here",
+        trouble_set(why, false, "",
+                    "the run takes steps faster than this computer downloads the weights",
                     "Try again while it is paused, or ask your instructor for a checkpoint's file");
     else if (f == FETCH_FAILED)
         *why = *server_trouble(s);
     return f == FETCHED ? 0 : -1;
 }
 
-/* Loads the networks' weights from where they are. */
+/* Loads the networks' weights from the server or the checkpoint. */
 static int load(server *s, const options *o, training *t, trouble *why) {
     char error[1024];
 

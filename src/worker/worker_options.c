@@ -18,8 +18,8 @@ static const char usage[] =
     "  gan_worker postgresql://... [option ...]         compute work units of the class\n"
     "  gan_worker sample postgresql://... | FILE        draw a sheet of images, from a run or a\n"
     "                                                   checkpoint\n"
-    "  gan_local [option ...]                           train on this machine alone: a program of\n"
-    "                                                   its own\n"
+    "  gan_local [option ...]                           train on this machine alone: a separate\n"
+    "                                                   program\n"
     "\n"
     "  --connect URI     the connection string from your instructor; may also be given without\n"
     "                    --connect. Without any, PGHOST, PGUSER, PGPASSWORD ... are used\n"
@@ -52,8 +52,8 @@ static const char usage[] =
 
 static bool alone; /* nothing at all was typed */
 
-/* Takes a connection string out of argv. Never prints any of it: it may hold a password, and so do
- * libpq's messages. */
+/* Takes a connection string out of argv. Never prints any of it, nor libpq's messages: both may
+ * hold a password. */
 static options_answer take_connect(options *o, char *text) {
     PQconninfoOption *parsed = NULL;
     bool string = strchr(text, '=') != NULL || strncmp(text, "postgres://", 11) == 0 ||
@@ -84,7 +84,7 @@ static bool environment_says(void) {
     return false;
 }
 
-/* What is said to a command line that doesn't say where to connect to. */
+/* Answers a command line that doesn't say where to connect to. */
 static options_answer no_connection(void) {
     const char *end = strstr(usage, "\n\n  --connect");
 
@@ -102,7 +102,8 @@ static bool is_connection(const char *text) {
            strncmp(text, "postgresql://", 13) == 0;
 }
 
-/* Takes what is not an option: `sample`, and at most a connection string, or sample's file. */
+/* Takes the words that are no options: `sample`, and at most a connection string, or sample's
+ * file. */
 static options_answer take_words(options *o, int count, char **words) {
     options_answer answer = OPTIONS_GO;
 
@@ -114,7 +115,7 @@ static options_answer take_words(options *o, int count, char **words) {
     if (count > 1)
         return options_wrong(
             "there are too many arguments",
-            "Put what has spaces in it in quotes; gan_worker --help lists the options.");
+            "Put arguments with spaces in quotes; gan_worker --help lists the options.");
     if (count == 1 && is_connection(words[0]) &&
         (!o->sample || strstr(words[0], "://") != NULL || access(words[0], F_OK) != 0))
         answer = take_connect(o, words[0]);
@@ -140,8 +141,8 @@ static const options_program gan_worker = {
 options_answer worker_options_read(options *o, int argc, char **argv) {
     alone = argc == 1;
     if (argc > 1 && strcmp(argv[1], "local") == 0) {
-        fputs("gan_worker: to train on this machine alone is another program's work\n"
-              "Run gan_local in place of gan_worker local.\n",
+        fputs("gan_worker: training on this machine alone is done by another program\n"
+              "Run gan_local instead of gan_worker local.\n",
               stderr);
         memset(o, 0, sizeof *o);
         return OPTIONS_WRONG;

@@ -6,7 +6,7 @@
 
 #include "../student/options.h"
 
-/* Reads the command line. A connection string is taken out of argv, where every user of the machine
+/* Reads the command line. Removes a connection string from argv, where every user of the machine
  * could read it. */
 options_answer worker_options_read(options *o, int argc, char **argv);
 

@@ -45,8 +45,8 @@ static void check_accepted(const unsigned char *blob, size_t size, size_t count,
         FUZZ_REQUIRE(blob_encode(coded, values, count, element));
         FUZZ_REQUIRE(blob_check_element(coded, size, count, element) == BLOB_OK);
         blob_decode(again, coded, count, element);
-        /* With a scale that no sender would choose, encoding rounds anew; test/fuzz/codec.c has
-         * what senders choose. */
+        /* With a scale that no sender would choose, encoding rounds again; test/fuzz/codec.c has
+         * the scales that senders choose. */
         FUZZ_REQUIRE(element != BLOB_FLOAT32 || memcmp(values, again, count * sizeof *values) == 0);
     } else
         FUZZ_REQUIRE(element != BLOB_INT8);

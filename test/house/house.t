@@ -1,5 +1,5 @@
-# The house: what its plan promises, counted anew at each run, so that a file in the wrong room
-# turns the suite red.
+# The house: checks the promises of the plan of the source tree at each run, so that a file in the
+# wrong folder turns the suite red.
 #
 #   make && prove test/house/house.t
 use strict;
@@ -53,7 +53,7 @@ sub backslashes {
     my ($line, $escapes, @found) = (0, 0);
     for (split /\n/, read_file($file)) {
         $line++;
-        $escapes = /E'/ || $escapes && /^ *'/;    # an E'...' goes on in the next line
+        $escapes = /E'/ || $escapes && /^ *'/;    # an E'...' continues on the next line
         push @found, "$file:$line" if /\\/ && !$escapes && !/^ *--|^\\echo|\\x00\.\.\./;
     }
     return @found;

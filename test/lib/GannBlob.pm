@@ -18,7 +18,7 @@ my %number = (float32 => 1, float16 => 2, int8 => 3);
 my %bytes = (float32 => 4, float16 => 2, int8 => 1);
 my %plain = (float32 => '3f000000', float16 => '3800', int8 => '40');    # 0.5, 0.5, and 64 times 2^-7
 
-# A position among so many: first, last, last-1, middle, lane31, block256.
+# A named position among $count: first, last, last-1, middle, lane31, block256.
 sub position {
     my ($name, $count) = @_;
     my %at = (first => 0, second => 1, middle => $count >> 1, last => $count - 1);

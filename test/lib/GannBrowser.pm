@@ -122,7 +122,7 @@ sub js_async {
     return $self->_session('POST', '/execute/async', { script => $script, args => \@arguments });
 }
 
-# Runs it again until it returns something true; false after so many seconds.
+# Runs a script again until it returns something true; false after $seconds.
 sub wait_js {
     my ($self, $script, $seconds, @arguments) = @_;
     my $value = $self->_until(sub { $self->js($script, @arguments) }, $seconds // 30);
@@ -155,7 +155,7 @@ sub cdp {
         { cmd => $command, params => $parameters // {} });
 }
 
-# A screen of so many pixels; scheme: 'light' or 'dark'; mobile: a phone's way of laying out.
+# Sets the screen's size in pixels; scheme: 'light' or 'dark'; mobile: lays out as a phone does.
 sub screen {
     my ($self, $width, $height, %opt) = @_;
     $self->cdp(

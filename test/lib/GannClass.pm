@@ -78,8 +78,8 @@ sub worker {
     );
 }
 
-# Runs the coordinator in the background for so many seconds (or until all runs are over); returns
-# its pid.
+# Runs the coordinator in the background for a number of seconds (or until all runs are over);
+# returns its pid.
 sub coordinate {
     my ($self, $seconds) = @_;
     return $self->start_background(

@@ -188,7 +188,7 @@ sub feed {
             return if length $d->{buffer} < $head;
             $d->{type} = $typed ? substr $d->{buffer}, 0, 1 : '';
             my $whole = $typed + unpack 'N', substr $d->{buffer}, $typed ? 1 : 0, 4;
-            # Parse: the statement's text is looked at before it goes on
+            # Parse: the statement's text is looked at before it continues
             if ($way eq 'up' && $d->{type} eq 'P') {
                 return if length $d->{buffer} < $whole;
                 take_rule($c, substr $d->{buffer}, 0, $whole);

@@ -453,7 +453,7 @@ sub signal {
     return kill $signal, $pid;
 }
 
-# The exit status as a shell tells it (128 + N after signal N), undef where the process goes on
+# The exit status as a shell tells it (128 + N after signal N), undef where the process continues
 # after $timeout seconds (30).
 sub wait_for {
     my ($self, $pid, $timeout) = @_;

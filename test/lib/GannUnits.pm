@@ -1,4 +1,4 @@
-# Iterations without workers: SQL hands in the same uploads for every unit, so that a step can be
+# Iterations without workers: SQL submits the same uploads for every unit, so that a step can be
 # tried again and again and must give the same bits.
 #
 # a run and its twin; what is uploaded lies in table kept
@@ -84,7 +84,7 @@ sub digest {
     );
 }
 
-# What it must be: the twin, whose steps nobody disturbs, takes them as far as they are asked for.
+# The expected state: the twin, whose steps nobody disturbs, takes steps up to this iteration.
 sub expected {
     my ($self, $iteration) = @_;
     my $at = @{ $self->{expected} };

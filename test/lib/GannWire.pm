@@ -93,7 +93,7 @@ sub receive {
     }
 }
 
-# Waits until the server hangs up: the seconds it took, or undef if it didn't within so many.
+# Waits until the server hangs up: the seconds it took, or undef if it didn't within $seconds.
 sub ended {
     my ($self, $seconds) = @_;
     my $start = time;

@@ -54,7 +54,7 @@ UPDATE gan_work_unit SET state = 'claimed', worker = :worker, lease_seconds = 10
     '59 minutes', lease_until = now() + interval '1 hour' WHERE unit = :unit;
 SELECT is(gan_expire_leases(:run), 0, 'a lease from before the clock was set back is not over');
 SELECT is((SELECT lease_until BETWEEN clock_timestamp() AND clock_timestamp() + interval '10 s'
-    FROM gan_work_unit WHERE unit = :unit), true, 'but begins anew');
+    FROM gan_work_unit WHERE unit = :unit), true, 'but begins again');
 UPDATE gan_work_unit SET state = 'pending', worker = NULL, token = NULL, claimed_at = NULL,
     lease_seconds = NULL, lease_until = NULL WHERE unit = :unit;
 SELECT throws_ok(format('INSERT INTO gan_history SELECT %s, 0, 0, 1, 1, ''{}'', 1, 0, 0, 0, 0, 0, '

@@ -147,7 +147,7 @@ SELECT throws_ok(format('UPDATE gan_work_unit SET state = ''done'', worker = %s,
     'gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now(), submitted_at = now(), '
     'batch = 10, loss_d = 1, loss_g = 1,
     accuracy_real = 1, accuracy_fake = 1 WHERE unit IN (%s, %s)', :ann, :unit, :copy), '23505',
-        NULL, 'the same images can''t be handed in twice');
+        NULL, 'the same images can''t be submitted twice');
 UPDATE gan_work_unit SET state = 'claimed', worker = :ann + (unit = :copy)::int,
     token = gen_random_uuid(), weights_nonce = 0, attempts = 1, claimed_at = now(),
     lease_until = now() WHERE unit IN (:unit, :copy);

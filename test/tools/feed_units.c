@@ -1,11 +1,11 @@
 /*
- * feed_units - hands in units without computing them: joins a run, claims, uploads random finite
- * gradients, submits. What is left is what the server costs.
+ * feed_units - submits units without computing them: joins a run, claims, uploads random finite
+ * gradients, submits. So only the server's cost is left.
  *
  *   feed_units CONNECTION RUN UNITS [NAME [SEED]]
  *
- * CONNECTION is a student's connection string. Ends after so many units, or with the run. Prints
- * one line a unit
+ * CONNECTION is a student's connection string. Ends after UNITS units, or with the run. Prints
+ * one line per unit
  *
  *   unit <unit> iteration <iteration> claim_ms <…> upload_ms <…> submit_ms <…>
  *

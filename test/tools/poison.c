@@ -285,7 +285,7 @@ static int hand_in(class *c, int place, const program *p, const handle *unit, co
     return 1;
 }
 
-/* Has all units of an iteration handed in; those that attackers could not get rid of, by the last
+/* Has all units of an iteration submitted; units that attackers could not get rid of, by the last
  * program. */
 static void play(class *c, const char *kind, int attackers, int backwards) {
     static handle units[MOST];

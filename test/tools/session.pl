@@ -65,8 +65,7 @@ show(
 $class->student($_) for qw(alice bo cy);    # with passwords that this script knows
 show(
     'Off',
-    'Whoever schedules `gan_coordinate` need not call `gan_tick`; by hand it tells where the '
-    . 'run is.',
+    'With a coordinator nobody need call `gan_tick`. Called by hand, it tells where the run is.',
     'SELECT gan_start()',
     'SELECT gan_tick()'
 );
@@ -149,8 +148,7 @@ show(
 );
 show(
     'Trust',
-    'Spot checks need three accounts that are about: here there are two, so nothing was checked '
-    . 'yet.',
+    'Spot checks need three active accounts. Here there are two, so nothing was checked yet.',
     'SELECT gan_set_audit_minimum(0.05, 1)', q{SELECT gan_trust_login('alice', 1)},
     q{SELECT gan_forgive('alice', 1)},
     'SELECT login, units, checks, share_checked, trusted, suspended

@@ -7,7 +7,7 @@
  * Each client is a process with a connection: join, claim, upload, submit, and after any failure a
  * new connection. What it uploads are the weights of iteration 0 and the running statistics, which
  * the run's table `kept` holds. HISTORY gets a line for each answer, in one write, so that lines
- * stay whole whoever is killed:
+ * stay whole if a process is killed:
  *
  *   TIME claimed UNIT TOKEN            TIME accepted UNIT TOKEN NONCE ITERATION
  *   TIME unknown UNIT TOKEN (the answer to a submission was lost)
@@ -126,7 +126,7 @@ static void submit(client *c, const PGresult *claim) {
     PQclear(row);
 }
 
-/* Claims a unit and does it; tells whether the run goes on. */
+/* Claims a unit and does it; tells whether the run continues. */
 static int work(client *c) {
     const char *const values[] = {c->worker};
     PGresult *claim = ask(

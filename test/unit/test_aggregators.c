@@ -364,7 +364,7 @@ static void reference_krum(size_t n, size_t f, int *chosen) {
     }
 }
 
-/* Multi-Krum takes so many for attackers. */
+/* The number of accounts that Multi-Krum takes for attackers. */
 static size_t refused(size_t n, double share) {
     size_t most = n < 3 ? 0 : (n - 3) / 2, f = (size_t)(share * (double)n);
     return f < most ? f : most;

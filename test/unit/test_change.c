@@ -42,7 +42,7 @@ static void followers_hold_the_same_bits(void **state) {
                 change_apply(follower, change, change_size(COUNT, element), COUNT, element),
                 BLOB_OK);
             assert_memory_equal(follower, copy, sizeof copy);
-            if (step == STEPS / 2) /* joins late with the whole copy, goes on with changes */
+            if (step == STEPS / 2) /* joins late with the whole copy, continues with changes */
                 memcpy(late, copy, sizeof copy);
             else if (step > STEPS / 2) {
                 assert_int_equal(

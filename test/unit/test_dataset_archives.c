@@ -100,7 +100,7 @@ static void check_same(char *fields[3]) {
     dataset_close(set);
 }
 
-/* Whoever packed them, they are the same images with one digest. */
+/* However they are packed, they are the same images with one digest. */
 static void one_digest(void **state) {
     (void)state;
     assert_int_equal(each("same", check_same), 33);
@@ -155,8 +155,8 @@ static void check_match(char *fields[3]) {
     dataset_close(set);
 }
 
-/* A class that lists the same images in another way, or began with 0.1.0, goes on; no other list is
- * taken. */
+/* A class with another list of the same images, or one that began with 0.1.0, continues; no other
+ * list is accepted. */
 static void other_lists(void **state) {
     (void)state;
     assert_int_equal(each("match", check_match), 7);

@@ -43,15 +43,16 @@ static void test_headers(void **state) {
     bad_header((uint32_t[]){0x801, 10, 1, 1}, 10, "labels");
     bad_header((uint32_t[]){0xd03, 10, 1, 1}, 10, "00000d03");
     bad_header((uint32_t[]){0x803, 0, 5, 5}, 0, "holds no images");
-    bad_header((uint32_t[]){0x803, 1, 0, 5}, 0, "header says images of 5x0");
-    bad_header((uint32_t[]){0x803, 1, 5, 0}, 0, "header says images of 0x5");
-    bad_header((uint32_t[]){0x803, 1, 65536, 65536}, 0, "header says");
-    bad_header((uint32_t[]){0x803, 1, 0xffffffff, 0xffffffff}, 0, "header says");
-    bad_header((uint32_t[]){0x803, 0xffffffff, 0xffffffff, 0xffffffff}, 100, "header says");
+    bad_header((uint32_t[]){0x803, 1, 0, 5}, 0, "header announces images of 5x0");
+    bad_header((uint32_t[]){0x803, 1, 5, 0}, 0, "header announces images of 0x5");
+    bad_header((uint32_t[]){0x803, 1, 65536, 65536}, 0, "header announces");
+    bad_header((uint32_t[]){0x803, 1, 0xffffffff, 0xffffffff}, 0, "header announces");
+    bad_header((uint32_t[]){0x803, 0xffffffff, 0xffffffff, 0xffffffff}, 100, "header announces");
     bad_header((uint32_t[]){0x803, 0xffffffff, 16384, 4096}, 100, "at most 4294967296 can be held");
     bad_header((uint32_t[]){0x803, 0xffffffff, 1, 1}, 100, "ends early");
     bad_header((uint32_t[]){0x803, 3, 5, 5}, 74, "ends early");
-    bad_header((uint32_t[]){0x803, 3, 5, 5}, 76, "longer than the 3 images that its header says");
+    bad_header((uint32_t[]){0x803, 3, 5, 5}, 76,
+               "longer than the 3 images that its header announces");
 }
 
 /* Paths that are no dataset get an error that says what to do. */

@@ -84,7 +84,7 @@ static const struct {
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16],\"dtype\":\"F32\"}}",
      "twice"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16],\"device\":\"cpu\"}}",
-     "should not have it"},
+     "must not have it"},
     {"{\"x\":{\"dtype\":\"I32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
      "type I32, but must be F32, F16, BF16 or F64"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[4.0],\"data_offsets\":[0,16]}}", "should be \"]\""},
@@ -117,11 +117,11 @@ static const struct {
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"x\":{\"dtype\":\"F32\","
      "\"shape\":[2],"
      "\"data_offsets\":[8,16]}}",
-     "there twice"},
+     "twice"},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"\\u0078\":{\"dtype\":"
      "\"F32\",\"shape\":"
      "[2],\"data_offsets\":[8,16]}}",
-     "there twice"},
+     "twice"},
     {"{\"x\\u0000\":{}}", "or holds a 0"},
     {"{\"x\\n\":{}}", "not plain ASCII"},
     {"{\"\xc3\xa9\":{}}", "not plain ASCII"},
@@ -133,7 +133,7 @@ static const struct {
     {"{\"x\n\":{}}", "control character"},
     {"{\"__metadata__\":{\"a\":1}}", "should be a string"},
     {"{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}", "\"a\" twice"},
-    {"{\"__metadata__\":{},\"__metadata__\":{}}", "there twice"},
+    {"{\"__metadata__\":{},\"__metadata__\":{}}", "the metadata twice"},
     {"{\"__metadata__\":{\"a\":{}}}", "should be a string"},
     {"{\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
      "xxxxxxxxx\":"
@@ -237,7 +237,7 @@ static void a_header_that_is_too_long_is_not_read(void **state) {
 static const safetensors_text pairs[] = {{"format", "pt"},
                                          {"name", "a \"quoted\" \\ name\x01\xc3\xa9"}};
 
-/* Writes a checkpoint whose numbers are 1, 2, ... in each vector, in slices of so many numbers. */
+/* Writes a checkpoint whose numbers are 1, 2, ... in each vector, in slices of slice numbers. */
 static unsigned char *write_checkpoint(const dcgan_config *config, int moments, size_t slice,
                                        checkpoint *c) {
     static safetensors_file tensors;

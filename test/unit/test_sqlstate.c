@@ -92,14 +92,14 @@ static void our_words_or_the_servers(void **state) {
         SQLSTATE_NOTHING);
     assert_string_equal(t.text,
                         "This database has no class (gannsfriends is not installed in it).\n"
-                        "Is this the right database? Ask your instructor for the address.");
+                        "Ask your instructor for the address: this may be the wrong database.");
     trouble_of_server(&t, "42704", "this class has 2 runs", "Choose one with --run: \"a\", \"b\".",
                       SQLSTATE_NOTHING);
     assert_string_equal(t.text, "This class has 2 runs.\nChoose one with --run: \"a\", \"b\".");
     trouble_of_server(&t, "25006", "cannot execute UPDATE in a read-only transaction", NULL,
                       SQLSTATE_WORK);
     assert_string_equal(t.text,
-                        "The server takes no changes for a while: maintenance, or a failover.\n"
+                        "The server accepts no changes at the moment: maintenance, or a failover.\n"
                         "There is nothing to do: trying again until the server answers.");
     trouble_of_server(&t, "53300", "sorry, too many clients already", NULL, SQLSTATE_NOTHING);
     assert_string_equal(

@@ -1,4 +1,4 @@
-// The page: takes events and hands them on.
+// The page: receives events and passes them on.
 
 import { byId, make, moment, setText } from './text.js';
 import * as feed from './feed.js';
@@ -16,23 +16,23 @@ let run = feed.namedRun();
 let chosen = run !== null; // by the address or by hand
 let announced = 0;
 let lost = null; // why there is no connection to gan_dashboard
-let trouble = null; // what gan_dashboard has to say of the database
+let trouble = null; // gan_dashboard's trouble with the database
 let current = null; // the newest state
-let told = null; // when it came
+let told = null; // when it arrived
 
-// What keeps the page from being up to date, if anything.
+// The reason why the page is not up to date, if there is one.
 function showTrouble() {
   const text = lost ?? trouble;
-  status.trouble(text === null || told === null ? text : `${text} What you see here is as it was ${moment(told)}.`);
+  status.trouble(text === null || told === null ? text : `${text} This page shows the state ${moment(told)}.`);
 }
 
-// Running runs first, the newest of them: what a page shows that was not told.
+// The run of a page whose visitor has not chosen one: a running one if possible, and the newest of those.
 function choose(runs) {
   const rank = { running: 3, paused: 2, created: 1 };
   return [...runs].sort((a, b) => (rank[b.state] ?? 0) - (rank[a.state] ?? 0) || b.run - a.run)[0]?.run ?? null;
 }
 
-// Takes all of a run off the page.
+// Removes everything of a run from the page.
 function clear() {
   current = told = null;
   film.forget();
@@ -41,7 +41,7 @@ function clear() {
   group.forget();
 }
 
-// Tells whether a page that was left to itself goes on to the best run: its own is gone, or over while that one is running.
+// Tells whether a page without a chosen run moves on to the best one: its own is gone, or it is over and the best one is running.
 function isLeft(runs, best) {
   const state = (wanted) => runs.find((one) => one.run === wanted)?.state;
   return state(run) === undefined || ((state(run) === 'finished' || state(run) === 'stopped') && state(best) === 'running');
@@ -53,12 +53,12 @@ function follow(wanted) {
   feed.open(run, handlers);
 }
 
-// Says that the run isn't there, or that there is none at all.
+// Says that the run does not exist, or that there is none at all.
 function showNothing(runs) {
   clear();
   document.title = 'GANNs with friends';
   if (runs.length) status.nothing(`There is no run ${run}`, 'It was removed, or the address is wrong. Choose another run from the list.');
-  else status.nothing('There is no run yet', 'As soon as the instructor has made one, it appears here by itself.');
+  else status.nothing('There is no run yet', 'It appears here as soon as the instructor has created one.');
 }
 
 function updateRuns(runs) {
@@ -76,11 +76,11 @@ function updateRuns(runs) {
   if (!runs.some((one) => one.run === run)) showNothing(runs);
 }
 
-// Hands the newest state to all that shows some of it.
+// Passes the newest state to every part of the page.
 function show(state) {
   status.update(state);
   film.update(state);
-  me.update(state); // before those that mark the visitor
+  me.update(state); // before the parts that mark the visitor
   tiles.update(state);
   group.update(state);
   curves.expect(state);

@@ -1,4 +1,4 @@
-// The class: figures, what is pooled, and who did how much.
+// The class: figures, pooled computers, and everybody's contribution.
 
 import { byId, count, duration, fixed, make, memory, percent, plural, setText, speed } from './text.js';
 import { helpOn } from './help.js';
@@ -6,7 +6,7 @@ import { isMe } from './me.js';
 
 const over = (state) => state.state === 'finished' || state.state === 'stopped';
 
-// [what help there is, term, value] for each figure that there is.
+// [key of its help, term, value] for each figure.
 function figures(state) {
   const all = [
     ['iteration', `iteration of ${count(state.target)}`, count(state.iteration)],
@@ -22,7 +22,7 @@ function figures(state) {
   return all;
 }
 
-// A figure; what its help says comes below the list, where there is room for it.
+// A figure; its help text appears below the list, where there is room.
 function makeFigure(key) {
   const group = make('div');
   const term = make('dt');
@@ -53,7 +53,7 @@ function doing(member, state) {
   return member.active ? 'waiting' : `away for ${duration(member.seen)}`;
 }
 
-// [class of the cell, its column's name where there is no head, text]
+// [class of the cell, its column's name if there is no head, text]
 function cells(member, place, state) {
   const { images } = state.class;
   const share = images > 0 ? percent(member.images / images) : '–';
@@ -65,7 +65,7 @@ function cells(member, place, state) {
 
 function makeRow(all) {
   const row = make('tr');
-  row.setAttribute('role', 'row'); // it stays one where the style makes cards of the rows
+  row.setAttribute('role', 'row'); // it stays a row for screen readers when the style turns rows into cards
   for (const [kind, label] of all) {
     const cell = make('td', kind);
     cell.setAttribute('role', 'cell');
@@ -101,7 +101,7 @@ export function update(state) {
   members.forEach((member, i) => updateRow(body, member, i, state));
 }
 
-// Another run is to be shown.
+// Called when another run is shown.
 export function forget() {
   byId('class').replaceChildren();
   for (const group of byId('figures').children) setText(group.querySelector('dd'), '–');

@@ -1,4 +1,4 @@
-// The curves, by Chart.js. Series differ by dash and mark, not by colour alone; a sentence tells each picture to who can't see it.
+// The curves, by Chart.js. Series differ by dash and mark, not by colour alone; a sentence describes each picture to visitors who can't see it.
 
 import { byId, fixed, percent, setText, speed } from './text.js';
 import { curveWords, qualityWords } from './expected.js';
@@ -58,7 +58,7 @@ function options(picture) {
   };
 }
 
-// Takes the colours and the size of letters from the page's style.
+// Takes the colours and the font size from the page's style.
 function dress(chart) {
   const text = variable('--quiet'), line = variable('--faint');
   const size = 0.85 * parseFloat(getComputedStyle(document.body).fontSize);
@@ -88,7 +88,7 @@ function chartOf(name) {
   return chart;
 }
 
-// Puts points into a chart; few points show their marks, many would be a smear.
+// Puts points into a chart. Marks are shown only for few points: many would smear.
 function draw(name, x, curves) {
   const chart = chartOf(name);
   const { write } = pictures[name];
@@ -108,7 +108,7 @@ function values(name, curves) {
   return series.map(([key, label]) => (series.length > 1 ? `${label} ${write(curves[key][0])}` : write(curves[key][0]))).join(', ');
 }
 
-// Says what will come in the place of a curve of less than two points: an empty grid tells nothing.
+// In place of a curve with fewer than two points, says what will come: an empty grid tells nothing.
 function explain(name, points, words) {
   const empty = byId(`${name}-empty`);
   empty.hidden = points > 1;
@@ -134,13 +134,13 @@ export function update(curves) {
   explainAll();
 }
 
-// Takes what the run is doing: what a curve that isn't there yet waits for depends on it.
+// Takes the state of the run: the text in place of a missing curve depends on it.
 export function expect(newest) {
   state = newest;
   explainAll();
 }
 
-// Empties all curves: another run is to be shown.
+// Empties all curves: another run will be shown.
 export function forget() {
   state = drawn = null;
   for (const [name, chart] of shown) {

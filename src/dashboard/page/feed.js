@@ -1,4 +1,4 @@
-// The stream of events, and addresses: a token in the page's address goes along with every request.
+// The stream of events, and addresses: a token in the page's address is sent with every request.
 
 const parameters = new URLSearchParams(location.search);
 const token = parameters.get('token');
@@ -12,7 +12,7 @@ function address(path, query = {}) {
   return text ? `${path}?${text}` : path;
 }
 
-// After a rollback an iteration may have another sheet: the browser is not to take the one for the other.
+// After a rollback an iteration may have another sheet: the branch keeps the browser from confusing them.
 export const sheetAddress = (run, branch, iteration) => address(`sheet/${run}/${iteration}.png`, branch > 0 ? { branch } : {});
 
 // The run that the page's address names, or null.
@@ -36,12 +36,12 @@ const AWAY = 'The connection to the dashboard is lost. This page tries again by 
 let source = null;
 let again = null;
 
-// Asks why a stream was refused: an EventSource doesn't tell.
+// Finds out why a stream was refused: an EventSource doesn't tell.
 async function whyRefused(where) {
   try {
     const { status } = await fetch(where, { method: 'HEAD' });
-    if (status === 401) return 'The dashboard asks for another access token. Open the address that your instructor gives you now.';
-    if (status === 403) return 'The dashboard does not answer by this address. Open the one that gan_dashboard printed.';
+    if (status === 401) return 'The dashboard has another access token now. Ask your instructor for the new address.';
+    if (status === 403) return 'The dashboard does not answer at this address. Open the one that gan_dashboard printed.';
     if (status === 503) return 'The dashboard has too many visitors. This page tries again by itself.';
   } catch {
     // it is away
@@ -59,7 +59,7 @@ export function open(run, handlers) {
   source = mine;
   source.onopen = handlers.open;
   source.onerror = async () => {
-    // A refusal (a proxy's 502, a limit) ends an EventSource for good; a broken connection it mends itself.
+    // A refusal (a proxy's 502, a limit) ends an EventSource for good; after a broken connection it reconnects by itself.
     if (mine.readyState !== EventSource.CLOSED) {
       handlers.lost(AWAY);
       return;

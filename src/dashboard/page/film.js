@@ -1,4 +1,4 @@
-// The sheets: the newest by itself, any by the slider, all of them as a film.
+// The sheets: shows the newest by itself, any one by the slider, and all of them as a film.
 
 import { byId, count, setText } from './text.js';
 import { sheetAddress } from './feed.js';
@@ -11,23 +11,23 @@ const newest = byId('film-newest');
 const image = byId('sheet');
 
 let run = null;
-let branch = 0; // how often the run went back
+let branch = 0; // how often the run was rolled back
 let sheets = [];
 let following = true; // shows the newest, whatever comes
-let reel = null; // the film that runs: an object of its own for each
+let reel = null; // the film that runs: a new object for each
 let shown = null; // iteration on the screen
-let wanted = null; // what is on its way: an object of its own for each
+let wanted = null; // the sheet that is loading: a new object for each
 
-// Says what the picture is.
+// Describes the picture.
 function describe() {
   if (shown === null) return;
   const last = sheets[sheets.length - 1];
-  const text = `Iteration ${count(shown)}${shown === last ? ', the newest sheet' : `; the newest is of ${count(last)}`}`;
+  const text = `Iteration ${count(shown)}${shown === last ? ', the newest sheet' : `; the newest is from iteration ${count(last)}`}`;
   setText(byId('sheet-caption'), text);
   image.alt = `Sheet of generated images after ${count(shown)} iterations`;
 }
 
-// Shows a sheet once its bytes are here; resolves then. One that another overtakes is not shown.
+// Shows a sheet when it is loaded; resolves then. A sheet that another one overtakes is not shown.
 async function show(iteration) {
   const next = new Image();
   const mine = { iteration };
@@ -39,7 +39,7 @@ async function show(iteration) {
     if (wanted === mine) wanted = null;
     return;
   }
-  if (wanted !== mine) return; // of the same iteration of another run, perhaps
+  if (wanted !== mine) return; // a newer request came, perhaps for another run
   image.src = next.src;
   image.hidden = false;
   byId('no-sheet').hidden = true;
@@ -97,7 +97,7 @@ newest.addEventListener('click', () => {
   if (sheets.length) place(sheets.length - 1);
 });
 
-// Forgets what is on the screen: another run is to be shown.
+// Forgets the sheet on the screen: another run will be shown.
 export function forget() {
   stopPlaying();
   sheets = [];
@@ -111,10 +111,10 @@ export function forget() {
   for (const control of [slider, play, newest]) control.disabled = true;
 }
 
-// Takes which sheets there are now.
+// Takes the list of sheets.
 export function update(state) {
   const before = sheets[Number(slider.value)];
-  if (state.branch !== branch) shown = wanted = null; // what is on the screen is of a branch that was given up
+  if (state.branch !== branch) shown = wanted = null; // the sheet on the screen belongs to a branch that was given up
   run = state.run;
   branch = state.branch;
   sheets = state.sheets;
@@ -127,7 +127,7 @@ export function update(state) {
     if (shown !== sheets[sheets.length - 1] && wanted?.iteration !== sheets[sheets.length - 1]) place(sheets.length - 1);
     else slider.value = String(sheets.length - 1);
   } else {
-    // Others may have come and gone: stay at the same picture.
+    // Sheets may have been added and removed: stay at the same picture.
     const index = sheets.findIndex((iteration) => iteration >= before);
     slider.value = String(index < 0 ? sheets.length - 1 : index);
   }

@@ -1,4 +1,4 @@
-// Who of the class sits before this page: a choice that stays in this browser, and is told nobody.
+// Which member of the class the visitor is: a choice that stays in this browser and is sent to nobody.
 
 import { byId, count, make, percent, setText } from './text.js';
 
@@ -6,14 +6,14 @@ const KEY = 'gannsfriends.me';
 const select = byId('me');
 
 let name = load();
-let known = null; // {run, member} of it, while this page is open: who takes another nickname stays marked
+let known = null; // {run, member} of it, while this page is open: a member with a new nickname stays marked
 let members = [];
 
 function load() {
   try {
     return localStorage.getItem(KEY);
   } catch {
-    return null; // a browser that keeps nothing: for as long as the page is open, then
+    return null; // a browser without storage: the choice lasts while the page is open
   }
 }
 
@@ -53,7 +53,7 @@ function updateOptions() {
 function describe(all) {
   const place = members.findIndex(isMe);
   if (name === null) return '';
-  if (place < 0) return `${name} takes no part in this run.`;
+  if (place < 0) return `${name} does not take part in this run.`;
   const { images } = members[place];
   return `You are number ${count(place + 1)}: ${count(images)} images${all > 0 ? `, ${percent(images / all)} of all` : ''}.`;
 }
@@ -66,7 +66,7 @@ export function update(state) {
   setText(byId('me-note'), describe(state.class.images));
 }
 
-// Calls back when another name is chosen.
+// Calls changed() when another name is chosen.
 export function onChange(changed) {
   select.addEventListener('change', () => {
     known = null;

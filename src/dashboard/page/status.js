@@ -1,10 +1,10 @@
-// What the run is doing, in words: what is, since when, and what there is to do.
+// The state of the run in words: what is happening, since when, and what to do.
 
 import { byId, moment, setText } from './text.js';
 
 const since = { created: 'Created', paused: 'Paused', finished: 'Finished', stopped: 'Stopped' };
 
-// Shows a sentence, or takes its place away.
+// Shows a sentence, or hides its place.
 function say(id, text) {
   byId(id).hidden = !text;
   setText(byId(id), text ?? '');
@@ -21,14 +21,14 @@ export function update(state) {
   say('notice', state.notice);
 }
 
-// Says that there is nothing to show, and what to do about it.
+// Says that there is nothing to show, and what to do.
 export function nothing(happening, todo) {
   setText(byId('happening'), happening);
   say('advice', todo);
   say('notice', null);
 }
 
-// What keeps the page from being up to date, if anything.
+// The reason why the page is not up to date, if there is one.
 export function trouble(text) {
   say('trouble', text);
 }

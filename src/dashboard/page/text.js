@@ -1,8 +1,8 @@
-// Numbers and names as text. Whatever comes from others goes into the page through these: as text, never as markup.
+// Numbers and names as text. Everything from outside goes into the page through these functions: as text, never as markup.
 
 export const byId = (id) => document.getElementById(id);
 
-// Sets an element's text, and leaves it alone where it is that already: a selection in it survives.
+// Sets an element's text, unless it has this text already, so that a selection in it survives.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

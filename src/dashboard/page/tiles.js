@@ -3,13 +3,13 @@
 import { byId, count, duration, make, plural, setText } from './text.js';
 import { isMe } from './me.js';
 
-const NAMED_MOST = 48; // beyond that tiles are small and have no names on them
-const TILES_MOST = 1024; // beyond that there is the bar alone
+const NAMED_MOST = 48; // with more units tiles are small and have no names
+const TILES_MOST = 1024; // with more units there is only the bar
 
 const kinds = { f: 'free', c: 'claimed', d: 'done', a: 'aside' };
 const signs = { free: '', claimed: '…', done: '✓', aside: '!' };
 
-// Words and a sign say what the colours say.
+// Words and a sign say the same as the colours.
 function describe(kind, name, seconds) {
   if (kind === 'free') return ['–', 'free'];
   if (kind === 'aside') return ['–', '! set aside'];
@@ -17,7 +17,7 @@ function describe(kind, name, seconds) {
   return [name, seconds < 1 ? 'computing' : `computing, ${duration(seconds)}`];
 }
 
-// How much of a unit in work may be done, by what its worker usually takes; it is full only when it is in.
+// An estimate of how much of a unit in progress is done, by its worker's usual time; full only when it is submitted.
 function filled(seconds, usual) {
   return usual > 0 ? Math.min(0.92, Math.max(0.05, seconds / usual)) : 0.5;
 }
@@ -48,7 +48,7 @@ function updateTiles(list, units, members) {
   }
 }
 
-// Who computes how many units, where tiles have no room for names.
+// Who computes how many units, if tiles have no room for names.
 function whoComputes(units, members) {
   const held = new Map();
   [...units.states].forEach((letter, i) => {
@@ -60,7 +60,7 @@ function whoComputes(units, members) {
   return ` Computing: ${named.join(', ')}${most.length > NAMED_MOST ? ' and others' : ''}.`;
 }
 
-// What stands in the place of units where there are none to be computed.
+// The text in place of units if there are none to compute.
 const without = {
   created: 'The units of the first iteration appear when the run starts.',
   paused: 'No unit is given out while the run is paused.',
@@ -69,7 +69,7 @@ const without = {
   running: 'No units are open.',
 };
 
-// Of a run that is over, what was left undone is of interest to nobody.
+// In a run that is over, unfinished units don't matter.
 const unitsOf = (state) => (state.state === 'running' || state.state === 'paused' ? state.units : { ...state.units, states: '', again: 0 });
 
 function note(state, units, total, members) {
@@ -92,7 +92,7 @@ export function update(state) {
   setText(byId('tiles-note'), note(state, units, total, members));
 }
 
-// Another run is to be shown.
+// Called when another run is shown.
 export function forget() {
   byId('tiles').replaceChildren();
   byId('progress-line').hidden = byId('legend').hidden = true;

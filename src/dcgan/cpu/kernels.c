@@ -1,5 +1,5 @@
 /*
- * kernels.c - which instruction set the inner loops use
+ * kernels.c - chooses the instruction set of the inner loops
  */
 #include "kernels.h"
 

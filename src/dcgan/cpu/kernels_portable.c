@@ -1,6 +1,5 @@
 /*
- * kernels_portable.c - the inner loops for whatever the compiler was told to build for: vectors of
- * 16 bytes
+ * kernels_portable.c - the inner loops for the compiler's target: vectors of 16 bytes
  */
 #define KERNELS kernels_portable
 #define KERNELS_NAME "portable"

@@ -1,9 +1,8 @@
 /*
- * paths.c - the CPU backend: which of the ways to compute a convolution serves which layer
+ * paths.c - the CPU backend: chooses how each layer's convolution is computed
  *
- * The table is short because measurement made it so (bench/README.md): where Winograd's tiles fit
- * it is the faster one in all three passes; the layers at the ends of the networks (3 channels, one
- * pixel) are im2col's.
+ * Measurements decided the table (bench/README.md): where Winograd's tiles fit, it is faster in all
+ * three passes; the layers at the ends of the networks (3 channels, one pixel) use im2col.
  */
 #include "paths.h"
 #include "im2col.h"

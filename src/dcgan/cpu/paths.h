@@ -1,5 +1,5 @@
 /*
- * paths.h - which of the ways to compute a convolution serves which layer
+ * paths.h - chooses how each layer's convolution is computed
  */
 #ifndef DCGAN_CPU_PATHS_H
 #define DCGAN_CPU_PATHS_H

@@ -1,9 +1,9 @@
 /*
- * pool.c - threads that share out the tasks of one operation after the other
+ * pool.c - threads that share the tasks of one operation after another
  *
- * An operation may last 50 microseconds, so helpers look for the next one in a short loop before
- * they sleep. Nobody waits for a helper that has not taken a task: it may have lost its processor
- * to another program.
+ * An operation may last only 50 microseconds, so helpers look for the next one in a short loop
+ * before they sleep. No thread waits for a helper that has not taken a task: it may have lost its
+ * processor to another program.
  */
 #include "pool.h"
 
@@ -21,9 +21,9 @@ static void relax(void) {
 #endif
 }
 
-/* Takes a task of the operation at hand; returns 0 if there is none left. Operation and tasks left
- * are one number, so that who comes late can't take a task of the next operation for one of the
- * last. */
+/* Takes a task of the current operation; returns 0 if there is none left. The operation's number
+ * and the number of tasks left are one integer, so that a late helper can't mistake a task of the
+ * next operation for one of the last. */
 static int take_task(pool *p, size_t *task) {
     uint64_t ticket = atomic_load(&p->ticket);
 
@@ -62,7 +62,7 @@ static uint32_t wait_for_operation(pool *p, uint32_t last) {
     return operation(p);
 }
 
-/* A helper's life. */
+/* The loop of a helper. */
 static void *help(void *context) {
     pool *p = context;
     uint32_t last = 0;

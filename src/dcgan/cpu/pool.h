@@ -1,8 +1,8 @@
 /*
- * pool.h - threads that share out the tasks of one operation after the other
+ * pool.h - threads that share the tasks of one operation after another
  *
- * An operation is cut into tasks that write to different memory, always into the same tasks however
- * many threads there are. So results have the same bits for every number of threads.
+ * An operation is cut into tasks that write to different memory. The tasks are the same for every
+ * number of threads, and so are the bits of the results.
  */
 #ifndef DCGAN_POOL_H
 #define DCGAN_POOL_H
@@ -21,10 +21,10 @@ typedef struct pool {
     pthread_t threads[POOL_MAX_THREADS - 1];
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    /* The operation at hand; it stays as it is until all of its tasks are finished. */
+    /* The current operation; it doesn't change until all of its tasks are finished. */
     pool_task function;
     void *context;
-    _Atomic uint64_t ticket; /* number of the operation << 32 | tasks that nobody has taken */
+    _Atomic uint64_t ticket; /* number of the operation << 32 | tasks not taken yet */
     atomic_size_t finished;  /* tasks */
     atomic_int stopping;
 } pool;

@@ -1,9 +1,9 @@
 /*
- * winograd.c - the three convolutions by Winograd's F(4x4, 2x2): which matrices, in what order, by
- * which thread
+ * winograd.c - the three convolutions by Winograd's F(4x4, 2x2): its matrices, their order, and the
+ * threads' tasks
  *
- * Images go by in blocks whose matrices fit the second or third level cache, and within a block the
- * weights go by in slices of a few panels, for the same reason. Each stage is a set of tasks for
+ * Images are processed in blocks whose matrices fit the second or third level cache and, for the
+ * same reason, the weights of a block in slices of a few panels. Each stage is a set of tasks for
  * the threads.
  */
 #include "winograd.h"
@@ -82,7 +82,7 @@ static kernel_matrices image_rows(const winograd *w, const kernel_matrices *m, s
     return (kernel_matrices){m->at + image * w->tiles * m->step, m->place, m->step};
 }
 
-/* Returns a panel of the slice, whose rows are so many. */
+/* Returns a panel of the slice; rows is the number of its rows. */
 static kernel_matrices slice_panel(const winograd *w, size_t panel, size_t rows) {
     kernel_matrices m = w->panels[panel];
     m.place = rows * m.step;

@@ -2,8 +2,8 @@
  * network.h - forward and backward through one network
  *
  * Generator and discriminator are lists of the same kind of layer: convolution in one direction or
- * the other, batch norm or not, an activation. A tape holds what the forward pass leaves for the
- * backward pass.
+ * the other, batch norm or not, an activation. A tape holds the values that the backward pass needs
+ * from the forward pass.
  */
 #ifndef DCGAN_NETWORK_H
 #define DCGAN_NETWORK_H
@@ -23,8 +23,8 @@ typedef struct dcgan_tape {
 /* Lays out a tape for up to batch images. */
 void tape_take(dcgan_tape *tape, dcgan_arena *arena, const dcgan_network *network, size_t batch);
 
-/* Finds the largest scratch memory over all layers for so many images, and the largest activation
- * of one image over all layers. */
+/* Finds the largest scratch memory over all layers for a number of images, and the largest
+ * activation of one image over all layers. */
 size_t network_scratch_count(const dcgan_network *network, const dcgan_backend *backend,
                              size_t images);
 size_t network_widest(const dcgan_network *network);

@@ -1,5 +1,5 @@
 /*
- * passes.h - the passes of a minibatch, from which every kind of unit is put together
+ * passes.h - the passes of a minibatch, of which every kind of unit consists
  *
  * gradients.c runs all of them at the same weights and adds up gradients; local_steps.c moves the
  * weights in between.
@@ -41,7 +41,7 @@ void passes_begin(dcgan_passes *p);
  * in all of the result. */
 dcgan_status passes_end(dcgan_passes *p, dcgan_status status);
 
-/* Asks the caller whether to go on. */
+/* Asks the caller whether to continue. */
 int passes_cancelled(const dcgan_passes *p, size_t images_done);
 
 /*

@@ -1,6 +1,6 @@
 /*
- * outer.c - the outer optimiser: what becomes of the mean change of local units, on any slice of
- * the vectors
+ * outer.c - the outer optimiser: applies the mean change of local units, on any slice of the
+ * vectors
  *
  * As adam.c: elementwise, without contraction, so that the same changes give the same bits on every
  * machine.

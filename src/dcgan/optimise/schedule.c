@@ -1,10 +1,10 @@
 /*
- * schedule.c - what changes from iteration to iteration: learning rates, and which network is
+ * schedule.c - the schedule of iterations: learning rates, and which network is
  * stepped
  */
 #include "../dcgan.h"
 
-/* Computes by what the learning rates are multiplied in an iteration. */
+/* Computes the factor of the learning rates in an iteration. */
 double dcgan_schedule_factor(const dcgan_schedule *schedule, uint32_t iteration) {
     if (iteration < schedule->warmup)
         return ((double)iteration + 1) / (double)schedule->warmup;

@@ -1,5 +1,5 @@
 /*
- * statistics.c - batch-norm statistics of parts put together
+ * statistics.c - merges the batch-norm statistics of parts
  *
  * A part is a minibatch of a unit, or a unit of an iteration: the same formula (law of total
  * variance) joins both. Sums are kept as first and second moment in double precision, so that the

@@ -1,6 +1,6 @@
 /*
- * step.c - the whole step on plain arrays: what src/extension/step/ does shard by shard, to be read
- * first
+ * step.c - the whole step on plain arrays; read it before src/extension/step/, which does the same
+ * shard by shard
  */
 #include "../dcgan.h"
 

@@ -1,5 +1,5 @@
 /*
- * update.c - how far a step moves the weights, beside their size, and shortening it
+ * update.c - measures how far a step moves the weights relative to their size, and shortens it
  */
 #include "../dcgan.h"
 #include "../vectorised.h"

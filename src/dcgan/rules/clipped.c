@@ -1,20 +1,19 @@
 /*
- * clipped.c - an adaptive bound on the norm of what a unit may add, then the mean
+ * clipped.c - limits the norm of each unit's result adaptively, then takes the mean
  *
  * A result whose norm is above the bound is scaled down to it, G and D together by the same factor.
- * The bound is twice the median (or as many times as the run says), over accounts, of the norms of
- * their units (weighted by images):
- * it follows the training, it can't be set by anybody who has fewer than half of the accounts,
- * however many programs they run, and an honest result seldom reaches it (so that the mean of an
- * honest class has the same bits as without). Compare "adaptive clipping" of Andrew et al. 2021 and
- * TensorFlow Federated's robust_aggregator.
+ * The bound is a multiple (twice, unless the run sets another parameter) of the median, over
+ * accounts, of the norms of their units, weighted by images. It follows the training. Nobody with
+ * fewer than half of the accounts can set it, however many workers they run. An honest result
+ * seldom reaches it, so that the mean of an honest class has the same bits as without it. Compare
+ * "adaptive clipping" of Andrew et al. 2021 and TensorFlow Federated's robust_aggregator.
  *
- * Changes of the weights after H local steps are the longer the larger H is: they grow between as
- * sqrt(H), where steps are noise, and as H, where they agree. So each unit is held against the
- * larger of two bounds, one for each law. Where all H are equal, and of gradients, both are the
+ * A change of the weights after H local steps is longer for larger H: it grows like sqrt(H) if the
+ * steps are noise, like H if they agree, and in between otherwise. So each unit is compared with
+ * the larger of two bounds, one for each law. If all H are equal, and for gradients, both are the
  * same.
  *
- * Of one account, or two, neither is the exception: with the mean of the two as median the bound is
+ * With one or two accounts there is no majority: the median of two is their mean, so the bound is
  * the sum of the norms, and nothing is clipped.
  */
 #include "rules.h"
@@ -46,7 +45,8 @@ static void weigh(const dcgan_round *r) {
             double norm = r->norms[i * DCGAN_NETWORK_COUNT + network],
                    bound = r->parameters[0] *
                            fmax(by_root * sqrt(r->effort[i]), by_step * r->effort[i]);
-            /* A bound of 0: most accounts have sent nothing but zeros, which is no measure. */
+            /* A bound of 0: most accounts have sent only zeros, so there is nothing to compare
+             * with. */
             if (bound > 0 && norm > bound)
                 r->scale[i] = fmin(r->scale[i], bound / norm);
         }

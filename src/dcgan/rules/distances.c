@@ -1,5 +1,5 @@
 /*
- * distances.c - how far the accounts' results are from each other
+ * distances.c - the distances between the accounts' results
  */
 #include "rules.h"
 #include "../vectorised.h"

@@ -1,5 +1,5 @@
 /*
- * median.c - number by number the account in the middle, or the mean of the two (Yin et al. 2018,
+ * median.c - for each number the median of the accounts (Yin et al. 2018,
  * "Byzantine-Robust Distributed Learning")
  */
 #include "rules.h"

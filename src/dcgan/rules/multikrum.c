@@ -2,24 +2,24 @@
  * multikrum.c - the mean of the accounts whose results have near neighbours
  *
  * (Blanchard et al. 2017, "Machine Learning with Adversaries: Byzantine Tolerant Gradient
- * Descent".) Of n accounts f are taken for attackers. An account's score is the sum of its squared
- * distances to the n - f - 2 nearest others; the n - f with the lowest scores are averaged, each
- * account as much as any other. Distances of G and D are measured in units of their medians over
- * all pairs and added: so neither network's poison hides behind the size of the other's gradient,
- * and an account is taken or left as a whole.
+ * Descent".) Of n accounts, f are assumed to be attackers. An account's score is the sum of its
+ * squared distances to the n - f - 2 nearest others; the n - f with the lowest scores are averaged
+ * with equal weights. The distances of G and D are divided by their medians over all pairs and
+ * added. So a poisoned gradient of one network can't hide behind the size of the other's, and an
+ * account is used or left out as a whole.
  */
 #include "rules.h"
 
 #include <math.h>
 
-/* How many of the accounts are taken for attackers, and left out. */
+/* How many of the accounts are assumed to be attackers, and left out. */
 static size_t refused(const dcgan_round *r) {
     size_t most = r->accounts < 3 ? 0 : (r->accounts - 3) / 2,
            f = (size_t)((double)r->accounts * r->parameters[0]);
     return f < most ? f : most;
 }
 
-/* Returns the median of a network's distances over all pairs, or 1 where that is no measure. */
+/* Returns the median of a network's distances over all pairs, or 1 if one can't divide by it. */
 static double usual_distance(const double *distances, size_t n, double *pairs) {
     size_t count = 0;
     double usual;

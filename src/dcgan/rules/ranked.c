@@ -1,11 +1,10 @@
 /*
  * ranked.c - the mean of the middle of sorted numbers, number by number: trimmed mean and median
  *
- * A sorting network compares the same pairs whatever the numbers are, so 64
- * coordinates are sorted at a time, by vectors of minima and maxima, without a branch; a qsort of
- * each coordinate takes twenty times as long. The network is Batcher's odd-even merge sort (Knuth,
- * TAOCP 3, 5.2.2, algorithm M), without the comparators on which none of the ranks that are wanted
- * depends.
+ * A sorting network compares the same pairs whatever the numbers are. So 64 coordinates are sorted
+ * at a time, by vector minima and maxima, without a branch; calling qsort for each coordinate takes
+ * twenty times as long. The network is Batcher's odd-even merge sort (Knuth, TAOCP 3, 5.2.2,
+ * algorithm M), without the comparators that no wanted rank depends on.
  */
 #include "rules.h"
 #include "../vectorised.h"

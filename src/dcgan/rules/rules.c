@@ -1,5 +1,5 @@
 /*
- * rules.c - the table of rules, and the text by which a run names one
+ * rules.c - the table of rules, and the parser of a run's rule
  */
 #include "rules.h"
 
@@ -18,7 +18,7 @@ const dcgan_rule *dcgan_rule_at(size_t i) {
     return i < sizeof rules / sizeof *rules ? rules[i] : NULL;
 }
 
-/* Tells whether a word of so many bytes is a name. */
+/* Tells whether a word of a given length is a name. */
 static bool is_word(const char *name, const char *word, size_t length) {
     return strlen(name) == length && memcmp(name, word, length) == 0;
 }

@@ -1,14 +1,14 @@
 /*
- * rules.h - the rules by which the results of an iteration's units become one
+ * rules.h - the rules that combine the results of an iteration's units
  *
- * A rule counts accounts, not programs: within an account results are averaged by their numbers of
- * images, and only then is an account compared with another. G and D are judged apart but accepted
- * or refused together.
+ * A rule counts accounts, not workers: the results of an account are averaged, weighted by images,
+ * before it is compared with other accounts. G and D are judged separately but accepted or refused
+ * together.
  *
- * Every rule is one of two shapes. Either it is a weighted sum of units (mean, clipped, multikrum),
- * and all it does is to choose the weights, before the first number is added; what it must know of
- * whole vectors for that it says by `needs`. Or it looks at the accounts number by number (trimmed,
- * median): then it has the functions of a tile.
+ * There are two kinds of rules. Some are a weighted sum of units (mean, clipped, multikrum): they
+ * only choose the weights, before the first number is added, and `needs` says what they must know
+ * of whole vectors for that. The others look at the accounts number by number (trimmed, median):
+ * these have the functions of a tile.
  *
  * A new rule is one file, which ends with its dcgan_rule, and one row in rules.c. Nothing here
  * allocates: memory is the caller's.
@@ -46,12 +46,12 @@ typedef struct dcgan_round {
     double *scale;
 } dcgan_round;
 
-/* What a rule must know of whole vectors before it weighs: flags. */
+/* Flags: what a rule must know of whole vectors before it weighs. */
 enum { DCGAN_NEEDS_NOTHING = 0, DCGAN_NEEDS_NORMS = 1, DCGAN_NEEDS_DISTANCES = 2 };
 
 typedef struct dcgan_rule_parameter {
     const char *name;        /* null: there are no more */
-    double usual, low, high; /* low and high may be had */
+    double usual, low, high; /* low and high are allowed */
     const char *meaning;
 } dcgan_rule_parameter;
 
@@ -97,8 +97,9 @@ typedef enum dcgan_rule_fault {
     DCGAN_RULE_OUT_OF_RANGE       /* a parameter is not a number between its limits */
 } dcgan_rule_fault;
 
-/* Reads `name` or `name(parameter=number, ...)`, blanks allowed; parameters that are left out are
- * as usual. chosen->rule is set as soon as the rule is known, also if something else is wrong. */
+/* Reads `name` or `name(parameter=number, ...)`, blanks allowed; parameters that are left out get
+ * their defaults. chosen->rule is set as soon as the rule is known, also if something else is
+ * wrong. */
 dcgan_rule_fault dcgan_rule_read(dcgan_chosen_rule *chosen, const char *text);
 
 /* Counts the doubles of scratch memory that a rule needs. */
@@ -132,9 +133,9 @@ typedef struct dcgan_comparator {
 /* The most inputs that a network can have. */
 #define DCGAN_MAX_INPUTS ((size_t)65536)
 
-/* Builds Batcher's network for so many inputs, as far as ranks first … last - 1 depend on it;
- * returns the number of comparators. network may be NULL: then it counts all of Batcher's, which is
- * enough memory for any ranks. */
+/* Builds the part of Batcher's network for a number of inputs that ranks first … last - 1 depend
+ * on; returns the number of comparators. network may be NULL: then it counts all of Batcher's,
+ * which is enough memory for any ranks. */
 size_t dcgan_sorting_network(size_t inputs, size_t first, size_t last, dcgan_comparator *network);
 
 /* Numbers that are sorted at a time. */

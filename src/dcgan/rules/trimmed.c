@@ -1,5 +1,5 @@
 /*
- * trimmed.c - number by number the mean of the accounts without the lowest and the highest (Yin et
+ * trimmed.c - for each number the mean of the accounts without the lowest and the highest (Yin et
  * al. 2018, "Byzantine-Robust Distributed Learning")
  *
  * A share of the accounts is left out on each side, rounded up, but never all.

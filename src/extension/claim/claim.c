@@ -1,10 +1,10 @@
 /*
  * claim.c - gives a worker a unit, or says why there is none
  *
- * The worker's row is locked first: it has one claim at a time. Then the unit that it holds already,
- * or the next free one, or one of those that are harder to find, becomes its own under a new token
- * and a lease. Two students can't take the same unit: the search locks the unit that it finds, and
- * skips those that another session has locked.
+ * The worker's row is locked first, so that it has one claim at a time. Then it gets the unit that
+ * it already holds, or the next free one, or one that is harder to find, under a new token and a
+ * lease. Two students can't get the same unit: the search locks the unit that it finds, and skips
+ * units that another session has locked.
  */
 #include "../coordinate/coordinate.h"
 #include "holding.h"
@@ -24,7 +24,7 @@ static gan_statement find_free = {
     3,
     {INT4OID, INT4OID, INT8OID}};
 
-/* What a worker is given of its unit, in the order of gan_claim's columns. */
+/* The columns of a unit that a worker is given, in the order of gan_claim's. */
 #define UNIT_COLUMNS "u.unit, u.token, u.iteration, u.first_position, u.images, u.lease_seconds"
 
 enum { UNIT_COLUMN_COUNT = 6, COLUMN_COUNT = 12 };
@@ -39,7 +39,7 @@ enum { PACE_COUNT = 3 };
 
 enum { LEASE = 5, REASON, MESSAGE, RETRY, NONCE };
 
-/* A claim under way: the worker, its run, and what there is between them. */
+/* A claim in progress: the worker, its run, and the state between them. */
 typedef struct claim {
     Datum worker, run, iteration, nonce;
     bool no_worker; /* it was not named */
@@ -48,7 +48,7 @@ typedef struct claim {
     Datum pace[PACE_COUNT]; /* what the length of the lease depends on: pace, pace_mad, lapses */
     bool no_pace[PACE_COUNT];
     bool given;            /* there is a unit: in to */
-    const char *held_back; /* why its login gets none now, though there may be some; or null */
+    const char *held_back; /* why its login gets none now although some may be free; or null */
     double held_back_seconds;
     answer to;
 } claim;
@@ -76,7 +76,7 @@ static void lock_worker(claim *c) {
     c->run = gan_value(0, 1, NULL);
 }
 
-/* Reads what decides about the claim, and what of it goes to the worker. */
+/* Reads the data that decide on the claim, and those that go to the worker. */
 static void read_run(claim *c) {
     static gan_statement read = {
         "SELECT r.iteration, r.weights_nonce, r.weights_nonce_1, r.weights_nonce_2, "
@@ -112,8 +112,8 @@ static void read_run(claim *c) {
     c->checks_on = gan_is_true(0, 12 + PACE_COUNT);
 }
 
-/* Refuses a worker whose images are not the run's: its dataset may have been set after the worker
- * had joined. */
+/* Refuses a worker whose images are not the run's: the dataset may have been set after the worker
+ * joined. */
 static void require_same_images(const claim *c) {
     static gan_statement require = {
         "SELECT gan_require_dataset(r, w.dataset_images, w.dataset_digest) "
@@ -132,9 +132,9 @@ static void give(claim *c) {
     c->given = true;
 }
 
-/* Gives the worker what it holds already, under a new token: after a crash or a lost answer it goes
- * on with it. Takes from it what it has held too long, what belongs to an iteration that is over,
- * and what somebody else was sooner with. */
+/* Gives the worker the unit that it already holds, under a new token, so that it can continue after
+ * a crash or a lost answer. Takes the unit away if it was held too long, if its iteration is over,
+ * or if another worker was faster. */
 static void give_again(claim *c) {
     static gan_statement find = {
         "SELECT u.unit, u.done_elsewhere AND NOT u.is_check, u.iteration = $2, "
@@ -199,9 +199,9 @@ static struct {
     int64 position;
 } last;
 
-/* Finds the next free unit behind this session's last one, then from the beginning: rows that were
- * claimed meanwhile leave dead index entries behind, for as long as anybody's old snapshot keeps
- * them, and this way a session passes each but once. Returns whether there is one; it is locked. */
+/* Finds the next free unit after this session's last one, then from the beginning, and locks it.
+ * Claimed rows leave dead index entries behind, which an old snapshot may keep for long; in this
+ * way a session passes each of them only once. Returns whether there is one. */
 static bool find_next(const claim *c, Datum *unit) {
     bool known = last.run == c->run && last.iteration == c->iteration;
 
@@ -216,7 +216,7 @@ static bool find_next(const claim *c, Datum *unit) {
     }
 }
 
-/* Asks a function of the database for a unit; returns whether it has one, which is locked. */
+/* Asks an SQL function for a unit, which it has locked; returns whether there is one. */
 static bool find_by(gan_statement *statement, const claim *c, Datum *unit) {
     bool none;
 
@@ -225,9 +225,9 @@ static bool find_by(gan_statement *statement, const claim *c, Datum *unit) {
     return !none;
 }
 
-/* Finds a free unit: the next one, or, where units have different sizes, one that suits the
- * worker. Where nothing is free: one that was left for a spot check, one that failed at this login,
- * a copy of a late one. */
+/* Finds a free unit: the next one or, if units have different sizes, one that suits the worker. If
+ * none is free: one that was moved for a spot check, one that failed at this login, a copy of a
+ * late one. */
 static bool find_unit(const claim *c, Datum *unit) {
     static gan_statement find_measured = {"SELECT gan_pick_measured(w, r.iteration) FROM "
                                           "gan_worker w JOIN gan_run r ON r.run = w.run "
@@ -247,7 +247,7 @@ static bool find_unit(const claim *c, Datum *unit) {
 
 #define LEASE_SECONDS "gan_lease_seconds(u.images, $4, $5, $6, $7)"
 
-/* Makes a unit the worker's: token, lease. */
+/* Gives a unit to the worker: token, lease. */
 static void take(claim *c, Datum unit) {
     static gan_statement take_unit = {
         "UPDATE gan_work_unit u SET state = 'claimed', worker = $2, token = gen_random_uuid(), "
@@ -283,8 +283,9 @@ static void say_work(claim *c) {
     set(c, RETRY, Float8GetDatum(0));
 }
 
-/* Says why there is no work, and when to ask again. Notes that the worker asked: it is about, unless
- * it is suspended. (A worker that holds a unit is about anyway; submit and release note it, too.) */
+/* Says why there is no work, and when to ask again. Stores that the worker asked, so that it counts
+ * as active, unless it is suspended. (A worker that holds a unit is active anyway; submit and
+ * release store it, too.) */
 static void say_no_work(claim *c) {
     static gan_statement note_seen = {
         "UPDATE gan_worker SET last_seen = statement_timestamp() WHERE worker = $1 "

@@ -1,9 +1,9 @@
 /*
- * holding.c - whose a unit is
+ * holding.c - whether the caller holds a unit
  *
- * One query compares all that makes a unit the caller's to work on. It is found by its number and
- * its token alone: by its state, too, the planner might look for it in an index of all claimed
- * units.
+ * One query checks everything that a caller needs to work on a unit. It finds the unit by its
+ * number and token alone: if the state were a condition, too, the planner might search an index of
+ * all claimed units.
  */
 #include "holding.h"
 
@@ -43,8 +43,9 @@ bool gan_holding_find(gan_holding *holding, Datum unit, Datum token, bool lock) 
     return true;
 }
 
-/* Tells whether another unit of the same positions is done. That of a spot check is meant to be.
- * (Looked up as it is now: the transaction's snapshot may be older, whatever the isolation level.) */
+/* Tells whether another unit of the same positions is done; for a spot check that is normal. (It
+ * reads the latest committed data: the transaction's snapshot may be older, at any isolation
+ * level.) */
 bool gan_holding_beaten(const gan_holding *holding) {
     static gan_statement find_done = {
         "SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.first_position = $2 AND u.state = "
@@ -57,8 +58,8 @@ bool gan_holding_beaten(const gan_holding *holding) {
                                                       Int64GetDatum(holding->first_position)}) > 0;
 }
 
-/* Has transactions that name the same key come one after the other. (Uploads lock by unit and shard,
- * whose numbers are below both kinds.) */
+/* Makes transactions that name the same key run one after the other. (Uploads lock by unit and
+ * shard, whose numbers are below both kinds.) */
 void gan_lock_key(gan_lock_kind kind, uint64 key) {
     LockDatabaseObject(RelationRelationId, (Oid)(key >> 16), (uint16)(kind | (key & 0x3fff)),
                        ExclusiveLock);
@@ -66,7 +67,7 @@ void gan_lock_key(gan_lock_kind kind, uint64 key) {
 
 PG_FUNCTION_INFO_V1(gan_lock_login);
 
-/* Has claims of a login in a run come one after the other. */
+/* Makes claims of a login in a run come one after the other. */
 Datum gan_lock_login(PG_FUNCTION_ARGS) {
     const char *login = NameStr(*PG_GETARG_NAME(1));
 

@@ -1,5 +1,5 @@
 /*
- * holding.h - whose a unit is: the fence that an upload, a renewal and a submission meet
+ * holding.h - whether the caller holds a unit: checked by uploads, renewals and submissions
  */
 #ifndef GAN_HOLDING_H
 #define GAN_HOLDING_H
@@ -12,7 +12,7 @@
 typedef struct gan_holding {
     int32 run, iteration, worker;
     int64 first_position;
-    bool claimed; /* it is not done, nor has another one of its positions come first */
+    bool claimed; /* it is not done, and no other unit of its positions was first */
     /* claimed, its lease is running, and the run still wants it: of this iteration, at these
      * weights, and no other unit was opened in its place */
     bool held;
@@ -30,14 +30,14 @@ extern bool gan_holding_find(gan_holding *holding, Datum unit, Datum token, bool
 /* Tells whether another unit of the same positions is done: this one came second. */
 extern bool gan_holding_beaten(const gan_holding *holding);
 
-/* Has transactions that name the same key come one after the other: a lock that no student can take.
- * (Others that share it by chance wait a moment for nothing.) */
+/* Makes transactions that name the same key run one after the other, by a lock that no student can
+ * take. (If two keys collide, one transaction just waits a moment.) */
 typedef enum { GAN_LOCK_LOGIN = 0x4000, GAN_LOCK_POSITIONS = 0x8000 } gan_lock_kind;
 extern void gan_lock_key(gan_lock_kind kind, uint64 key);
 
 /* transfer.c: what was uploaded for a unit under a token */
 typedef struct gan_uploads {
-    int32 parts, missing; /* shards that are there, and that are needed and are not */
+    int32 parts, missing; /* shards that are there, and needed shards that are missing */
     double square_sum;    /* of the gradient, or the change: the square of its norm */
 } gan_uploads;
 

@@ -1,5 +1,5 @@
 /*
- * lease.c - a claim that goes on, and one that is given up
+ * lease.c - renews a lease, and releases a unit
  */
 #include "../coordinate/coordinate.h"
 #include "holding.h"
@@ -38,8 +38,8 @@ Datum gan_renew(PG_FUNCTION_ARGS) {
     PG_RETURN_FLOAT8(seconds);
 }
 
-/* Wakes those who wait for a unit, unless another one is free: then nobody waits. (Should somebody
- * just be taking that one, those who wait find this one at their next poll.) */
+/* Wakes the workers that wait for a unit, unless another unit is free, because then nobody waits.
+ * (If that unit is just being claimed, the waiting workers find this one at their next poll.) */
 static void wake_for(const gan_holding *holding, Datum unit) {
     static gan_statement another_is_free = {
         "SELECT FROM gan_work_unit u WHERE u.run = $1 AND u.iteration = $2 "
@@ -56,8 +56,7 @@ static void wake_for(const gan_holding *holding, Datum unit) {
 
 PG_FUNCTION_INFO_V1(gan_release);
 
-/* Gives a unit back undone, whatever has become of its run meanwhile; false: the caller did not
- * hold it. */
+/* Gives a unit back undone, whatever the state of its run; false: the caller did not hold it. */
 Datum gan_release(PG_FUNCTION_ARGS) {
     static gan_statement put_back = {
         "SELECT gan_put_back(u) FROM gan_work_unit u WHERE u.unit = $1", 1, {INT8OID}};

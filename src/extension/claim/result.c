@@ -1,12 +1,12 @@
 /*
- * result.c - what the result of a unit may be, and a result that was refused
+ * result.c - checks the result of a unit, and remembers a result that was refused
  *
- * The same checks meet a shard when it arrives (transfer.c) and when a step has failed because of
- * it (trace.c).
+ * A shard is checked in the same way when it arrives (transfer.c) and after a step has failed
+ * because of it (trace.c).
  *
- * An upload is refused by an error, and what a statement that fails has written is gone. So the
- * session remembers the refusal, and the next call of the worker's that commits (its release of the
- * unit, or its next claim) notes it.
+ * An upload is refused by an error, and an error undoes everything that the statement has written.
+ * So the session remembers the refusal, and the worker's next call that commits (its release of the
+ * unit, or its next claim) stores it.
  */
 #include "result.h"
 #include "holding.h"
@@ -15,7 +15,7 @@
 
 #include <math.h>
 
-/* The last upload of this session that was refused and not noted yet. */
+/* The last upload of this session that was refused and is not stored yet. */
 static struct {
     bool pending;
     int64 unit;
@@ -69,7 +69,7 @@ void gan_refusal_remember(int64 unit, const pg_uuid_t *token, const char *why) {
     strlcpy(refusal.why, why, sizeof refusal.why);
 }
 
-/* Notes that upload, if there is one, as a failure of its unit, and forgets it. */
+/* Stores that upload, if there is one, as a failure of its unit, and forgets it. */
 void gan_refusal_note(void) {
     static gan_statement note = {
         "SELECT gan_note_failure(u, 'upload_refused', $2) FROM gan_work_unit u WHERE u.unit = $1",

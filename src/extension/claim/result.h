@@ -1,5 +1,5 @@
 /*
- * result.h - what the result of a unit may be (docs/format.md, section 7)
+ * result.h - checks the result of a unit (docs/format.md, section 7)
  */
 #ifndef GANN_RESULT_H
 #define GANN_RESULT_H

@@ -1,8 +1,9 @@
 /*
- * shares.c - who gets how many units of an iteration, and how large they are
+ * shares.c - how many units of an iteration each worker gets, and how large they are
  *
- * Everybody is meant to finish together: what a worker gets is in proportion to its speed. Both
- * functions are pure; ties go to whoever comes first, so that the same speeds give the same shares.
+ * All workers should finish together, so a worker's share is in proportion to its speed. Both
+ * functions are pure; ties go to the worker that comes first, so that the same speeds give the same
+ * shares.
  */
 #include "../module/module.h"
 
@@ -49,9 +50,9 @@ static Datum integers(const int32 *numbers, int count) {
 PG_FUNCTION_INFO_V1(gan_deal);
 
 /*
- * Deals units to workers: one to each, the fastest first, as far as they go; each further one to
- * the worker that has the most speed for each unit it holds (the highest quotient, as in d'Hondt's
- * method).
+ * Deals units to workers: one to each, the fastest first, until no unit is left; each further one
+ * to the worker that has the most speed for each unit it holds (the highest quotient, as in
+ * d'Hondt's method).
  */
 Datum gan_deal(PG_FUNCTION_ARGS) {
     positive speeds = read_positive(fcinfo, 0);
@@ -81,8 +82,8 @@ typedef struct division {
 } division;
 
 /*
- * Finds the shares that add up to the total: factor * weight, or the bound that it would pass. The
- * sum grows with the factor, so bisection finds it, to the last bit or nearly.
+ * Finds the shares that add up to the total: factor * weight, limited to the bounds. The sum grows
+ * with the factor, so bisection finds the factor, to the last bit or nearly.
  */
 static void find_shares(division *d, double total) {
     double below = 0, above = 0;
@@ -100,7 +101,7 @@ static void find_shares(division *d, double total) {
     }
 }
 
-/* Makes whole numbers of the shares, by the method of the largest remainder. */
+/* Rounds the shares to whole numbers, by the method of the largest remainder. */
 static void round_shares(const division *d, int64 total, int32 *parts) {
     int64 left = total;
 

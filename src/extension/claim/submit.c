@@ -1,9 +1,9 @@
 /*
- * submit.c - takes a unit in: compare, then set
+ * submit.c - accepts a unit's result: compare, then set
  *
- * One query compares all that makes the unit the caller's to submit and locks it (holding.c); what
- * it finds can only be changed under that lock. Then a unit becomes done, once for its positions:
- * submissions of the same positions come one after the other.
+ * One query checks that the caller may submit the unit, and locks it (holding.c); what it has
+ * checked can only change under that lock. Then the unit becomes done, only one for its positions:
+ * submissions of the same positions run one after the other.
  */
 #include "../coordinate/coordinate.h"
 #include "holding.h"
@@ -16,7 +16,7 @@
 
 #include <math.h>
 
-/* What a worker says of its unit's result, and what it is told. */
+/* A submission: what the worker sends, and the answer. */
 typedef struct submission {
     Datum unit, token;
     int32 batch;
@@ -31,7 +31,7 @@ static void about_unit(gan_statement *statement, const submission *s) {
                                            CStringGetTextDatum(s->message ? s->message : "")});
 }
 
-/* Sets what is wrong with a result. */
+/* Refuses the result, with the reason. */
 static void refuse(submission *s, const char *code, const char *message) {
     s->answer = "refused";
     s->code = code;
@@ -42,7 +42,7 @@ static bool is_between(double value, double low, double high) {
     return value >= low && value <= high; /* NaN is not */
 }
 
-/* Tells whether a result can be taken in; else says why not. */
+/* Tells whether a result can be accepted; otherwise says why not. */
 static bool check(submission *s) {
     const gan_holding *h = &s->holding;
     gan_uploads up;
@@ -67,19 +67,19 @@ static bool check(submission *s) {
                "accuracies between 0 and 1");
     else if ((h->local_steps > 0 || h->checks_on) && s->batch != h->batch)
         refuse(s, "bad_value",
-               psprintf("the %s of this run are of %d images, not %d",
+               psprintf("the %s of this run have %d images, not %d",
                         h->local_steps > 0 ? "local steps" : "minibatches (they are spot-checked)",
                         h->batch, s->batch));
     return s->code == NULL;
 }
 
-/* Has submissions of the same positions come one after the other, until the end of the transaction.
- */
+/* Makes submissions of the same positions run one after the other, until the end of the
+ * transaction. */
 static void lock_positions(const gan_holding *h) {
     gan_lock_key(GAN_LOCK_POSITIONS, hash_combine64((uint64)h->run, (uint64)h->first_position));
 }
 
-/* Takes the unit in. */
+/* Accepts the unit. */
 static void accept_result(submission *s) {
     static gan_statement finish = {
         "UPDATE gan_work_unit SET state = CASE WHEN audits IS NULL THEN 'done' ELSE 'checked' END, "
@@ -97,10 +97,10 @@ static void accept_result(submission *s) {
     gan_run_statement(&note, (Datum[]){Int32GetDatum(s->holding.worker)});
     gan_ask_coordinator(); /* the quorum may be there */
     s->answer = "accepted";
-    s->message = psprintf("unit " INT64_FORMAT " is in", DatumGetInt64(s->unit));
+    s->message = psprintf("unit " INT64_FORMAT " was accepted", DatumGetInt64(s->unit));
 }
 
-/* Decides about a unit that the caller holds. */
+/* Decides on a unit that the caller holds. */
 static void decide(submission *s) {
     static gan_statement note_beaten = {
         "SELECT gan_note_beaten($1) WHERE $2 <> '' AND $3 <> ''", 3, {INT8OID, TEXTOID, TEXTOID}};
@@ -112,7 +112,7 @@ static void decide(submission *s) {
     lock_positions(&s->holding);
     if (gan_holding_beaten(&s->holding)) {
         refuse(s, "done_by_other",
-               psprintf("somebody else handed in the images of unit " INT64_FORMAT " first",
+               psprintf("somebody else submitted the images of unit " INT64_FORMAT " first",
                         DatumGetInt64(s->unit)));
         s->answer = "stale";
         about_unit(&note_beaten, s);
@@ -122,7 +122,7 @@ static void decide(submission *s) {
         about_unit(&note_failure, s);
 }
 
-/* Says why nothing can be submitted under these numbers: nothing is changed. */
+/* Says why the caller can't submit this unit; changes nothing. */
 static void explain_stale(submission *s, FunctionCallInfo fcinfo) {
     static gan_statement why = {
         "SELECT y.answer, y.code, y.message FROM gan_why_stale($1, $2, $3) AS y",
@@ -149,7 +149,7 @@ static double number(FunctionCallInfo fcinfo, int argument) {
     return PG_ARGISNULL(argument) ? NAN : PG_GETARG_FLOAT8(argument);
 }
 
-/* Tells whether the caller holds the unit, and computed it at the weights that it was given. */
+/* Tells whether the caller holds the unit and computed it at the weights of its claim. */
 static bool is_held(submission *s, FunctionCallInfo fcinfo) {
     for (int i = 0; i < 3; i++)
         if (PG_ARGISNULL(i))
@@ -160,7 +160,7 @@ static bool is_held(submission *s, FunctionCallInfo fcinfo) {
 
 PG_FUNCTION_INFO_V1(gan_submit);
 
-/* Takes in the result of a unit: accepted, already, stale or refused, and why. */
+/* Answers a submission: accepted, already, stale or refused, and why. */
 Datum gan_submit(PG_FUNCTION_ARGS) {
     submission s = {.unit = PG_GETARG_DATUM(0),
                     .token = PG_GETARG_DATUM(1),

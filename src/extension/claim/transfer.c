@@ -1,7 +1,7 @@
 /*
  * transfer.c - shards to and from workers
  *
- * Every byte that arrives is hostile until it has been checked here, before it is stored.
+ * Every byte that arrives is treated as hostile: it is checked here before it is stored.
  */
 #include "../store/store.h"
 #include "holding.h"
@@ -37,7 +37,7 @@ static bytea *fetch_part(const gan_run *run, int32 iteration, gan_part part, int
     bytea *data;
     bool held;
 
-    data = MemoryContextAlloc(caller, VARHDRSZ + size); /* what is returned must outlive SPI */
+    data = MemoryContextAlloc(caller, VARHDRSZ + size); /* the returned value must outlive SPI */
     SET_VARSIZE(data, VARHDRSZ + size);
     gan_pieces_open(&state, GAN_STATE, run->run, iteration, GetActiveSnapshot());
     /* a step that failed may have begun to overwrite it */
@@ -72,8 +72,8 @@ Datum gan_fetch_weights(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_fetch_change);
 
-/* Returns what leads a worker from its copy of the iteration before to that of this one, one shard
- * of it; null if that is not held. */
+/* Returns one shard of the change that turns a worker's copy of the previous iteration into that of
+ * this one; null if it is not held. */
 Datum gan_fetch_change(PG_FUNCTION_ARGS) {
     int32 shard = PG_GETARG_INT32(2);
     MemoryContext caller = CurrentMemoryContext;
@@ -92,7 +92,7 @@ Datum gan_fetch_change(PG_FUNCTION_ARGS) {
     PG_RETURN_BYTEA_P(data);
 }
 
-/* An upload that is being checked: whoever sends what is refused has failed at the unit. */
+/* An upload that is being checked. If it is refused, its sender has failed at the unit. */
 typedef struct upload {
     const gan_run *run;
     int64 unit;
@@ -122,8 +122,7 @@ static void check_form(const upload *u, bytea *data, blob_element element) {
                             : errhint("The format is in docs/format.md, section 8.")));
 }
 
-/* Makes a float32 blob of a checked one of fewer bytes: from here on nothing knows how it
- * travelled. */
+/* Expands a checked blob of fewer bytes to float32: the rest of the server only sees float32. */
 static bytea *widen(bytea *data, size_t count, blob_element element) {
     bytea *wide = palloc(VARHDRSZ + blob_size(count));
     float *values = (float *)(VARDATA(wide) + BLOB_HEADER_SIZE);
@@ -174,7 +173,7 @@ static upload_rules read_rules(const gan_run *run, int32 shard) {
     return rules;
 }
 
-/* Deletes what an earlier claim left of a shard. */
+/* Deletes the pieces of a shard that an earlier claim has left. */
 static void delete_shard(const gan_holding *claim, int64 unit, int32 shard, Snapshot snapshot) {
     gan_pieces pieces;
 
@@ -184,8 +183,8 @@ static void delete_shard(const gan_holding *claim, int64 unit, int32 shard, Snap
     CommandCounterIncrement(); /* so that the same keys can be written */
 }
 
-/* Tells whether a shard was stored under this token before; what an earlier claim left is
- * deleted. */
+/* Tells whether a shard was already stored under this token; deletes what an earlier claim has
+ * left. */
 static bool is_stored(const gan_holding *claim, int64 unit, const pg_uuid_t *token, int32 shard) {
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     gan_pieces pieces;
@@ -204,10 +203,10 @@ static bool is_stored(const gan_holding *claim, int64 unit, const pg_uuid_t *tok
 }
 
 /*
- * Stores a shard under the claim's token; returns the answer. Two uploads of one shard at a time
- * (an answer was lost, or a lease ended) come one after the other: the lock is one that a student
- * can't take. Who waited for it may hold the unit no longer, and must not replace what a later
- * claim has stored.
+ * Stores a shard under the claim's token; returns the answer. Two uploads of one shard at the same
+ * time (an answer was lost, or a lease ended) run one after the other, by a lock that a student
+ * can't take. An upload that has waited may no longer hold the unit, and must not replace a shard
+ * that a later claim has stored.
  */
 static const char *store_shard(const gan_holding *claim, int64 unit, const pg_uuid_t *token,
                                int32 shard, double squares, bytea *data) {
@@ -259,11 +258,11 @@ Datum gan_upload(PG_FUNCTION_ARGS) {
             ereport(
                 ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("shard %d holds nothing of the network that iteration %d steps", shard,
+                 errmsg("shard %d is not part of the network that iteration %d steps", shard,
                         claim.iteration),
                  errhint(
                      "Even iterations step the discriminator, odd ones the generator: upload the "
-                     "shards that hold something of it.")));
+                     "shards of that network.")));
         u = (upload){&run, DatumGetInt64(unit), DatumGetUUIDP(token), shard, count};
         rules = read_rules(&run, shard);
         check_form(&u, data, rules.element);

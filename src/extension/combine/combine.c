@@ -1,8 +1,8 @@
 /*
- * combine.c - the results of units put together, tile by tile
+ * combine.c - combines the results of units, tile by tile
  *
- * Memory is that of a tile, or of a tile for each account where the rule compares accounts: tiles
- * are shorter then, so that it stays within a few megabytes.
+ * It needs the memory of one tile, or of a tile for each account if the rule compares accounts.
+ * Then tiles are shorter, so that it stays within a few megabytes.
  */
 #include "combine.h"
 
@@ -11,11 +11,10 @@
 /* Pieces of a shard that are summed at a time: their sums, 200 kB, stay in the second level
  * cache. */
 #define TILE_PIECES 13
-/* What the rows of a rule that compares accounts may take, if there are no more than 512
- * accounts. */
+/* The memory for the rows of a rule that compares accounts, with up to 512 accounts. */
 #define ROWS_BYTES ((size_t)4 << 20)
 
-/* Gives a rule with tiles the memory that it works in. */
+/* Gives a rule with tiles its working memory. */
 static void prepare_rule(gan_combiner *c) {
     c->rule_memory = palloc_extended(c->rule->tile_memory(c->list->account_count), MCXT_ALLOC_HUGE);
     if (c->rule == &gan_sql_rule)
@@ -23,8 +22,8 @@ static void prepare_rule(gan_combiner *c) {
     c->rule->tile_begin(c->rule_memory, &c->round);
 }
 
-/* Begins with the units' results, and weighs them, as far as the rule does that beforehand. A list
- * of no unit is an error. */
+/* Begins with the units' results and, if the rule does that beforehand, weighs them. An empty list
+ * is an error. */
 void gan_combiner_open(gan_combiner *c, const gan_run *run, const gan_unit_list *list,
                        gan_pieces *gradients) {
     size_t tile_count, accounts = list->account_count;
@@ -53,7 +52,7 @@ void gan_combiner_open(gan_combiner *c, const gan_run *run, const gan_unit_list 
         prepare_rule(c);
 }
 
-/* Puts a tile together, and adds to the norms of the networks that are stepped. */
+/* Combines a tile, and adds to the norms of the networks that are stepped. */
 void gan_combine_tile(gan_combiner *c, const gan_tile *t) {
     size_t count = t->last - t->first;
     gan_slice g = gan_tile_slice(c, t, DCGAN_GENERATOR_ONLY),
@@ -79,7 +78,7 @@ void gan_combine_tile(gan_combiner *c, const gan_tile *t) {
                                c->run->local_steps > 0 ? "change" : "gradient", t->shard)));
 }
 
-/* Raises an error unless what was read of a shard has the checksums that it announces. */
+/* Raises an error unless the data read of a shard has the announced checksums. */
 void gan_combine_done(const gan_combiner *c, int32 shard) {
     for (int i = 0; i < c->list->count; i++)
         gan_blob_require(c->announced[i] == c->computed[i] ? BLOB_OK : BLOB_CRC, "gan_gradient",
@@ -98,7 +97,7 @@ static void add_statistics(gan_combiner *c, int i, double weight, double *sums,
     dcgan_statistics_add(&c->run->model, sums, gan_blob_values(blob), weight);
 }
 
-/* Makes one row of the accounts' statistics, by the rule, as of their results. */
+/* Combines the accounts' statistics into one row, by the same rule as their results. */
 static void combine_rows(gan_combiner *c, double *sums, unsigned char *blob) {
     size_t count = c->run->model.statistics_count, accounts = c->list->account_count;
     double *rows =
@@ -113,7 +112,7 @@ static void combine_rows(gan_combiner *c, double *sums, unsigned char *blob) {
     pfree(rows);
 }
 
-/* Puts the units' batch-norm statistics together: merged is [statistics_count], means and biased
+/* Combines the units' batch-norm statistics: merged is [statistics_count], means and biased
  * variances. */
 void gan_combine_statistics(gan_combiner *c, float *merged) {
     size_t count = c->run->model.statistics_count;

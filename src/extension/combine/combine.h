@@ -1,9 +1,9 @@
 /*
- * combine.h - from the results of an iteration's units to the one that moves the weights
+ * combine.h - combines the results of an iteration's units into the one that moves the weights
  *
- * results.c reads what units have uploaded, shard by shard and tile by tile; weigh.c asks the run's
- * rule (src/dcgan/rules/rules.h) how much each counts; combine.c puts them together. Nothing
- * is written: what becomes of a tile is the caller's affair.
+ * results.c reads the uploads of units, shard by shard and tile by tile; weigh.c asks the run's
+ * rule (src/dcgan/rules/rules.h) how much each counts; combine.c combines them. Nothing is written:
+ * the caller decides what to do with a tile.
  *
  *     gan_combiner c;
  *     gan_combiner_open(&c, &run, &list, &gradients);    // reads all once if the rule compares
@@ -12,8 +12,8 @@
  *     gan_combine_done(&c, shard);                       // an error unless the checksums fit
  *     gan_combine_statistics(&c, merged);
  *
- * A rule that the class has written (sql_rule.c) may fail: then c.failure says why, and what comes
- * out is 0.
+ * A rule that the class has written (sql_rule.c) may fail: then c.failure says why, and the result
+ * is 0.
  */
 #ifndef GAN_COMBINE_H
 #define GAN_COMBINE_H
@@ -78,12 +78,12 @@ extern void gan_result_missing(const gan_combiner *c, int i, int32 shard) pg_att
 extern void gan_add_unit(gan_combiner *c, int i, const gan_tile *t);
 extern void gan_chain_units(gan_combiner *c);
 
-/* weigh.c: what a rule must know of whole vectors before the first tile, and the weights that
- * follow */
+/* weigh.c: computes what a rule must know of whole vectors before the first tile, and the
+ * weights */
 extern void gan_weigh(gan_combiner *c);
 extern const double *gan_weigh_statistics(gan_combiner *c);
 
-/* sql_rule.c: the rule of a run that has written its own */
+/* sql_rule.c: a rule that the class has written */
 extern const dcgan_rule gan_sql_rule;
 extern void gan_sql_rule_open(void *memory, const gan_run *run);
 extern const char *gan_sql_rule_failure(const void *memory);

@@ -1,8 +1,8 @@
 /*
- * results.c - what units have uploaded, read tile by tile
+ * results.c - reads the uploads of units, tile by tile
  *
- * Results are read where they lie in the server's buffers, unit after unit in the order of their
- * first positions, and checksums are computed in the same pass.
+ * Results are read in place in the server's buffers, unit after unit in the order of their first
+ * positions, and checksums are computed in the same pass.
  */
 #include "combine.h"
 
@@ -10,8 +10,8 @@
 
 /* ---- the units ---- */
 
-/* Numbers the accounts of the units as they appear. The logins' order is of no matter: of two
- * classes that did the same units the same way, one has the bits of the other. */
+/* Numbers the accounts of the units as they appear, independent of their names: two classes that
+ * computed the same units in the same way get the same bits. */
 static void number_accounts(gan_unit_list *list, char *const *logins) {
     int *first = palloc(list->count * sizeof *first);
 
@@ -93,7 +93,7 @@ bool gan_tile_is_in(const gan_tile *t) {
     return t->piece < t->end;
 }
 
-/* Cuts out of a tile what belongs to a network; nothing if it isn't stepped. */
+/* Cuts a network's part out of a tile; nothing if the network isn't stepped. */
 gan_slice gan_tile_slice(const gan_combiner *c, const gan_tile *t, dcgan_networks network) {
     size_t begin = (size_t)t->shard * SHARD_COUNT + t->first, end = begin + (t->last - t->first),
            first, count;

@@ -1,5 +1,5 @@
 /*
- * rule_list.c - the rules in C, for SQL: which there are, and what is wrong with a text that names one
+ * rule_list.c - the rules in C, for SQL: lists them and checks a text that names one
  */
 #include "../run/run.h"
 
@@ -10,7 +10,7 @@
 
 PG_FUNCTION_INFO_V1(gan_aggregators);
 
-/* Lists the rules by which the results of units become one. */
+/* Lists the rules that combine the results of units. */
 Datum gan_aggregators(PG_FUNCTION_ARGS) {
     Datum names[32];
     int count = 0;
@@ -44,7 +44,7 @@ Datum gan_rules(PG_FUNCTION_ARGS) {
     return (Datum)0;
 }
 
-/* Says what a text must be that names no rule. */
+/* Says what a text that names no rule must be instead. */
 static char *any_rule(void) {
     StringInfoData text;
 

@@ -1,15 +1,15 @@
 /*
- * sql_rule.c - a rule that the class has written: a function in SQL, called tile by tile
+ * sql_rule.c - a rule that the class has written: an SQL function that is called tile by tile
  *
  *     my_rule(numbers float8[accounts][count], share float8[accounts]) RETURNS float8[count]
  *
- * Nobody need trust its author. It runs as gan_nobody, who has no rights, in a security-restricted
- * operation and a read-only subtransaction, with so many seconds for a tile and so much memory. It
- * may use numbers and arrays of them, and functions of PostgreSQL's own that are IMMUTABLE: so the
- * same numbers give the same answer when gan_verify asks again, and nothing is called that could
- * outlast the time limit (a PL/pgSQL function can catch the error; XPath and long numerics ask for
- * no interrupts). If it fails, in whatever way, the step is taken by the rule that stands in for it
- * (step.c).
+ * Its author need not be trusted. It runs as gan_nobody, a role without rights, in a
+ * security-restricted operation and a read-only subtransaction, with a limit of time for each tile
+ * and a limit of memory. It may use numbers, arrays of numbers and PostgreSQL's own IMMUTABLE
+ * functions. So the same numbers give the same answer when gan_verify calls it again, and it can't
+ * call anything that could outlast the time limit (a PL/pgSQL function can catch the error; XPath
+ * and long numerics never check for interrupts). If it fails for any reason, the step uses the
+ * run's fallback rule (step.c).
  */
 #include "combine.h"
 
@@ -36,7 +36,7 @@
 #define MEMORY ((uint64)256 << 20) /* bytes that a call may take */
 #define REASON 500                 /* bytes that are kept of an error */
 
-/* What such a rule works in. */
+/* The state of such a rule. */
 typedef struct sql_rule {
     const gan_run *run;
     FmgrInfo function; /* fn_oid is 0 until it is looked up */
@@ -98,7 +98,7 @@ static bool may_pass(Oid type) {
            type == INTERNALOID || type == ANYOID || type == VOIDOID;
 }
 
-/* Raises an error unless a rule may call a function. */
+/* Raises an error if a rule may not call a function. */
 static void check_function(Oid function) {
     int count, numerics = 0;
     Oid *types, result = get_func_signature(function, &types, &count);
@@ -114,14 +114,14 @@ static void check_function(Oid function) {
     if (!fine)
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                         errmsg("it uses the function %s: not IMMUTABLE, not PostgreSQL's own, or "
-                               "of other things than float8, integers and truths",
+                               "of other types than float8, integers and booleans",
                                format_procedure(function))));
 }
 
 static object_access_hook_type next_access;
 
-/* The hook of everything that is executed while the rule runs, whoever calls it: also the CHECK of
- * a domain, which no plan shows. */
+/* The hook of everything that is executed while the rule runs, however it is called: this includes
+ * the CHECK of a domain, which no plan shows. */
 static void access_checked(ObjectAccessType access, Oid class, Oid object, int part, void *more) {
     if (next_access)
         next_access(access, class, object, part, more);
@@ -139,8 +139,8 @@ static void refuse(const char *what) {
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("it uses %s", what)));
 }
 
-/* Raises an error at anything that may give another answer tomorrow, or is no computing with
- * numbers. */
+/* Raises an error at anything that may give another answer tomorrow, or that does more than compute
+ * with numbers. */
 static bool check_node(Node *node, void *context) {
     if (!node)
         return false;
@@ -155,13 +155,13 @@ static bool check_node(Node *node, void *context) {
         return query_tree_walker(query, check_node, context, 0);
     }
     if (IsA(node, SQLValueFunction))
-        refuse("the clock, or who asks");
+        refuse("the clock or the current user");
     if (IsA(node, CoerceViaIO) || IsA(node, CoerceToDomain) || IsA(node, XmlExpr) ||
         IsA(node, TableFunc) || IsA(node, NextValueExpr))
         refuse("texts, domains, XML or sequences");
     if (IsA(node, Const) && !((Const *)node)->constisnull &&
         !is_number(((Const *)node)->consttype) && ((Const *)node)->consttype != NUMERICOID)
-        refuse("a constant that is no number");
+        refuse("a constant that is not a number");
     (void)check_functions_in_node(node, is_forbidden_function, NULL);
     return expression_tree_walker(node, check_node, context);
 }
@@ -189,7 +189,7 @@ static void set_option(const char *name, const char *value) {
     (void)set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
-/* Looks the function up; an error if it isn't there any more, or is another than it was. */
+/* Looks the function up; an error if it doesn't exist any more or has changed. */
 static void look_up(sql_rule *r, MemoryContext context) {
     static gan_statement find = {"SELECT gan_rule_function($1)", 1, {TEXTOID}};
 
@@ -197,8 +197,8 @@ static void look_up(sql_rule *r, MemoryContext context) {
     fmgr_info_cxt(DatumGetObjectId(gan_value(0, 1, NULL)), &r->function, context);
 }
 
-/* Copies what came out; an error unless it is what a rule returns. No number may be larger than the
- * accounts' largest: such a step could fail, and an innocent account would be blamed for it. */
+/* Copies the result; an error unless it is what a rule must return. No number may be larger than
+ * the accounts' largest: such a step could fail, and an innocent account would be blamed for it. */
 static void take_answer(Datum answer, bool null, const call *c) {
     ArrayType *array = null ? NULL : DatumGetArrayTypeP(answer);
     const double *x;
@@ -230,7 +230,7 @@ static void stop_watching(sql_rule *r) {
     r->memory_bound = 0;
 }
 
-/* Calls the function with no rights and little time; raises what it raises. */
+/* Calls the function without rights and with little time; passes on its errors. */
 static void call_function(sql_rule *r, const call *c) {
     LOCAL_FCINFO(info, 2);
     Oid user, nobody = get_role_oid("gan_nobody", false);
@@ -263,7 +263,7 @@ static void call_function(sql_rule *r, const call *c) {
     AtEOXact_GUC(false, level);
 }
 
-/* Notes why a call failed. One that somebody else has cancelled is not the rule's failure. */
+/* Stores why a call failed. A call that somebody else has cancelled is not the rule's failure. */
 static void note_failure(sql_rule *r, ErrorData *error) {
     if (!time_is_up && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
         ReThrowError(error);
@@ -273,8 +273,8 @@ static void note_failure(sql_rule *r, ErrorData *error) {
     FreeErrorData(error);
 }
 
-/* Calls the function in a subtransaction, so that whatever goes wrong there ends there; tells
- * whether it went well. */
+/* Calls the function in a subtransaction, so that any error ends there; tells whether it
+ * succeeded. */
 static bool attempt(sql_rule *r, const call *c) {
     MemoryContext caller = CurrentMemoryContext;
     ResourceOwner owner = CurrentResourceOwner;
@@ -306,7 +306,7 @@ static bool attempt(sql_rule *r, const call *c) {
     }
     PG_END_TRY();
     if (time_is_up) {
-        QueryCancelPending = false; /* it may have come a moment after the end */
+        QueryCancelPending = false; /* the signal may have come just after the end */
         r->failure = psprintf("it took longer than %g s for a tile", r->run->rule_seconds);
     }
     MemoryContextReset(r->memory);
@@ -315,7 +315,7 @@ static bool attempt(sql_rule *r, const call *c) {
 
 /* ---- as a rule like the others ---- */
 
-/* Makes a float8 array with no number in it yet; at is where they go. */
+/* Makes a float8 array without values yet; at points to them. */
 static Datum new_array(int dimensions, size_t rows, size_t columns, double **at) {
     Size size = ARR_OVERHEAD_NONULLS(dimensions) + rows * columns * sizeof(double);
     ArrayType *array = palloc_extended(size, MCXT_ALLOC_HUGE);
@@ -395,7 +395,7 @@ const dcgan_rule gan_sql_rule = {
     .tile_of_sums = tile_of_sums,
 };
 
-/* Says whose function it is, before the rule begins. */
+/* Tells the rule which run it belongs to, before it begins. */
 void gan_sql_rule_open(void *memory, const gan_run *run) {
     sql_rule *r = memory;
 

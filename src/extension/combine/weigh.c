@@ -1,6 +1,6 @@
 /*
- * weigh.c - what a rule knows of the results before it adds the first number: norms, distances, and
- * the weights that follow
+ * weigh.c - what a rule must know of the results before it adds the first number: norms, distances,
+ * weights
  */
 #include "combine.h"
 
@@ -43,8 +43,8 @@ static double stored_squares(gan_combiner *c, int i, int32 shard) {
     return squares;
 }
 
-/* Computes the norms of the units' results, by network: from what was stored with the uploads, and
- * for the one shard that holds something of both networks from the numbers. */
+/* Computes the norms of the units' results for each network: from the sums stored with the uploads
+ * and, for the one shard that belongs to both networks, from the numbers. */
 static double *measure_norms(gan_combiner *c) {
     double *norms = palloc0(c->list->count * DCGAN_NETWORK_COUNT * sizeof *norms);
     unsigned char *blob = gan_blob_new(SHARD_COUNT);
@@ -90,7 +90,7 @@ static double *measure_distances(gan_combiner *c) {
     return distances;
 }
 
-/* Computes how many minibatches are behind each unit's change; 1 for a gradient. */
+/* Computes how many minibatches each unit's change comes from; 1 for a gradient. */
 static double *efforts(const gan_combiner *c) {
     double *effort = palloc(c->list->count * sizeof *effort);
 
@@ -99,7 +99,8 @@ static double *efforts(const gan_combiner *c) {
     return effort;
 }
 
-/* Gives each unit its weight in the sum, by what the rule must know of whole vectors. */
+/* Gives each unit its weight in the sum, after computing what the rule must know of whole
+ * vectors. */
 void gan_weigh(gan_combiner *c) {
     size_t units = c->list->count;
 
@@ -124,8 +125,8 @@ void gan_weigh(gan_combiner *c) {
 
 /*
  * Returns the units' weights in the mean of the statistics; they sum to 1. A rule that bounds norms
- * bounds those of the statistics as well, as if they were one more network, and what was clipped
- * counts for less.
+ * also bounds those of the statistics, as if they were one more network, and a clipped unit counts
+ * less.
  */
 const double *gan_weigh_statistics(gan_combiner *c) {
     dcgan_round round = c->round;

@@ -1,9 +1,9 @@
 /*
- * clock.c - the coordinator's clock, which nobody sets
+ * clock.c - the coordinator's clock, which can't be set
  *
- * The time of day may be set by hours while a class computes, and the machine may be suspended.
- * What passes is told by CLOCK_MONOTONIC; the difference of the two tells when something else has
- * happened than time passing.
+ * While a class computes, the time of day may be set by hours, and the machine may be suspended.
+ * CLOCK_MONOTONIC measures the time that passes; if its difference from the time of day changes,
+ * the clock was set or the machine was suspended.
  */
 #include "coordinate.h"
 
@@ -17,10 +17,10 @@
 #include <math.h>
 #include <time.h>
 
-/* seconds that a sleep may last longer than it should before the machine stood still */
+/* if a sleep lasts longer by more than this many seconds, the machine was suspended */
 #define LONG_NAP 5.0
 
-/* seconds in this session in which nothing ran, though CLOCK_MONOTONIC went on */
+/* seconds in this session in which nothing ran although CLOCK_MONOTONIC advanced */
 static double stood_still;
 
 /* Returns the seconds of a clock that only moves forward, the same in all processes. */
@@ -36,14 +36,14 @@ double gan_seconds(void) {
     return gan_monotonic_seconds() - stood_still;
 }
 
-/* Returns by how many seconds the time of day (since 2000) is ahead of them. Only its changes mean
+/* Returns by how many seconds the time of day (since 2000) is ahead of that. Only its changes mean
  * something. */
 double gan_clock_offset(void) {
     return (double)GetCurrentTimestamp() / USECS_PER_SEC - gan_seconds();
 }
 
-/* Reads the configuration again if the server was told to. Otherwise that is done between a
- * session's statements, and the coordinator's lasts for hours. */
+/* Reloads the configuration if the server was told to. PostgreSQL does that between a session's
+ * statements, but the coordinator's statement lasts for hours. */
 static void reload_configuration(void) {
     if (ConfigReloadPending) {
         ConfigReloadPending = false;
@@ -51,8 +51,8 @@ static void reload_configuration(void) {
     }
 }
 
-/* Sleeps for so many seconds, or until the latch is set. (pg_sleep() waits for a time of day: one
- * that was begun before the clock was set back by an hour lasts an hour.) */
+/* Sleeps for a number of seconds, or until the latch is set. (pg_sleep() waits for a time of day:
+ * if the clock is set back by an hour meanwhile, it lasts an hour longer.) */
 void gan_sleep(double seconds) {
     double end = gan_monotonic_seconds() + seconds, left;
 

@@ -1,8 +1,9 @@
 /*
- * launcher.c - the background worker that starts a coordinator where there is something to coordinate
+ * launcher.c - the background worker that starts coordinators for databases with open runs
  *
- * It is connected to no database: what it knows of them stands in shared memory. When the server has
- * started nothing stands there yet, so it has a coordinator look into each database once.
+ * It is not connected to a database; shared memory tells it which databases need a coordinator.
+ * After a start of the server that memory is empty, so it starts a coordinator once for each
+ * database, which looks for runs there.
  */
 #include "coordinate.h"
 
@@ -24,7 +25,7 @@
 /* pg_database.datconnlimit of one whose DROP DATABASE was interrupted; -1 is no limit. */
 #define DATABASE_BROKEN (-2)
 
-/* Databases that are looked at in a row. */
+/* How many databases are chosen at a time. */
 #define BATCH 8
 
 PGDLLEXPORT void gan_launcher_main(Datum argument);
@@ -34,8 +35,8 @@ static bool is_open(const FormData_pg_database *database) {
     return database->datallowconn && database->datconnlimit != DATABASE_BROKEN;
 }
 
-/* Asks for every database that can be connected to. Where no role gan_owner is, the extension was
- * never created. */
+/* Requests a coordinator for every database that allows connections. If there is no role gan_owner,
+ * the extension was never created. */
 static void ask_everywhere(void) {
     Relation databases;
     SysScanDesc scan;
@@ -69,7 +70,8 @@ static bool is_there(Oid database) {
     return there;
 }
 
-/* Starts a coordinator for a database. If the server has no room for one, it is tried again. */
+/* Starts a coordinator for a database. If the server has no free slot for one, it is tried
+ * again. */
 static void start(Oid database) {
     BackgroundWorker worker = {.bgw_flags =
                                    BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
@@ -90,7 +92,7 @@ static void start(Oid database) {
     }
 }
 
-/* Starts what is wanted, as far as that goes now. Returns whether more is wanted. */
+/* Starts the coordinators that can be started now. Returns whether more are needed. */
 static bool start_wanted(void) {
     Oid chosen[BATCH];
     bool more;

@@ -9,26 +9,26 @@
 #include "utils/lsyscache.h"
 #include "utils/timeout.h"
 
-/* Seconds between two looks at what is due; where nothing can be, and where no run is open. */
+/* Seconds between two checks for due runs; if nothing can be due; and if no run is open. */
 #define LOOK_SECONDS 0.02
 #define IDLE_SECONDS 0.25
 
-static bool atomic; /* called where transactions can't be ended: the first end is an error */
+static bool atomic; /* called where transactions can't be ended: the first attempt is an error */
 
-/* Commits, and begins a transaction each statement of which sees what is there now, whatever is the
- * default: under "serializable" a step would fail wherever a student submits meanwhile. */
+/* Commits, and begins a read-committed transaction, whatever the default is: under "serializable" a
+ * step would fail whenever a student submits at the same time. */
 static void next_transaction(void) {
     SPI_commit();
     XactIsoLevel = XACT_READ_COMMITTED;
-    SPI_finish(); /* with all that the statements before have left in memory */
+    SPI_finish(); /* frees the memory of the previous statements */
     SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
 }
 
 PG_FUNCTION_INFO_V1(gan_coordinate);
 
-/* Ticks runs until the time is over, or, without a time, until no run is open: every 20 ms those
- * with something due, every second and after a step all of them. (The first tick of an iteration
- * makes room for the next one's gradients.) */
+/* Ticks runs until the time is over or, without a time, until no run is open: every 20 ms those
+ * that are due, every second and after a step all of them. (The first tick of an iteration makes
+ * room for the next one's gradients.) */
 Datum gan_coordinate(PG_FUNCTION_ARGS) {
     const bool limited = !PG_ARGISNULL(0);
     const double seconds = limited ? PG_GETARG_FLOAT8(0) : 0;
@@ -36,7 +36,7 @@ Datum gan_coordinate(PG_FUNCTION_ARGS) {
 
     if (rounds.one_run)
         rounds.run = PG_GETARG_INT32(1);
-    /* A time-out is set for a whole database at times; this call is meant to last. */
+    /* Some databases have a statement_timeout, but this call must last. */
     disable_timeout(STATEMENT_TIMEOUT, false);
     atomic = !fcinfo->context || !IsA(fcinfo->context, CallContext) ||
              castNode(CallContext, fcinfo->context)->atomic;

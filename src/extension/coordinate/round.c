@@ -1,10 +1,10 @@
 /*
  * round.c - one round of a coordinator: looks at the runs, and ticks those with something due
  *
- * Each tick is a transaction of its own, and beside the step, while the class computes, sheets and
- * figures are made in another one. An error in one run doesn't stop the others.
+ * Each tick is a transaction of its own. Sheets are drawn and quality is measured in another one,
+ * while the class computes. An error in one run doesn't stop the others.
  *
- * A procedure that ends transactions can't have a search_path of its own. So its statements name the
+ * A procedure that ends transactions can't set its own search_path, so its statements name the
  * schema.
  */
 #include "coordinate.h"
@@ -64,8 +64,8 @@ bool gan_clock_has_jumped(const gan_rounds *rounds) {
     return fabs(gan_clock_offset() - rounds->clock_offset) > 1;
 }
 
-/* If the clock was set or the machine stood still, leases are about to end, or will last, for no
- * fault or merit of those who hold them: they move with the clock. */
+/* If the clock was set or the machine was suspended, shifts all leases by the same amount.
+ * Otherwise they would end too early or too late. */
 static void follow_clock(gan_rounds *r) {
     double offset = gan_clock_offset(), jump = offset - r->clock_offset;
 
@@ -105,15 +105,15 @@ static void find_due(gan_rounds *r, bool every) {
         due[i] = DatumGetInt32(elements[i]);
 }
 
-/* Says when the database becomes read-only, and when it no longer is. A session that began while the
- * default was so keeps that, though it may have been meant for an hour. */
+/* Reports when the database becomes read-only, and when it no longer is. A session that began while
+ * the default was read-only keeps that value even after the default has changed. */
 static void look_whether_read_only(gan_rounds *r, bool every) {
     bool before = r->read_only;
 
     r->read_only = XactReadOnly;
     if (r->read_only && !before)
         ereport(WARNING, (errmsg("the database is read-only"),
-                          errhint("The coordinator waits, and goes on when it is not.")));
+                          errhint("The coordinator waits until the database can be written.")));
     else if (before && !r->read_only)
         ereport(NOTICE, (errmsg("the database is no longer read-only")));
     if (r->read_only && every) {
@@ -123,8 +123,8 @@ static void look_whether_read_only(gan_rounds *r, bool every) {
     }
 }
 
-/* Runs a function about a run and returns whether it says yes; an error becomes a warning, and what
- * the function did is undone. */
+/* Runs a function for a run and returns its boolean result; an error becomes a warning, and the
+ * function's changes are rolled back. */
 static bool try_for_run(gan_statement *statement, int32 run) {
     MemoryContext context = CurrentMemoryContext;
     ResourceOwner owner = CurrentResourceOwner;
@@ -159,7 +159,7 @@ static bool try_for_run(gan_statement *statement, int32 run) {
     return yes;
 }
 
-/* Where no guard is loaded, nothing else ends sessions that hoard. */
+/* If the library is not preloaded, nothing else ends sessions that hoard. */
 static void look_for_hoarders(gan_rounds *r) {
     if (gan_seconds() < r->looked_for_hoarders + 5)
         return;
@@ -167,7 +167,7 @@ static void look_for_hoarders(gan_rounds *r) {
     r->looked_for_hoarders = gan_seconds();
 }
 
-/* Looks at the runs, and ticks those with something due; every: all of them. SPI is connected. */
+/* Looks at the runs and ticks those that are due; with every, all of them. SPI is connected. */
 void gan_round(gan_rounds *r, bool every) {
     follow_clock(r);
     find_due(r, every);
@@ -179,13 +179,13 @@ void gan_round(gan_rounds *r, bool every) {
     }
     r->stepped = false;
     if (due_count == 0 || r->read_only)
-        r->next_transaction(); /* else the first tick goes on in this one */
-    /* A tick takes back leases that are over: none may begin at a clock that has just been set. The
-     * round's beginning sees to that first. */
+        r->next_transaction(); /* otherwise the first tick would run in this one */
+    /* A tick takes back expired leases, so it must not run just after the clock was set. The
+     * beginning of the round checks the clock first. */
     for (int i = 0; i < due_count && !r->read_only && !gan_clock_has_jumped(r); i++) {
         r->stepped = try_for_run(&statements[TICK], due[i]) || r->stepped;
         r->next_transaction();
-        try_for_run(&statements[OBSERVE], due[i]); /* its failure is not the run's */
+        try_for_run(&statements[OBSERVE], due[i]); /* a failure here does not affect the run */
         r->next_transaction();
     }
 }

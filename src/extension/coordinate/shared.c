@@ -1,9 +1,9 @@
 /*
- * shared.c - what sessions and coordinators share: which databases have something to coordinate
+ * shared.c - memory that sessions and coordinators share: which databases need a coordinator
  *
- * A session that makes something due says so when it commits: it counts a question up and sets the
- * latch of the database's coordinator, or, if there is none, the launcher's. A coordinator ends only
- * if no question has come since its last look, so none is lost.
+ * A session that makes something due sends a request when it commits: it increments a counter and
+ * sets the latch of the database's coordinator or, if there is none, of the launcher. A coordinator
+ * ends only if no request has come since its last look, so none is lost.
  */
 #include "coordinate.h"
 
@@ -18,10 +18,10 @@
 #include "utils/guc.h"
 
 #define DATABASES_MAX 256
-/* Coordinators that may be on their way at a time: many databases have nothing to coordinate. */
+/* How many coordinators may be starting at a time: many databases have nothing to coordinate. */
 #define STARTING_MAX 2
-/* Seconds that one may take to start; after which one that failed is started again, and twice as
- * many after each further failure, up to five minutes. */
+/* Seconds that a coordinator may take to start. One that failed is started again after as many
+ * seconds, and after twice as many for each further failure, up to five minutes. */
 #define STARTING_SECONDS 5.0
 #define RETRY_SECONDS 5.0
 #define RETRY_MOST 300.0
@@ -29,11 +29,11 @@
 bool gan_coordinator_on = true;
 
 typedef struct database {
-    Oid oid;            /* InvalidOid: the place is free */
-    uint32 asked;       /* questions so far; a place is free again when all are answered */
+    Oid oid;            /* InvalidOid: the slot is free */
+    uint32 asked;       /* requests so far; a slot is free again when all are answered */
     Latch *coordinator; /* null: there is none */
-    /* by gan_monotonic_seconds: when it was first asked; until when a coordinator is on its way; and
-     * before which none is started, because the last ones have failed */
+    /* by gan_monotonic_seconds: the time of the first request; until when a coordinator may be
+     * starting; and before when none is started, because the last ones have failed */
     double asked_at, starting_until, not_before;
     int failures; /* in a row */
 } database;
@@ -44,7 +44,7 @@ typedef struct shared {
     database databases[DATABASES_MAX];
 } shared;
 
-static shared *state; /* null where the library is not preloaded */
+static shared *state; /* null if the library is not preloaded */
 static database *mine;
 static bool ask_at_commit;
 static shmem_request_hook_type next_request;
@@ -72,7 +72,7 @@ static void start_memory(void) {
     LWLockRelease(AddinShmemInitLock);
 }
 
-/* Finds the place of a database, or, if it has none, a free one; null if there is none. */
+/* Finds the slot of a database or, if it has none, a free one; null if there is none. */
 static database *find(Oid oid) {
     database *free = NULL;
 
@@ -86,7 +86,7 @@ static database *find(Oid oid) {
     return free;
 }
 
-/* Asks for a database. */
+/* Requests a coordinator for a database. */
 void gan_shared_ask(Oid oid) {
     static bool complained;
     database *d;
@@ -104,20 +104,20 @@ void gan_shared_ask(Oid oid) {
         SetLatch(woken);
     if (!d && !complained) {
         complained = true;
-        ereport(LOG, (errmsg("more than %d databases are to be coordinated", DATABASES_MAX)));
+        ereport(LOG, (errmsg("more than %d databases need a coordinator", DATABASES_MAX)));
     }
 }
 
 static void at_end(XactEvent event, void *context) {
     (void)context;
-    /* What a coordinator does itself, it looks at anyway. */
+    /* A coordinator sees its own changes anyway. */
     if (event == XACT_EVENT_COMMIT && ask_at_commit && !mine)
         gan_shared_ask(MyDatabaseId);
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
         ask_at_commit = false;
 }
 
-/* Has the coordinator of this database look at its runs when this transaction is committed. */
+/* Makes the coordinator of this database look at its runs when this transaction commits. */
 void gan_ask_coordinator(void) {
     static bool registered;
 
@@ -129,7 +129,7 @@ void gan_ask_coordinator(void) {
     ask_at_commit = true;
 }
 
-/* When an extension is dropped, the coordinator looks whether it was this one. */
+/* When an extension is dropped, the coordinator checks whether it was this one. */
 static void at_access(ObjectAccessType access, Oid class, Oid object, int part, void *argument) {
     if (access == OAT_DROP && class == ExtensionRelationId)
         gan_ask_coordinator();
@@ -153,8 +153,8 @@ void gan_shared_launcher(void) {
     LWLockRelease(state->lock);
 }
 
-/* Chooses databases that want a coordinator and have none, and notes that one is on its way. Sets
- * *more if others want one, now or later. Returns how many were chosen. */
+/* Chooses databases that need a coordinator and have none, and stores that one is starting. Sets
+ * *more if others need one, now or later. Returns how many were chosen. */
 int gan_shared_choose(Oid *databases, int max, bool *more) {
     static int last; /* whose turn it was */
     double now = gan_monotonic_seconds();
@@ -181,7 +181,7 @@ int gan_shared_choose(Oid *databases, int max, bool *more) {
     return count;
 }
 
-/* Forgets a database that is gone. */
+/* Forgets a database that was dropped. */
 void gan_shared_forget(Oid oid) {
     LWLockAcquire(state->lock, LW_EXCLUSIVE);
     for (int i = 0; i < DATABASES_MAX; i++)
@@ -190,8 +190,7 @@ void gan_shared_forget(Oid oid) {
     LWLockRelease(state->lock);
 }
 
-/* However this process ends, the launcher hears of it: what was asked and not answered is asked
- * still. */
+/* However this process ends, it wakes the launcher: unanswered requests remain. */
 static void leave_at_exit(int code, Datum argument) {
     Latch *launcher;
 
@@ -227,7 +226,7 @@ bool gan_shared_enter(Oid oid) {
     return mine != NULL;
 }
 
-/* Returns how often this coordinator's database was asked for so far. */
+/* Returns the number of requests for this coordinator's database so far. */
 uint32 gan_shared_asked(void) {
     uint32 asked;
 
@@ -237,8 +236,8 @@ uint32 gan_shared_asked(void) {
     return asked;
 }
 
-/* Ends being the coordinator, unless it was asked since; false: it goes on. The place is free then: it
- * holds nothing that anybody needs. */
+/* Stops being the coordinator, unless there was a request since; false: it continues. The slot
+ * becomes free: it holds nothing that is still needed. */
 bool gan_shared_leave(uint32 seen) {
     Latch *launcher;
     bool left;
@@ -256,8 +255,8 @@ bool gan_shared_leave(uint32 seen) {
     return left;
 }
 
-/* Ends being the coordinator because the setting says so: what was asked stays asked, for when it is
- * on again. */
+/* Stops being the coordinator because it was switched off: requests remain for when it is on
+ * again. */
 void gan_shared_abandon(void) {
     LWLockAcquire(state->lock, LW_EXCLUSIVE);
     mine->coordinator = NULL;
@@ -265,15 +264,15 @@ void gan_shared_abandon(void) {
     mine = NULL;
 }
 
-/* Notes that a round went well: failures count in a row. */
+/* Stores that a round succeeded: only failures in a row count. */
 void gan_shared_succeeded(void) {
     LWLockAcquire(state->lock, LW_EXCLUSIVE);
     mine->failures = 0;
     LWLockRelease(state->lock);
 }
 
-/* Tells whether this database has no coordinator though the server coordinates by itself, and nobody
- * has asked for one: after a restore of a run that was under way, or a copy of its database. */
+/* Tells whether the server coordinates by itself, but this database has no coordinator and no
+ * request for one: after a restore of a running run, or a copy of its database. */
 bool gan_coordinator_forgotten(void) {
     const database *d;
     bool forgotten;
@@ -287,7 +286,7 @@ bool gan_coordinator_forgotten(void) {
     return forgotten;
 }
 
-/* Tells how it stands with this database. */
+/* Returns the state of this database's coordinator. */
 static const char *describe_mine(void) {
     const char *what = "idle";
     const database *d;
@@ -295,7 +294,7 @@ static const char *describe_mine(void) {
     LWLockAcquire(state->lock, LW_SHARED);
     d = find(MyDatabaseId);
     if (!d)
-        what = "missing"; /* all places are taken */
+        what = "missing"; /* all slots are taken */
     else if (d->oid == MyDatabaseId && d->coordinator)
         what = "running";
     else if (d->oid == MyDatabaseId)
@@ -308,9 +307,9 @@ static const char *describe_mine(void) {
 
 PG_FUNCTION_INFO_V1(gan_background_coordinator);
 
-/* Tells whether the server coordinates this database's runs by itself: "running", "starting", "idle"
- * (there is nothing to coordinate), "missing" (it could not be started), "off" (by the setting) or
- * "not loaded". */
+/* Returns the state of the server's own coordinator for this database: "running", "starting",
+ * "idle" (there is nothing to coordinate), "missing" (it could not be started), "off" (by the
+ * setting) or "not loaded". */
 Datum gan_background_coordinator(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     PG_RETURN_TEXT_P(cstring_to_text(!state                ? "not loaded"
@@ -320,7 +319,7 @@ Datum gan_background_coordinator(PG_FUNCTION_ARGS) {
 
 void gan_shared_init(void) {
     DefineCustomBoolVariable("gannsfriends.coordinator",
-                             "Has the server coordinate all runs by itself.", NULL,
+                             "Makes the server coordinate all runs by itself.", NULL,
                              &gan_coordinator_on, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
     next_request = shmem_request_hook;
     shmem_request_hook = request_memory;

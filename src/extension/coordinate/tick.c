@@ -1,16 +1,17 @@
 /*
  * tick.c - does for one run what is due
  *
- * If all is in that the step needs, the step comes first: the class waits for it. Else the units are
- * looked after: leases that ended, units that somebody hoards or that fail again and again, uploads
- * that a crash of the server took, spot checks. Each of them is one statement about the whole run.
- * Ticks of several sessions do no harm: one has the run locked, the others return at once.
+ * If the step has all that it needs, it comes first, because the class waits for it. Otherwise the
+ * tick takes care of the units: leases that ended, units that are hoarded or fail again and again,
+ * uploads lost in a crash of the server, spot checks. Each of these is one statement about the
+ * whole run. Several sessions may tick at the same time: one locks the run, the others return at
+ * once.
  */
 #include "../run/run.h"
 
 #include "catalog/pg_type.h"
 
-/* What a tick has found; the run is locked. */
+/* What a tick has found. The run is locked. */
 typedef struct tick {
     Datum run;
     int32 iteration;
@@ -18,7 +19,7 @@ typedef struct tick {
     int expired, replaced, aside, reopened; /* units */
     bool checks_on;                         /* spot checks are drawn and judged before the step */
     int done, needed;
-    bool others; /* units that are not done, which the step may do without */
+    bool others; /* there are units that are not done, which the step does not need */
 } tick;
 
 /* Locks the run and reads where it is. Returns false if somebody else has it locked. */
@@ -53,7 +54,7 @@ static bool ask(gan_statement *statement, const tick *t) {
     return gan_is_true(0, 1);
 }
 
-/* Looks after the units that are not done, or no longer. Returns false if the run has paused
+/* Takes care of the units that are not done, or no longer done. Returns false if the run has paused
  * itself. */
 static bool tend(tick *t) {
     static gan_statement expire = {"SELECT gan_expire_leases($1)", 1, {INT4OID}};
@@ -75,7 +76,7 @@ static bool tend(tick *t) {
     return true;
 }
 
-/* Counts the units that are in, and those that the step waits for. */
+/* Counts the units that are done, and those that the step waits for. */
 static void count_done(tick *t) {
     static gan_statement count_units = {
         "SELECT (SELECT count(*) FROM gan_unit u WHERE u.run = r.run AND u.iteration = r.iteration "
@@ -92,7 +93,7 @@ static void count_done(tick *t) {
     t->others = gan_is_true(0, 3);
 }
 
-/* Takes the step if nothing is missing: what a tick says then, or null. */
+/* Takes the step if nothing is missing; returns what the tick reports then, or null. */
 static char *step(tick *t) {
     static gan_statement reopen_all_vanished = {
         "SELECT gan_reopen_vanished($1, true)", 1, {INT4OID}};
@@ -105,7 +106,7 @@ static char *step(tick *t) {
     if (t->reopened > 0)
         return NULL; /* if what is left is a quorum, the next tick steps */
     if (ask(&checks_hold, t))
-        return psprintf("%s: iteration %d, all %d units are in, spot checks are under way",
+        return psprintf("%s: iteration %d, all %d units are done, spot checks are under way",
                         t->state, t->iteration, t->done);
     gan_run_statement(&take_step, &t->run);
     return TextDatumGetCString(gan_value(0, 1, NULL));
@@ -116,7 +117,7 @@ static char *describe(const tick *t) {
     StringInfoData text;
 
     initStringInfo(&text);
-    appendStringInfo(&text, "%s: iteration %d, %d of %d units are in", t->state, t->iteration,
+    appendStringInfo(&text, "%s: iteration %d, %d of %d units are done", t->state, t->iteration,
                      t->done, t->needed);
     if (t->expired > 0)
         appendStringInfo(&text, ", %d put back", t->expired);
@@ -142,12 +143,12 @@ static char *run_tick(tick *t) {
     char *stepped = NULL;
 
     if (!lock_run(t))
-        return "busy: another session is at it";
+        return "busy: another session is working on this run";
     if (strcmp(t->state, "running") != 0 && strcmp(t->state, "paused") != 0)
         return t->state;
     gan_run_statement(&keep_checkpoints, &t->run);
     count_done(t);
-    if (t->others) /* or the step would wait for whoever hoards one */
+    if (t->others) /* otherwise the step would wait for a hoarded one */
         t->replaced = count(&replace_hoarded, t);
     if (t->done >= t->needed && !t->checks_on)
         stepped = step(t);
@@ -170,7 +171,7 @@ static char *run_tick(tick *t) {
 
 PG_FUNCTION_INFO_V1(gan_tick);
 
-/* Does for a run what is due: leases, the step. Returns at once if another session is at it. */
+/* Does what is due for a run: leases, the step. Returns at once if another session does that. */
 Datum gan_tick(PG_FUNCTION_ARGS) {
     MemoryContext caller = CurrentMemoryContext;
     tick t = {0};

@@ -1,9 +1,10 @@
 /*
  * worker.c - the background worker that coordinates a database
  *
- * It runs while a run of the database does. Between two rounds it sleeps: until it is asked, or until
- * the next lease or deadline is over. Every 3 s it looks at the clock, without a transaction. When
- * no run is under way it ends: nothing is connected then that DROP DATABASE would wait for.
+ * It exists while the database has an open run. Between two rounds it sleeps until a request comes,
+ * or until the next lease or deadline is over. Every 3 s it looks at the clock, without a
+ * transaction. When no run is open it exits, so that DROP DATABASE need not wait for its
+ * connection.
  */
 #include "coordinate.h"
 
@@ -20,17 +21,18 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* All runs are looked at after so many seconds at the latest, whatever may have been forgotten; and
- * at the next question, if that long has passed. */
+/* After this many seconds all runs are looked at, in case a request was lost; and so they are at
+ * the next request, if that much time has passed. */
 #define LOOK_SECONDS 60.0
 #define LOOK_AGAIN_SECONDS 1.0
-/* The clock is looked at so often. */
+/* Seconds between two looks at the clock. */
 #define CLOCK_SECONDS 3.0
 
 PGDLLEXPORT void gan_coordinator_main(Datum argument);
 
-/* Transactions are gan_owner's. The process was let in as a superuser, and could become one again by
- * SET SESSION AUTHORIZATION; the security context forbids that to whatever runs here. */
+/* Transactions run as gan_owner. The process was started as a superuser, and SET SESSION
+ * AUTHORIZATION could make it one again; the security context forbids that to all code that runs
+ * here. */
 static Oid owner;
 
 static void begin_transaction(void) {
@@ -58,8 +60,8 @@ static void next_transaction(void) {
     begin_transaction();
 }
 
-/* Returns the quoted schema of the extension in this database; null if it isn't there, or is of a
- * version that no worker coordinates: it has to be updated first. */
+/* Returns the quoted schema of the extension in this database; null if there is none, or if it is
+ * of a version without background coordinator, which must be updated first. */
 static const char *find_schema(void) {
     static gan_statement find = {
         "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e "
@@ -91,8 +93,8 @@ static int look_ahead(gan_rounds *rounds, double *seconds) {
     return runs;
 }
 
-/* Sleeps until somebody has asked more often than was seen, or for so many seconds; true: somebody
- * has. (The latch alone says little: waiting for a lock resets it, too.) */
+/* Sleeps until there are more requests than seen so far, or for a number of seconds; true: there
+ * are. (The latch alone is not enough: waiting for a lock resets it, too.) */
 static bool sleep_until_asked(const gan_rounds *rounds, uint32 seen, double seconds) {
     const double end = gan_seconds() + seconds;
 
@@ -106,7 +108,7 @@ static bool sleep_until_asked(const gan_rounds *rounds, uint32 seen, double seco
     return false;
 }
 
-/* Coordinates until no run is under way. */
+/* Coordinates until no run is open. */
 static void coordinate(gan_rounds *rounds) {
     bool every = true;
 

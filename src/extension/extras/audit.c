@@ -1,10 +1,10 @@
 /*
- * audit.c - two results of the same work compared, number by number
+ * audit.c - compares two results of the same work, number by number
  *
- * Units are deterministic, so two honest accounts agree to rounding, whatever processors they have.
- * G, D and the batch-norm statistics are compared apart, and the worst of the three counts: who
- * spoils only the smaller network must not hide behind the larger one. Memory is that of two
- * shards.
+ * Units are deterministic, so two honest accounts agree up to rounding, whatever processors they
+ * have. G, D and the batch-norm statistics are compared separately, and the worst of the three
+ * counts: a cheat that spoils only the smaller network must not hide behind the larger one. It
+ * needs the memory of two shards.
  */
 #include "../store/store.h"
 
@@ -15,7 +15,7 @@
 
 #include <math.h>
 
-/* What is compared apart. */
+/* The groups that are compared separately. */
 enum { OF_GENERATOR, OF_DISCRIMINATOR, OF_STATISTICS, GROUPS };
 
 /* Sums over the numbers of a group, in double precision: |a|², |b|², |a - b|² and a·b. */
@@ -33,7 +33,7 @@ static void add_numbers(agreement *s, const float *a, const float *b, size_t cou
     }
 }
 
-/* The length of the difference beside the longer of the two. */
+/* The length of the difference relative to the longer of the two. */
 static double relative_error(const agreement *s) {
     return s->difference > 0 ? sqrt(s->difference / Max(s->a, s->b)) : 0;
 }
@@ -56,7 +56,7 @@ static void add_network(agreement *s, const gan_run *run, dcgan_networks network
         add_numbers(s, a + (first - begin), b + (first - begin), end - first);
 }
 
-/* Reads a shard of a unit's result; one that is not there, or damaged, is an error. */
+/* Reads a shard of a unit's result; it is an error if the shard is missing or damaged. */
 static const float *read_result(const gan_run *run, gan_pieces *pieces, int64 unit, int32 shard,
                                 unsigned char *blob) {
     size_t count = gan_shard_length(&run->model, shard);

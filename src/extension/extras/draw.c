@@ -17,7 +17,7 @@ static void require_count(const char *name, int32 n, int32 least, int32 most, in
                         errhint("For example: %s => %d", name, example)));
 }
 
-/* Lays images out in rows of so many columns. */
+/* Lays images out in rows of a number of columns. */
 static unsigned char *lay_out(const unsigned char *images, size_t n, size_t columns,
                               const dcgan_config *config) {
     size_t size = config->image_size, row = size * config->channels, width = columns * row;
@@ -46,16 +46,16 @@ static bytea *to_png(const unsigned char *images, size_t n, size_t columns,
     return png;
 }
 
-/* Chooses what to draw by a function's argument: null is the average where there is one, and so is
- * none (0.1.0 had no such argument, and until ALTER EXTENSION … UPDATE its functions call this
- * library). */
+/* Chooses what to draw by a function's argument. Null means the average if there is one, and so
+ * does a missing argument (0.1.0 had no such argument, and until ALTER EXTENSION … UPDATE its
+ * functions call this library). */
 static gan_part part_wanted(FunctionCallInfo fcinfo, int argument, const gan_run *run) {
     if (PG_NARGS() <= argument || PG_ARGISNULL(argument))
         return gan_generator_part(run);
     if (PG_GETARG_BOOL(argument) && !gan_run_has(run, GAN_AVERAGE))
         ereport(ERROR,
                 (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                 errmsg("run %d keeps no average of the generator's weights", run->run),
+                 errmsg("run %d keeps no moving average of the generator's weights", run->run),
                  errhint("gan_create_run(..., average_decay => 0.999) makes one that does.")));
     return PG_GETARG_BOOL(argument) ? GAN_AVERAGE : GAN_WEIGHTS;
 }

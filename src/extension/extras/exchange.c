@@ -1,8 +1,8 @@
 /*
- * exchange.c - gan_export and what gan_import is made of: an iteration as a safetensors file
+ * exchange.c - gan_export and the C functions of gan_import: an iteration as a safetensors file
  *
- * The file is a value like any other, so all of it is in memory once; beside it there is never more
- * than a shard.
+ * The file is an ordinary value, so all of it is in memory once; besides it there is never more
+ * than one shard.
  */
 #include "../store/store.h"
 #include "../../formats/safetensors/networks.h"
@@ -146,7 +146,7 @@ static text *metadata_json(const safetensors_file *header, const unsigned char *
     appendStringInfoChar(&json, '{');
     for (size_t i = 0; i < header->pair_count; i++) {
         if (safetensors_value(bytes, &header->pairs[i], value, VALUE_SIZE) != 0)
-            continue; /* somebody's description: nothing that is wanted here is as long */
+            continue; /* a description, say: no value that is needed here is as long */
         if (json.len > 1)
             appendStringInfoChar(&json, ',');
         escape_json(&json, header->pairs[i].key);
@@ -184,8 +184,8 @@ Datum gan_checkpoint_header(PG_FUNCTION_ARGS) {
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
-/* Stores one shard of a vector; moments that the file doesn't give are zero. What workers hold and
- * the average begin with the weights, as in a run that begins with random ones. */
+/* Stores one shard of a vector; moments that are not in the file are zero. The workers' copy and
+ * the moving average begin with the weights, as in a run that begins with random weights. */
 static void store_shard(const gan_run *run, gan_pieces *state, const checkpoint *c,
                         const unsigned char *bytes, gan_part part, int32 shard, bool given) {
     size_t count = gan_shard_length(&run->model, shard), negative;
@@ -234,7 +234,7 @@ static void store_statistics(const gan_run *run, gan_pieces *state, const checkp
 
 PG_FUNCTION_INFO_V1(gan_initialise_from);
 
-/* Replaces what gan_initialise has written by what is in a file, as the weights of the run's
+/* Replaces the state that gan_initialise has written with that of a file, at the run's
  * iteration. */
 Datum gan_initialise_from(PG_FUNCTION_ARGS) {
     bytea *file = PG_GETARG_BYTEA_PP(1);

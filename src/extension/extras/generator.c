@@ -1,5 +1,5 @@
 /*
- * generator.c - an iteration's generator in memory, and what it draws, a few images at a time
+ * generator.c - holds an iteration's generator in memory and draws images, a few at a time
  */
 #include "generator.h"
 
@@ -34,8 +34,8 @@ static float *read_running(const gan_run *run, gan_pieces *state) {
                : NULL;
 }
 
-/* Gives the average statistics of its own: the running ones belong to weights that no iteration has
- * averaged. */
+/* Computes statistics for the moving average: the running statistics belong to the weights
+ * themselves, which differ from their average. */
 static void calibrate(gan_generator *g) {
     double *sums = palloc(g->run->model.statistics_count * sizeof *sums);
 

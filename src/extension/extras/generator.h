@@ -1,5 +1,5 @@
 /*
- * generator.h - an iteration's generator in memory, and what it draws
+ * generator.h - holds an iteration's generator in memory and draws images
  */
 #ifndef GANN_GENERATOR_H
 #define GANN_GENERATOR_H
@@ -20,7 +20,7 @@ typedef struct gan_generator {
 extern void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration,
                                gan_part part);
 
-/* Returns the part that is drawn unless another is wanted: the average where there is one. */
+/* Returns the part that is drawn by default: the moving average if there is one. */
 extern gan_part gan_generator_part(const gan_run *run);
 
 /* Draws count images from latent vectors[count][latent], or images 0 … count - 1 of a seed, as

@@ -1,7 +1,7 @@
 /*
- * inspect.c - whether the state of a run's current iteration is whole: every blob there and
- * undamaged, every number finite, what are means of squares or variances not negative, and the
- * digest the one in gan_history
+ * inspect.c - checks the state of a run's current iteration: every blob is there and undamaged,
+ * every number is finite, second moments and variances are not negative, and the digest is that in
+ * gan_history
  */
 #include "../store/store.h"
 #include "../claim/result.h"
@@ -51,7 +51,7 @@ static char *inspect_shard(const gan_run *run, gan_pieces *state, int32 shard, u
     return NULL;
 }
 
-/* Compares the digest of the weights with that which the last step has left in gan_history. */
+/* Compares the digest of the weights with the one that the last step has stored in gan_history. */
 static char *inspect_digest(const gan_run *run, const uint32 *checksums) {
     uint8 digest[32];
 

@@ -1,5 +1,5 @@
 /*
- * quality.c - the sliced Wasserstein distance between what a run draws and what its workers see
+ * quality.c - the sliced Wasserstein distance between generated images and the workers' real ones
  * (src/quality)
  */
 #include "generator.h"
@@ -10,7 +10,8 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 
-/* Heeds a request to cancel; such an error may leave the library, which holds nothing. */
+/* Checks for a request to cancel; that error may jump out of the library, which holds no
+ * resources. */
 static int heed_interrupts(void *context) {
     (void)context;
     CHECK_FOR_INTERRUPTS();
@@ -47,7 +48,7 @@ static const float *summary_of(const gan_run *run, bytea *data, const char *what
 
 PG_FUNCTION_INFO_V1(gan_check_reference);
 
-/* Raises an error unless a summary from outside can be one of the run's images. */
+/* Raises an error unless a summary from a worker can be a summary of the run's images. */
 Datum gan_check_reference(PG_FUNCTION_ARGS) {
     const float *summary;
     gan_run run;
@@ -78,7 +79,7 @@ Datum gan_reference_difference(PG_FUNCTION_ARGS) {
     PG_RETURN_FLOAT8(difference);
 }
 
-/* Makes the summary of so many generated images. */
+/* Makes the summary of a number of generated images. */
 static float *summarise_generated(const gan_run *run, int32 iteration, size_t count) {
     const dcgan_config *config = &run->model.config;
     swd_set set = {.count = count, .size = config->image_size, .channels = config->channels};

@@ -1,18 +1,18 @@
 /*
- * dying.c - a student's session that is told to end, ends
+ * dying.c - makes sure that a student's session that is told to end does end
  *
- * SIGTERM ends a session at its next look at interrupts. While PostgreSQL reports an error it holds
- * them off, and the report waits for the client: one that sends wrong statements and reads no
- * answer (64 kB of them are enough) would keep its session for ever, and with it a fast shutdown of
- * the server. So SIGTERM also sets a timer here. If the session is still there when it runs out, its
- * connection is shut down from our side: whatever waits for the client fails at once, and the
- * session ends as it does when a client has gone.
+ * SIGTERM ends a session at its next check for interrupts. While PostgreSQL reports an error it
+ * holds interrupts off, and the report waits for the client. A client that sends wrong statements
+ * and never reads the answers (64 kB of them are enough) would keep its session forever, and would
+ * also block a fast shutdown of the server. So SIGTERM also sets a timer here. If the session still
+ * exists when the timer expires, its connection is shut down from our side: everything that waits
+ * for the client fails at once, and the session ends as if the client had disconnected.
  */
 #include "../module/module.h"
 
 #include "guard.h"
 
-/* Else libpq-be.h asks for Kerberos' headers; struct Port has the same layout without. */
+/* Without this libpq-be.h needs Kerberos' headers; struct Port has the same layout either way. */
 #undef ENABLE_GSS
 
 #include "libpq/libpq-be.h"
@@ -23,7 +23,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define GRACE_SECONDS 1 /* in which a session that takes answers has ended, and has said why */
+#define GRACE_SECONDS 1 /* enough for a session that reads answers to end and say why */
 
 #ifdef __linux__
 static timer_t patience;

@@ -1,12 +1,12 @@
 /*
- * guard.c - what a student's statement may be
+ * guard.c - refuses students' statements that are not calls of the protocol
  *
- * PostgreSQL can't take from a login what belongs to everybody: settings of the session, advisory
- * locks, channels, open transactions, ready-made functions that burn time or memory. Rights on the
- * database can be revoked (gan_doctor says how), settings can't. So where the server loads this
- * library at its start, its hooks let a student's session do what gan_worker does and nothing else:
- * call the protocol's functions, listen on a run's channel (shapes.c has the list). Other sessions,
- * and what those functions do inside, are not looked at.
+ * PostgreSQL lets every login change settings of its session, take advisory locks, use channels,
+ * keep transactions open and call functions that burn time or memory. Rights on the database can be
+ * revoked (gan_doctor says how), but settings can't. So if the server loads this library at its
+ * start, its hooks let a student's session do only what gan_worker does: call the protocol's
+ * functions and listen on a run's channel (shapes.c has the list). Other sessions, and the inside
+ * of those functions, are not checked.
  */
 #include "../module/module.h"
 #include "guard.h"
@@ -21,7 +21,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 
-/* Bytes of a statement: gan_worker's have less than 1,000, what is large is a parameter. */
+/* Bytes of a statement: gan_worker's have less than 1,000, because large values are parameters. */
 #define TEXT_MAX 65536
 
 static bool guard_on = true; /* gannsfriends.guard */
@@ -31,8 +31,8 @@ static ProcessUtility_hook_type next_utility;
 static object_access_hook_type next_access;
 static ExecutorStart_hook_type next_start;
 
-/* Tells whether what runs now is a student's own statement, not the inside of a function that runs
- * as its owner. */
+/* Tells whether a student's own statement is running, and not the inside of a function that runs as
+ * its owner. */
 static bool is_guarded(void) {
     Oid students;
 
@@ -55,8 +55,8 @@ static void check_command(Node *command) {
         refuse(psprintf("is the command %s", CreateCommandName(command)));
 }
 
-/* Refuses a statement of a student's that is neither a call of the protocol nor an allowed command.
- * Commands are looked at here, too: to parse EXPLAIN or DECLARE takes locks on the tables that they
+/* Refuses a student's statement that is neither a call of the protocol nor an allowed command.
+ * Commands are checked here, too, because parsing EXPLAIN or DECLARE locks the tables that they
  * name. */
 static void check_statement(const Query *query, const char *text) {
     gan_check_session_memory();
@@ -92,8 +92,8 @@ static void guard_start(QueryDesc *query, int flags) {
     (next_start ? next_start : standard_ExecutorStart)(query, flags);
 }
 
-/* The protocol's function calls ("fast path") are neither parsed nor utilities; what tells them
- * apart is that no statement is under way. */
+/* Function calls of the wire protocol ("fast path") are neither parsed nor utilities; they are
+ * recognised because no statement is running. */
 static void guard_access(ObjectAccessType access, Oid class, Oid object, int part, void *argument) {
     if (access == OAT_FUNCTION_EXECUTE && !debug_query_string && is_guarded())
         refuse("is a function call without SQL");

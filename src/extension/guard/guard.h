@@ -1,6 +1,5 @@
 /*
- * guard.h - what the server lets a student's session do; in force where shared_preload_libraries
- * names gannsfriends
+ * guard.h - limits what a student's session may do, if shared_preload_libraries names gannsfriends
  */
 #ifndef GANN_GUARD_H
 #define GANN_GUARD_H
@@ -25,19 +24,18 @@ extern bool gan_is_allowed_command(const Node *command);
 /* Tells whether a student may choose this setting. */
 extern bool gan_is_harmless_setting(const char *name);
 
-/* Has students' sessions begin with the settings and the bound of memory that are meant for them,
- * where *guard_on. */
+/* Gives students' sessions their settings and their memory limit when they begin, if *guard_on. */
 extern void gan_session_init(const bool *guard_on);
 
-/* Ends this session, a student's, if a statement takes seconds of processor time before any hook
- * sees it. */
+/* Ends this student's session if a statement takes seconds of processor time before any hook sees
+ * it. */
 extern void gan_bound_reading(void);
 
-/* Has this session, a student's, end soon after SIGTERM even if it waits for a client that takes no
+/* Makes this student's session end soon after SIGTERM even if it waits for a client that reads no
  * answers. */
 extern void gan_bound_dying(void);
 
-/* Ends this session, a student's, if it holds more memory than it may. */
+/* Ends this student's session if it holds more memory than it may. */
 extern void gan_check_session_memory(void);
 
 /* Registers the background worker that ends sessions which hoard; to be called while the

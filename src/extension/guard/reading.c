@@ -1,15 +1,16 @@
 /*
- * reading.c - a bound for what PostgreSQL does with a statement before any hook sees it
+ * reading.c - limits the time that PostgreSQL takes to read a statement before any hook sees it
  *
- * The guard refuses a statement when it has been parsed and analysed. Neither looks for interrupts,
- * and both can take minutes: the scanner reads a comment in a comment in a comment anew for each of
- * them, GROUP BY compares each expression with all others. SIGTERM has no effect meanwhile, and
- * SIGKILL would restart the whole server.
+ * The guard refuses a statement after it has been parsed and analysed. Neither step checks for
+ * interrupts, and both can take minutes: the scanner reads nested comments again for each level,
+ * GROUP BY compares each expression with all others. SIGTERM has no effect meanwhile, and SIGKILL
+ * would restart the whole server.
  *
- * So a timer counts the processor time of a student's session, one signal a second. If so many come
- * while one statement is still being read, the session is ended from the signal's handler. That is
- * only safe where the interrupted code holds nothing: it is PostgreSQL's own (neither malloc nor
- * another library), no lock is held, no critical section entered. Else the next signal decides.
+ * So a timer counts the processor time of a student's session and sends one signal a second. If
+ * SECONDS_MAX signals come while one statement is still being read, the signal handler ends the
+ * session. That is only safe if the interrupted code holds nothing: it must be PostgreSQL's own
+ * code (neither malloc nor another library), hold no lock and be in no critical section. Otherwise
+ * the next signal decides.
  */
 #include "../module/module.h"
 #include "guard.h"
@@ -29,7 +30,7 @@
 
 static uintptr_t text_begin, text_end; /* PostgreSQL's own machine code */
 
-/* Notes where the machine code of the program itself is: it is the first that comes. */
+/* Finds the machine code of the program itself: it comes first. */
 static int note_text(struct dl_phdr_info *info, size_t size, void *context) {
     (void)size;
     (void)context;
@@ -43,7 +44,7 @@ static int note_text(struct dl_phdr_info *info, size_t size, void *context) {
     return 1;
 }
 
-/* Tells whether a signal came while code ran that can be left where it is. */
+/* Tells whether the signal interrupted code that can be abandoned. */
 static bool holds_nothing(const ucontext_t *at) {
 #if defined(__x86_64__)
     uintptr_t where = (uintptr_t)at->uc_mcontext.gregs[REG_RIP];
@@ -56,7 +57,7 @@ static bool holds_nothing(const ucontext_t *at) {
            CritSectionCount == 0;
 }
 
-/* Comes once for each second that this process has computed. */
+/* Called once for each second of this process's processor time. */
 static void second_passed(int number, siginfo_t *information, void *at) {
     static TimestampTz statement;
     static int seconds;
@@ -64,7 +65,7 @@ static void second_passed(int number, siginfo_t *information, void *at) {
 
     (void)number;
     (void)information;
-    /* While a portal runs, functions of the protocol do, and those look for interrupts. */
+    /* While a portal runs, so do functions of the protocol, and they check for interrupts. */
     if (!debug_query_string || ActivePortal || statement != GetCurrentStatementStartTimestamp()) {
         statement = GetCurrentStatementStartTimestamp();
         seconds = 0;
@@ -75,7 +76,7 @@ static void second_passed(int number, siginfo_t *information, void *at) {
     errno = error;
 }
 
-/* Has the time count in this session. */
+/* Starts the timer in this session. */
 void gan_bound_reading(void) {
     const struct itimerval each = {{1, 0}, {1, 0}};
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_RESTART};
@@ -84,5 +85,5 @@ void gan_bound_reading(void) {
     action.sa_sigaction = second_passed;
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGPROF, &action, NULL) != 0 || setitimer(ITIMER_PROF, &each, NULL) != 0)
-        ereport(LOG, (errmsg("the time to read a student's statements could not be bounded: %m")));
+        ereport(LOG, (errmsg("the time to read a student's statements could not be limited: %m")));
 }

@@ -1,16 +1,16 @@
 /*
- * session.c - what a student's session begins with: settings, and a bound of memory
+ * session.c - gives a student's session its settings and a memory limit when it begins
  *
  * Before any hook sees a statement, PostgreSQL has read the message, parsed it and run the input
- * functions of its constants. A message may have 1 GB, and its parse tree fifty times that. So the
- * operating system bounds what the process may take: the allocation that goes over it is an error
- * of that session, "out of memory". The time that it takes is reading.c's affair.
+ * functions of its constants. A message may have 1 GB, and its parse tree fifty times as much. So
+ * the operating system limits the memory of the process: an allocation beyond the limit is an error
+ * of that session, "out of memory". reading.c limits the time.
  */
 #include "../module/module.h"
 #include "guard.h"
 
-/* Else libpq-be.h asks for Kerberos' headers. struct Port has the same layout without (its comments
- * promise that to extensions). */
+/* Without this libpq-be.h needs Kerberos' headers. struct Port has the same layout either way (its
+ * comments promise that to extensions). */
 #undef ENABLE_GSS
 
 #include "libpq/auth.h"
@@ -27,24 +27,23 @@ static int memory_mb = 128; /* gannsfriends.student_memory; gan_worker's session
 static const bool *guarded;
 static ClientAuthentication_hook_type next_authentication;
 
-/* What students' sessions begin with, whatever the database or the login says: what PostgreSQL
- * takes from the start of a connection goes before ALTER DATABASE and ALTER ROLE. */
+/* The settings of students' sessions. They override those of the database and the login, because
+ * settings from the start of a connection go before ALTER DATABASE and ALTER ROLE. */
 static const char *const imposed[][2] = {
-    {"jit", "off"}, /* compiles for minutes, and looks at no interrupt meanwhile */
-    /* What the protocol's statements are written for. */
+    {"jit", "off"}, /* would compile for minutes without a check for interrupts */
+    /* The protocol's statements need these. */
     {"default_transaction_isolation", "read committed"},
     {"default_transaction_deferrable", "off"},
     {"standard_conforming_strings", "on"},
     {"transform_null_equals", "off"},
     {"row_security", "on"},
     {"extra_float_digits", "1"}, /* what is read back has the same bits */
-    /* The watchdog is the limit: these would end an upload over a slow line. */
+    /* The watchdog sets the limit: these would end an upload over a slow line. */
     {"statement_timeout", "0"},
     {"lock_timeout", "0"},
 };
 
-/* Keeps of the settings that a connection asks for those that change nothing here, and adds
- * ours. */
+/* Keeps only those settings of the connection that are harmless here, and adds ours. */
 static List *chosen_settings(List *asked) {
     List *kept = NIL;
 
@@ -56,8 +55,7 @@ static List *chosen_settings(List *asked) {
     return kept;
 }
 
-/* Not an error where a student asks for more: libpq sends some settings from the environment
- * without being asked. */
+/* Other settings are dropped without an error: libpq sends some from the environment by itself. */
 static void begin_session(Port *port, int status) {
     if (next_authentication)
         next_authentication(port, status);
@@ -73,20 +71,20 @@ static void begin_session(Port *port, int status) {
     }
 }
 
-/* Half of the bound: a statement that begins has room to do its work. */
+/* Half of the limit, so that a statement that begins has room to do its work. */
 void gan_check_session_memory(void) {
     const Size limit = (Size)memory_mb << 19;
 
     if (memory_mb > 0 && MemoryContextMemAllocated(TopMemoryContext, true) > limit)
         ereport(FATAL, (errcode(ERRCODE_OUT_OF_MEMORY),
                         errmsg("this session holds more than %zu MB of memory", limit >> 20),
-                        errhint("Prepare fewer statements, and send smaller parameters.")));
+                        errhint("Prepare fewer statements and send smaller parameters.")));
 }
 
 void gan_session_init(const bool *guard_on) {
     guarded = guard_on;
     DefineCustomIntVariable("gannsfriends.student_memory",
-                            "Bounds the memory that a student's session takes. 0: no bound.", NULL,
+                            "Limits the memory of a student's session. 0: no limit.", NULL,
                             &memory_mb, 128, 0, 65536, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
     next_authentication = ClientAuthentication_hook;
     ClientAuthentication_hook = begin_session;

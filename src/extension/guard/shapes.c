@@ -1,14 +1,14 @@
 /*
- * shapes.c - the shapes that a student's statement may have
+ * shapes.c - the forms that a student's statement may have
  *
  * There are two, and a few commands:
  *
  *     SELECT f(arguments)
  *     SELECT columns FROM f(arguments)
  *
- * where f is one function of the protocol and each argument is a parameter or a constant. Whatever
- * else SQL can say is not on the list: nobody has to think of everything that could burn time, take
- * memory or tell a secret.
+ * where f is a function of the protocol and each argument is a parameter or a constant. Everything
+ * else is refused, so we need not think of every statement that could burn time, take memory or
+ * reveal a secret.
  */
 #include "../run/run.h"
 #include "guard.h"
@@ -116,7 +116,7 @@ bool gan_is_allowed_command(const Node *command) {
     switch (nodeTag(command)) {
     case T_ListenStmt:
         return is_channel(((ListenStmt *)command)->conditionname);
-    case T_UnlistenStmt: /* what follows concerns the session alone: */
+    case T_UnlistenStmt: /* these concern only the session: */
     case T_DeallocateStmt:
     case T_DiscardStmt: /* a pooler's, between two clients */
         return true;

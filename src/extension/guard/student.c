@@ -1,5 +1,5 @@
 /*
- * student.c - who is a student
+ * student.c - tells whether a role is a student's
  */
 #include "guard.h"
 

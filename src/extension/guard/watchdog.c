@@ -1,12 +1,11 @@
 /*
- * watchdog.c - the background worker that ends students' sessions which hoard
+ * watchdog.c - the background worker that ends students' sessions that hoard
  *
  * PostgreSQL's own timeouts are settings that a session may change, and none of them runs in a
- * pipeline without a Sync or while a failed one is skipped. So a process of the server looks at the
- * sessions from outside: at how old the transaction is, and how long it has been since the last
- * statement began or ended, whatever the state. A message that comes by drops counts as waiting:
- * the statement has not begun. A backend heeds SIGTERM in the midst of reading or writing a
- * message.
+ * pipeline without a Sync or while a failed pipeline is skipped. So a process of the server watches
+ * the sessions from outside: how old the transaction is, and how long ago the last statement began
+ * or ended, whatever the state. A message that arrives byte by byte counts as waiting, because the
+ * statement has not begun. A backend obeys SIGTERM even while it reads or writes a message.
  */
 #include "../module/module.h"
 #include "guard.h"
@@ -34,8 +33,8 @@ static TimestampTz later(TimestampTz a, TimestampTz b) {
     return a > b ? a : b;
 }
 
-/* Says since when a session has done what it may not do for long; 0: it does nothing of the
- * kind. */
+/* Returns since when a session has been in a state that must not last; 0: it is in no such
+ * state. */
 static TimestampTz hoards_since(const PgBackendStatus *session, const char **what) {
     TimestampTz last =
         later(session->st_proc_start_timestamp,
@@ -70,12 +69,12 @@ static void end_hoarders(void) {
                              session->st_procpid, GetUserNameFromId(session->st_userid, true), what,
                              (long)((now - since) / USECS_PER_SEC)),
                       errdetail("gannsfriends.watchdog_seconds is %d.", gan_watchdog_seconds)));
-        (void)kill(session->st_procpid, SIGTERM); /* it may have gone by itself */
+        (void)kill(session->st_procpid, SIGTERM); /* it may have ended by itself */
     }
 }
 
-/* Chooses how long to sleep: a session is ended at most a twelfth of the limit late, but not below
- * a second. */
+/* Chooses how long to sleep: a twelfth of the limit, but at least a second, so that a session is
+ * ended with no more delay than that. */
 static long nap_ms(void) {
     return gan_watchdog_seconds == 0 ? 10000L
                                      : Max(1000L, Min(5000L, gan_watchdog_seconds * 1000L / 12));

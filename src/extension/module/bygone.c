@@ -1,9 +1,9 @@
 /*
- * bygone.c - functions that only the SQL of 0.1.0 calls
+ * bygone.c - functions that only the SQL of 0.1.0 uses
  *
- * PostgreSQL creates a function in C only if the library has it. Without these the install script of
- * 0.1.0 would fail, and nobody could see what ALTER EXTENSION … UPDATE makes of such a class. What they
- * did was a help that nothing depends on.
+ * PostgreSQL creates a function in C only if the library contains it. Without these the install
+ * script of 0.1.0 would fail, and ALTER EXTENSION … UPDATE of such a class could not be tested.
+ * Nothing depends on what they did, so here they do nothing.
  */
 #include "module.h"
 

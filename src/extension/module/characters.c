@@ -1,10 +1,10 @@
 /*
- * characters.c - what a name and a line of text may be made of
+ * characters.c - which characters names and lines of text may contain
  *
- * PostgreSQL's own answer to "is this a letter?" depends on the database's locale: under C only a-z
- * are, so a row that one database accepts can't be restored in another. CHECKs therefore ask the
- * functions here. They look at Unicode's characters, whatever the encoding and the locale of the
- * database.
+ * In PostgreSQL the locale of the database decides what a letter is: in locale C only a-z are
+ * letters, so a row that one database accepts might not be restored in another. CHECKs therefore
+ * use the functions here. They look at Unicode characters, whatever the encoding and the locale of
+ * the database.
  */
 #include "module.h"
 
@@ -15,8 +15,9 @@ typedef struct {
     pg_wchar first, last;
 } range;
 
-/* What is neither letter nor digit: controls, punctuation, symbols, what is invisible, private use.
- * A letter of a script that Unicode adds later is a letter without a change here. */
+/* Characters that are neither letters nor digits: controls, punctuation, symbols, invisible
+ * characters, private use. All others count as letters, also those of scripts that Unicode adds
+ * later. */
 static const range not_in_names[] = {
     {0x80, 0xA9},       {0xAB, 0xB1},       {0xB4, 0xB4},       {0xB6, 0xB8},
     {0xBB, 0xBF},       {0xD7, 0xD7},       {0xF7, 0xF7},       {0x34F, 0x34F},
@@ -38,8 +39,8 @@ static const range not_in_names[] = {
 /* Marks that belong to the letter before them: no name begins with one. */
 static const range marks[] = {{0x300, 0x36F}, {0x483, 0x489}, {0x1AB0, 0x1AFF}, {0x1DC0, 0x1DFF}};
 
-/* What is not shown as itself on a screen: controls, and what turns the direction of writing or is
- * invisible. */
+/* Characters that a screen doesn't show as themselves: controls, invisible characters, and those
+ * that change the direction of writing. */
 static const range not_in_lines[] = {
     {0x1, 0x1F},      {0x7F, 0x9F},     {0xAD, 0xAD},     {0x61C, 0x61C},   {0x200B, 0x200F},
     {0x2028, 0x202E}, {0x2060, 0x206F}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0x10FFFF}};
@@ -51,7 +52,7 @@ static bool is_in(pg_wchar c, const range *ranges, size_t count) {
     return false;
 }
 
-/* Returns the characters of a text by their numbers in Unicode, and a zero behind them. */
+/* Returns the Unicode numbers of a text's characters, with a zero after them. */
 static pg_wchar *unicode_of(const text *t, size_t *count) {
     const char *server = text_to_cstring(t);
     const char *utf8 = pg_server_to_any(server, (int)strlen(server), PG_UTF8);
@@ -93,7 +94,7 @@ Datum gan_is_name(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_is_line);
 
-/* Tells whether a text is one line that is shown as what it is. */
+/* Tells whether a text is one line without hidden or misleading characters. */
 Datum gan_is_line(PG_FUNCTION_ARGS) {
     size_t count;
     const pg_wchar *line = unicode_of(PG_GETARG_TEXT_PP(0), &count);
@@ -145,9 +146,9 @@ static pg_wchar small_letter(pg_wchar c) {
 
 PG_FUNCTION_INFO_V1(gan_name_key);
 
-/* Returns what names that would be taken for each other have in common: small letters without
- * separators, in Unicode's compatible form. As bytes, because the database's encoding may lack a
- * small letter. */
+/* Returns a key that is equal for names that look alike: lower case without separators, in
+ * Unicode's compatible form. It is bytes, because the database's encoding may lack a lower-case
+ * letter. */
 Datum gan_name_key(PG_FUNCTION_ARGS) {
     size_t count;
     pg_wchar *name = unicode_of(PG_GETARG_TEXT_PP(0), &count);

@@ -1,15 +1,15 @@
 /*
- * fault.c - how a backend fails where a test wants it to; empty in the library that is installed
+ * fault.c - makes a backend fail at a point that a test chooses; empty in the installed library
  *
  * SET gann_test.fault = 'POINT:ACTION[:N]': when POINT is passed for the N-th time (the first),
  * error; term, as pg_terminate_backend does; kill, that is SIGKILL to itself; or wait, while
  * somebody holds advisory lock 4711. SET gann_test.fail_alloc = 'N': the N-th allocation that the
  * extension asks for fails. SET gann_test.fail_statement = 'N': the N-th SQL statement fails,
- * whoever sends it, within functions too.
+ * including statements inside functions.
  *
- * Settings are read where they are needed, so nothing need be defined when the library is loaded.
- * Counting begins anew whenever a setting is another one than before. The linker leads the
- * extension's allocations here (--wrap in the Makefile).
+ * Settings are read where they are needed, so nothing must be defined when the library is loaded.
+ * Counting begins again whenever a setting changes. The linker redirects the extension's
+ * allocations to this file (--wrap in the Makefile).
  */
 #include "module.h"
 
@@ -25,7 +25,7 @@
 
 #include <signal.h>
 
-/* A setting, and how often what it counts has happened since it was made. */
+/* A setting, and how many events it has counted since it was set. */
 typedef struct counter {
     const char *name;
     char text[64];
@@ -50,14 +50,14 @@ static const char *setting(counter *c) {
     return c->text;
 }
 
-/* Counts, and tells whether this is the time that the setting names. */
+/* Counts an event, and tells whether it is the one that the setting names. */
 static bool is_due(counter *c) {
     const char *text = setting(c);
 
     return text[0] != 0 && ++c->count == atoi(text);
 }
 
-/* Does what a setting wants to happen here. */
+/* Carries out what a setting asks for at this point. */
 static void act(const char *point, const char *action) {
     if (strncmp(action, "kill", 4) == 0)
         kill(MyProcPid, SIGKILL);
@@ -142,7 +142,7 @@ static void fail_allocation(void) {
                         errmsg("out of memory: allocation %d", allocations.count)));
 }
 
-/* What the extension's calls become by the linker's --wrap. */
+/* The linker's --wrap replaces the extension's calls by these. */
 extern void *__real_palloc(Size size);
 extern void *__real_palloc0(Size size);
 extern void *__real_palloc_extended(Size size, int flags);

@@ -1,8 +1,9 @@
 /*
- * fault.h - points at which a test lets a backend fail (test/tap/faults/07*.t)
+ * fault.h - points at which a test makes a backend fail (test/tap/faults/07*.t)
  *
- * In the library that is installed there are none: GANN_FAULT is empty unless it is compiled with
- * GANN_FAULTS (make module MODULE_FLAGS=-DGANN_FAULTS). Then fault.c reads what is to happen where.
+ * The installed library has none: GANN_FAULT is empty unless it is compiled with GANN_FAULTS (make
+ * module MODULE_FLAGS=-DGANN_FAULTS). Then fault.c reads from settings what must happen at which
+ * point.
  */
 #ifndef GANN_FAULT_H
 #define GANN_FAULT_H

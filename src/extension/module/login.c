@@ -1,16 +1,16 @@
 /*
- * login.c - what a student's login may be called, and its password as the server keeps it
+ * login.c - checks the names of students' logins, and computes the stored form of passwords
  */
 #include "module.h"
 
 #include "mb/pg_wchar.h"
 
-/* As libpq/scram.h has it, which includes headers of Kerberos that Debian keeps in another
+/* Copied from libpq/scram.h, which includes Kerberos' headers; Debian has those in another
  * package. */
 extern char *pg_be_scram_build_secret(const char *password);
 
-/* Beside ASCII, what is not shown as itself: controls, what is invisible, what turns the direction
- * of writing, and spaces that are none. */
+/* Outside ASCII, characters that are not shown as themselves: controls, invisible characters, those
+ * that change the direction of writing, and unusual spaces. */
 static const struct {
     pg_wchar first, last;
 } hidden[] = {{0x80, 0xA0},       {0xAD, 0xAD},     {0x34F, 0x34F},   {0x61C, 0x61C},
@@ -31,8 +31,9 @@ static bool is_fine_in_login(pg_wchar c) {
 
 PG_FUNCTION_INFO_V1(gan_is_login);
 
-/* Tells whether a text can be a login: 1 to 63 bytes, the first a letter or digit or no ASCII, no
- * space in the end. By Unicode, whatever the locale and the encoding of the database. */
+/* Tells whether a text can be a login: 1 to 63 bytes, the first character a letter, a digit or not
+ * ASCII, no space at the end. It follows Unicode, whatever the locale and the encoding of the
+ * database. */
 Datum gan_is_login(PG_FUNCTION_ARGS) {
     const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
     size_t length = strlen(name);
@@ -49,8 +50,8 @@ Datum gan_is_login(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(gan_scram_verifier);
 
-/* Returns what the server keeps of a password. The statement that stores it then holds the verifier
- * and not the password: statements end up in the log, in pg_stat_statements and in
+/* Returns the form in which the server stores a password. So the statement that stores it contains
+ * the verifier and not the password: statements appear in the log, in pg_stat_statements and in
  * pg_stat_activity. */
 Datum gan_scram_verifier(PG_FUNCTION_ARGS) {
     char *password = text_to_cstring(PG_GETARG_TEXT_PP(0));

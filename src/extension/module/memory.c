@@ -1,9 +1,9 @@
 /*
- * memory.c - what a backend does with memory that it frees, and how much it may take
+ * memory.c - lets a backend keep freed memory, and limits how much it may take
  *
- * A shard is 1 MiB, and on its way through a backend it is copied several times. The C library
- * gives such pieces back to the system at once, and the system hands them out again page by page,
- * cleared: that took longer than all the rest of a download. A few of them are kept instead.
+ * A shard is 1 MiB, and a backend copies it several times. The C library returns such blocks to the
+ * system at once, and the system gives them out again page by page, cleared: that took longer than
+ * all the rest of a download. So the backend keeps a few of them.
  */
 #include "module.h"
 
@@ -15,7 +15,7 @@
 #include <malloc.h>
 #endif
 
-/* Lets this backend keep a few megabytes that it frees; nothing happens at later calls. */
+/* Lets this backend keep a few megabytes that it frees. Later calls do nothing. */
 void gan_keep_memory(void) {
 #ifdef __GLIBC__
     static bool done;
@@ -28,8 +28,8 @@ void gan_keep_memory(void) {
 #endif
 }
 
-/* Returns the bytes of memory that count for the bound and that this process has already; 0 where
- * the system doesn't tell (it is not Linux). */
+/* Returns how many bytes that count for the limit this process already has; 0 if the system doesn't
+ * tell (it is not Linux). */
 static rlim_t memory_now(void) {
     unsigned long pages = 0;
     FILE *in = fopen("/proc/self/statm", "r");
@@ -42,8 +42,9 @@ static rlim_t memory_now(void) {
     return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Bounds the memory of this process to what it has and so many bytes more: its data, not what it
- * shares with other processes of the server. Returns the bound that was, for gan_free_memory. */
+/* Limits the memory of this process to what it has and a number of bytes more. Only its own data
+ * counts, not memory that it shares with other processes of the server. Returns the previous limit,
+ * for gan_free_memory. */
 uint64 gan_bound_memory(uint64 more) {
     rlim_t now = memory_now(), before;
     struct rlimit limit;
@@ -55,11 +56,11 @@ uint64 gan_bound_memory(uint64 more) {
     if (limit.rlim_cur == RLIM_INFINITY || now < limit.rlim_cur)
         limit.rlim_cur = limit.rlim_max == RLIM_INFINITY ? now : Min(now, limit.rlim_max);
     if (setrlimit(RLIMIT_DATA, &limit) != 0)
-        ereport(LOG, (errmsg("the memory of this session could not be bounded: %m")));
+        ereport(LOG, (errmsg("the memory of this session could not be limited: %m")));
     return (uint64)before;
 }
 
-/* Puts a bound back as it was. */
+/* Restores the previous limit. */
 void gan_free_memory(uint64 before) {
     struct rlimit limit;
 
@@ -67,5 +68,5 @@ void gan_free_memory(uint64 before) {
         return;
     limit.rlim_cur = (rlim_t)before;
     if (setrlimit(RLIMIT_DATA, &limit) != 0)
-        ereport(LOG, (errmsg("the memory of this session stays bounded: %m")));
+        ereport(LOG, (errmsg("the memory of this session stays limited: %m")));
 }

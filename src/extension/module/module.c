@@ -1,5 +1,5 @@
 /*
- * module.c - the module: what is done when it is loaded, and errors
+ * module.c - the module: its initialisation, and errors
  */
 #include "module.h"
 #include "../coordinate/coordinate.h"
@@ -13,8 +13,8 @@ PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init(void);
 
-/* Only a library that is loaded while the server starts may watch all sessions; without it
- * everything else works. */
+/* Only a library that is loaded while the server starts can watch all sessions. Everything else
+ * works without that. */
 void _PG_init(void) {
     if (process_shared_preload_libraries_in_progress) {
         gan_guard_init();
@@ -35,8 +35,8 @@ void gan_check_status(dcgan_status status) {
         ereport(ERROR, (errcode(code), errmsg("%s", dcgan_status_text(status))));
 }
 
-/* Refuses to go on inside a transaction block: what is locked, or kept for a snapshot, would stay
- * so. */
+/* Raises an error inside a transaction block: there, locks and rows kept for a snapshot would last
+ * too long. */
 void gan_refuse_block(const char *name) {
     if (IsTransactionBlock() || IsSubTransaction())
         ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
@@ -44,9 +44,9 @@ void gan_refuse_block(const char *name) {
                         errhint("Send the statement on its own, in autocommit mode.")));
 }
 
-/* Has the commit of this transaction wait for no disk: what a crash of the server takes back costs a
- * unit's work and nothing else. A submission's commit does wait, and what is durable then includes
- * all that came before. */
+/* Makes this transaction commit without waiting for the disk: if a crash of the server undoes it,
+ * only the work on one unit is lost. A submission does wait, and makes all earlier commits durable,
+ * too. */
 void gan_commit_without_waiting(void) {
     (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
                             GUC_ACTION_LOCAL, true, 0, false);

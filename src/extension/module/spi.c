@@ -1,5 +1,5 @@
 /*
- * spi.c - the few lines that every query would repeat
+ * spi.c - runs SQL queries through SPI
  */
 #include "module.h"
 
@@ -14,8 +14,8 @@ int gan_execute(const char *query, int arguments, Oid *types, Datum *values, boo
     return (int)SPI_processed;
 }
 
-/* The same for a query that is asked again and again: planned once a session. The plan is kept in
- * *plan, null at first. */
+/* The same for a query that is run again and again: it is planned once a session. The plan is kept
+ * in *plan, null at first. */
 int gan_execute_saved(SPIPlanPtr *plan, const char *query, int arguments, Oid *types, Datum *values,
                       bool read_only) {
     int result;
@@ -49,7 +49,7 @@ static int rows_of(const gan_statement *statement, int result) {
     return (int)SPI_processed;
 }
 
-/* Runs a statement that is planned once a session, whatever its parameters; returns the number of
+/* Runs a statement that is planned once a session, with a generic plan; returns the number of
  * rows. */
 int gan_run_with_nulls(gan_statement *statement, Datum *values, const char *nulls) {
     plan(statement);
@@ -73,7 +73,7 @@ int gan_run_as_it_is_now(gan_statement *statement, Datum *values) {
     return rows_of(statement, result);
 }
 
-/* Returns one value of the last query's result; an error if it is null and is_null is. */
+/* Returns one value of the last query's result; a null value is an error if is_null is null. */
 Datum gan_value(int row, int column, bool *is_null) {
     bool null;
     Datum value;
@@ -96,7 +96,7 @@ bool gan_is_true(int row, int column) {
     return !null && DatumGetBool(value);
 }
 
-/* Makes a bytea of bytes. */
+/* Copies bytes into a bytea. */
 bytea *gan_bytea(const void *bytes, size_t size) {
     bytea *data = palloc(VARHDRSZ + size);
 

@@ -18,7 +18,7 @@ Datum gan_nonce(PG_FUNCTION_ARGS) {
     PG_RETURN_INT64(nonce);
 }
 
-/* Makes of a run what it is at an iteration: its number, and the learning rates of its schedule. */
+/* Sets a run to an iteration: its number, and the learning rates of its schedule. */
 void gan_run_at(gan_run *run, int32 iteration) {
     double factor = dcgan_schedule_factor(&run->schedule, (uint32)iteration);
 
@@ -27,7 +27,7 @@ void gan_run_at(gan_run *run, int32 iteration) {
     run->discriminator.learning_rate = factor * run->discriminator_rate;
 }
 
-/* Reads how a run's weights move from the row that gan_run_read has found. */
+/* Reads the optimiser's options from the row that gan_run_read has found. */
 static void read_optimisers(gan_run *run) {
     const dcgan_adam_options adam = {.beta1 = DatumGetFloat8(gan_value(0, 13, NULL)),
                                      .beta2 = DatumGetFloat8(gan_value(0, 14, NULL)),
@@ -58,8 +58,8 @@ static void read_optimisers(gan_run *run) {
     }
 }
 
-/* Reads by which rule results become one: `sql:` and a function of the class, with a rule of ours
- * that stands in for it, or one of ours. */
+/* Reads the rule that combines results: one of ours, or `sql:` and a function of the class, with
+ * one of ours as its fallback. */
 static void read_rule(gan_run *run) {
     const char *name = TextDatumGetCString(gan_value(0, 25, NULL));
 
@@ -125,7 +125,7 @@ void gan_run_read(gan_run *run, int32 number, bool lock) {
     run->shards = (int32)shard_total(run->model.parameter_count);
 }
 
-/* Returns the run an argument names, or the one that is meant where it is null. */
+/* Returns the run that an argument names; if it is null, the one that gan_the_run finds. */
 int32 gan_run_find(FunctionCallInfo fcinfo, int argument) {
     static gan_statement find = {"SELECT gan_the_run($1)", 1, {INT4OID}};
     bool null = PG_ARGISNULL(argument);

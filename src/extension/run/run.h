@@ -1,6 +1,5 @@
 /*
- * run.h - a run as a value: what a step, a download or a sample needs to know of it, and which
- * shards it has
+ * run.h - a run as a value: the options that a step, a download or a sheet needs, and its shards
  */
 #ifndef GAN_RUN_H
 #define GAN_RUN_H
@@ -10,10 +9,10 @@
 #include "../../dcgan/rules/rules.h"
 #include "../../formats/wire/blob.h"
 
-/* How the aggregator of a run begins that is a function in SQL. */
+/* The beginning of an aggregator that is a function in SQL. */
 #define GAN_SQL_RULE "sql:"
 
-/* What a step or a sample needs to know of a run; read from gan_run. */
+/* The options of a run that a step or a sheet needs; read from gan_run. */
 typedef struct gan_run {
     int32 run;
     int32 iteration;
@@ -27,10 +26,10 @@ typedef struct gan_run {
     double generator_rate, discriminator_rate;   /* the schedule's factor is to be applied */
     dcgan_adam_options generator, discriminator; /* this iteration's */
     dcgan_outer_options outer;                   /* of local units */
-    int optimiser_parts;                         /* the weights, and the moments that it keeps */
-    dcgan_chosen_rule rule;                      /* by which results become one */
-    const char *sql_rule;                        /* the function that stands before it, or null */
-    double rule_seconds;                         /* what that one may take for a tile */
+    int optimiser_parts;                         /* the weights, and its moments */
+    dcgan_chosen_rule rule;                      /* combines results */
+    const char *sql_rule;                        /* the class's own rule, or null */
+    double rule_seconds;                         /* how long that function may take for a tile */
     double update_limit;                         /* ‖Δw‖/‖w‖ of a network in one step */
     int32 batch;
     dcgan_model model;
@@ -46,9 +45,9 @@ typedef enum gan_part {
     GAN_FIRST_MOMENT,
     GAN_SECOND_MOMENT,
     GAN_OPTIMISER_PARTS,
-    /* what workers hold, where the run has changes for them to follow */
+    /* the workers' copy of the weights, if the run has changes for them to download */
     GAN_COPY = GAN_OPTIMISER_PARTS,
-    GAN_CHANGE, /* what led to it from the copy of the iteration before */
+    GAN_CHANGE, /* the change from the previous iteration's copy to this one */
     /* moving average of the weights, of the shards that hold something of the generator */
     GAN_AVERAGE,
     GAN_PARTS
@@ -58,10 +57,10 @@ typedef enum gan_part {
  * transaction. Needs SPI to be connected. */
 extern void gan_run_read(gan_run *run, int32 number, bool lock);
 
-/* Makes of a run what it is at an iteration: its number, and the learning rates of its schedule. */
+/* Sets a run to an iteration: its number, and the learning rates of its schedule. */
 extern void gan_run_at(gan_run *run, int32 iteration);
 
-/* Returns the run that an argument names, or the one that is meant where it is null. */
+/* Returns the run that an argument names; if it is null, the one that gan_the_run finds. */
 extern int32 gan_run_find(FunctionCallInfo fcinfo, int argument);
 
 /* shards.c: names the networks that an iteration's units learn and its step moves */

@@ -1,5 +1,5 @@
 /*
- * size.c - what a network's options and a position in the order mean, for SQL
+ * size.c - the sizes of a network, and the image at a position in the order, for SQL
  */
 #include "run.h"
 

@@ -31,7 +31,7 @@ static Datum unit_array(const int64 *units, int count) {
     "AND u.state IN ('pending', 'claimed', 'done') AND NOT u.replaced "                            \
     "ORDER BY u.first_position"
 
-/* Lists the units whose results entered a step that was taken before, by the same order and
+/* Lists the units whose results entered an earlier step, in the same order and with the same
  * weights. */
 void gan_step_units(step *s) {
     static gan_statement find_units = {UNITS_OF_ITERATION, 2, {INT4OID, INT4OID}};
@@ -42,9 +42,9 @@ void gan_step_units(step *s) {
 }
 
 /*
- * Locks the iteration's units and lists those that are done. One that somebody else has locked is
- * not waited for: if it may still be on its way in, the step is put off; if its lease is long over,
- * gan_tick has replaced it already. Returns those that are locked.
+ * Locks the iteration's units, lists those that are done and returns those that it has locked. It
+ * does not wait for a unit that another session has locked: if that unit may be being submitted,
+ * the step is postponed; if its lease is long over, gan_tick has already replaced it.
  */
 static Datum lock_units(step *s) {
     static gan_statement lock = {
@@ -60,8 +60,8 @@ static Datum lock_units(step *s) {
 }
 
 /*
- * Makes sure that no unit is left out that may be on its way in: one that somebody else has locked.
- * Where another unit of the same positions is done, that does not matter.
+ * Makes sure that no unit is left out that may be being submitted, that is, one that another
+ * session has locked. It does not matter if another unit of the same positions is done.
  */
 static void require_all_locked(const step *s, Datum locked) {
     static gan_statement find_other = {
@@ -78,7 +78,7 @@ static void require_all_locked(const step *s, Datum locked) {
     if (DatumGetBool(gan_value(0, 1, NULL)))
         ereport(ERROR,
                 (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-                 errmsg("a unit of iteration %d is being handed in right now", s->run.iteration),
+                 errmsg("a unit of iteration %d is being submitted right now", s->run.iteration),
                  errhint("Try again.")));
 }
 
@@ -97,7 +97,7 @@ static void require_quorum(const step *s) {
                         errhint("Let workers finish; gan_progress shows what is missing.")));
 }
 
-/* Writes what is to be known of the step and opens the next iteration. */
+/* Stores the history of the step and opens the next iteration. */
 static void close_iteration(const step *s) {
     int count = s->done.count;
     Datum *scales = palloc(count * sizeof *scales);
@@ -127,9 +127,9 @@ static void store(step *s, gan_part part, int32 shard, const unsigned char *blob
 }
 
 /*
- * Makes sure, where the next iteration's partition is locked, that the step was not taken
- * meanwhile. The lock on the run sees to that; but page.c goes over pages for good, and what it
- * destroyed the key of gan_history, which would refuse a second step, could not bring back. So
+ * Makes sure, once the next iteration's partition is locked, that no other session has taken the
+ * step meanwhile. The lock on the run already ensures that. But page.c overwrites pages for good:
+ * the key of gan_history would refuse a second step, but could not restore what was overwritten. So
  * nothing here relies on one lock alone.
  */
 static void require_still_due(const step *s) {
@@ -141,14 +141,14 @@ static void require_still_due(const step *s) {
                                s->run.iteration, s->run.run)));
 }
 
-/* What was stored was not the last word. */
+/* The shards that were stored are not final. */
 static void store_again(step *s) {
     gan_pieces_close(&s->new);
     CommandCounterIncrement();
     gan_state_open_to_fill(&s->new, &s->run, s->run.iteration + 1);
 }
 
-/* Opens what the step reads and what it fills. */
+/* Opens the partitions that the step reads and the one that it fills. */
 static void open_partitions(step *s, Snapshot snapshot) {
     gan_make_room(&s->run);
     GANN_FAULT("room_made");

@@ -1,10 +1,10 @@
 /*
- * step.c - one step's arithmetic: read, combine, move, write (docs/format.md sections 7 and 9)
+ * step.c - the arithmetic of a step: read, combine, move, write (docs/format.md sections 7 and 9)
  *
- * gan_step, at the end, goes through the shards. Of each it reads weights and moments; then, by
- * tiles that stay in the cache, it combines the units' gradients, or changes of the weights, and
- * moves the weights by Adam, or by the outer optimiser; then it writes the shard of the next
- * iteration. Memory is that of a few shards, whatever the size of the class.
+ * gan_step, at the end, goes through the shards. For each shard it reads weights and moments. Then,
+ * in tiles that stay in the cache, it combines the units' gradients (or changes of the weights) and
+ * moves the weights by Adam (or by the outer optimiser). Then it writes the shard of the next
+ * iteration. It needs the memory of a few shards, whatever the size of the class.
  * src/dcgan/optimise/step.c is the same on plain arrays.
  */
 #include "step.h"
@@ -17,7 +17,7 @@
 
 /* ---- read ---- */
 
-/* Reads a shard's weights and moments, and what else the run keeps of it. */
+/* Reads a shard's weights, moments and other stored parts. */
 static void read_shard(step *s, int32 shard, size_t count) {
     for (gan_part part = 0; part < GAN_PARTS; part++)
         if (gan_shard_has(&s->run, part, shard) && part != GAN_CHANGE &&
@@ -29,8 +29,8 @@ static void read_shard(step *s, int32 shard, size_t count) {
 
 /* ---- combine: gan_combine_tile (../combine/combine.h), then move ---- */
 
-/* Moves one network's part of a tile, by Adam or by the outer optimiser, and measures by how
- * much. */
+/* Moves one network's part of a tile, by Adam or by the outer optimiser, and measures the length of
+ * the move. */
 static void move_tile(step *s, const gan_tile *t, int network) {
     gan_slice part = gan_tile_slice(&s->combiner, t,
                                     network == DCGAN_OF_GENERATOR ? DCGAN_GENERATOR_ONLY
@@ -56,7 +56,8 @@ static void move_tile(step *s, const gan_tile *t, int network) {
         dcgan_update_scale(weights, s->before, part.count, s->shortened[network]);
 }
 
-/* Makes the change that leads what workers hold to the new weights, as far as it goes. */
+/* Makes the change that brings the workers' copy as near to the new weights as its number format
+ * allows. */
 static void make_change(step *s, int32 shard, size_t count) {
     if (!change_make(s->state[GAN_CHANGE], s->values[GAN_COPY], s->values[GAN_WEIGHTS],
                      s->difference, count, s->run.download))
@@ -67,7 +68,7 @@ static void make_change(step *s, int32 shard, size_t count) {
 
 /* ---- write ---- */
 
-/* Raises an error unless what a part of a shard has become is finite. */
+/* Raises an error unless the new values of a part of a shard are finite. */
 static void require_finite(const step *s, gan_part part, int32 shard, size_t count) {
     static const char *const what[GAN_PARTS] = {[GAN_WEIGHTS] = "new weights",
                                                 [GAN_FIRST_MOMENT] = "new moments",
@@ -81,7 +82,7 @@ static void require_finite(const step *s, gan_part part, int32 shard, size_t cou
                         errhint("Use a smaller learning_rate.")));
 }
 
-/* Puts out a shard of the next iteration: weights, moments, what workers will hold of it, and the
+/* Outputs a shard of the next iteration: weights, moments, the workers' copy, and the moving
  * average. */
 static void write_shard(step *s, int32 shard, size_t count) {
     for (gan_part part = 0; part < GAN_PARTS; part++) {
@@ -97,8 +98,8 @@ static void write_shard(step *s, int32 shard, size_t count) {
     GANN_FAULT("shard_stored");
 }
 
-/* Merges the units' batch-norm statistics into the running ones: they are the shard after the last
- * of the weights. Local units stand for as many updates as they have steps. */
+/* Merges the units' batch-norm statistics into the running ones, which are stored after the last
+ * shard of the weights. A local unit counts as one update for each of its steps. */
 static void step_statistics(step *s) {
     const dcgan_model *model = &s->run.model;
     size_t count = model->statistics_count;
@@ -136,8 +137,7 @@ bytea *gan_step_digest(const step *s) {
 
 /* ---- all of it ---- */
 
-/* Allocates what is for a shard and used for all of them, and asks the rule how much each unit
- * counts. */
+/* Allocates the buffers that all shards share, and asks the rule how much each unit counts. */
 static void begin(step *s) {
     s->networks = gan_networks_stepped(&s->run, s->run.iteration);
     for (gan_part part = 0; part < GAN_PARTS; part++) {
@@ -152,7 +152,8 @@ static void begin(step *s) {
     gan_combiner_open(&s->combiner, &s->run, &s->done, &s->gradients);
 }
 
-/* Puts the run's rule in C in the place of the class's own, if that failed; tells whether it did. */
+/* If the class's own rule has failed, replaces it by the run's fallback rule; tells whether it has
+ * failed. */
 static bool has_stood_in(step *s) {
     if (!s->combiner.failure)
         return false;
@@ -164,10 +165,10 @@ static bool has_stood_in(step *s) {
 }
 
 /*
- * Tells whether a network's update is longer than the run allows, and by what it is multiplied
- * then. That shows only when all of it is known; an update that is too long, which is a rare thing,
- * is made a second time, shorter. (Its length is measured before it is shortened, so the second
- * time it has the same one.)
+ * Tells whether a network's update is longer than the run allows, and computes the factor that
+ * shortens it. The length is known only at the end, so an update that is too long, which is rare,
+ * is computed a second time, shorter. (The length is measured before shortening, so it is the same
+ * both times.)
  */
 static bool is_too_long(step *s) {
     bool too_long = false;

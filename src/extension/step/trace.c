@@ -1,9 +1,9 @@
 /*
- * trace.c - which unit makes a step fail
+ * trace.c - finds the unit that makes a step fail
  *
- * Each result is checked once more by itself, as when it arrived: it may have been damaged since.
- * Where all are fine alone, the step is tried with fewer of them, and what comes out is thrown away
- * (gan_find_guilty in SQL chooses which).
+ * Each result is checked again by itself, as on arrival, because it may have been damaged since. If
+ * all are fine by themselves, the step is tried with fewer of them, and its output is thrown away
+ * (gan_find_guilty in SQL chooses the units).
  */
 #include "step.h"
 #include "../claim/result.h"
@@ -18,7 +18,7 @@
 
 /* What is wrong with a result; a null text: nothing. */
 typedef struct fault {
-    bool damaged; /* what is stored is not what was sent: nobody's fault */
+    bool damaged; /* the stored data is not what was sent, so the account is not to blame */
     char *what;
 } fault;
 

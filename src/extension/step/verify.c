@@ -1,10 +1,10 @@
 /*
- * verify.c - a step that was taken, computed again from its inputs and compared bit by bit
+ * verify.c - computes a step again from its inputs and compares the result bit by bit
  *
- * The last step's inputs are there until the next step, or the first tick after it, makes room: the
- * state of the iteration before in its slot, and what was uploaded. The arithmetic is that of
- * aggregate.c, which hands the new state to a sink that compares it with what is stored. Nothing is
- * written; it runs in a read-only transaction.
+ * The last step's inputs, the state of the previous iteration and the uploads, are kept until the
+ * next step, or the first tick after it, makes room. It uses the arithmetic of step.c with a sink
+ * that compares the new state with the stored one. Nothing is written; it runs in a read-only
+ * transaction.
  */
 #include "step.h"
 
@@ -43,19 +43,19 @@ typedef struct record {
     bool stood_in; /* the class's own rule had failed */
 } record;
 
-/* Names a part of the state as people do. */
+/* Names a part of the state in words. */
 static char *part_name(const gan_run *run, gan_part part, int32 shard) {
     static const char *const names[GAN_PARTS] = {"weights", "first moment", "second moment",
                                                  "copy",    "change",       "moving average"};
     return pstrdup(shard == run->shards ? "running statistics" : names[part]);
 }
 
-/* Notes that something isn't there any more. */
+/* Stores that something isn't kept any more. */
 static void not_kept(finding *f, char *message) {
     *f = (finding){.answer = "not kept any more", .shard = -1, .element = -1, .message = message};
 }
 
-/* Notes that an input was damaged after it was stored. */
+/* Stores that an input was damaged after it was stored. */
 static void damaged(finding *f, char *part, int32 shard, char *message) {
     *f = (finding){
         .answer = "damaged", .part = part, .shard = shard, .element = -1, .message = message};
@@ -76,7 +76,7 @@ static bool decode_both(const step *s, gan_part part, size_t count,
     return true;
 }
 
-/* Notes the first number in which a stored blob differs from the one it should be. */
+/* Finds the first number in which a stored blob differs from the recomputed one. */
 static void note_difference(const step *s, gan_part part, int32 shard,
                             const unsigned char *recomputed) {
     comparison *c = s->context;
@@ -99,8 +99,8 @@ static void note_difference(const step *s, gan_part part, int32 shard,
         }
     }
     if (!f->message)
-        f->message = psprintf(
-            "%s, shard %d: the header or a checksum of the stored blob is another", f->part, shard);
+        f->message = psprintf("%s, shard %d: the header or a checksum of the stored blob differs",
+                              f->part, shard);
 }
 
 /* The sink: compares one blob of the new state with what is stored. */
@@ -126,7 +126,7 @@ static void compare(step *s, gan_part part, int32 shard, const unsigned char *bl
                                 part_name(&s->run, part, shard), shard, s->run.iteration + 1)};
 }
 
-/* Forgets what was compared: the step was longer than the run allows, and comes again. */
+/* Forgets the comparison so far: the step was longer than the run allows, and is computed again. */
 static void compare_again(step *s) {
     comparison *c = s->context;
 
@@ -134,7 +134,7 @@ static void compare_again(step *s) {
     c->others = 0;
 }
 
-/* Looks whether the state that the step began from is whole. */
+/* Checks whether the state from which the step began is whole. */
 static void check_state(step *s, finding *f) {
     comparison *c = s->context;
 
@@ -162,7 +162,7 @@ static void check_state(step *s, finding *f) {
         }
 }
 
-/* Looks whether all that a unit uploaded is there and whole. */
+/* Checks whether a unit's uploads are there and whole. */
 static void check_upload(step *s, int64 unit, finding *f) {
     comparison *c = s->context;
 

@@ -1,9 +1,9 @@
 /*
- * ahead.c - what the step is spared: done before, while the class computes
+ * ahead.c - prepares the step while the class computes, so that the step is faster
  *
- * The partition that the next iteration's gradients go to is emptied. And this session opens what the
- * step will read: the catalogs say something new of a partition that was emptied, and to read them
- * takes a millisecond that the class would wait.
+ * It empties the partition for the next iteration's gradients. It also opens the tables that the
+ * step will read: emptying a partition changes the catalogs, and reading them again takes a
+ * millisecond for which the class would wait.
  */
 #include "store.h"
 

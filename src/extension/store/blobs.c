@@ -22,7 +22,8 @@ void gan_blob_seal(unsigned char *blob, size_t count) {
     blob_write(blob, gan_blob_values(blob), count);
 }
 
-/* Raises an error unless a stored blob is fine (it may have been restored, or damaged on disk). */
+/* Raises an error unless a stored blob is undamaged (it may have been damaged on disk, or in a
+ * dump). */
 void gan_blob_require(blob_status status, const char *what, int32 shard) {
     if (status != BLOB_OK)
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("%s: the stored shard %d %s", what,

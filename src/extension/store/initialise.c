@@ -6,8 +6,8 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* Stores one shard of initial weights, which workers hold as they are, and moments of zero as far
- * as there are any. */
+/* Stores one shard of initial weights, which workers download unchanged, and moments of zero if
+ * there are any. */
 static void store_initial_shard(const gan_run *run, gan_pieces *state, int32 shard) {
     size_t count = gan_shard_length(&run->model, shard), size = blob_size(count);
     unsigned char *blob = gan_blob_new(count);

@@ -1,9 +1,9 @@
 /*
- * page.c - a page that holds one row, made anew
+ * page.c - overwrites a page that holds one row
  *
- * The page goes into the log through PostgreSQL's API for extensions (GenericXLog): it is put
- * together in a copy, and copy and log record become valid together. Whatever fails before that
- * leaves the page as it was.
+ * The page is written to the WAL through PostgreSQL's API for extensions (GenericXLog): it is put
+ * together in a copy, and copy and log record become valid together. An error before that leaves
+ * the page unchanged.
  */
 #include "store.h"
 

@@ -13,7 +13,8 @@
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 
-/* How many times its live pages a partition may have, beyond 2 MB, while it can't be emptied. */
+/* How many times larger than its live pages (plus 2 MB) a partition may become while it can't be
+ * emptied. */
 #define GROWTH_MAX 16
 #define GROWTH_FREE 256
 
@@ -26,7 +27,7 @@ const char *gan_partition(gan_table table, int32 run, int32 iteration) {
 
 static bool truncated; /* an unlogged table, in this transaction */
 
-/* Puts on disk what was written so far. */
+/* Flushes the WAL written so far to disk. */
 static void flush_log(void) {
     XLogFlush(LogLogicalMessage("gannsfriends", "", 0, false));
 }
@@ -45,11 +46,11 @@ static void at_end_of_part(SubXactEvent event, SubTransactionId part, SubTransac
 }
 
 /*
- * Sees to it that the server starts after a crash that follows a TRUNCATE that was rolled back.
+ * Makes sure that the server can start after a crash that follows the rollback of a TRUNCATE.
  * PostgreSQL deletes the new files when it has written the abort into the log, but not yet to disk.
- * If a crash comes in between, recovery makes the file by which it knows an unlogged table again,
- * doesn't learn of the abort, finds what is left of the table in its way ("could not create file …:
- * File exists") and gives up, at every start. So the abort goes to disk first: these functions are
+ * If a crash comes in between, recovery restores the file that marks an unlogged table, but doesn't
+ * learn of the abort, finds the rest of the table in its way ("could not create file …: File
+ * exists") and gives up, at every start. So the abort goes to disk first: these functions are
  * called between the two.
  */
 static void guard_rollback(void) {
@@ -63,8 +64,8 @@ static void guard_rollback(void) {
     truncated = true;
 }
 
-/* Refuses to let a partition grow without end while somebody keeps it from being emptied: it has
- * live rows, of about a page each, and the dead ones of earlier steps. */
+/* Raises an error when a partition has grown too much because another session keeps it from being
+ * emptied: it holds live rows, of about a page each, and the dead ones of earlier steps. */
 static void check_growth(Oid relation, uint64 live) {
     Datum size = DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation),
                                      CStringGetTextDatum("main"));
@@ -82,8 +83,9 @@ static void check_growth(Oid relation, uint64 live) {
 
 /*
  * Empties the partition that an iteration will fill. TRUNCATE gives the space back at once and
- * leaves nothing for vacuum, but it needs the table for itself. If somebody reads it (pg_dump,
- * say), deleting the rows is as right and only leaves dead ones, until the next TRUNCATE.
+ * leaves nothing for vacuum, but it needs an exclusive lock. If another session reads the table
+ * (pg_dump, say), the rows are deleted instead: that is as correct, but leaves dead rows until the
+ * next TRUNCATE.
  */
 void gan_partition_empty(gan_table table, int32 run, int32 iteration) {
     const char *name = gan_partition(table, run, iteration);

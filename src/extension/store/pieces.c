@@ -1,5 +1,5 @@
 /*
- * pieces.c - blobs in tables: rows of almost a page, written and read without SQL in between
+ * pieces.c - blobs in tables: rows of almost a page, written and read without SQL
  *
  * A blob of 1 MiB is cut into pieces of PIECE_BYTES, so that a row fills a page of its own and is
  * stored in line. Against TOAST's chunks of 2 kB that is a quarter of the rows, of the index
@@ -71,12 +71,12 @@ void gan_pieces_close(gan_pieces *p) {
 }
 
 /*
- * Closes it and gives the lock back, for a function that a student calls: the transaction may go on
- * after the call for as long as the student likes (a pipeline without a Sync, an answer that nobody
- * reads), and the step needs the partition for itself. What was read is a copy. What was written is
- * this transaction's as before; if the partition is emptied before it commits, the rows go with the
- * file that they are in, and nobody misses them: emptied are only the uploads of an iteration that
- * is over.
+ * Closes it and releases the lock, for a function that a student calls: the transaction may last
+ * after the call for as long as the student likes (a pipeline without a Sync, an answer that is
+ * never read), and the step needs an exclusive lock on the partition. Data that was read is a copy.
+ * Rows that were written still belong to this transaction; if the partition is emptied before it
+ * commits, they are lost with their file, but they are not needed: only uploads of an iteration
+ * that is over are emptied.
  */
 void gan_pieces_release(gan_pieces *p) {
     close_partition(p, p->lock);
@@ -96,9 +96,9 @@ void gan_pieces_seek(gan_pieces *p, int64 owner, int32 shard, int32 piece) {
 }
 
 /*
- * Returns the bytes of the next piece where they lie in the server's buffer, until the next call;
- * null at the end of the shard, or if it is of another iteration. Pieces come in order; one that is
- * missing is an error.
+ * Returns the bytes of the next piece in place in the server's buffer, valid until the next call;
+ * null at the end of the shard, or if it belongs to another iteration. Pieces come in order; a
+ * missing one is an error.
  */
 const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size) {
     bool null;
@@ -116,7 +116,7 @@ const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size) {
     }
     p->piece++;
     data = (bytea *)DatumGetPointer(slot_getattr(p->slot, DATA, &null));
-    if (VARATT_IS_EXTENDED(data)) /* a short header, or what somebody put there by hand */
+    if (VARATT_IS_EXTENDED(data)) /* a short header, or a row that was inserted by hand */
         data = DatumGetByteaP(PointerGetDatum(data));
     *size = VARSIZE(data) - VARHDRSZ;
     return (unsigned char *)VARDATA(data);
@@ -142,7 +142,7 @@ bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_t *toke
     return true;
 }
 
-/* Copies a whole blob of so many bytes; false if there is nothing of it. */
+/* Copies a whole blob of a given size; false if no piece of it is there. */
 bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blob, size_t size) {
     size_t at = 0, length;
     const unsigned char *bytes;
@@ -172,8 +172,8 @@ bool gan_state_read(gan_pieces *state, gan_part part, int32 shard, unsigned char
     return true;
 }
 
-/* Deletes what a snapshot sees of a shard, from a partition that is open for writing. The caller
- * sees to it that nobody else writes that shard. */
+/* Deletes the pieces of a shard that a snapshot sees, from a partition that is open for writing.
+ * The caller makes sure that no other session writes that shard. */
 void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot snapshot) {
     p->scan = index_beginscan(p->relation, p->index, snapshot, 3, 0);
     gan_pieces_seek(p, owner, shard, 0);
@@ -184,7 +184,7 @@ void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot snapsho
 /* Inserts one row and its index entry. */
 static void insert_piece(gan_pieces *p, HeapTuple row, Datum *values, bool *nulls) {
     ExecForceStoreHeapTuple(row, p->slot, false);
-    /* Space is only ever won back by TRUNCATE: no look at the free space map. */
+    /* Only TRUNCATE reclaims space, so the free space map is not searched. */
     table_tuple_insert(p->relation, p->slot, GetCurrentCommandId(true), TABLE_INSERT_SKIP_FSM,
                        NULL);
     GANN_FAULT("row_without_entry");

@@ -1,16 +1,16 @@
 /*
- * reuse.c - the next iteration's weights and moments over those of the iteration before, page by
+ * reuse.c - overwrites the previous iteration's weights and moments with the next one's, page by
  * page
  *
- * What TRUNCATE and INSERT do, without giving 76 MB of file back to the system and asking for them
- * again: every page is made anew with the one row it had, under this transaction's number (page.c).
- * The row keeps its place and its key, so that the index stays as it is. It takes the same lock as
- * TRUNCATE, and the outcome is the same: the rows are there if the transaction commits; if it
- * doesn't, the partition is empty.
+ * This has the effect of TRUNCATE and INSERT, without returning 76 MB of file to the system and
+ * allocating them again. Each heap page is overwritten in place with one new row that has the same
+ * key and this transaction's ID (page.c). The row's address does not change, so the index stays
+ * valid. It takes the same lock as TRUNCATE, with the same outcome: the rows are there if the
+ * transaction commits; if it doesn't, the partition is empty.
  *
- * Only if everything is as a step leaves it: one row a page, each in the index once and not marked
- * as dead (a reader marks the rows of a step that failed), no page in the visibility map (a manual
- * VACUUM). Otherwise TRUNCATE makes it so.
+ * It is only possible if the partition is as a step leaves it: one row per page, each row once in
+ * the index and not marked dead (readers mark the rows of a failed step), and no page in the
+ * visibility map (a manual VACUUM sets it). Otherwise TRUNCATE restores that state.
  */
 #include "store.h"
 
@@ -59,8 +59,8 @@ static bool note_blocks(gan_pieces *p, const gan_run *run, IndexScanDesc scan, s
     return n == total && !index_getnext_tid(scan, ForwardScanDirection);
 }
 
-/* Tells whether the partition is as a step leaves it. Rows that are as many as pages, each the
- * first of its page, have a page each. */
+/* Tells whether the partition is as a step leaves it. If there are as many rows as pages, and each
+ * row is the first of its page, then each page holds one row. */
 static bool is_reusable(gan_pieces *p, const gan_run *run) {
     BlockNumber total = RelationGetNumberOfBlocks(p->relation), visible;
     IndexScanDesc scan;
@@ -80,7 +80,7 @@ static bool is_reusable(gan_pieces *p, const gan_run *run) {
     return fine;
 }
 
-/* Opens the partition that a step will fill: over the old rows where that can be done, else
+/* Opens the partition that a step will fill: to overwrite the old rows if possible, else
  * emptied. */
 void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration) {
     Oid relation = RelnameGetRelid(gan_partition(GAN_STATE, run->run, iteration));

@@ -1,12 +1,12 @@
 /*
- * room.c - a partition for the step alone
+ * room.c - gets the step an exclusive lock on a partition
  *
- * TRUNCATE, and writing over old pages, need a partition that nobody else has open. A student could
- * keep it open: by a pipeline that names it and never ends, by not reading an answer. The
- * protocol's functions give their locks back before they return (gan_pieces_release) and the guard
- * refuses the rest, so whatever student's session still has a lock after GRACE_MS has no good
- * reason for it, and is ended. Anybody else (pg_dump, the instructor) is not: then the step deletes
- * the rows, appends the new ones, and gives the space back later.
+ * TRUNCATE, and overwriting old pages, need a partition that no other session has open. A student
+ * could keep it open by a pipeline that names it and never ends, or by not reading an answer. The
+ * protocol's functions release their locks before they return (gan_pieces_release) and the guard
+ * refuses the rest. So a student's session that still has a lock after GRACE_MS has no good reason
+ * for it, and is ended. Other sessions (pg_dump, the instructor's) are not ended: then the step
+ * deletes the rows, appends the new ones, and gives the space back later.
  */
 #include "store.h"
 #include "../guard/guard.h"
@@ -24,7 +24,7 @@
 #define WAIT_MS 3000 /* for students' sessions to end */
 #define PAUSE_MS 10
 
-/* Tells whether students' sessions have a lock on a relation; ends them if it should. */
+/* Tells whether students' sessions have a lock on a relation; ends them if asked to. */
 static bool students_hold(Oid relation, bool end) {
     VirtualTransactionId *holders;
     bool found = false;
@@ -44,13 +44,14 @@ static bool students_hold(Oid relation, bool end) {
                              "the step needs",
                              session->pid, GetUserNameFromId(session->roleId, true),
                              get_rel_name(relation))));
-        (void)kill(session->pid, SIGTERM); /* it may have gone by itself */
+        (void)kill(session->pid, SIGTERM); /* it may have ended by itself */
     }
     pfree(holders);
     return found;
 }
 
-/* Takes a partition for this transaction alone; false if somebody who is no student has it open. */
+/* Locks a partition exclusively for this transaction; false if a session that is not a student's
+ * has it open. */
 bool gan_take_alone(Oid relation) {
     for (int waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
         if (ConditionalLockRelationOid(relation, AccessExclusiveLock))

@@ -1,5 +1,5 @@
 /*
- * store.h - where a run's tensors are: in rows of tables, in pieces of almost a page
+ * store.h - stores a run's tensors in rows of tables, in pieces of almost a page
  *
  * A run has two partitions of each large table, for even and for odd iterations. A step reads one
  * and fills the other, which it empties first (partition.c). A tensor is cut into shards, a shard's
@@ -21,10 +21,10 @@
 #include "nodes/execnodes.h"
 #include "utils/uuid.h"
 
-/* A run's tables that are as large as the model. */
+/* The two model-sized tables of a run. */
 typedef enum gan_table { GAN_STATE, GAN_GRADIENT } gan_table;
 
-/* 2,018 numbers: as many as a row of gan_gradient_piece has room for on a page of 8 kB. */
+/* 2,018 numbers: as many as fit in a row of gan_gradient_piece on a page of 8 kB. */
 #define PIECE_BYTES ((size_t)8072)
 
 /* A partition that is open, and where in it a reader is. */
@@ -37,17 +37,17 @@ typedef struct gan_pieces {
     IndexInfo *info;    /* when writing */
     int64 owner;
     int32 shard, piece;        /* the next one */
-    BlockNumber *blocks;       /* when old rows are overwritten: theirs, in the order of the keys */
+    BlockNumber *blocks;       /* of the old rows to be overwritten, in the order of the keys */
     size_t *starts[GAN_PARTS]; /* where a shard's begin in blocks */
-    bool lenient;              /* a piece that is missing means the iteration isn't held any more */
+    bool lenient;              /* a missing piece means that the iteration isn't held any more */
     bool found;                /* the last step of a reader found a row, of whatever iteration */
 } gan_pieces;
 
 /* partition.c: names the partition that holds an iteration */
 extern const char *gan_partition(gan_table table, int32 run, int32 iteration);
 
-/* Empties the partition that an iteration will fill: by TRUNCATE, or row by row if somebody reads
- * it. */
+/* Empties the partition that an iteration will fill: by TRUNCATE, or row by row if another session
+ * reads it. */
 extern void gan_partition_empty(gan_table table, int32 run, int32 iteration);
 
 /* Finds the partition of the next iteration's gradients; invalid if there is nothing in it. */
@@ -56,8 +56,8 @@ extern Oid gan_next_gradients(const gan_run *run);
 /* Empties the next iteration's gradients, if there are any. */
 extern void gan_make_room(const gan_run *run);
 
-/* room.c: takes a partition for this transaction alone; false if somebody who is no student has it
- * open */
+/* room.c: locks a partition exclusively for this transaction; false if a session that is not a
+ * student's has it open */
 extern bool gan_take_alone(Oid relation);
 
 /* blobs.c: allocates a blob for count numbers; to be filled in and sealed */
@@ -92,7 +92,7 @@ extern const unsigned char *gan_pieces_next(gan_pieces *p, size_t *size);
 extern bool gan_pieces_receipt(gan_pieces *p, int64 owner, int32 shard, pg_uuid_t *token,
                                double *square_sum);
 
-/* Copies a whole blob of so many bytes; false if there is nothing of it. */
+/* Copies a whole blob of a given size; false if no piece of it is there. */
 extern bool gan_pieces_read(gan_pieces *p, int64 owner, int32 shard, unsigned char *blob,
                             size_t size);
 
@@ -106,13 +106,12 @@ extern void gan_pieces_delete(gan_pieces *p, int64 owner, int32 shard, Snapshot 
 extern void gan_pieces_write(gan_pieces *p, int64 owner, int32 shard, const unsigned char *blob,
                              size_t size, const pg_uuid_t *token, double square_sum);
 
-/* page.c: puts a row in the place of the one that had its key, in a partition that was opened to be
- * filled */
+/* page.c: overwrites the row that has the same key, in a partition that was opened to be filled */
 extern void gan_pieces_overwrite(gan_pieces *p, int64 owner, int32 shard, int32 piece,
                                  HeapTuple row);
 
-/* reuse.c: opens the partition that a step will fill: over the old rows where that can be done,
- * else emptied */
+/* reuse.c: opens the partition that a step will fill: to overwrite the old rows if possible, else
+ * emptied */
 extern void gan_state_open_to_fill(gan_pieces *p, const gan_run *run, int32 iteration);
 
 #endif

@@ -17,7 +17,7 @@ typedef struct parts {
     char text[SAFETENSORS_NAME_SIZE];
 } parts;
 
-/* Modules that hold another one and do nothing else. */
+/* Modules that only wrap another one. */
 static const char *const wrappers[] = {"module", "_orig_mod", "_fsdp_wrapped_module",
                                        "_checkpoint_wrapped_module"};
 
@@ -33,7 +33,7 @@ static bool is_one_of(const char *part, const char *const *list, size_t count) {
     return false;
 }
 
-/* Cuts a name; false if it has too many parts to be one of ours. Wrappers are left out. */
+/* Cuts a name at its dots, without wrappers; false if it has too many parts to be one of ours. */
 static bool cut(parts *p, const char *name) {
     char *next = p->text;
 
@@ -54,7 +54,7 @@ static bool cut(parts *p, const char *name) {
     return true;
 }
 
-/* Names the network that a part stands for; NULL if it is none. */
+/* Names the network that a part stands for; NULL if it stands for none. */
 static const char *network_of(const char *part) {
     return IS_ONE_OF(part, generators)       ? "generator"
            : IS_ONE_OF(part, discriminators) ? "discriminator"
@@ -71,8 +71,8 @@ static bool is_moment(const parts *p) {
     return p->count > 2 && strcmp(p->part[0], "optimizer") == 0;
 }
 
-/* Finds the part that names the network; the number of parts if none does. Its prefix is what
- * stands before it. */
+/* Finds the part that names the network, or returns the number of parts if none does. The parts
+ * before it are the prefix. */
 static size_t find_network(const parts *p, char prefix[SAFETENSORS_NAME_SIZE]) {
     size_t used = 0;
 
@@ -85,7 +85,7 @@ static size_t find_network(const parts *p, char prefix[SAFETENSORS_NAME_SIZE]) {
     return p->count;
 }
 
-/* Finds what stands before the network in all names; where they differ, nothing may. */
+/* Finds the prefix that all names have before the network; if prefixes differ, none is allowed. */
 static void find_prefix(const safetensors_file *file, char prefix[SAFETENSORS_NAME_SIZE]) {
     for (size_t i = 0; i < file->tensor_count; i++) {
         char own[SAFETENSORS_NAME_SIZE] = "";
@@ -100,8 +100,8 @@ static void find_prefix(const safetensors_file *file, char prefix[SAFETENSORS_NA
     }
 }
 
-/* Reads the parts as [VECTOR] [PREFIX] NETWORK [LAYERS] NUMBER WHAT and writes the name that we
- * have for them. Returns false if they are something else. */
+/* Reads the parts as [VECTOR] [PREFIX] NETWORK [LAYERS] NUMBER WHAT and writes our name for them.
+ * Returns false if they are something else. */
 static bool translate(const parts *p, const char *prefix, char name[SAFETENSORS_NAME_SIZE]) {
     char own[SAFETENSORS_NAME_SIZE];
     size_t network = find_network(p, own), number = p->count - 2;

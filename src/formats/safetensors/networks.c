@@ -16,8 +16,8 @@
 
 #define KERNEL ((size_t)16) /* 4x4 */
 
-/* Calls back for every tensor that a checkpoint of the model has, in the order of the file; place
- * is where its offset is to stand, type where its type is. */
+/* Called for every tensor that a checkpoint of the model has, in the order of the file. Its offset
+ * is stored at place; its type is at type. */
 typedef bool (*tensor_function)(void *context, const safetensors_tensor *tensor, size_t *place,
                                 safetensors_type *type);
 
@@ -38,7 +38,7 @@ static size_t sequential_number(const dcgan_layer *layer, size_t number) {
     return number > 0 ? 3 * number - 1 : 0; /* the first layer has no batch norm */
 }
 
-/* Names a tensor, to be completed with its shape. */
+/* Sets a tensor's name; the shape is set later. */
 static safetensors_tensor named(const dcgan_layer *layer, size_t number, bool norm,
                                 const char *vector, const char *what) {
     safetensors_tensor t = {.type = SAFETENSORS_F32};
@@ -154,7 +154,7 @@ static bool append(void *context, const safetensors_tensor *tensor, size_t *plac
     return true;
 }
 
-/* A list of tensors that was laid out, and where the data begin. */
+/* A list of tensors after layout, and where the data begin. */
 typedef struct layout {
     const safetensors_file *tensors;
     size_t header;
@@ -199,7 +199,7 @@ void checkpoint_begin(const checkpoint *c, unsigned char *bytes, const safetenso
 
 /* ---- finding ---- */
 
-/* A search for tensors, each of which is to be there once. */
+/* A search for tensors, each of which must be there once. */
 typedef struct search {
     const safetensors_file *file;
     size_t found;
@@ -244,7 +244,7 @@ static const safetensors_tensor *find_weight(const safetensors_file *file, const
     return tensor != NULL && tensor->dimensions == 4 ? tensor : NULL;
 }
 
-/* Says that a tensor or a number isn't what a DCGAN has. */
+/* Fills the error: a tensor or a number does not fit a DCGAN. */
 static int refuse(char *error, size_t error_size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -257,7 +257,7 @@ static int refuse(char *error, size_t error_size, const char *format, ...) {
     return -1;
 }
 
-/* Says that a file has one network, as those have that PyTorch's tutorial saves, or none. */
+/* Fills the error: the file has one network, like the files of PyTorch's tutorial, or none. */
 static int refuse_network(const safetensors_file *file, const char *name, char *error,
                           size_t error_size) {
     char tensor[SAFETENSORS_NAME_SIZE];
@@ -307,8 +307,8 @@ static int infer_config(const safetensors_file *file, dcgan_config *config, char
                              .generator_features = (uint32_t)features,
                              .discriminator_features = (uint32_t)judge->shape[0]};
     if (dcgan_config_check(config, problem, sizeof problem) != DCGAN_OK)
-        return refuse(error, error_size,
-                      "the tensors' shapes are of no network this program has: %s", problem);
+        return refuse(error, error_size, "the tensors' shapes fit no network of this program: %s",
+                      problem);
     return 0;
 }
 
@@ -327,12 +327,12 @@ static int count_moments(const safetensors_file *file) {
     return moments;
 }
 
-/* Names a tensor that belongs to nothing. */
+/* Finds a tensor that belongs to neither network. */
 static bool is_known(void *context, const safetensors_tensor *wanted, size_t *place,
                      safetensors_type *type) {
     (void)place;
     (void)type;
-    return strcmp(wanted->name, (const char *)context) != 0; /* false ends the walk: it is known */
+    return strcmp(wanted->name, (const char *)context) != 0; /* false: known, stop */
 }
 
 static int refuse_unknown(checkpoint *c, const safetensors_file *file, char *error,
@@ -379,7 +379,7 @@ typedef struct slice {
     const float *values;
 } slice;
 
-/* Copies what a slice and a tensor have in common. */
+/* Copies the overlap of a slice and a tensor. */
 static void copy_tensor(const slice *s, const dcgan_tensor *tensor, size_t offset,
                         safetensors_type type) {
     size_t begin = tensor->offset > s->first ? tensor->offset : s->first;

@@ -14,7 +14,7 @@
  *                                    shape; may be left out
  *
  * Parameters and statistics go in and out in the order of docs/format.md, section 5, in slices of
- * any size, so that nobody needs them whole. Pure C, allocates nothing.
+ * any size, so that no caller needs them whole. Pure C, allocates nothing.
  */
 #ifndef GANN_NETWORKS_H
 #define GANN_NETWORKS_H
@@ -46,12 +46,12 @@ typedef struct checkpoint {
     safetensors_type statistic_types[2 * DCGAN_MAX_LAYERS][3];
 } checkpoint;
 
-/* Lays a file out, with so many vectors of moments. tensors is scratch memory. */
+/* Lays out a file with 0, 1 or 2 vectors of moments. tensors is scratch memory. */
 void checkpoint_plan(checkpoint *c, const dcgan_model *model, int moments, uint64_t steps,
                      const safetensors_text *pairs, size_t pair_count, safetensors_file *tensors);
 
 /* Writes the header and the counters of a file that checkpoint_plan() has laid out with the same
- * arguments: tensors is what it has left there. */
+ * arguments; tensors as checkpoint_plan() has left it. */
 void checkpoint_begin(const checkpoint *c, unsigned char *bytes, const safetensors_text *pairs,
                       size_t pair_count, const safetensors_file *tensors);
 
@@ -61,15 +61,15 @@ void checkpoint_put(const checkpoint *c, unsigned char *bytes, checkpoint_vector
 void checkpoint_put_statistics(const checkpoint *c, unsigned char *bytes, const float *statistics);
 
 /*
- * Finds everything in a file that safetensors_read() has read. Tensors that other programs call
- * otherwise get our names (aliases.h). The networks' configuration follows from the shapes. Tensors
- * that are missing, that don't fit each other, or that belong to nothing are errors. Returns 0, or
- * -1 with what is wrong in error.
+ * Finds everything in a file that safetensors_read() has read. Tensors with the names of other
+ * programs get our names (aliases.h). The networks' configuration follows from the shapes. Tensors
+ * that are missing, don't fit each other, or belong to neither network are errors. Returns 0, or -1
+ * with the reason in error.
  */
 int checkpoint_open(checkpoint *c, safetensors_file *file, size_t size, char *error,
                     size_t error_size);
 
-/* Reads what checkpoint_put() writes. The numbers are whatever the file holds: look for NaN and
+/* Reads what checkpoint_put() writes. The numbers are not checked: the caller must look for NaN and
  * infinity. */
 void checkpoint_get(const checkpoint *c, const unsigned char *bytes, checkpoint_vector vector,
                     size_t first, size_t count, float *values);

@@ -1,5 +1,5 @@
 /*
- * numbers.c - the types of numbers that tensors have, and what they are in float32
+ * numbers.c - the number types of tensors, and their conversion to float32
  */
 #include "safetensors.h"
 

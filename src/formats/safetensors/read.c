@@ -1,8 +1,8 @@
 /*
- * read.c - the reader: a strict parser of the little JSON that a safetensors header is made of
+ * read.c - the reader: a strict parser of the small part of JSON that safetensors headers use
  *
- * It knows objects, strings and arrays of whole numbers, in the places where they may be; whatever
- * else JSON has is refused, as are duplicate names.
+ * It knows objects, strings and arrays of whole numbers, where the format has them. Everything else
+ * in JSON is refused, and so are duplicate names.
  */
 #include "safetensors.h"
 
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The place in the header, and where to say what is wrong. Once failed, every function returns
+/* The place in the header, and where the error goes. After a failure every function returns
  * false. */
 typedef struct parser {
     const unsigned char *bytes;
@@ -33,7 +33,8 @@ static bool fail(parser *p, const char *format, ...) {
 }
 
 static bool unexpected(parser *p, const char *wanted) {
-    return fail(p, "the header is no JSON of a safetensors file: at byte %zu there should be %s",
+    return fail(p,
+                "the header is not the JSON of a safetensors file: at byte %zu there should be %s",
                 p->at, wanted);
 }
 
@@ -83,8 +84,8 @@ static size_t encode(unsigned code, char utf8[4]) {
     return length;
 }
 
-/* Decodes an escape that begins behind its backslash. Returns the bytes it takes, 0 if it is
- * none. */
+/* Decodes an escape, beginning after its backslash. Returns the bytes it takes, 0 if it is not an
+ * escape. */
 static size_t read_escape(const unsigned char *bytes, size_t left, char utf8[4], size_t *length) {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     const char *letter = left > 0 && bytes[0] != '\0' ? strchr(letters, bytes[0]) : NULL;
@@ -109,8 +110,8 @@ static size_t read_escape(const unsigned char *bytes, size_t left, char utf8[4],
     return 11;
 }
 
-/* Decodes a string's inside. Returns false if it doesn't fit, with the 0 behind it, or holds a 0 or
- * something that isn't allowed. */
+/* Decodes a string's inside. Returns false if it doesn't fit with its terminating 0, or holds a 0
+ * or something else that isn't allowed. */
 static bool decode(const unsigned char *bytes, size_t count, char *text, size_t size) {
     size_t used = 0;
 
@@ -147,11 +148,11 @@ static bool find_string(parser *p, size_t *begin, size_t *length) {
         size_t taken, decoded;
 
         if (p->bytes[p->at] < ' ')
-            return fail(
-                p,
-                "the header is no JSON of a safetensors file: there is a control character in the "
-                "string at byte %zu",
-                *begin);
+            return fail(p,
+                        "the header is not the JSON of a safetensors file: there is a control "
+                        "character in the "
+                        "string at byte %zu",
+                        *begin);
         if (p->bytes[p->at++] != '\\')
             continue;
         if ((taken = read_escape(p->bytes + p->at, p->end - p->at, utf8, &decoded)) == 0)
@@ -200,7 +201,7 @@ static bool read_number(parser *p, size_t *number) {
     return true;
 }
 
-/* Reads an array of at most so many numbers. */
+/* Reads an array of numbers, up to a maximum. */
 static bool read_numbers(parser *p, const char *tensor, size_t *numbers, size_t room,
                          size_t *count) {
     *count = 0;
@@ -232,7 +233,7 @@ static bool read_type(parser *p, safetensors_tensor *tensor) {
                 tensor->name, type);
 }
 
-/* Compares a tensor's shape with the bytes that it is given. */
+/* Compares a tensor's shape with the size of its data. */
 static bool check_size(parser *p, const safetensors_tensor *tensor, size_t end) {
     size_t bytes = safetensors_element_size(tensor->type);
     bool empty = false, too_large = false;
@@ -270,7 +271,7 @@ static bool read_tensor(parser *p, safetensors_tensor *tensor) {
         else if (strcmp(key, "data_offsets") == 0 && !range)
             good = range = read_numbers(p, tensor->name, offsets, 2, &count);
         else
-            return fail(p, "tensor \"%s\" has \"%s\" twice, or should not have it", tensor->name,
+            return fail(p, "tensor \"%s\" has \"%s\" twice, or must not have it", tensor->name,
                         key);
         if (!good)
             return false;
@@ -315,14 +316,14 @@ static bool read_entry(parser *p, safetensors_file *file, bool *metadata) {
         return false;
     if (strcmp(name, "__metadata__") == 0) {
         if (*metadata)
-            return fail(p, "the metadata are there twice");
+            return fail(p, "the header has the metadata twice");
         *metadata = true;
         return read_metadata(p, file);
     }
     if (file->tensor_count == SAFETENSORS_MAX_TENSORS)
         return fail(p, "there are more than %d tensors", SAFETENSORS_MAX_TENSORS);
     if (safetensors_find(file, name) != NULL)
-        return fail(p, "tensor \"%s\" is there twice", name);
+        return fail(p, "the header has tensor \"%s\" twice", name);
     memcpy(tensor->name, name, sizeof name);
     if (!read_tensor(p, tensor))
         return false;

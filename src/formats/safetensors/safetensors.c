@@ -1,5 +1,5 @@
 /*
- * safetensors.c - what both directions share, and the writer
+ * safetensors.c - the common part of reading and writing, and the writer
  */
 #include "safetensors.h"
 
@@ -34,7 +34,7 @@ size_t safetensors_layout(safetensors_tensor *tensors, size_t count) {
     return offset;
 }
 
-/* A text that grows, of which what fits is kept. */
+/* A text that grows; only the part that fits is kept. */
 typedef struct sink {
     unsigned char *bytes;
     size_t size, room;

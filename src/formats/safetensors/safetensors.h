@@ -7,9 +7,9 @@
  *              "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}
  *   data      the tensors one after the other, little-endian, row-major, without gaps
  *
- * Pure C, allocates nothing. Every byte of a file may come from an enemy: what safetensors_read()
- * lets through has no two tensors that overlap, no byte that belongs to none, and nothing beyond
- * the file's end.
+ * Pure C, allocates nothing. Every byte of a file may come from an attacker. In a file that
+ * safetensors_read() accepts, no tensors overlap, every byte of the data belongs to a tensor, and
+ * nothing lies beyond the file's end.
  */
 #ifndef GANN_SAFETENSORS_H
 #define GANN_SAFETENSORS_H
@@ -42,13 +42,13 @@ typedef struct safetensors_tensor {
     size_t offset, size; /* bytes, in the data */
 } safetensors_tensor;
 
-/* A pair of the metadata; the value is still as it stands in the header, escapes included. */
+/* A pair of the metadata; the value is still undecoded, with its escapes. */
 typedef struct safetensors_pair {
     char key[SAFETENSORS_KEY_SIZE];
     size_t value, length; /* where in the file, bytes */
 } safetensors_pair;
 
-/* A header that was read; about 100 kB. */
+/* A parsed header; about 100 kB. */
 typedef struct safetensors_file {
     size_t data; /* where in the file the data begin */
     size_t tensor_count, pair_count;
@@ -56,8 +56,8 @@ typedef struct safetensors_file {
     safetensors_pair pairs[SAFETENSORS_MAX_PAIRS];
 } safetensors_file;
 
-/* numbers.c: the bytes of one number; a type's name, and the type of a name (-1: there is none
- * such) */
+/* numbers.c: the bytes of one number; a type's name, and the type of a name (-1: there is no such
+ * type) */
 size_t safetensors_element_size(safetensors_type type);
 const char *safetensors_type_name(safetensors_type type);
 int safetensors_type_of(const char *name, safetensors_type *type);
@@ -75,8 +75,8 @@ int safetensors_read(safetensors_file *file, const unsigned char *bytes, size_t 
 const safetensors_tensor *safetensors_find(const safetensors_file *file, const char *name);
 const safetensors_pair *safetensors_find_pair(const safetensors_file *file, const char *key);
 
-/* Decodes a value into UTF-8 (not checked for being so) with a 0 behind it. Returns 0, or -1 if it
- * doesn't fit or holds a 0. */
+/* Decodes a value into UTF-8 (not validated) with a terminating 0. Returns 0, or -1 if it doesn't
+ * fit or holds a 0. */
 int safetensors_value(const unsigned char *bytes, const safetensors_pair *pair, char *text,
                       size_t size);
 
@@ -89,9 +89,9 @@ typedef struct safetensors_text {
 size_t safetensors_layout(safetensors_tensor *tensors, size_t count);
 
 /*
- * Writes the header of tensors that are laid out, its length ahead of it, as far as it fits into
- * bytes[room]; spaces fill it up so that the data begin at a multiple of 8. Returns how long it is,
- * whether it fits or not.
+ * Writes the header's length and the header of tensors that are laid out into bytes[room], cut off
+ * if they don't fit; spaces pad it so that the data begin at a multiple of 8. Returns the full
+ * length, whether it fits or not.
  */
 size_t safetensors_header(unsigned char *bytes, size_t room, const safetensors_tensor *tensors,
                           size_t count, const safetensors_text *pairs, size_t pair_count);

@@ -1,9 +1,9 @@
 /*
  * sheet.c - a sheet of images as one PNG, in memory
  *
- * libpng reports errors by longjmp, PostgreSQL by siglongjmp. Nothing of PostgreSQL's may be called
- * between setjmp and the end of libpng's work, except by callbacks that can't fail: memory is
- * allocated before, the worst case of it.
+ * libpng reports errors by longjmp, PostgreSQL by siglongjmp. So between setjmp and the end of
+ * libpng's work no function of PostgreSQL may be called that can fail: memory for the worst case is
+ * allocated before.
  */
 #include "sheet.h"
 
@@ -29,7 +29,7 @@ void sheet_place(unsigned char *samples, size_t columns, size_t index, const rea
             corner[y * width + x] = dcgan_to_sample(image[y * row + x]);
 }
 
-/* A buffer that only grows to its capacity; what does not fit is an error of libpng's. */
+/* A buffer of fixed capacity; overflow is an error of libpng. */
 typedef struct sink {
     unsigned char *bytes;
     size_t size, capacity;

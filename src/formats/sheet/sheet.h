@@ -1,8 +1,8 @@
 /*
  * sheet.h - a sheet of images as one PNG, in memory
  *
- * Knows neither PostgreSQL nor files: the server's gan_generate and the worker's sheets are the
- * same code.
+ * Knows neither PostgreSQL nor files, so that the server's gan_generate and the worker's sheets
+ * share it.
  */
 #ifndef GANN_SHEET_H
 #define GANN_SHEET_H

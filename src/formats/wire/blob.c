@@ -154,7 +154,7 @@ crc_by_streams(uint32_t crc, const unsigned char *p, size_t size) {
 }
 #endif
 
-/* Goes on with a CRC-32C over data that follow those it was computed of; that of no data is 0. */
+/* Continues a CRC-32C over the data that follow; the CRC of no data is 0. */
 uint32_t blob_crc32c_extend(uint32_t crc, const void *data, size_t size) {
 #ifdef __x86_64__
     if (__builtin_cpu_supports("sse4.2"))
@@ -260,7 +260,7 @@ uint32_t blob_stored_crc(const unsigned char *blob) {
     return crc;
 }
 
-/* Tells whether the last four bytes of a header are as they must be. */
+/* Tells whether the last four bytes of a header are valid. */
 static int reserved_is_fine(const unsigned char *blob, blob_element element) {
     int scale = stored_scale(blob);
 

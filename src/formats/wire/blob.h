@@ -2,8 +2,8 @@
  * blob.h - the bytes in which weights, moments, gradients and statistics are stored and sent
  * (docs/format.md section 8)
  *
- * Pure C: shared by the worker and the server, and fed to fuzzers. Every byte of a blob may come
- * from an enemy.
+ * Pure C: shared by the worker and the server, and tested by fuzzers. Every byte of a blob may come
+ * from an attacker.
  */
 #ifndef GANN_BLOB_H
 #define GANN_BLOB_H
@@ -28,7 +28,7 @@ typedef enum blob_status {
     BLOB_COUNT,  /* another number of elements than expected */
     BLOB_LENGTH, /* another number of bytes than the header announces */
     BLOB_CRC,    /* damaged on the way */
-    BLOB_NUMBERS /* int8: a scale that can't be, or -128 */
+    BLOB_NUMBERS /* int8: an impossible scale, or -128 */
 } blob_status;
 
 /* Says what is wrong, to follow "the blob": "is shorter than its header". */
@@ -45,15 +45,15 @@ size_t blob_size_of(size_t count, blob_element element);
 /* Computes the CRC-32C (Castagnoli) of data. */
 uint32_t blob_crc32c(const void *data, size_t size);
 
-/* Goes on with a CRC-32C over data that follow those it was computed of; that of no data is 0. */
+/* Continues a CRC-32C over the data that follow; the CRC of no data is 0. */
 uint32_t blob_crc32c_extend(uint32_t crc, const void *data, size_t size);
 
 /* Writes header and data into blob[blob_size(count)]; values may already lie at blob +
  * BLOB_HEADER_SIZE. */
 void blob_write(unsigned char *blob, const float *values, size_t count);
 
-/* Checks all of a blob's header but the checksum; size is the whole blob's, only the header need be
- * there. */
+/* Checks a blob's header except the checksum. size is that of the whole blob, but only the header
+ * need be there. */
 blob_status blob_check_header(const unsigned char *blob, size_t size, size_t count);
 
 /* Checks a blob that should hold count float32; the data begin at blob + BLOB_HEADER_SIZE, of any
@@ -71,8 +71,8 @@ blob_status blob_check_element(const unsigned char *blob, size_t size, size_t co
                                blob_element element);
 void blob_decode(float *values, const unsigned char *blob, size_t count, blob_element element);
 
-/* Adds the numbers of a checked blob of float16 or int8: each sum is rounded once, the same
- * everywhere. */
+/* Adds the numbers of a checked blob of float16 or int8: each sum is rounded once, in the same way
+ * on every machine. */
 void blob_add(float *values, const unsigned char *blob, size_t count, blob_element element);
 
 /* Reads the checksum from the header of a checked blob. */

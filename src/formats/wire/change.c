@@ -1,5 +1,5 @@
 /*
- * change.c - from a copy of a vector to the next one that all hold
+ * change.c - changes of a vector: from the copy that all workers hold to the next one
  */
 #include "change.h"
 

@@ -1,10 +1,11 @@
 /*
- * change.h - from a copy of a vector to the next one that all hold, in few bytes (docs/format.md
- * section 8)
+ * change.h - changes of a vector: from the copy that all workers hold to the next one, in few bytes
+ * (docs/format.md section 8)
  *
- * Whoever follows a vector that changes holds a copy of it. The change leads the copy towards the
- * vector, as far as a blob of few bytes can; what it misses is a part of the next change. It ends
- * with the checksum of the copy that it leads to: so both sides know that they hold the same bits.
+ * The server has a vector, and every worker has the same copy of it. A change, which is a small
+ * blob, moves the copy closer to the vector; the rounding error becomes part of the next change. A
+ * change ends with the checksum of the new copy, so that both sides know that they hold the same
+ * bits.
  */
 #ifndef GANN_CHANGE_H
 #define GANN_CHANGE_H
@@ -15,7 +16,7 @@
 size_t change_size(size_t count, blob_element element);
 
 /*
- * Writes the change that leads the copy towards the target, and changes the copy accordingly.
+ * Writes the change that moves the copy towards the target, and applies it to the copy.
  * scratch[count] is overwritten; the change must be aligned for floats. Returns 0 if the difference
  * is not finite.
  */

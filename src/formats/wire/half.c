@@ -102,8 +102,8 @@ decode_by_instruction(float *x, const uint16_t *half, size_t count, int scale) {
     half_decode_portable(x + i, half + i, count - i, scale);
 }
 
-/* Tells whether processor and operating system have the instructions. It is asked once: in a
- * virtual machine the question takes longer than a thousand numbers. (Clang 14 doesn't know F16C by
+/* Tells whether processor and operating system support the instructions. We ask once: in a virtual
+ * machine the question takes longer than a thousand conversions. (Clang 14 doesn't know F16C by
  * name.) */
 static int has_instruction(void) {
     enum { UNKNOWN, NO, YES };

@@ -2,9 +2,9 @@
  * half.h - float16 (IEEE 754 binary16) and back, scaled by a power of two (docs/format.md section
  * 8)
  *
- * Gradients are small numbers, and a float16 has only 5 bits of exponent: so all numbers of a
+ * Gradients are small numbers, and a float16 has only 5 bits of exponent. So all numbers of a
  * vector share a scale that brings the largest one near the upper end. Then nothing overflows, and
- * what is lost lies far below the largest number.
+ * the digits that are lost lie far below the largest number.
  */
 #ifndef GANN_HALF_H
 #define GANN_HALF_H
@@ -16,13 +16,13 @@
 #define HALF_SCALE_MAX 113
 
 /*
- * Chooses the scale for a vector: the largest number is 2^14 to 2^15 times 2^scale, as far as the
- * limits allow. Infinities and NaN don't count.
+ * Chooses the scale for a vector: the largest number is 2^14 to 2^15 times 2^scale, within the
+ * limits of the scale. Infinities and NaN don't count.
  */
 int half_scale(const float *x, size_t count);
 
-/* Rounds x / 2^scale to float16: to nearest, ties to even. What is too large becomes infinity; NaN
- * stays NaN. */
+/* Rounds x / 2^scale to float16: to nearest, ties to even. A number that is too large becomes
+ * infinity; NaN stays NaN. */
 void half_encode(uint16_t *half, const float *x, size_t count, int scale);
 
 /* Computes half * 2^scale, which is exact or, for scales that half_scale() does not choose, may be

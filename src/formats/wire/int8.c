@@ -1,8 +1,8 @@
 /*
  * int8.c - blocks of 8-bit numbers with a scale each, and back
  *
- * The inner loops run over whole blocks, so that the compiler knows how often and writes them for
- * its vectors; the last block of a vector is padded in a buffer.
+ * The inner loops run over whole blocks, so that the compiler knows their length and vectorises
+ * them; the last block of a vector is padded in a buffer.
  */
 #include "int8.h"
 
@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Lets the compiler write a function once for every width of vector and choose when the program
- * starts. */
+/* Has the compiler generate a function once for every width of vector registers, to be chosen when
+ * the program starts. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
     !defined(__SANITIZE_ADDRESS__)
 #define VECTORISED __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
@@ -60,8 +60,8 @@ VECTORISED static uint32_t largest_bits(const float *x) {
     return largest;
 }
 
-/* Rounds a block: what is added leaves the whole number in the last bits of the sum, rounded by the
- * processor. */
+/* Rounds a block: adding a large constant leaves the whole number in the last bits of the sum,
+ * rounded by the processor. */
 VECTORISED static void round_block(int8_t *q, const float *x, float scale) {
     const float magic = 0x1.8p23f;
 

@@ -3,8 +3,8 @@
  *
  * A vector is cut into blocks of 256 numbers (the last one may be shorter). A block has a scale s
  * and for each number a whole q from -127 to 127 that stands for q s. The scale is a float32 of 17
- * significant bits, so that q s is exact: everybody reads the same numbers from the same bytes, and
- * adding them to others rounds once, with fused multiply-adds or without.
+ * significant bits, so that q s is exact: all machines read the same numbers from the same bytes,
+ * and adding them to others rounds once, with fused multiply-adds or without.
  */
 #ifndef GANN_INT8_H
 #define GANN_INT8_H

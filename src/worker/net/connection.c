@@ -1,6 +1,6 @@
 /*
- * connection.c - connecting, sending statements and taking their answers, sorting errors into those
- * that pass and those that don't
+ * connection.c - connecting, sending statements, reading their answers, and sorting errors into
+ * temporary and final ones
  *
  * The connection is in libpq's pipeline mode from the beginning to its end, with a Sync after each
  * statement: each is a transaction of its own, and many may be under way.
@@ -19,7 +19,7 @@
 
 #define PARAMETERS_MAX 8
 
-/* Prints what the server has to say besides results. */
+/* Prints the server's notices. */
 static void print_notice(void *context, const PGresult *result) {
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
@@ -75,7 +75,7 @@ static server_reply *take_first(server *s) {
     return reply;
 }
 
-/* Closes the connection. What was under way on it may have happened or not. */
+/* Closes the connection. Statements under way on it may or may not have taken effect. */
 static void hang_up(server *s) {
     PQfinish(s->link);
     s->link = NULL;
@@ -89,7 +89,7 @@ static void hang_up(server *s) {
     }
 }
 
-/* Closes a connection that is of no more use. */
+/* Closes a connection that is no longer usable. */
 static server_status lose_for(server *s, const char *message) {
     trouble_set(&s->trouble, true, "",
                 message[0] != '\0' ? message : "the connection to the server is lost",
@@ -98,7 +98,7 @@ static server_status lose_for(server *s, const char *message) {
     return SERVER_RETRY;
 }
 
-/* Gives up a connection that libpq can't use any more. */
+/* Gives up a connection that libpq can no longer use. */
 static server_status lose(server *s) {
     char message[300];
 
@@ -107,8 +107,8 @@ static server_status lose(server *s) {
     return lose_for(s, message);
 }
 
-/* Puts a message and its detail into one sentence, where both are the class's own; PostgreSQL's
- * details are for those who know it. */
+/* Joins a message and its detail into one sentence if both come from the class's own functions.
+ * PostgreSQL's own details would not help a student. */
 static void add_detail(char *message, size_t size, const char *state, const char *primary,
                        const char *detail) {
     bool ours = strncmp(state, "UG", 2) == 0 && detail != NULL;
@@ -116,8 +116,8 @@ static void add_detail(char *message, size_t size, const char *state, const char
     snprintf(message, size, "%s%s%s", primary, ours ? ": " : "", ours ? detail : "");
 }
 
-/* Keeps why a statement failed, and closes a connection that is of no more use. Without an SQLSTATE
- * it was libpq that failed; after a failed write it may still call the connection fine. */
+/* Keeps why a statement failed, and closes a connection that is no longer usable. Without an
+ * SQLSTATE it was libpq that failed; after a failed write it may still report a good connection. */
 static server_status statement_failed(server *s, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -150,8 +150,8 @@ static server_status enqueue(server *s, server_reply *reply) {
     return SERVER_OK;
 }
 
-/* Asks to be told of what comes on the channel. Whether that works is of no matter: who isn't woken
- * asks again after a while. */
+/* Listens on the channel. A failure does not matter: a worker that isn't woken asks again after a
+ * while. */
 static server_status listen_again(server *s) {
     char sql[160];
     char *name;
@@ -167,8 +167,8 @@ static server_status listen_again(server *s) {
                                                                          : lose(s);
 }
 
-/* Makes a fresh connection ready for statements, and listens where the workers of the run are
- * woken. */
+/* Makes a fresh connection ready for statements, and listens on the channel that wakes the run's
+ * workers. */
 static server_status begin_pipeline(server *s) {
     if (PQsetnonblocking(s->link, 1) != 0 || !PQenterPipelineMode(s->link))
         return lose(s);
@@ -234,8 +234,8 @@ static void take_result(server *s, PGresult *result) {
         PQclear(result);
 }
 
-/* Notes whether something came on the channel. What it says is of no matter: anybody could have
- * sent it. */
+/* Notes whether something came on the channel. The payload is ignored: anybody could have sent
+ * it. */
 static void take_notifications(server *s) {
     PGnotify *note;
 
@@ -303,7 +303,7 @@ void server_listen(server *s, const char *channel) {
 void server_wait(server *s, double seconds) {
     struct pollfd fd = {.fd = server_descriptor(s), .events = server_events(s)};
 
-    (void)poll(&fd, 1, (int)(seconds * 1000)); /* a signal or too early a return do no harm */
+    (void)poll(&fd, 1, (int)(seconds * 1000)); /* a signal or an early return does no harm */
     server_receive(s);
 }
 

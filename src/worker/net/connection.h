@@ -1,7 +1,7 @@
 /*
  * connection.h - the connection to the server: made when it is needed, and made again
  *
- * What is sent and read on it is in protocol.h. Every function there connects first if there is no
+ * protocol.h has the functions that send and read on it. Each of them connects first if there is no
  * connection, and may be called again after SERVER_RETRY. One thread at a time.
  */
 #ifndef GANN_CONNECTION_H
@@ -15,16 +15,16 @@
 
 typedef enum server_status {
     SERVER_OK,
-    SERVER_RETRY, /* no connection, or the server is short of something: later it may go */
-    SERVER_FATAL  /* trying again can't mend it */
+    SERVER_RETRY, /* no connection, or the server is short of something: may work later */
+    SERVER_FATAL  /* trying again won't help */
 } server_status;
 
 typedef struct server server;
 
 /*
- * A statement under way. Whoever sends it keeps the reply where it is until awaited is false; then
- * the function that reads the answer says what it was. A reply that nobody reads any more is given
- * to server_drop().
+ * A statement under way. The caller must not move the reply until awaited is false; then the
+ * function that reads the answer returns it. A reply that will not be read is given to
+ * server_drop().
  */
 typedef struct server_reply {
     bool awaited;
@@ -38,7 +38,7 @@ typedef struct server_reply {
 server *server_new(const char *conninfo);
 void server_free(server *s);
 
-/* Returns what is wrong and what to do after the last failure: as two lines, and taken apart; its
+/* Returns what went wrong in the last failure and what to do: as two lines, and in parts; its
  * SQLSTATE or "". */
 const char *server_error(const server *s);
 const trouble *server_trouble(const server *s);
@@ -50,13 +50,13 @@ void server_hang_up(server *s);
 /* Connects unless connected. */
 server_status server_connect(server *s);
 
-/* Tells whether there is a connection, as far as is known without trying it. */
+/* Tells whether there is a connection, without testing it. */
 bool server_connected(const server *s);
 
 /* ---- waiting: the functions of protocol.h that have no reply wait by themselves ---- */
 
-/* Writes and reads as much as goes without waiting; answers come to their replies, in the order of
- * sending. */
+/* Writes and reads as much as possible without waiting. Answers arrive in their replies, in the
+ * order of sending. */
 void server_receive(server *s);
 
 /* Returns what to wait for before the next server_receive(): poll's descriptor, -1 without a
@@ -68,7 +68,8 @@ short server_events(const server *s);
 void server_await(server *s, const server_reply *reply);
 void server_settle(server *s);
 
-/* Waits so long for the server to say or take something, and heeds it; not ended by Ctrl-C. */
+/* Waits at most this long until the server sends or accepts something, and processes it. Ctrl-C
+ * does not end the wait. */
 void server_wait(server *s, double seconds);
 
 /* Gives up an answer that has come. */

@@ -20,18 +20,18 @@
 #define IMAGES_MAX ((int64_t)1 << 32)
 #define NUMBER_SIZE 40
 
-/* Makes a parameter of a text, which may be NULL. */
+/* Makes a parameter from a text, which may be NULL. */
 static server_value text_value(const char *text) {
     return (server_value){.data = text};
 }
 
-/* Makes a parameter of a whole number; buffer holds it. */
+/* Makes a parameter from a whole number; buffer holds it. */
 static server_value whole_value(char buffer[NUMBER_SIZE], int64_t number) {
     snprintf(buffer, NUMBER_SIZE, "%" PRId64, number);
     return text_value(buffer);
 }
 
-/* Makes a parameter of a number; buffer holds it. */
+/* Makes a parameter from a number; buffer holds it. */
 static server_value real_value(char buffer[NUMBER_SIZE], double number) {
     snprintf(buffer, NUMBER_SIZE, "%.17g", number);
     return text_value(buffer);
@@ -58,7 +58,7 @@ static bool get_real(const PGresult *row, int column, double low, double high, d
            *number <= high;
 }
 
-/* Copies a text, which may be cut off; SQL's NULL becomes "". */
+/* Copies a text, truncated if necessary; SQL's NULL becomes "". */
 static void get_text(const PGresult *row, int column, char *text, size_t size) {
     snprintf(text, size, "%s", PQgetvalue(row, 0, column));
 }
@@ -90,7 +90,7 @@ void server_describe(const server *s, char *text, size_t size) {
                  PQsslInUse(s->link) ? "yes" : "no");
 }
 
-/* Tells whether the connection doesn't leave this machine. */
+/* Tells whether the connection stays on this machine. */
 static bool is_local(const server *s) {
     const char *address = PQhostaddr(s->link), *host = PQhost(s->link);
 
@@ -119,7 +119,7 @@ void server_tls(const server *s, char *text, size_t size, bool *fine) {
     if (!server_connected(s) || !PQsslInUse(s->link)) {
         snprintf(text, size, "%s",
                  *fine ? "none, and none is needed: the server is on this machine"
-                       : "none: everybody on the way can read along");
+                       : "none: anyone on the network path can read the traffic");
         return;
     }
     get_option(s, "sslmode", mode, sizeof mode);
@@ -127,7 +127,7 @@ void server_tls(const server *s, char *text, size_t size, bool *fine) {
         snprintf(text, size, "%s, the server's certificate was checked",
                  version != NULL ? version : "yes");
     else
-        snprintf(text, size, "%s; sslmode=verify-full would check the server's certificate, too",
+        snprintf(text, size, "%s; sslmode=verify-full would also check the server's certificate",
                  version != NULL ? version : "yes");
 }
 
@@ -146,8 +146,8 @@ server_status server_hello(server *s, server_greeting *greeting) {
     return status;
 }
 
-/* Reads the network's shape, and makes sure that it is one and has the announced numbers of
- * parameters, shards. */
+/* Reads the network's shape, and makes sure that it is valid and has the announced numbers of
+ * parameters and shards. */
 static bool get_network(const PGresult *row, server_run *run) {
     uint32_t *const fields[] = {&run->network.channels, &run->network.image_size,
                                 &run->network.latent, &run->network.generator_features,
@@ -291,8 +291,8 @@ static server_reason read_reason(const char *reason) {
                                                                              : SERVER_WAIT;
 }
 
-/* Reads the numbers that name the versions of the weights: this iteration's and those before, as
- * many as there are. */
+/* Reads the nonces, which name the versions of the weights: this iteration's, and those of earlier
+ * iterations if there are any. */
 static bool get_nonces(const PGresult *row, server_claim *claim) {
     for (int i = 0; i < SERVER_NONCES && !PQgetisnull(row, 0, 9 + i); i++)
         if (!get_whole(row, 9 + i, INT64_MIN, INT64_MAX, &claim->nonces[claim->nonce_count++]))
@@ -321,7 +321,7 @@ void server_take_send(server *s, int32_t worker, server_reply *reply) {
     char number[NUMBER_SIZE];
     const server_value value = whole_value(number, worker);
 
-    s->woken = false; /* what came before is known to this claim */
+    s->woken = false; /* the claim's answer covers earlier wake-ups */
     connection_send(
         s,
         "SELECT unit, token, iteration, first_position, images, lease_seconds,"
@@ -566,7 +566,7 @@ void server_standing_send(server *s, int32_t worker, int64_t after, server_reply
     const server_value values[] = {whole_value(numbers[0], worker),
                                    after < 0 ? text_value(NULL) : whole_value(numbers[1], after)};
 
-    s->noted = false; /* what came before is known to this question */
+    s->noted = false; /* the answer covers earlier wake-ups */
     connection_send(s,
                     "SELECT rank, students, share, seconds_left, message, messages FROM "
                     "gan_standing($1::int4, $2::int8)",

@@ -1,7 +1,7 @@
 /*
  * protocol.h - the protocol: one C function for each SQL function of docs/protocol.md
  *
- * What comes from the server is checked before it is returned. Where a function is split into
+ * Everything from the server is checked before it is returned. Where a function is split into
  * …_send and …_read, many statements may be under way; each is a transaction of its own.
  */
 #ifndef GANN_PROTOCOL_H
@@ -25,9 +25,9 @@ typedef struct server_run {
     uint64_t dataset_images;
     unsigned char dataset_digest[SERVER_DIGEST_SIZE];
     int32_t target, iteration;
-    char channel[64];      /* where the run's workers are woken */
-    blob_element upload;   /* in which results travel */
-    blob_element download; /* in which changes of the weights travel; float32: there are none */
+    char channel[64];      /* of the notifications that wake the run's workers */
+    blob_element upload;   /* type in which results travel */
+    blob_element download; /* the same for changes of the weights; float32: there are none */
     size_t local_steps;    /* 0: units give gradients */
     bool alternating;      /* iterations step D and G in turn */
     dcgan_local_options local;
@@ -74,7 +74,7 @@ typedef struct server_verdict {
 /* Describes the connection: "PostgreSQL 15.4 at host, TLS yes". */
 void server_describe(const server *s, char *text, size_t size);
 
-/* What gan_hello tells: the login, whether it is a student's, and the server's clock in seconds
+/* The answer of gan_hello: the login, whether it is a student's, and the server's clock in seconds
  * since 1970. The clock was read after server_hello() was called and before it returned. */
 typedef struct server_greeting {
     char login[64];
@@ -91,16 +91,16 @@ server_status server_join(server *s, const server_member *member, int32_t *worke
 void server_take_send(server *s, int32_t worker, server_reply *reply);
 server_status server_take_read(server *s, server_reply *reply, server_claim *claim);
 
-/* Downloads a shard into values[count]; held is false if the iteration is no longer there. */
+/* Downloads a shard into values[count]; held is false if the server no longer has the iteration. */
 void server_weights_send(server *s, int32_t run, uint32_t iteration, size_t shard,
                          server_reply *reply);
 server_status server_weights_read(server *s, server_reply *reply, float *values, size_t count,
                                   bool *held);
 
 /*
- * Downloads what leads one shard of the weights from the iteration before to this one, and applies
- * it to values[count]. held is false if it can't be had, or if values were not those it was made
- * for; then they are undefined.
+ * Downloads the change of one shard of the weights from the previous iteration to this one, and
+ * applies it to values[count]. held is false if there is no such change, or if it was made for
+ * other values; then values are undefined.
  */
 void server_change_send(server *s, int32_t run, uint32_t iteration, size_t shard,
                         server_reply *reply);
@@ -122,7 +122,8 @@ server_status server_submit_read(server *s, server_reply *reply, server_verdict 
 
 server_status server_release(server *s, const server_claim *claim, bool *released);
 
-/* What of the worker's was averaged so far, and how many units wait for the next step. */
+/* What the worker has contributed: units and images averaged so far, and units that wait for the
+ * next step. */
 typedef struct server_credit_row {
     uint64_t units, images, waiting;
 } server_credit_row;
@@ -135,19 +136,19 @@ server_status server_reference_wanted(server *s, int32_t worker, size_t *images)
 server_status server_reference(server *s, int32_t worker, size_t images, const unsigned char *blob,
                                size_t size, char answer[16]);
 
-/* What gan_standing tells. */
+/* The answer of gan_standing. */
 typedef struct server_standing_row {
-    int32_t rank, of;    /* of this login, among so many; 0: nothing was averaged yet */
+    int32_t rank, of;    /* place of this login among `of` logins; 0: nothing was averaged yet */
     double share;        /* of the images that were averaged, 0 to 1 */
-    double seconds_left; /* of the run, about; 0: unknown */
+    double seconds_left; /* estimate for the run; 0: unknown */
     int64_t message;     /* number of the last message */
-    char messages[8100]; /* those after the number that was asked with, one a line */
+    char messages[8100]; /* those after the number in the question, one per line */
 } server_standing_row;
 
 void server_standing_send(server *s, int32_t worker, int64_t after, server_reply *reply);
 server_status server_standing_read(server *s, server_reply *reply, server_standing_row *row);
 
-/* Describes the encryption: fine is false where a network could read along. */
+/* Describes the encryption; fine is false where others on the network could read the traffic. */
 void server_tls(const server *s, char *text, size_t size, bool *fine);
 
 #endif

@@ -34,9 +34,9 @@ typedef struct server_value {
 } server_value;
 
 /*
- * Sends one statement that is to return one row of the given number of columns; it is a transaction
- * of its own, whatever becomes of those before it. Connects first if there is no connection. The
- * answer comes to the reply: see connection.h.
+ * Sends one statement that must return one row of the given number of columns. It is a transaction
+ * of its own, independent of those before it. Connects first if there is no connection. The answer
+ * arrives in the reply: see connection.h.
  */
 void connection_send(server *s, const char *sql, const server_value *values, int count, int columns,
                      bool binary_result, server_reply *reply);
@@ -48,7 +48,7 @@ server_status connection_read(server *s, server_reply *reply, PGresult **row);
 server_status connection_row(server *s, const char *sql, const server_value *values, int count,
                              int columns, bool binary_result, PGresult **row);
 
-/* Fails because the server sent what it should not: column names the thing. Returns
+/* Fails because the server sent something invalid: column names it. Returns
  * SERVER_FATAL. */
 server_status connection_nonsense(server *s, const char *thing);
 

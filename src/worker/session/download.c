@@ -1,12 +1,12 @@
 /*
  * download.c - an iteration's weights, several shards under way at once
  *
- * Either whole, or, where the run has changes to follow and these weights are held of one of the
- * two iterations before, by what leads from one to the next. Every change says what checksum it
- * leads to; if it leads elsewhere, or the server doesn't have it any more, all is fetched whole. So
- * it is if what is held is of another version than the server's iteration of that number: it was
- * restored, or is a standby that lacked the last steps. While the link is at work, the unit's
- * images are prepared.
+ * The weights are fetched whole, or, if the run sends changes and we hold the weights of one of the
+ * two iterations before, as the changes from one iteration to the next. Every change carries the
+ * checksum of its result. If a result differs, or the server no longer has a change, everything is
+ * fetched whole. The same happens if we hold another version of that iteration than the server:
+ * after a restore, say, or a failover to a standby that lacked the last steps. While the download
+ * runs, the unit's images are prepared.
  */
 #include "download.h"
 #include "images.h"
@@ -16,7 +16,7 @@
 #include "../../common/stop.h"
 #include "../../formats/wire/blob.h"
 
-/* Shards that are asked for ahead: enough that the link is never idle. A renewal waits for all of
+/* Shards requested ahead: enough that the link is never idle. A renewal waits behind all of
  * them. */
 #define WINDOW ((size_t)3)
 #define FOLLOWED 2u /* iterations whose changes the server has */
@@ -25,13 +25,13 @@ typedef struct download {
     loop *l;
     const server_claim *claim;
     uint32_t iteration;
-    bool change;                  /* to be applied to what is held */
+    bool change;                  /* to be applied to the weights that we hold */
     bool missing;                 /* the server doesn't have it */
     server_reply replies[WINDOW]; /* of shard k: k mod WINDOW */
     size_t sent, got;
 } download;
 
-/* Asks for as many shards as may be under way. */
+/* Requests as many shards as may be under way. */
 static void ask_ahead(download *d) {
     loop *l = d->l;
 
@@ -40,7 +40,7 @@ static void ask_ahead(download *d) {
             l->server, l->run->run, d->iteration, d->sent, &d->replies[d->sent % WINDOW]);
 }
 
-/* Waits for what was asked for and gives it up. */
+/* Waits for the shards under way and discards them. */
 static void give_up(download *d) {
     server_settle(d->l->server);
     for (; d->sent > d->got; d->sent--)
@@ -101,8 +101,8 @@ static outcome fetch(download *d) {
     return o;
 }
 
-/* Tells whether the weights that are held may be led to those of a claim: they must be the very
- * ones from which the server's changes lead there. */
+/* Tells whether the server's changes can turn the weights that we hold into a claim's: they must be
+ * the very version for which the changes were made. */
 static bool can_follow(const loop *l, const server_claim *claim) {
     uint32_t behind = claim->iteration - l->weights_iteration;
 
@@ -111,8 +111,7 @@ static bool can_follow(const loop *l, const server_claim *claim) {
            behind < claim->nonce_count && claim->nonces[behind] == l->weights_nonce;
 }
 
-/* Follows the changes up to an iteration as far as they can be had; tells whether it was
- * reached. */
+/* Applies the changes up to an iteration while there are any; tells whether it was reached. */
 static outcome follow(loop *l, const server_claim *claim, bool *reached) {
     *reached = false;
     for (uint32_t i = l->weights_iteration + 1; i <= claim->iteration; i++) {
@@ -135,7 +134,7 @@ outcome download_weights(loop *l, const server_claim *claim) {
         l->weights_nonce == claim->nonces[0])
         return GO_ON;
     if (can_follow(l, claim)) {
-        l->holds_weights = false; /* on the way they are neither these nor those */
+        l->holds_weights = false; /* in between they are no iteration's weights */
         o = follow(l, claim, &reached);
     }
     l->holds_weights = false;

@@ -6,7 +6,7 @@
 
 #include "session.h"
 
-/* Downloads them unless they are held; DROP: that iteration is over. */
+/* Downloads them unless we hold them already. DROP: that iteration is over. */
 outcome download_weights(loop *l, const server_claim *claim);
 
 #endif

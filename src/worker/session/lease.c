@@ -14,8 +14,9 @@ double lease_renewal_interval(const server_claim *claim) {
 }
 
 void lease_say_lost(const server_claim *claim) {
-    display_warn("The lease on unit %lld is lost: it took too long, or somebody else was first.\n"
-                 "There is nothing to do: this program goes on with another unit.",
+    display_warn("The lease on unit %lld is lost: the unit took too long, or somebody else was "
+                 "first.\n"
+                 "There is nothing to do: this program continues with another unit.",
                  (long long)claim->unit);
 }
 

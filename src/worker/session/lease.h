@@ -7,14 +7,14 @@
 #include "session.h"
 
 /*
- * Renews the lease when a third of it is over; returns false if it is lost. A renewal that fails is
- * tried again soon and is no reason to stop working: the connection may be back before the lease
+ * Renews the lease when a third of it is over; returns false if the lease is lost. A renewal that
+ * fails is soon tried again, and the work continues: the connection may be back before the lease
  * ends.
  */
 bool lease_keep(loop *l, const server_claim *claim);
 
-/* Returns the seconds between renewals: a third of the lease, and never so long that a server that
- * ends sessions from which it hears nothing for a minute would end this one. */
+/* Returns the seconds between renewals: a third of the lease, and always short enough for a server
+ * that ends sessions which are silent for a minute. */
 double lease_renewal_interval(const server_claim *claim);
 
 /* Says that a lease is lost. */

@@ -42,7 +42,7 @@ static outcome join(loop *l) {
     return GO_ON;
 }
 
-/* Claims a unit, unless that was done together with the last submission. */
+/* Claims a unit, unless the claim was sent together with the last submission. */
 static server_status take(loop *l, server_claim *claim) {
     server_reply reply;
 
@@ -57,7 +57,7 @@ static server_status take(loop *l, server_claim *claim) {
     return server_take_read(l->server, &reply, claim);
 }
 
-/* Claims and does units until something ends it. */
+/* Claims and computes units until something ends the session. */
 static outcome work(loop *l) {
     char last_reason[16] = "";
     bool rejoined = false;
@@ -111,7 +111,7 @@ static void show_times(const loop *l) {
                     l->times.computing / units, l->times.handing_in / units);
 }
 
-/* Shows what was contributed, and what of it waits to be averaged. */
+/* Shows what was contributed, and how much of it waits to be averaged. */
 static void summarise(loop *l) {
     server_credit_row credit;
     char waiting[60] = "";
@@ -136,7 +136,7 @@ static bool set_up(loop *l) {
     l->batch = l->options->batch && !l->run->batch_fixed ? l->options->batch : l->run->batch;
     if (l->options->batch && l->options->batch != l->batch)
         display_warn(
-            "--batch %zu does not count: this run's minibatches have %zu images, for everybody.\n"
+            "--batch %zu is ignored: this run's minibatches have %zu images, for everybody.\n"
             "Leave out --batch.",
             l->options->batch, l->batch);
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);

@@ -10,8 +10,8 @@
 
 typedef enum loop_end { LOOP_STOPPED, LOOP_RUN_OVER, LOOP_FAILED } loop_end;
 
-/* Joins the run and computes its units until it is over, to stop is asked, or something fails for
- * good (which it says). data must be prepared. */
+/* Joins the run and computes units until the run is over, a stop is requested, or something fails
+ * for good (which is printed). data must be prepared. */
 loop_end loop_run(server *s, const options *o, const server_run *run, dataset *data);
 
 #endif

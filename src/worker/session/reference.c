@@ -1,6 +1,5 @@
 /*
- * reference.c - a summary of the real images, by which the server measures what the class's
- * generator draws
+ * reference.c - a summary of the real images, against which the server measures the generated ones
  *
  * A fixed sample of the dataset, chosen by the run's seed, is reduced to quantiles of random
  * projections of its patches (src/quality): no image leaves this machine.
@@ -13,15 +12,15 @@
 #include <stdlib.h>
 
 #define ASK_AGAIN_SECONDS 600 /* the instructor may have begun again */
-#define ASK_FIRST_SECONDS 1   /* only those are asked of whose work something was averaged */
+#define ASK_FIRST_SECONDS 1   /* the server asks only accounts with averaged work */
 
-/* Cancels the computation when to stop is asked. */
+/* Cancels the computation when a stop is requested. */
 static int heed_stop(void *context) {
     (void)context;
     return stop_asked();
 }
 
-/* Reads the sample's images; false if to stop is asked or they can't be read. */
+/* Reads the sample's images; false if a stop is requested or they can't be read. */
 static bool read_sample(loop *l, uint8_t *images, size_t count) {
     for (size_t k = 0; k < count; k++)
         if (stop_asked() ||
@@ -46,7 +45,7 @@ static bool summarise(loop *l, size_t count, uint8_t *images, void *workspace, s
     return true;
 }
 
-/* Makes and sends the summary. What fails here stops nobody from computing units. */
+/* Makes and sends the summary. A failure here does not stop the worker from computing units. */
 static void contribute(loop *l, size_t count) {
     size_t numbers = swd_summary_count(l->model.config.image_size), bytes = 0;
     char answer[16];
@@ -58,13 +57,13 @@ static void contribute(loop *l, size_t count) {
     unsigned char *blob = malloc(blob_size(numbers));
     if (!images || !workspace || !blob)
         display_warn("There is not enough memory for a summary of %zu images.\n"
-                     "There is nothing to do: this program goes on without it.",
+                     "There is nothing to do: this program continues without it.",
                      count);
     else if (summarise(l, count, images, workspace, bytes, blob)) {
         if (server_reference(l->server, l->worker, count, blob, blob_size(numbers), answer) !=
             SERVER_OK)
-            display_warn("The summary of %zu images was not taken: %s\n"
-                         "There is nothing to do: this program goes on without it.",
+            display_warn("The server did not accept the summary of %zu images: %s\n"
+                         "There is nothing to do: this program continues without it.",
                          count, server_trouble(l->server)->what);
         else
             display_say("summarised %zu images for the measure of quality: %s", count, answer);

@@ -1,5 +1,5 @@
 /*
- * retry.c - what fails and may pass
+ * retry.c - waiting after temporary failures
  */
 #include "retry.h"
 #include "../../common/stop.h"
@@ -7,7 +7,7 @@
 outcome retry_wait(loop *l, server_status status) {
     if (stop_asked())
         return END;
-    if (status == SERVER_FATAL || l->wait.ceiling == 0) /* what passes is said once */
+    if (status == SERVER_FATAL || l->wait.ceiling == 0) /* a temporary failure is printed once */
         display_warn("%s", server_error(l->server));
     if (status == SERVER_FATAL)
         return FAIL;

@@ -1,12 +1,13 @@
 /*
- * session.h - the work for a class, from joining a run to its end: what its parts share
+ * session.h - the work for a class, from joining a run to its end: what the source files share
  *
- * loop.c joins, claims and hands each unit to unit.c, until the run is over; wakeup.c waits where
- * there is no work. A unit needs its weights (download.c) and images (images.c), is computed in
- * threads (compute.c), and its result is uploaded (upload.c) while the last of it is still being
- * computed. Meanwhile its lease is kept (lease.c), and what fails and may pass is tried again
- * (retry.c). Between two units the server may want a summary of the real images (reference.c), and
- * has messages and a rank for the student (standing.c). find_data.c finds the images.
+ * loop.c joins the run, claims units and passes each to unit.c, until the run is over; wakeup.c
+ * waits when there is no work. A unit needs its weights (download.c) and images (images.c), is
+ * computed in threads (compute.c), and its result is uploaded (upload.c) while the rest of it is
+ * still being computed. Meanwhile its lease is renewed (lease.c), and temporary failures are
+ * retried (retry.c). Between two units the server may want a summary of the real images
+ * (reference.c), and has messages and a rank for the student (standing.c). find_data.c finds the
+ * images.
  */
 #ifndef GANN_SESSION_H
 #define GANN_SESSION_H
@@ -42,14 +43,14 @@ typedef struct loop {
     size_t images_ready; /* of the claim's, that are prepared */
     bool holds_weights;
     uint32_t weights_iteration;
-    /* names their version: an iteration may be taken again, with another outcome */
+    /* names their version: an iteration may be repeated with another result */
     int64_t weights_nonce;
     bool claimed_ahead; /* the next claim was sent together with the last submission */
     server_status ahead_status;
     server_claim ahead;
     backoff wait;
     double next_renewal; /* on clock_now() */
-    /* when to ask whether a summary is wanted, and how long to wait after that */
+    /* when to ask whether a summary is wanted, and the pause before the next question */
     double next_reference, reference_wait;
     double woken_at;
     display_state display;
@@ -59,8 +60,8 @@ typedef struct loop {
     uint64_t computed_images;
 } loop;
 
-/* What becomes of a step: go on, drop the unit and claim again, end well, end badly, end with the
- * run. */
+/* The outcome of a part of the work: continue, drop the unit and claim again, end well, end badly,
+ * end with the run. */
 typedef enum outcome { GO_ON, DROP, END, FAIL, RUN_OVER } outcome;
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * standing.c - how the run and this student are doing, and what the instructor has to say
+ * standing.c - how the run and this student are doing, and the instructor's messages
  *
- * The question goes out between other statements, which don't wait for it, so it costs no round
- * trip. It is asked every 10 seconds; after a word of the server, which may mean a message, every 5
- * at most.
+ * The question is sent between other statements, which don't wait for it, so it costs no round
+ * trip. It is asked every 10 seconds. A notification may mean a message; then it is asked as soon
+ * as 5 seconds have passed since the last question.
  */
 #include "standing.h"
 #include "../../common/clock.h"
@@ -36,7 +36,7 @@ static void take(standing *st, server *s, display_state *display) {
 
     st->asked = false;
     if (status == SERVER_FATAL)
-        st->unknown = true; /* a server of another version: one can do without */
+        st->unknown = true; /* a server of another version; the answer is optional */
     if (status != SERVER_OK)
         return;
     display->rank = row.rank;

@@ -1,5 +1,5 @@
 /*
- * standing.h - how the run and this student are doing, and what the instructor has to say
+ * standing.h - how the run and this student are doing, and the instructor's messages
  */
 #ifndef GANN_STANDING_H
 #define GANN_STANDING_H
@@ -9,8 +9,8 @@
 #include "../../student/display.h"
 #include "../net/protocol.h"
 
-/* A question that is asked now and then, and whose answer is never waited for. It must stay where
- * it is until standing_end(). */
+/* A question that is asked now and then, without waiting for its answer. It must not move until
+ * standing_end(). */
 typedef struct standing {
     int32_t worker;
     server_reply reply;
@@ -22,8 +22,8 @@ typedef struct standing {
 
 void standing_begin(standing *st, int32_t worker);
 
-/* Asks if it is time to and there is a connection, and takes an answer that has come: shows
- * messages, notes the rest for the display. */
+/* Asks if it is time and there is a connection. Reads an answer that has arrived: shows messages,
+ * and notes the rest for the display. */
 void standing_poll(standing *st, server *s, display_state *display);
 
 /* Waits for an answer that is under way. */

@@ -1,8 +1,8 @@
 /*
  * unit.c - one unit, from weights to submission
  *
- * The shards of the result go out while the thread computes the rest of it, and the claim of the
- * next unit goes out together with the submission.
+ * The finished shards of the result are sent while the thread computes the rest, and the claim of
+ * the next unit is sent together with the submission.
  */
 #include "unit.h"
 #include "download.h"
@@ -21,7 +21,7 @@
 
 #define REST_SECONDS 30.0
 
-/* Gives a unit back, if that goes without connecting anew. */
+/* Gives a unit back, if there is a connection. */
 static void give_back(loop *l, const server_claim *claim) {
     bool released;
 
@@ -30,9 +30,9 @@ static void give_back(loop *l, const server_claim *claim) {
 }
 
 /*
- * Tells whether to give the unit up because the machine is to be left alone. What will be done in
- * less than half a minute is finished: nobody else would have it sooner. Longer work goes back, so
- * that others need not wait for the lease.
+ * Tells whether to give the unit up because the machine should rest (battery, quiet hours). A unit
+ * that takes less than another half minute is finished: nobody else would be faster. A longer one
+ * is given back, so that others need not wait until its lease ends.
  */
 static bool rest_now(loop *l, const server_claim *claim, double start) {
     double elapsed = clock_now() - start,
@@ -41,13 +41,13 @@ static bool rest_now(loop *l, const server_claim *claim, double start) {
 
     if (!rest_due(&l->options->rest, why, sizeof why) || elapsed * (1 - done) < REST_SECONDS * done)
         return false;
-    display_say("unit %lld goes back, to be done by somebody else: %s", (long long)claim->unit,
+    display_say("giving unit %lld back for somebody else to compute: %s", (long long)claim->unit,
                 why);
     give_back(l, claim);
     return true;
 }
 
-/* Watches the thread: uploads what is final, shows progress, renews the lease, heeds Ctrl-C. */
+/* Watches the thread: uploads what is final, shows progress, renews the lease, reacts to Ctrl-C. */
 static outcome watch(loop *l, const server_claim *claim) {
     double start = clock_now();
 
@@ -114,7 +114,7 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
     o = watch(l, claim);
     if (o != GO_ON)
         compute_cancel(l->compute);
-    if (o == END) /* at once: others wait for the unit, and the thread may take a while to notice */
+    if (o == END) /* at once: others wait for it, and the thread may take a while to stop */
         give_back(l, claim);
     status = compute_finish(l->compute, result, &seconds);
     if (o != GO_ON)
@@ -122,7 +122,7 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
     l->times.computing += seconds;
     if (status != DCGAN_OK) { /* what was uploaded of it is never submitted */
         display_warn("Unit %lld can't be computed: %s.\n"
-                     "There is nothing to do: this program goes on with another unit.",
+                     "There is nothing to do: this program continues with another unit.",
                      (long long)claim->unit, dcgan_status_text(status));
         give_back(l, claim);
         return stop_wait(-1, 0, backoff_jitter(5)) == STOP_ASKED ? END : DROP;
@@ -132,15 +132,15 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
     return GO_ON;
 }
 
-/* Returns the seconds of an environment variable that is in milliseconds. */
+/* Reads an environment variable in milliseconds, and returns it in seconds. */
 static double test_seconds(const char *name) {
     const char *text = getenv(name);
 
     return text ? atof(text) / 1000 : 0;
 }
 
-/* Sleeps before the rest of the upload where the test suite asks for it: so long that it can kill
- * the worker in mid-unit (GANN_TEST_PAUSE_MS), or for each image, to be a slower laptop
+/* Sleeps before the rest of the upload if the test suite asks for it: for a fixed time, so that it
+ * can kill the worker in mid-unit (GANN_TEST_PAUSE_MS), or for each image, to play a slower laptop
  * (GANN_TEST_PAUSE_MS_PER_IMAGE). */
 static outcome pause_for_test(loop *l, const server_claim *claim) {
     double end = clock_now() + test_seconds("GANN_TEST_PAUSE_MS") +
@@ -158,7 +158,7 @@ static outcome pause_for_test(loop *l, const server_claim *claim) {
     return GO_ON;
 }
 
-/* Uploads the rest of the result, as far as it goes without a failure. */
+/* Uploads the rest of the result, up to the first failure. */
 static outcome upload_rest(loop *l, const server_claim *claim) {
     for (;;) {
         upload_advance(l->upload);
@@ -171,7 +171,7 @@ static outcome upload_rest(loop *l, const server_claim *claim) {
     }
 }
 
-/* Submits, and asks for the next unit in the same breath unless to stop is asked. */
+/* Submits, and claims the next unit at the same time unless a stop is requested. */
 static server_status submit(loop *l, const server_claim *claim, const dcgan_unit_result *result,
                             server_verdict *verdict) {
     size_t batch = l->batch < claim->images ? l->batch : claim->images;
@@ -193,8 +193,8 @@ static server_status submit(loop *l, const server_claim *claim, const dcgan_unit
     return status;
 }
 
-/* If the claim that went out with a submission that failed brought the same unit again, of the same
- * weights: goes on under its new token. */
+/* The claim that was sent together with a failed submission may have returned the same unit, at the
+ * same weights. If so, continues under its new token. */
 static void adopt_claim(loop *l, server_claim *claim) {
     if (!l->claimed_ahead || l->ahead_status != SERVER_OK || l->ahead.reason != SERVER_WORK ||
         l->ahead.unit != claim->unit || l->ahead.nonces[0] != l->weights_nonce)
@@ -204,7 +204,7 @@ static void adopt_claim(loop *l, server_claim *claim) {
     upload_again(l->upload, true);
 }
 
-/* Shows a unit that was taken. */
+/* Shows a unit that was accepted. */
 static outcome note_unit(loop *l, const server_claim *claim, const dcgan_unit_result *result) {
     l->display.units++;
     l->display.any = true;
@@ -216,18 +216,18 @@ static outcome note_unit(loop *l, const server_claim *claim, const dcgan_unit_re
     return GO_ON;
 }
 
-/* Gives back a unit whose result can't be used. The weights may have blown up; then the instructor
- * takes the run back, and finds the class still there. */
+/* Gives back a unit whose result can't be used, and waits. The training may have diverged; then the
+ * workers must still be there when the instructor has rolled the run back. */
 static outcome give_up(loop *l, server_claim *claim) {
     adopt_claim(l, claim);
     give_back(l, claim);
     return stop_wait(-1, 0, backoff_jitter(5)) == STOP_ASKED ? END : DROP;
 }
 
-/* Says that a unit was not taken, and gives somebody else the chance to do better. */
+/* Says that a unit was not accepted, and gives it back for somebody else to try. */
 static outcome note_refusal(loop *l, server_claim *claim, const server_verdict *verdict) {
-    display_warn("Unit %lld was not taken (%s): %s.\n"
-                 "There is nothing to do: this program goes on with another unit.",
+    display_warn("Unit %lld was not accepted (%s): %s.\n"
+                 "There is nothing to do: this program continues with another unit.",
                  (long long)claim->unit, verdict->code, verdict->message);
     if (verdict->answer == SERVER_STALE)
         return DROP;
@@ -240,11 +240,11 @@ static bool is_bad_value(const loop *l, server_status status) {
 }
 
 /*
- * Hands the result in: the rest of the upload, the submission, and again what failed. Where the
- * answer to a submission was lost, the next thing sent is the same submission: it may have been
- * accepted, and by now the server would call an upload stale. It may even be accepted later, while
- * the server still reads what came before the connection broke: so who is then told that the unit
- * is lost asks once more. From here on a first Ctrl-C lets the unit be finished.
+ * Submits the result: sends the rest of the upload, then the submission, and repeats what failed.
+ * If the answer to a submission was lost, the next thing we send is the same submission: it may
+ * have been accepted, and then the server would call an upload stale. The server may still be
+ * processing our first submission after the connection broke. So if the retry is told that the unit
+ * is lost, we ask once more before giving up. From here on a first Ctrl-C lets the unit finish.
  */
 static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *result) {
     bool in_doubt = false, unanswered = false;
@@ -265,8 +265,8 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
         }
         upload_end(l->upload);
         if (upload_stale(l->upload) && !unanswered) {
-            display_warn("Unit %lld came too late: somebody else does it.\n"
-                         "There is nothing to do: this program goes on with another unit.",
+            display_warn("Unit %lld came too late: the unit or its iteration is over.\n"
+                         "There is nothing to do: this program continues with another unit.",
                          (long long)claim->unit);
             return DROP;
         }
@@ -283,8 +283,8 @@ static outcome hand_in(loop *l, server_claim *claim, const dcgan_unit_result *re
             if (!was_in_doubt)
                 upload_again(l->upload, true); /* the server lost some of it */
         } else if (is_bad_value(l, status)) {
-            display_warn("Unit %lld was not taken: %s\n"
-                         "There is nothing to do: this program goes on with another unit.",
+            display_warn("Unit %lld was not accepted: %s\n"
+                         "There is nothing to do: this program continues with another unit.",
                          (long long)claim->unit, server_trouble(l->server)->what);
             return give_up(l, claim);
         } else if ((o = retry_wait(l, status)) != GO_ON) {

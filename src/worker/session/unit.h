@@ -6,7 +6,7 @@
 
 #include "session.h"
 
-/* Does a claimed unit from weights to submission. */
+/* Works on a claimed unit, from the weights to the submission. */
 outcome unit_do(loop *l, server_claim *claim);
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * upload.c - the shards of a unit's result on their way to the server
  *
- * With int8 what rounding took away is not lost (error feedback, Seide et al. 2014): it is added to
- * the next result before that is rounded. What counts is what arrived: so the residual moves on
- * only when a unit was accepted, and until then every repetition sends the same bytes. It is
- * computed from the result, which is still there, so that one vector is enough.
+ * With int8 the rounding error is not lost (error feedback, Seide et al. 2014): this residual is
+ * added to the next result before that is rounded. The residual must match what the server has
+ * accepted, so it is updated only when a unit was accepted, and until then every repetition sends
+ * the same bytes. It is computed from the result, which is still there, so that one vector is
+ * enough.
  */
 #include "upload.h"
 #include "../../common/point.h"
@@ -34,7 +35,7 @@ struct upload {
     const compute *compute;
     const dcgan_unit_result *result; /* NULL until it is whole */
     size_t low, high;                /* the numbers of the unit's networks: low … high - 1 */
-    /* the shards that hold something of them: the others stay here */
+    /* the shards with some of these numbers; the others are not sent */
     size_t first, end;
     size_t shards, under_way;
     part *parts; /* [shards + 1] */
@@ -120,8 +121,8 @@ static bool is_final(const upload *u, size_t index) {
     return u->result != NULL || (index < u->shards && compute_shard_final(u->compute, index));
 }
 
-/* Encodes a shard of the result and what was left of the last one; returns false if it is not
- * finite. What was left of a network that this unit has nothing of waits for one that has. */
+/* Encodes a shard of the result plus the residual; returns false if it is not finite. The residual
+ * of a network that this unit does not train waits for a unit that does. */
 static bool encode_sum(upload *u, size_t index, size_t count) {
     const float *values = compute_gradient(u->compute) + index * SHARD_COUNT,
                 *left = u->residual + index * SHARD_COUNT;
@@ -139,7 +140,7 @@ static size_t write_shard(upload *u, size_t index) {
     if (u->element == BLOB_INT8 ? encode_sum(u, index, count)
                                 : blob_encode(u->blob, values, count, u->element))
         return blob_size_of(count, u->element);
-    blob_write(u->blob, values, count); /* is refused, as it should be */
+    blob_write(u->blob, values, count); /* the server refuses it, as it should */
     return blob_size(count);
 }
 
@@ -161,7 +162,7 @@ static void send_part(upload *u, size_t index) {
     WORKER_POINT("upload_sent");
 }
 
-/* Takes all answers that have come. */
+/* Takes all answers that have arrived. */
 static void take_answers(upload *u) {
     for (size_t i = 0; i <= u->shards && u->under_way > 0; i++)
         if (u->parts[i].state == PART_SENT && !u->parts[i].reply.awaited)

@@ -1,9 +1,9 @@
 /*
- * wakeup.c - waiting for work: until the server's word that there may be some, or else until the
- * time it named is over
+ * wakeup.c - waiting for work: until the server notifies us that there may be some, or until the
+ * time that it named is over
  *
- * Anybody who can log in can send such a word, so it only makes the worker ask, and no more often
- * than every 50 ms.
+ * Every login can send such a notification, so it only makes the worker ask, and at most every
+ * 50 ms.
  */
 #include "wakeup.h"
 #include "lease.h"
@@ -18,7 +18,7 @@
 
 #define WAKEUP_SECONDS 0.05
 
-/* Waits until the connection brings a word (it may have done so already), or is lost, or the time
+/* Waits until a notification arrives (or has arrived already), the connection is lost, or the time
  * is over. */
 static outcome wait_until(loop *l, double until) {
     bool connected = server_connected(l->server);
@@ -49,7 +49,7 @@ outcome wakeup_rest(loop *l) {
         standing_poll(&l->standing, l->server, &l->display);
     }
     if (last[0] != '\0')
-        display_say("going on");
+        display_say("working again");
     return GO_ON;
 }
 

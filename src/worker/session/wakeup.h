@@ -6,10 +6,10 @@
 
 #include "session.h"
 
-/* Rests while the machine is to be left alone: on battery, in quiet hours; holds no unit then. */
+/* Rests on battery and in quiet hours; holds no unit then. */
 outcome wakeup_rest(loop *l);
 
-/* Waits where there is no work, and says why when the reason changes. */
+/* Waits when there is no work, and says why when the reason changes. */
 outcome wakeup_wait(loop *l, const server_claim *claim, char *last_reason, size_t size);
 
 #endif

@@ -45,7 +45,7 @@ is($server->psql('SELECT n FROM kept'), '7', 'and after a restart');
 
 my $pid = $server->start_background('sh', '-c', 'echo started; exec sleep 60');
 ok($server->wait_for_log($pid, qr/^started$/m, 10), 'the log of a process');
-ok($server->is_running($pid), 'which goes on');
+ok($server->is_running($pid), 'which continues');
 is($server->wait_for($pid, 0.1), undef, 'waiting has an end');
 ok($server->signal($pid, 'TERM'), 'a signal');
 is($server->wait_for($pid, 10), 143, 'ends it');

@@ -86,7 +86,7 @@ isnt $class->psql("SELECT running FROM gan_batch_norm WHERE run = $twin AND iter
     ),
     'the running statistics move';
 
-# The same results handed in in the opposite order give the same bits
+# The same results, submitted in the opposite order, give the same bits
 my $replay = $class->create_run('replay', target_iterations => 4);
 my $once = $class->create_run('once', target_iterations => 1);
 $class->psql("SELECT gan_start($replay); SELECT gan_start($once)");

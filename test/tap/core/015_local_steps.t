@@ -79,7 +79,7 @@ for my $optimizer ('average', 'nesterov', 'adam') {
         't', "$optimizer: both networks moved";
 }
 
-# The same seeds give the same bits, whoever did which unit; the mode matters
+# The same seeds give the same bits, no matter who computed which unit; the mode matters
 my $again = train('again', %local, outer_optimizer => "'average'");
 my ($average, $nesterov) =
     map { $class->psql("SELECT run FROM gan_run WHERE name = '$_'") } 'average', 'nesterov';

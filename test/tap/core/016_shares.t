@@ -136,13 +136,13 @@ cmp_ok $class->psql(
     ),
     '>', 1.5, 'deadlines: the paces differ';
 
-# The fastest becomes five times slower: it goes on, with less to do
+# The fastest becomes five times slower: it continues, with less to do
 $class->signal($workers->{ann}, 'INT');
 is $class->wait_for($workers->{ann}, 30), 0, 'a slower worker: it goes';
 $workers->{ann} = start_worker('ann', 'measured', 5 * $pause{ann});
 my $turn = $class->psql("SELECT iteration FROM gan_run WHERE run = $run");
 ok $class->poll_until("SELECT iteration >= $turn + 16 FROM gan_run WHERE run = $run", 't', 240),
-    'a slower worker: the run goes on';
+    'a slower worker: the run continues';
 my ($before, $after) = (
     images_of($run, 'ann', $turn - 5, $turn - 1) / 5,
     images_of($run, 'ann', $turn + 11, $turn + 15) / 5

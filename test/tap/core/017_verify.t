@@ -173,7 +173,7 @@ $class->poll_until(
         AND relation = 'gan_gradient_piece_r${run}_1'::regclass", '1', 20
 );
 is [ $class->psql_fails("SELECT gan_verify(NULL, $run)") ]->[0], '55P03',
-    'while a step is at it, nobody waits';
+    'while a step is under way, nobody waits';
 $class->signal($lock, 'TERM');
 
 # A running run: the first tick after the step makes room

@@ -1,4 +1,4 @@
-# ALTER EXTENSION UPDATE: a class of 0.1.0 becomes one of this version, and goes on as if nothing
+# ALTER EXTENSION UPDATE: a class of 0.1.0 becomes one of this version, and continues as if nothing
 # had been.
 #
 # test/fixture/gannsfriends--0.1.0.sql is the install script of 0.1.0, class-0.1.0.sql what its
@@ -136,7 +136,7 @@ is $class->psql(
         WHERE run = $changes GROUP BY 1 ORDER BY 1"
     ),
     "done|1\npending|2",
-    'what a worker of 0.1.0 had claimed is open again, once; what it had handed in counts';
+    'the claimed unit of a worker of 0.1.0 is open again, once; its submitted unit counts';
 
 my $new = $class->create_run('new');
 is $class->psql("SELECT aggregator, update_limit, average_decay FROM gan_run WHERE run = $new"),

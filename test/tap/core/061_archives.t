@@ -1,5 +1,5 @@
 # One class, the same images however they were packed; damage in an archive stops nobody; a class
-# that began with 0.1.0 goes on.
+# that began with 0.1.0 continues.
 use strict;
 use warnings;
 use Test::More;
@@ -77,7 +77,7 @@ for my $method (0, 8, 9, 12) {
     my ($status, $output) =
         $class->run($alone, '--data', "$folder/damaged-$method.zip", @local, '--out',
         $class->folder . "/local-$method");
-    is $status, 0, "local goes on over a damaged image (method $method)" or diag $output;
+    is $status, 0, "local continues over a damaged image (method $method)" or diag $output;
     like $output, qr/^image "a-colour\.jpg" can't be used: it is damaged/m, 'and names it';
 }
 my @resumed = (
@@ -96,7 +96,7 @@ $class->create_run('others', dataset_images => 6, dataset_digest => "'\\x" . '22
 my %difference = (
     faces => qr/You have 6 images, the class has 8,000\./,
     others =>
-        qr/You have 6 images, as the class has, but not the same \(digest [0-9a-f]{16}\.\.\., the class's 2222222222222222\.\.\.\)/,
+        qr/You have 6 images like the class, but not the same ones \(digest [0-9a-f]{16}\.\.\., the class's 2222222222222222\.\.\.\)/,
 );
 for my $name (sort keys %difference) {
     ($status, $output) =

@@ -49,7 +49,7 @@ for my $file (sort keys %cases) {
     isnt $status, 0, "$file: nothing else is trained on";
     like $output, $cases{$file}, "$file: it is called what it is";
     like $output,
-        qr/Found \Q$fashion\E \(Fashion-MNIST\), too\. These are other images, so they are not taken\.\nIf you mean them: --data \Q$fashion\E/,
+        qr/Also found \Q$fashion\E \(Fashion-MNIST\)\. These are other images, so they are not used\.\nTo use them, add --data \Q$fashion\E/,
         "$file: what else there is is said";
 }
 ($status, $output) = look('img_align_celeba.zip.part' => 'half.zip');

@@ -43,7 +43,7 @@ $class->psql("SELECT gan_start($run)");
 my $worker = $class->worker({ env => { GANN_TEST_PAUSE_MS => 3000 } }, 'ann', '--run', 'parts');
 ok $class->poll_until("SELECT count(*) > 0 FROM gan_gradient WHERE run = $run", 't', 60),
     'the first shards come before the unit is submitted';
-is state_of($run), 'claimed', 'while it is in work';
+is state_of($run), 'claimed', 'while it is in progress';
 is $class->psql("SELECT max(shard), count(*) = 25 - min(shard) FROM gan_gradient WHERE run = $run"),
     '24|t', 'they are the ones that are final first: the discriminator\'s, from the last';
 my $pid = $class->psql(q{SELECT pid FROM pg_stat_activity WHERE usename = 'ann'});
@@ -177,7 +177,7 @@ cmp_ok $worst[$_], '<=', 1.001,
     sprintf('the sum after unit %d is off by %.4f half steps', $_, $worst[$_])
     for 0 .. 5;
 
-# A lease that is lost in the middle, and a worker that starts anew.
+# A lease that is lost in the middle, and a worker that starts again.
 my @disturbed = follow(
     'disturbed',
     'int8',
@@ -220,7 +220,7 @@ is_deeply $disturbed[3], $rounded[3],
 my @since = map { [ map { $disturbed[4][$_] - $disturbed[3][$_] } 0 .. $#{ $disturbed[4] } ] } 0;
 my @wanted = map { $followed[4][$_] - $followed[3][$_] } 0 .. $#{ $followed[4] };
 cmp_ok half_steps(\@wanted, $since[0]), '<=', 1.001,
-    'a worker that starts anew begins without a residual';
+    'a worker that starts again begins without a residual';
 
 # A unit that is not finite in the end is never submitted, whatever was uploaded of it.
 $run = $class->create_run(
@@ -251,7 +251,7 @@ ok $class->poll_until(
     'a unit whose result is not finite is released';
 like $class->log_of($worker), qr/can't be computed/, 'the worker says so';
 $class->psql("SELECT gan_stop($run)");
-is $class->wait_for($worker, 20), 0, 'and goes on';
+is $class->wait_for($worker, 20), 0, 'and continues';
 is $class->psql(q{SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'gan_submit'}),
     $submissions, 'nothing of it was submitted';
 

@@ -1,5 +1,5 @@
-# Weights that travel as changes: every worker holds the server's copy bit for bit, whoever joins
-# late, misses iterations or starts anew.
+# Weights sent as changes: every worker holds the server's copy bit for bit, even if it joins late,
+# misses iterations or starts again.
 use strict;
 use warnings;
 use Test::More;
@@ -103,8 +103,8 @@ for my $element ('int8', 'float16') {
     done($run, 4);
     calls($_) for 'gan_fetch_weights', 'gan_fetch_change';
 
-    # The worker compares checksums of what it holds: had one differed it would have fetched all
-    # anew.
+    # The worker compares the checksums of its weights: if one had differed, it would have fetched
+    # everything again.
     $class->psql("SELECT gan_tick($run)");
     done($run, 5);
     is calls('gan_fetch_change'), 1, "$element: the worker follows by the change";

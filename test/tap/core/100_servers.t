@@ -463,7 +463,7 @@ sub new_run {
                 default_transaction_read_only', db => 'postgres'
     );
     my $worker = $class->worker('s_c_1', '--run', 'again');
-    is $class->wait_for($worker, 60), 0, 'and goes on afterwards';
+    is $class->wait_for($worker, 60), 0, 'and continues afterwards';
     ok $class->poll_until("SELECT state FROM gan_run WHERE name = 'again'", 'finished', 10),
         'to the end of the run';
     is scalar(() = $class->log_of($coordinator) =~ /read-only/g), 2, 'it says both once';
@@ -479,7 +479,7 @@ sub new_run {
     $class->configure('default_transaction_read_only = off');
     ok $class->wait_for_log($coordinator, qr/no longer read-only/, 20),
         'and it sees the end of that, too';
-    is $class->wait_for($class->worker('s_c_1', '--run', 'again'), 60), 0, 'the run goes on';
+    is $class->wait_for($class->worker('s_c_1', '--run', 'again'), 60), 0, 'the run continues';
 }
 
 # ---- hosts and ports

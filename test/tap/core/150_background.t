@@ -90,7 +90,7 @@ $class->psql(
         WHERE run = $run; SELECT gan_open_units($run)"
 );
 my $asks = $class->worker('ann', '--run', 'restored');
-ok finish($run), 'a run of which no gan_start told goes on when a worker asks';
+ok finish($run), 'a run of which no gan_start told continues when a worker asks';
 is $class->wait_for($asks, 60), 0, 'to its end';
 
 # ---- a unit that somebody keeps locked, where the quorum is in without it
@@ -116,7 +116,7 @@ ok $class->poll_until(
     ),
     'a unit is locked and kept';
 my $alone = $class->worker('ann', '--run', 'hoarded');
-ok finish($run), 'the run goes on without it';
+ok finish($run), 'the run continues without it';
 is $class->wait_for($alone, 60), 0, 'and its worker';
 $class->signal($hoarder, 'TERM');
 ok $class->poll_until('SELECT gan_background_coordinator()', 'idle', 10),
@@ -124,7 +124,7 @@ ok $class->poll_until('SELECT gan_background_coordinator()', 'idle', 10),
 unlike $class->server_log, qr/ERROR: |exited with exit code 1/,
     'and all that went without an error';
 
-# ---- it is ended, the server is restarted, or crashes: the run goes on
+# ---- it is ended, the server is restarted, or crashes: the run continues
 $run = $class->create_run('through', target_iterations => 40);
 $class->psql("SELECT gan_start($run)");
 my @workers = map { $class->worker($_) } 'ann', 'bob';
@@ -189,7 +189,7 @@ sleep 0.1
 cmp_ok time, '<=', $until, 'a deferred trigger can not become a superuser';
 like $class->server_log, qr/evil is gan_owner/, 'it is gan_owner';
 $class->psql('DROP TRIGGER evil ON gan_run');
-ok finish($run), 'and without it the run goes on';
+ok finish($run), 'and without it the run continues';
 is $class->wait_for($tempted, 60), 0, 'to its end';
 
 # ---- databases come and go

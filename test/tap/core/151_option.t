@@ -64,7 +64,7 @@ my $fork = $class->psql("SELECT gan_fork($run, 2, '{\"pause_every\": 3}')");
 is $class->psql("SELECT pause_every FROM gan_run WHERE run = $fork"), '3',
     'a fork may have another value';
 $class->psql("SELECT gan_start($run)");
-ok $class->poll_until($state, 'finished|4', 60), 'and goes on to its end';
+ok $class->poll_until($state, 'finished|4', 60), 'and continues to its end';
 $class->signal($coordinator, 'TERM');
 $class->signal($worker, 'TERM');
 done_testing;

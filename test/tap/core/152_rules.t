@@ -32,7 +32,7 @@ sub make_run {
     return $run;
 }
 
-# Hands in an iteration's units, the same ones in every run: as so many accounts.
+# Submits an iteration's units, the same ones in every run, from a number of accounts.
 sub hand_in {
     my ($name, $iteration, $accounts) = @_;
     for my $i (0 .. $accounts - 1) {
@@ -192,7 +192,7 @@ my %failing = (
     q{SELECT array_fill(extract(epoch FROM 'now'::timestamp)::float8,
                 ARRAY[array_length(numbers, 2)])} => qr/uses (the function|a constant)/,
     q{SELECT array_fill((ARRAY['now'::timestamp] < ARRAY['tomorrow'::timestamp])::int::float8,
-                ARRAY[array_length(numbers, 2)])} => qr/a constant that is no number/,
+                ARRAY[array_length(numbers, 2)])} => qr/a constant that is not a number/,
     'SELECT array_fill(extract(epoch FROM CURRENT_TIMESTAMP)::float8,
                 ARRAY[array_length(numbers, 2)])' => qr/uses (the clock|the function)/,
     'SELECT homework.weighted(numbers, share)' => qr/permission denied for schema/,
@@ -285,7 +285,7 @@ refused(
 is $class->psql("SELECT iteration FROM gan_run WHERE run = $in_sql"), 4, 'nothing was stepped';
 $class->psql("UPDATE gan_run SET rule_seconds = 0.2 WHERE run = $in_sql");
 like $class->psql("SELECT gan_aggregate(4, $in_sql)"), qr/longer than 0.2 s/,
-    'the next try goes on';
+    'the next try continues';
 
 # ---- parameters reach the step
 my %digest;

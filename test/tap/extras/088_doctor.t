@@ -187,7 +187,7 @@ is state_of('clock'), 'ok', 'and one that was not is not';
 $class->psql(q{DO $$ BEGIN FOR i IN 1 .. 40 LOOP PERFORM gan_enroll('s' || i); END LOOP; END $$});
 is state_of('max_connections'), 'warn', 'fifty connections are few for forty-one students';
 like $class->psql(q{SELECT finding FROM gan_doctor() WHERE item = 'memory'}),
-    qr/students' 164 sessions may ask for 20\.5 GB/,
+    qr/students' 164 sessions may take 20\.5 GB/,
     'and the memory that they may ask for is added up';
 $class->psql(q{DO $$ BEGIN FOR i IN 1 .. 40 LOOP EXECUTE 'DROP ROLE s' || i; END LOOP; END $$});
 is state_of('max_connections'), 'ok', 'but not for one';
@@ -227,7 +227,7 @@ ok $class->poll_until('SELECT gan_background_coordinator()', 'off', 10),
 $class->psql("SELECT gan_start($run)");
 is state_of('coordinator'), 'fix', 'a run that nobody coordinates is found';
 my $coordinator = $class->coordinate(60);
-becomes('coordinator', 'warn', 'where a session is at it, which nothing would start again');
+becomes('coordinator', 'warn', 'if a session coordinates that nothing would start again');
 $class->signal($coordinator, 'TERM');
 $class->wait_for($coordinator, 10);
 SKIP: {

@@ -80,7 +80,7 @@ my @sheets = split /\n/, $class->psql(
     "SELECT iteration FROM gan_sheet_list
         WHERE run = $run ORDER BY 1"
 );
-is scalar @sheets, 6, 'so many are kept';
+is scalar @sheets, 6, 'this number of sheets is kept';
 is "$sheets[0] $sheets[-1]", '0 24', 'the first and the last among them';
 is scalar(grep { $_ % 2 } @sheets), 0, 'of every other iteration';
 my @gaps = sort { $a <=> $b } map { $sheets[$_] - $sheets[ $_ - 1 ] } 1 .. $#sheets;
@@ -363,7 +363,7 @@ like $class->psql("SELECT gan_set_reference('zq-cy', $run)"), qr/by the summary 
 is $class->psql("SELECT login, confirmed FROM gan_reference_check WHERE run = $run AND kept"),
     'zq-cy|t', 'then it counts';
 $class->psql("SELECT gan_forget_reference($run)");
-is contribute($good), 'kept', 'when all is forgotten, it begins anew';
+is contribute($good), 'kept', 'when all is forgotten, it begins again';
 cmp_ok $class->psql("SELECT gan_quality($run, 24)"), '>', 1, 'and measures on demand';
 $class->psql(
     "UPDATE gan_run SET state = 'finished', target_iterations = 24

@@ -54,7 +54,7 @@ sub ask {
     return <$socket> // '';
 }
 
-# Reads from streams for so many seconds, or until $enough says so; returns their texts.
+# Reads from streams for $seconds, or until $enough says so; returns their texts.
 sub listen_to {
     my ($seconds, $enough, @sockets) = @_;
     my %text = map { $_ => '' } @sockets;
@@ -384,7 +384,7 @@ SKIP: {
 
     unlike $class->log_of($pid), qr/does not answer/, 'the database has always answered';
 
-    # The database goes away for a while; the page says so, and goes on by itself.
+    # The database goes away for a while; the page says so, and continues by itself.
     $class->stop('immediate');
     ok $browser->wait_js(
         'return /The database does not '
@@ -404,7 +404,7 @@ SKIP: {
         90,
         $before
         ),
-        'the run goes on, and the page with it';
+        'the run continues, and the page with it';
 
     mark('database back');
     # The dashboard itself is restarted: the page comes back to it.
@@ -437,7 +437,7 @@ SKIP: {
         'and can be chosen';
     like $browser->js('return location.search'), qr/run=$other/, 'which the address tells';
     like $browser->js('return document.getElementById("projector").href'), qr/run=$other/,
-        'and the projector goes on with';
+        'and the projector continues with';
     $browser->quit;
     $class->signal($ann, 'TERM');
     $class->wait_for($ann, 30);
@@ -500,7 +500,7 @@ is status('GET', "/sheet/$run/0.png", 'If-None-Match' => $sheet->{headers}{etag}
     'and not sent again';
 $_->close for @wanting;
 
-# Whoever asks for what isn't there costs no more than a statement a second, too.
+# Requests for sheets that don't exist cost no more than a statement per second, too.
 $log = length $class->server_log;
 $start = time;
 my @guessing = map { stream($address, "/sheet/$run/$_.png") } map { 1_000_000 + $_ } 1 .. 24;
@@ -583,8 +583,8 @@ $watching = stream($address, "/events?run=$future");
     },
     $watching
 );
-unlike $seen, qr/event: state/, 'whoever names a run that is not there';
-like $seen, qr/"name": "back"/, 'is told which there are';
+unlike $seen, qr/event: state/, 'a visitor who names a run that does not exist';
+like $seen, qr/"name": "back"/, 'gets the list of runs';
 is $class->create_run('future', target_iterations => 1), $future, 'the run is created';
 like + (
     listen_to(

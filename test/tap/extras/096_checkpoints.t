@@ -1,4 +1,4 @@
-# Checkpoints: a run goes on from a file as if nothing had been, a generator draws the same pictures
+# Checkpoints: a run continues from a file as if nothing had been, a generator draws the same pictures
 # elsewhere, and no file does harm.
 use strict;
 use warnings;
@@ -74,11 +74,11 @@ for my $kind (sort keys %kinds) {
     my $run = $class->create_run($kind, target_iterations => 5, %{ $kinds{$kind} });
     is train($kind, $run, 2), 0, "$kind: two iterations";
     my $next =
-        $class->psql("SELECT gan_import('$kind goes on', gan_export($run, moments => true))");
+        $class->psql("SELECT gan_import('$kind continues', gan_export($run, moments => true))");
     is state_of($next, 2, '0, 1, 2'), state_of($run, 2, '0, 1, 2'),
         "$kind: the new run has the same weights, statistics and moments";
     is $class->psql("SELECT gan_inspect($next) IS NULL"), 't', "$kind: which are whole";
-    is train("$kind goes on", $next, 3), 0, "$kind: the new run goes to its end";
+    is train("$kind continues", $next, 3), 0, "$kind: the new run goes to its end";
     is train($kind, $run, 3), 0, "$kind: so does the old one";
     is digests($next, 2), digests($run, 2), "$kind: and has the same bits in every iteration";
     is $class->psql(
@@ -107,7 +107,7 @@ for my $kind (sort keys %kinds) {
         ),
         $next_to_last,
         "$kind: it and a fork take the images that come then, none from before the file";
-    is train("$kind goes on", $next, 1), 0, "$kind: to the end once more";
+    is train("$kind continues", $next, 1), 0, "$kind: to the end once more";
     is digests($next, 2), digests($run, 2), "$kind: with the same bits";
     $first //= $run;
 }

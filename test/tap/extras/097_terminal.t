@@ -1,4 +1,4 @@
-# The worker in a terminal: what it finds by itself, shows, checks, heeds and leaves alone; and
+# The worker in a terminal: what it finds by itself, shows, checks, obeys and leaves alone; and
 # training without a server.
 use strict;
 use warnings;
@@ -27,7 +27,7 @@ sub spew {
 # a checkpoint without its header
 sub numbers { my $file = slurp($_[0]); return substr $file, 8 + unpack 'Q<', $file }
 
-# Starts the worker on a terminal of its own with so many columns.
+# Starts the worker on a terminal of its own with a number of columns.
 my %terminals;
 
 sub terminal {
@@ -99,7 +99,7 @@ like $output,
 my $file = '/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz';
 ($status, $output) = $class->run({ cwd => $home, env => { GANN_DATA => $file } },
     $program, $ann, '--once', '--run', 'other');
-like $output, qr/10000 images in IDX file t10k/, 'GANN_DATA is heeded';
+like $output, qr/10000 images in IDX file t10k/, 'GANN_DATA is used';
 $class->psql("SELECT gan_drop_run($other)");
 
 # ---- progress, rank, messages, on a terminal
@@ -229,7 +229,7 @@ is $class->psql("SELECT string_agg(state, '') FROM gan_work_unit WHERE run = $lo
 plug(1);
 ok $class->poll_until("SELECT string_agg(state, '') FROM gan_work_unit WHERE run = $long",
     'claimed', 30),
-    'plugged in, it goes on';
+    'plugged in, it continues';
 is getpriority(0, $resting), getpriority(0, 0) + 2 > 19 ? 19 : getpriority(0, 0) + 2,
     '--nice lowers the priority';
 
@@ -262,7 +262,7 @@ my $share = busy($resting);
 ok $share > 0 && $share < 0.45,
     sprintf('--max-cpu 20: the thread works %.0f %% of the time', 100 * $share);
 plug(0);
-ok $class->wait_for_log($resting, qr/goes back, to be done by somebody else: resting/, 30),
+ok $class->wait_for_log($resting, qr/giving unit \d+ back for somebody else to compute: resting/, 30),
     'unplugged, it gives up a unit that would take long';
 ok $class->poll_until("SELECT string_agg(state, '') FROM gan_work_unit WHERE run = $long",
     'pending', 10),
@@ -303,8 +303,8 @@ my $stubborn = $class->worker('ann', '--run', 'compared', '--batch', 4);
 is $class->wait_for($stubborn, 60), 0,
     'a run with spot checks is done by who asks for another minibatch';
 like $class->log_of($stubborn),
-    qr/--batch 4 does not count: this run's minibatches have 8 images, for everybody\.\nLeave out --batch\./,
-    'and is told that it does not count';
+    qr/--batch 4 is ignored: this run's minibatches have 8 images, for everybody\.\nLeave out --batch\./,
+    'and is told that it is ignored';
 
 # ---- --check
 my $check = $class->create_run(
@@ -446,9 +446,10 @@ is join(' ', map {s{.*/}{}r} glob "$folder/l1/*"),
 my $kept = slurp($checkpoint);
 ($status, $output) = $class->run($alone, @local, '--iterations', 3, '--out', "$folder/l1");
 is $status, 2, 'a second training does not begin over the first one';
-like $output, qr{\Q$checkpoint\E is there already and would be replaced\.\nGo on with it: --resume},
-    'and says how to go on';
-ok slurp($checkpoint) eq $kept, 'which is as it was';
+like $output,
+    qr{\Q$checkpoint\E exists already and would be overwritten\.\nContinue from it with --resume},
+    'and says how to continue';
+ok slurp($checkpoint) eq $kept, 'the checkpoint is unchanged';
 
 # interrupted and resumed
 my $trainer = $class->start_background(
@@ -460,17 +461,17 @@ ok $class->wait_for_log($trainer, qr{^iteration 2/100000}m, 60), 'a long trainin
 $class->signal($trainer, 'HUP');
 my ($at_hangup) = $class->log_of($trainer) =~ m{.*^iteration (\d+)/}ms;
 ok $class->wait_for_log($trainer, qr{^iteration @{[$at_hangup + 5]}/100000}m, 60),
-    'under nohup it goes on when its terminal is closed';
+    'under nohup it continues when its terminal is closed';
 $class->signal($trainer, 'INT');
 is $class->wait_for($trainer, 30), 0, 'Ctrl-C ends it';
 my ($reached) = $class->log_of($trainer) =~ /^iteration (\d+): wrote/m;
 like $class->log_of($trainer),
-    qr{go on with: gan_local --resume $folder/l2/checkpoint\.safetensors}, 'with a checkpoint';
+    qr{continue with: gan_local --resume $folder/l2/checkpoint\.safetensors}, 'with a checkpoint';
 my $end = $reached + 2;
 ($status, $output) =
     $class->run($alone, '--data', $class->data, '--resume', "$folder/l2/checkpoint.safetensors",
     '--iterations', $end, '--out', "$folder/l2");
-is $status, 0, 'which it goes on from' or diag $output;
+is $status, 0, 'from which it continues' or diag $output;
 $class->run($alone, @local, '--iterations', $end, '--out', "$folder/l3");
 ok numbers("$folder/l2/checkpoint.safetensors") eq numbers("$folder/l3/checkpoint.safetensors"),
     "to the same bits after $end iterations";
@@ -502,7 +503,7 @@ ok $class->wait_for_log($careful, qr{\Q$folder\E/l5/checkpoint\.safetensors.*No 
 my $unsaved = () = $class->log_of($careful) =~ /^iteration \d+\/100000/mg;
 ok $class->wait_for_log($careful, qr{(?:^iteration \d+/100000.*\n(?s:.*?)){@{[$unsaved + 1]}}}m,
     60),
-    'and goes on';
+    'and continues';
 rename "$folder/l5-away", "$folder/l5" or die $!;
 plug(0);
 ok $class->wait_for_log($careful, qr{^resting until the machine is plugged in}m, 30),
@@ -513,7 +514,7 @@ is $class->log_of($careful), $still, 'and computes nothing';
 plug(1);
 my ($at_rest) = $still =~ m{.*^iteration (\d+)/}ms;
 ok $class->wait_for_log($careful, qr{^iteration @{[$at_rest + 1]}/100000}m, 60),
-    'plugged in, it goes on where it was';
+    'plugged in, it continues where it was';
 $class->signal($careful, 'INT');
 is $class->wait_for($careful, 30), 0, 'and ends with a checkpoint';
 
@@ -527,7 +528,7 @@ is $class->psql("SELECT iteration, next_position FROM gan_run WHERE run = $joine
 $class->psql("SELECT gan_start($joined)");
 $student = $class->worker('ann', '--run', 'joined');
 ok $class->poll_until("SELECT iteration FROM gan_run WHERE run = $joined", '5', 60),
-    'the class goes on with it';
+    'the class continues with it';
 ($status) = $class->run(
     $alone, '--data', $class->data, '--resume', $checkpoint, '--iterations',
     5, '--out', "$folder/l4"

@@ -37,7 +37,7 @@ sub silent {
     return IO::Socket::IP->new(Listen => 16, V6Only => 1, Type => SOCK_STREAM, %where);
 }
 
-# A worker by another address gets to work within so many seconds.
+# A worker that uses another address gets to work within $seconds.
 sub works {
     my ($name, $uri, $seconds, %env) = @_;
     my $began = time;
@@ -82,7 +82,7 @@ SKIP: {
         'without connect_timeout it does not take ten seconds, and nothing is said';
 }
 
-# ---- several hosts; literals; what answers there is no server
+# ---- several hosts; literals; an address that is not a server's
 my ($first, $second) = map { IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16) } 1, 2;
 works(
     'three',
@@ -147,13 +147,13 @@ $class->psql('CREATE DATABASE empty', db => 'postgres');
 ends(
     'another database',
     $ann =~ s/train$/empty/r,
-    qr/\AThis database has no class \(gannsfriends is not installed in it\)\.\nIs this the right database\? Ask your instructor for the address\.\n\z/
+    qr/\AThis database has no class \(gannsfriends is not installed in it\)\.\nAsk your instructor for the address: this may be the wrong database\.\n\z/
 );
 $class->psql(q{CREATE ROLE passer LOGIN PASSWORD 'secret'});
 ends(
     'no student',
     $class->uri('passer', 'secret'),
-    qr/\APermission denied for function gan_run_config\.\nTell your instructor: this login is not a student's of this class\.\n\z/
+    qr/\APermission denied for function gan_run_config\.\nTell your instructor: this login is not a student of this class\.\n\z/
 );
 ends(
     'an "@" in the password',
@@ -188,7 +188,7 @@ if ($answering == 0) {
 ends(
     'no PostgreSQL server',
     at('127.0.0.1:' . $web->sockport),
-    qr/\AWhat answers there is no PostgreSQL server\.\nCheck the host and the port in your connection string\.\n\z/
+    qr/\AThat address is not a PostgreSQL server's\.\nCheck the host and the port in your connection string\.\n\z/
 );
 kill 'KILL', $answering;
 waitpid $answering, 0;

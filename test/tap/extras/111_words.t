@@ -119,7 +119,7 @@ sub setting {
 setting('SET');
 ok $class->wait_for_log(
     $stay,
-    qr/^The server takes no changes for a while: maintenance, or a failover\.\nThere is nothing to do: trying again until the server answers\.$|session/m,
+    qr/^The server accepts no changes at the moment: maintenance, or a failover\.\nThere is nothing to do: trying again until the server answers\.$|session/m,
     30
     ),
     'the database is read only';
@@ -136,7 +136,7 @@ ok $class->poll_until(
         WHERE run = $alpha
         AND login = 'bo'", 't', 60
     ),
-    'and goes on when it is not any more';
+    'and continues when it is not any more';
 cmp_ok scalar(() = $class->log_of($stay) =~ /trying again/g), '<=', 2, 'what passes is said once'
     or diag $class->log_of($stay);
 # ---- the login is taken away: final

@@ -163,12 +163,12 @@ like $refusals[0],
 like $refusals[1],
     qr/^42710 there is a login "postgres" already, which differs from "Postgres" by capitals alone/,
     'those of others, too';
-like $refusals[2], qr/^42710 there is a role "postgres" that is no member of gan_student/,
+like $refusals[2], qr/^42710 there is a role "postgres" that is not a member of gan_student/,
     'nobody else gets a new password';
 my (undef, $notice) = $class->psql(q{SELECT gan_enroll('Last, First')}, on_error => 'return');
 like $notice, qr/NOTICE:  the login is "First Last"/, 'it is said what the login is';
 like $notice,
-    qr/NOTICE:  this connection string works on the server's own machine only\nHINT:  Say by which name students reach the server/,
+    qr/NOTICE:  this connection string works on the server's own machine only\nHINT:  Give the name by which students reach the server/,
     'and that nobody else can come in by that address';
 my $viewer = $class->psql(q{SELECT gan_enroll_viewer('screen', '127.0.0.1')});
 is + ($class->run(
@@ -239,7 +239,7 @@ my %wrong = (
         qr/^22023 the first line has an unknown heading: 'Kürzel'/
     ],
     'two columns of logins' => [
-        "username,login\nc1,c2\n", qr/^22023 the first line has two columns for the same: login/
+        "username,login\nc1,c2\n", qr/^22023 the first line has two columns for the same thing: login/
     ],
     'no column of logins' => [
         "password,group\nhunter2,A\n",

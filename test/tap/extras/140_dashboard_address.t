@@ -110,7 +110,7 @@ for my $case (
     my ($status, $output) = $server->run({ timeout => 30, env => { GAN_DASHBOARD_TOKEN => '' } },
         'src/dashboard/gan_dashboard', '--connect', $database, '--listen', $case->[0]);
     is $status, 2, "--listen $case->[0] is a mistake";
-    like $output, qr/^gan_dashboard: it can't listen at .*$case->[1]/,
+    like $output, qr/^gan_dashboard: can't listen at .*$case->[1]/,
         'which is named, with the remedy';
     is scalar(() = $output =~ /\n/g), 2, 'in two lines';
 }

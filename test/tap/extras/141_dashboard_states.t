@@ -66,7 +66,7 @@ $browser->open("$address/");
 says(
     'no run',
     'There is no run yet',
-    qr/^As soon as the instructor has made one, it appears here by itself\.$/
+    qr/^It appears here as soon as the instructor has created one\.$/
 );
 ok $browser->js('return document.getElementById("run").disabled'), 'and none to be chosen';
 
@@ -118,7 +118,7 @@ $browser->screen(1280, 900);
 $browser->js('document.querySelector("#join summary").focus()');
 $browser->keys("\x{E007}");
 like text('join'),
-    qr/connection string that your instructor gave you: it holds the address of the server/,
+    qr/connection string from your instructor, which holds the address of the server/,
     'where the address is found, by the keyboard';
 like text('tiles-note'), qr/^A unit is 20 images\.$/, 'the units are there';
 
@@ -136,7 +136,7 @@ $class->psql(
 says(
     'nobody active',
     'Iteration 0: 0 of 8 units done, and no worker is running; 8 are free',
-    qr/^The last worker was seen 2 h ago\. Start gan_worker again to go on\.$/
+    qr/^The last worker was seen 2 h ago\. Start gan_worker again to continue\.$/
 );
 
 # ---- the visitor's own tile
@@ -182,8 +182,8 @@ $class->psql(
 );
 says(
     'no coordinator',
-    'Iteration 0: 8 of 8 units done, but for (2 min|1\d\d s) nobody has averaged them',
-    qr/^The coordinator does not seem to run\. The instructor has to start it/
+    'Iteration 0: 8 of 8 units done, but they have waited (2 min|1\d\d s) for the step',
+    qr/^The coordinator does not seem to run\. The instructor must start it/
 );
 
 # ---- what the run itself has to tell is text
@@ -377,8 +377,8 @@ $browser->wait_js('return /^Finished/.test(document.getElementById("happening").
 $class->signal($pid, 'TERM');
 $class->wait_for($pid, 20);
 ok $browser->wait_js(
-    'return /^The connection to the dashboard is lost\. This page tries again by itself\. What '
-    . 'you see here is as it was at '
+    'return /^The connection to the dashboard is lost\. This page tries again by itself\. This '
+    . 'page shows the state at '
     . '\d\d:\d\d\.$/.test(document.getElementById("trouble").textContent)',
     20
     ),
@@ -389,8 +389,8 @@ $pid = $class->start_background(
     { name => 'dashboard', env => { GAN_DASHBOARD_TOKEN => 'open-sesame' } },
     'src/dashboard/gan_dashboard', '--connect', $database, '--listen', "127.0.0.1:$port");
 ok $browser->wait_js(
-    'return /^The dashboard asks for another access token\. Open the address that your '
-    . 'instructor gives you now\./.test(document.getElementById("trouble").textContent)',
+    'return /^The dashboard has another access token now\. Ask your instructor for the new '
+    . 'address\./.test(document.getElementById("trouble").textContent)',
     40
     ),
     'it comes back and wants a token: the page says that'

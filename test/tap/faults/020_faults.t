@@ -60,7 +60,7 @@ $class->restart('immediate');
 cmp_ok $class->psql("SELECT iteration FROM gan_run WHERE run = $run"), '>=', $before,
     'no step is lost in a crash of the server';
 $coordinator = $class->coordinate(600);
-is $class->wait_for($_, 120), 0, 'a worker reconnects and goes on to the end' for @workers;
+is $class->wait_for($_, 120), 0, 'a worker reconnects and continues to the end' for @workers;
 is $class->psql(
     "SELECT count(*), max(upper(positions)), sum(images) FROM gan_history
         WHERE run = $run"

@@ -56,7 +56,7 @@ is upload(1, blob($class->psql("SELECT (gan_network_size(1, 32, 16, 2, 2)).stati
 is submit(), 'refused|incomplete', 'a unit without its gradient is refused';
 is upload(0, blob($n, 5, pack 'f<', 99))->[0], '00000', 'what is within the limits is taken';
 is submit(), 'accepted|', 'and the unit, too';
-like $class->psql("SELECT gan_tick($run)"), qr/1 of 2 units are in/, 'one unit is not a quorum';
+like $class->psql("SELECT gan_tick($run)"), qr/1 of 2 units are done/, 'one unit is not a quorum';
 is [ $class->psql_fails("SELECT gan_aggregate(0, $run)") ]->[0], '55000',
     'nor is it for a step by hand';
 $class->psql(
@@ -74,7 +74,7 @@ $units->hand_in;
 is [ $class->psql_fails("SELECT gan_aggregate(1, $run)") ]->[0], '55000',
     'a step of another iteration is refused';
 
-# While one session is at it, another isn't
+# While one session takes the step, another does not
 my @psql = (
     $class->{bindir} . '/psql',
     '-X', '-q', '-h', $class->host, '-p', $class->port, '-U', 'postgres', '-d', 'train'

@@ -18,7 +18,7 @@ sub feed {
         $feeder, $class->student('ann'),
         $name, $units, 'feeder', $seed
     );
-    is $status, 0, "$name: $units units are handed in" or diag $output;
+    is $status, 0, "$name: $units units are submitted" or diag $output;
     return;
 }
 
@@ -103,10 +103,10 @@ for my $mode (sort keys %modes) {
         )
     )[-1];
     like $class->psql("SELECT gan_rollback($run, 6)"),
-        qr/is back at iteration 6, 3 steps were taken back; it is paused/,
+        qr/is back at iteration 6, 3 steps were undone; it is paused/,
         "$mode: back to a checkpoint";
     like client("SELECT answer, code FROM gan_submit($unit, '$token', $nonce, 64, 1, 1, 0.5, 0.5)"),
-        qr/^stale\|not_held/, "$mode: what was in work is stale";
+        qr/^stale\|not_held/, "$mode: the unit that was in progress is stale";
     is state($run), $state{6},
         "$mode: weights, moments, statistics and what workers hold are those of then";
     is $class->psql("SELECT state, iteration, next_position FROM gan_run WHERE run = $run"),
@@ -249,7 +249,7 @@ SKIP: {
     );
     $class->psql("SELECT gan_start($run)");
     ok $class->poll_until("SELECT state = 'finished' FROM gan_run WHERE run = $run", 't', 200),
-        'the run goes on to its end, with the same worker'
+        'the run continues to its end, with the same worker'
         or diag $class->psql("SELECT note, state, iteration FROM gan_progress WHERE run = $run"),
         "\n", $class->log_of($worker), $class->psql(
         "SELECT * FROM gan_worker
@@ -277,7 +277,7 @@ $class->psql("SELECT gan_tick($run)");
 my ($out, $err) = $class->psql("SELECT gan_tick($run)", on_error => 'return');
 like $err, qr/WARNING:  run $run: no checkpoint of iteration 1/,
     'a checkpoint that can\'t be made is a warning';
-like $out, qr/iteration 1, 0 of 2 units/, 'and the class goes on';
+like $out, qr/iteration 1, 0 of 2 units/, 'and the class continues';
 done_testing;
 
 # A statement of ann's.

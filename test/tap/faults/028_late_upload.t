@@ -1,5 +1,5 @@
-# An upload that the server was still at when its worker connected anew and claimed again comes too
-# late: what the new claim has stored stays.
+# The server is still processing an upload when its worker reconnects and claims again. The upload
+# then comes too late: the shards of the new claim stay.
 use strict;
 use warnings;
 use Test::More;
@@ -53,7 +53,7 @@ $class->psql(
         WHERE locktype = 'advisory'
         AND granted"
 );
-is $class->wait_for($late, 60), 0, 'now the first upload goes on';
+is $class->wait_for($late, 60), 0, 'now the first upload continues';
 like $class->log_of($late), qr/^stale$/m, 'and is told that it is too late';
 is $class->psql("SELECT (gan_uploaded($unit, $new)).missing"), '0',
     'nothing of the unit was replaced';

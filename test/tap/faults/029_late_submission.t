@@ -1,4 +1,4 @@
-# A submission that the server is still at when its worker has connected anew: the worker is told
+# The server is still processing a submission when its worker has reconnected: the worker is told
 # first that the unit is incomplete, then that it comes too late, and yet the unit counts. What
 # rounding left of it (int8) must move on, or all later weights are others.
 use strict;
@@ -81,7 +81,7 @@ $class->psql(
         AND granted"
 );
 ok $class->poll_until("SELECT state FROM gan_work_unit WHERE unit = $unit", 'done', 60),
-    'now the server goes on, and takes the unit';
+    'now the server continues, and takes the unit';
 $class->psql(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE query LIKE '%pg_sleep(600)%'
@@ -89,7 +89,7 @@ $class->psql(
 );
 $class->psql('ALTER ROLE ann RESET ALL');
 $class->coordinate;
-is $class->wait_for($worker, 120), 0, 'the worker goes on to the end of the run';
+is $class->wait_for($worker, 120), 0, 'the worker continues to the end of the run';
 is $class->wait_for($other, 120), 0, 'and so does the other class';
 unlike $class->log_of($worker), qr/came too late/, 'it learned that the unit counts';
 is $class->psql("SELECT attempts FROM gan_work_unit WHERE unit = $unit"), '1',

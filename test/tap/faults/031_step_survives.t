@@ -148,7 +148,7 @@ is $class->psql("SELECT failed_by, state FROM gan_work_unit WHERE unit = $held{$
     '{eve}|pending', 'which does not get it again';
 take($run, 'ann');
 is hand_in($run, 'ann', 1e-3), 'accepted', 'somebody else does';
-like tick($run), qr/^step/, 'and the run goes on';
+like tick($run), qr/^step/, 'and the run continues';
 is $class->psql("SELECT step_failures FROM gan_run WHERE run = $run"), '0',
     'as if nothing had been';
 
@@ -175,7 +175,7 @@ is $class->psql(
         FROM gan_progress
         WHERE run = $run"
     ),
-    't|0', 'and begins to count anew';
+    't|0', 'and begins to count again';
 
 # ---- a cause that lies in the server blames nobody
 $run = make('disk');
@@ -189,7 +189,7 @@ is [
 $class->psql("SELECT gan_tick($run)");
 is $class->psql("SELECT count(*) FROM gan_incident WHERE run = $run"), '0', 'and is no incident';
 
-# ---- whoever is shut out has nothing in the step under way
+# ---- an account that is shut out has nothing in the step under way
 take($run, $_) for @logins;
 is hand_in($run, 'eve', 1e-3), 'accepted', 'eve is in';
 $class->psql(q{CALL gan_expel('eve')});

@@ -40,7 +40,7 @@ is as('ann', "SELECT reason, message, unit IS NULL FROM gan_claim($ann)"),
 like $class->psql("SELECT note FROM gan_progress WHERE run = $run"),
     qr/until the instructor has confirmed the dataset/, 'gan_progress says so';
 is $class->psql("SELECT gan_dashboard($run) ->> 'happening', gan_dashboard($run) ->> 'notice'"),
-    'Iteration 0: no unit is given out yet|The instructor has to confirm which images the class '
+    'Iteration 0: no unit is given out yet|The instructor must confirm which images the class '
     . 'uses.',
     'and the dashboard';
 my ($state, $message, $all) = $class->psql_fails("SELECT gan_set_dataset($run)");
@@ -53,7 +53,7 @@ like $class->psql("SELECT gan_set_dataset($run, 100, sha256('faces'))"),
     qr/has 100 images and digest/, 'the instructor says it';
 is as('ann', "SELECT reason FROM gan_claim($ann)"), 'work', 'then there is work';
 is + ($class->psql_fails("SELECT gan_claim($eve)", user => 'eve'))[0], 'UG001',
-    'and whoever has other images is told';
+    'and an account with other images is told';
 is + (
     $class->psql_fails(
         "SELECT gan_join($run, 'w', 1, sha256('one image'), 1, 1, '', '')",

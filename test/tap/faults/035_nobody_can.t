@@ -1,5 +1,5 @@
-# Results that nobody can hand in: whatever makes them so, the run pauses itself, and the instructor
-# reads which limit, which part and what to do.
+# Results that nobody can submit: whatever the cause, the run pauses itself, and the instructor reads
+# which limit, which part and what to do.
 use strict;
 use warnings;
 use Test::More;

@@ -18,7 +18,7 @@ sub feed {
         $feeder, $opt{uri} // $class->student('ann'),
         $run, $units, $opt{name} // 'feeder'
     );
-    is $status, 0, "$units units are handed in" or diag $output;
+    is $status, 0, "$units units are submitted" or diag $output;
     return $output;
 }
 
@@ -97,9 +97,9 @@ like $class->psql("SELECT gan_tick($run)"),
     qr/the step failed \(.*checksum does not fit.*\): unit $last is given out again/,
     'a damaged piece puts its unit back';
 feed('holes', 1);
-like $class->psql("SELECT gan_tick($run)"), qr/^step/, 'and done once more it goes on';
+like $class->psql("SELECT gan_tick($run)"), qr/^step/, 'and done once more it continues';
 
-# A standby has no unlogged tables: after promotion the class goes on with the weights
+# A standby has no unlogged tables: after promotion the class continues with the weights
 feed('holes', 2);
 my $standby = $class->folder . '/standby';
 my $port = GannTest::_free_port();

@@ -46,7 +46,7 @@ while (my @some = splice @points, 0, 14) {
     my @new = grep { delete $_->{new} } @cases;
     for my $case (@new) {
         is $class->wait_for($case->{victim}, 120), 137, "at $case->{point} a worker is killed";
-        # One that comes back under its own name goes on with what it holds; a stranger has to wait
+        # One that comes back under its own name continues with what it holds; a stranger has to wait
         # for the lease.
         my $same = $case->{n} % 2;
         $case->{other} =

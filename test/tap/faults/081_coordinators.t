@@ -18,7 +18,7 @@ my $class = GannClass->new(
 );
 plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
 
-# The workers are the same to the end; whatever it is that calls the coordinators goes on calling.
+# The workers are the same to the end; whatever it is that calls the coordinators continues calling.
 sub class_goes_on {
     my ($name, $iterations, $timeout) = @_;
     my $run = $class->psql("SELECT run FROM gan_run WHERE name = '$name'");
@@ -32,7 +32,7 @@ sub class_goes_on {
             "$name: a restart ($mode) loses no step";
         ok $class->poll_until("SELECT iteration > $before + 5 FROM gan_run WHERE run = $run",
             't', $timeout),
-            "$name: and the class goes on by itself";
+            "$name: and the class continues by itself";
     }
     $class->psql(
         "UPDATE gan_run SET target_iterations = greatest($iterations, iteration + 2)

@@ -90,7 +90,7 @@ ok $class->wait_for_log($worker, $plain, 60) || $panic->(),
     or diag substr $class->server_log, -3000;
 my $before = iteration();
 sleep 3;
-cmp_ok iteration(), '<=', $before + 1, 'nothing goes on';
+cmp_ok iteration(), '<=', $before + 1, 'nothing continues';
 ok $class->is_running($worker), 'but the worker stays';
 unlink $ballast or die "$ballast: $!";
 ok goes_on($before + 5), 'when there is room again, so does the class';
@@ -110,10 +110,9 @@ sleep 2;
 ok $class->is_running($worker), 'the worker stays';
 unlink $ballast or die "$ballast: $!";
 
-# Where PostgreSQL could not even recover it has ended, and whatever keeps it running starts it
-# anew.
+# If PostgreSQL could not even recover, it has ended, and its service manager starts it again.
 $class->restart_if_ended;
-ok goes_on($before + 10), 'when there is room again the server recovers, and the class goes on';
+ok goes_on($before + 10), 'when there is room again the server recovers, and the class continues';
 ok $class->is_running($worker), 'with the same worker';
 $class->psql("SELECT gan_stop($run)");
 is $class->wait_for($worker, 60), 0, 'which ends with the run';

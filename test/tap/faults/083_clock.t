@@ -1,4 +1,4 @@
-# The server's clock is set forward and back by an hour: no unit in work is lost for it, and none is
+# The server's clock is set forward and back by an hour: no unit in progress is lost, and none is
 # held for an hour.
 use strict;
 use warnings;
@@ -38,7 +38,7 @@ sub hour_ahead {
 }
 is hour_ahead(), '0', 'the server has the right time';
 
-# A unit is in work while the clock moves.
+# A unit is in progress while the clock moves.
 my $run = $class->create_run(
     'clock',
     lease_seconds => 5,
@@ -67,9 +67,9 @@ for my $to ('+3600', '+0') {
     set_clock($to);
     is hour_ahead(), $to / 3600, "the clock is set to $to s";
     ok $class->poll_until("SELECT state FROM gan_work_unit WHERE unit = $unit", 'done', 60),
-        'the unit in work is handed in';
+        'the unit in progress is submitted';
     is $class->psql("SELECT attempts FROM gan_work_unit WHERE unit = $unit"), $attempts,
-        'by whom it was given to';
+        'by the worker that had claimed it';
     $class->signal($worker, 'TERM');
     $class->wait_for($worker, 60);
     unlike $class->log_of($worker), qr/lost|too late/, 'who noticed nothing';

@@ -1,6 +1,6 @@
 # The primary dies and a standby that lacked its last steps takes its place: workers find it by
-# themselves, take the lost iterations again, and whoever still holds weights that are lost
-# recognises that they are.
+# themselves, compute the lost iterations again, and a worker that still holds lost weights
+# recognises them as lost.
 use strict;
 use warnings;
 use Test::More;
@@ -131,7 +131,7 @@ SKIP: {
 }
 my $coordinator = $standby->coordinate(300);
 ok $standby->poll_until("SELECT iteration >= 9 FROM gan_run WHERE run = $run", 't', 120),
-    'the class goes on';
+    'the class continues';
 $standby->psql("SELECT gan_stop($run)");
 is $primary->wait_for($worker{bo}, 60), 0, 'and the worker ends with the run';
 my $done = $standby->psql("SELECT iteration FROM gan_run WHERE run = $run");

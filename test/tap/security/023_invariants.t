@@ -8,7 +8,7 @@ use GannClass;
 my $class = GannClass->new;
 plan skip_all => 'dataset-fashion-mnist is not installed' unless $class->data;
 
-# A run after two steps, with units in work and done; and one with changes and no second moment
+# A run after two steps, with units in progress and done; and one with changes and no second moment
 my %runs = (
     main => {},
     compact => {
@@ -139,7 +139,7 @@ my @cases = (
             AND iteration = 2"
     ],
     [
-        'I5 what is in work is of the weights as they are', "UPDATE gan_work_unit
+        'I5 units in progress are at the present weights', "UPDATE gan_work_unit
             SET weights_nonce = weights_nonce + 1
             WHERE run = $main
             AND iteration = 2"

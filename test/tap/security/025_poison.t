@@ -219,7 +219,7 @@ for my $n ($run, $free) {
         is $capped, $n == $run ? 't' : 'f', "$name: history says whether it was shortened";
         cmp_ok $wanted_g, '>', 0.02, "$name: G's step is longer than the limit";
         my ($expected_g, $expected_d) = $n == $run ? (0.01, 0.01) : ($wanted_g, $wanted_d);
-        cmp_ok abs($ratio_g / $expected_g - 1), '<', 1e-3, "$name: G moves as far as it may";
+        cmp_ok abs($ratio_g / $expected_g - 1), '<', 1e-3, "$name: G moves by its full limit";
         cmp_ok abs($ratio_d / $expected_d - 1), '<', 1e-3, "$name: so does D";
     }
 }

@@ -168,7 +168,7 @@ is $class->psql(
     '0', 'a new cheat has no unit in the model';
 like $class->psql("SELECT gan_forgive('eve', $cheated)"), qr/gets units/, 'the instructor forgives';
 is $class->psql("SELECT streak, suspended FROM gan_trust WHERE run = $cheated AND login = 'eve'"),
-    '0|f', 'it begins anew';
+    '0|f', 'it begins again';
 
 # ---- who decides: by SQL, with weights of other runs for results
 my %tiny = (
@@ -211,7 +211,7 @@ is $class->psql("SELECT message FROM gan_claim($hand{cy})", user => 'cy'),
     'iteration 0: 0 of 2 units are done, 1 being computed', 'nor told to who gets none';
 hand_in('ann', $good);
 is $class->psql("SELECT count(*) FROM gan_iteration_report(0, $votes)"), '0',
-    'the report of an iteration in work would tell who is checked';
+    'the report of the current iteration would tell who is checked';
 unlike $class->psql("SELECT gan_dashboard($votes) ->> 'happening'"), qr/waiting for/,
     'nor does the dashboard name who has a copy of what is in';
 like $class->psql("SELECT gan_tick($votes)"), qr/spot checks are under way/, 'the step waits';
@@ -334,12 +334,12 @@ sub hand_in {
         "SELECT answer FROM gan_submit($unit, '$token', $nonce, 8, 1, 1, 0.5, 0.5)",
         user => $user
         ),
-        'accepted', "$user hands in";
+        'accepted', "$user submits";
     return;
 }
 
-# Real workers of three accounts, and a cheat by SQL until it is found; returns how many units it
-# has handed in, and what its next claim says.
+# Real workers of three accounts, and a cheat by SQL until it is found; returns how many units the
+# cheat has submitted, and the answer to its next claim.
 sub plant_cheat {
     my ($run, $name, $streak) = @_;
     $class->psql("SELECT gan_start($run)");
@@ -400,7 +400,7 @@ sub plant_cheat {
     }
     my $here = $class->psql("SELECT iteration FROM gan_run WHERE run = $run");
     ok $class->poll_until("SELECT iteration > $here + 2 FROM gan_run WHERE run = $run", 't', 60),
-        "$name: the class goes on";
+        "$name: the class continues";
     is $class->broken_invariants, '', "$name: the invariants hold";
     $class->psql("SELECT gan_stop($run)");
     $class->wait_for($_, 60) for @workers, $coordinator;

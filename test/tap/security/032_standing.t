@@ -108,7 +108,7 @@ is join(' ', map { (claim('eve', $_))[0] } @eve), join(' ', 'work', ('waiting') 
     'a login of whose work nothing was accepted holds one unit';
 like(
     (claim('eve', $eve[5]))[4],
-    qr/^the first unit of "eve" is under way/,
+    qr/^the first unit of "eve" is in progress/,
     'and its other workers are told why'
 );
 is $class->psql("SELECT gan_allowance($run, 'eve')"), '1', 'that is its allowance';
@@ -150,7 +150,7 @@ $class->psql(
 );
 my ($why, undef, undef, undef, $message, $seconds) = claim('eve', $worker{eve});
 is $why, 'waiting', 'who is refused often rests';
-like $message, qr/^the last \d results of "eve" were refused: the next unit comes in \d+ s$/,
+like $message, qr/^the last \d results of "eve" were refused: it may claim again in \d+ s$/,
     'and is told for how long';
 cmp_ok $seconds, '>', 0, "$seconds s";
 cmp_ok $class->psql("SELECT max(times) FROM gan_failure WHERE run = $run AND login = 'eve'"), '<=',
@@ -194,7 +194,7 @@ for my $limit ('1e-6', '5e-324') {
 }
 $class->psql("UPDATE gan_run SET gradient_limit = 1 WHERE run = $run; SELECT gan_start($run)");
 is hand_in('ann', $worker{ann}), 'accepted',
-    'when the cause is gone and it is started again, it goes on at once';
+    'when the cause is gone and it is started again, it continues at once';
 
 # ---- A-8, A-9: spot checks, of which the claimer sees nothing
 $run = start('checks', units_per_iteration => 4, audit_minimum => 1);

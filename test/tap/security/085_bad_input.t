@@ -174,7 +174,7 @@ my ($documented) = map {
 is join(' ', grep { !$documented->{$_} } sort keys %codes), '',
     'docs/protocol.md lists every SQLSTATE: ' . join ' ', sort keys %codes;
 
-# The unit that all was thrown at is still Eve's, and its run goes on.
+# The unit that all was thrown at is still Eve's, and its run continues.
 my $s = $state{held};
 is upload_all('eve', $s->{unit}, $s->{token}), 'accepted|accepted',
     'the unit can still be uploaded';

@@ -215,7 +215,7 @@ my $ended = $class->poll_until(q{SELECT count(*) FROM pg_stat_activity WHERE use
     '0', $allowed);
 ok $ended, 'a client that does not read its answers is ended';
 
-# While PostgreSQL reports an error it heeds no SIGTERM, and 64 kB of wrong statements make that
+# While PostgreSQL reports an error it ignores SIGTERM, and 64 kB of wrong statements make that
 # report wait for the client.
 for my $case ([ 'wrong statements', GannWire::query('SELECT 1/0') ],
     [ 'long ones', GannWire::query(q{SELECT '} . 'x' x 30000 . q{'::int}) ])
@@ -233,7 +233,7 @@ $wire->send(GannWire::query("LISTEN gan_run_$run"));
 $wire->receive(5);
 ends($wire, 'a session that does nothing');
 
-# Connections: Eve has four, the others theirs, and whoever says nothing is sent away.
+# Connections: Eve has four, the others have theirs, and silent sessions are ended.
 my @sessions = map { GannWire->new($class, 'eve') } 1 .. 4;
 ok !eval { GannWire->new($class, 'eve'); 1 }, 'a fifth session of one login is refused';
 like $@, qr/too many connections for role "eve"/, 'and the reason is said';

@@ -143,7 +143,7 @@ for my $sql (
         "$sql is a call of the protocol";
 }
 
-# No lock outlives a statement that is refused, even where its transaction goes on.
+# No lock outlives a statement that is refused, even where its transaction continues.
 my $partition = "gan_state_piece_r${run}_0";
 
 sub locked {

@@ -45,7 +45,7 @@ sub locks {
 }
 my $usual = pages();
 
-# Calls whose transaction goes on: read and written is a partition in the call, and locked no
+# Calls whose transaction continues: read and written is a partition in the call, and locked no
 # longer.
 my $dataset = $class->psql(
     "SELECT format('%L, %L', dataset_images, dataset_digest) FROM gan_run
@@ -68,7 +68,7 @@ ok ask("SELECT gan_fetch_weights($run, " . iteration() . ', 0)'),
     'Eve asks for weights, and does not end the transaction';
 is locks(), 0, 'no lock is left of it';
 my $before = iteration();
-ok goes_on(3), 'the class goes on';
+ok goes_on(3), 'the class continues';
 $eve->send(GannWire::sync());
 $eve->receive(10);
 
@@ -106,7 +106,7 @@ SKIP: {
     is locks(), 0, 'no lock is left of that, either';
 }
 undef $eve;
-ok goes_on(3), 'the class goes on';
+ok goes_on(3), 'the class continues';
 
 # Without the guard a statement that is only parsed locks what it names. The step ends the session.
 $class->configure('gannsfriends.guard = off');
@@ -120,7 +120,7 @@ for my $n (0 .. $#relay) {
     );
     $relay[$n]->receive(0.3);
 }
-ok goes_on(4), 'sessions that keep locks on both partitions: the class goes on';
+ok goes_on(4), 'sessions that keep locks on both partitions: the class continues';
 ok defined $_->ended(10), 'and such a session is ended' for @relay;
 cmp_ok pages(), '<=', 2 * $usual + 2, 'nothing has grown';
 like $class->server_log,
@@ -128,7 +128,7 @@ like $class->server_log,
     'the log says which and why';
 $class->configure('gannsfriends.guard = on');
 
-# The instructor's own session is not ended: the step goes on beside it, for as long as that costs a
+# The instructor's own session is not ended: the step continues beside it, for as long as that costs a
 # bounded room.
 my $instructor = GannWire->new($class, 'postgres');
 $instructor->send(
@@ -138,7 +138,7 @@ $instructor->send(
     )
 );
 $instructor->receive(10);
-ok goes_on(4), 'the instructor reads both partitions in an open transaction: the class goes on';
+ok goes_on(4), 'the instructor reads both partitions in an open transaction: the class continues';
 my $limit = 16 * $usual + 256;
 ok $class->poll_until(
     "SELECT count(*) > 0 FROM pg_class
@@ -152,7 +152,7 @@ cmp_ok $grown, '<=', $limit + 2 * $usual,
     "they don't grow beyond 16 times their size: $grown pages, usually $usual";
 $instructor->send(GannWire::query('COMMIT'));
 $instructor->receive(10);
-ok goes_on(6), 'when that session ends its transaction, the class goes on';
+ok goes_on(6), 'when that session ends its transaction, the class continues';
 cmp_ok pages(), '<=', 2 * $usual + 2, 'and the room is given back';
 unlike $class->server_log, qr/was terminated by signal|PANIC/, 'no process of the server died';
 done_testing;

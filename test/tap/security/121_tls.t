@@ -61,7 +61,7 @@ like with("sslmode=verify-full&sslrootcert=$certificate"),
 # Whether students can come in: gan_doctor follows listen_addresses and pg_hba.conf.
 like $debian->sql(q{SELECT concat_ws('|', state, finding, remedy) FROM gan_doctor()
         WHERE item = 'reach'}),
-    qr/^fix\|the server listens on this machine alone: no student can come in\|ALTER SYSTEM SET listen_addresses = '\*';\n-- then restart the server: sudo pg_ctlcluster 15 main restart$/,
+    qr/^fix\|the server listens on this machine only: no student can connect\|ALTER SYSTEM SET listen_addresses = '\*';\n-- then restart the server: sudo pg_ctlcluster 15 main restart$/,
     'a server that listens on loopback is no server for a class';
 is + ($debian->shell(q{sed -i /gan_student/d /etc/postgresql/15/main/pg_hba.conf}))[0], 0,
     'the line of pg_hba.conf is taken out';
