@@ -32,7 +32,7 @@ SET LOCAL default_table_access_method = heap;
 
 -- Four roles, shared by all databases of the server. gan_owner owns everything and can't log in;
 -- students are members of gan_student; gan_viewer may see what everybody may see (pictures,
--- figures, nick-names); rules in SQL run as gan_nobody, which has no rights.
+-- figures, nicknames); rules in SQL run as gan_nobody, which has no rights.
 DO $$
 DECLARE
     role text;

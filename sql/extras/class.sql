@@ -1,5 +1,5 @@
 -- -------------------------------------------------------------------------------------------------
--- What everybody may see: where the run is, what it learns, who takes part under which nick-name.
+-- What everybody may see: where the run is, what it learns, who takes part under which nickname.
 -- No login, no host, no password. (Names come from views that only their owner may read, and not
 -- from functions: a view checks the reader's right to call a function, so readers could call it
 -- themselves with guessed logins.)
@@ -14,12 +14,12 @@ CREATE TABLE gan_account (
 CREATE UNIQUE INDEX gan_account_nickname ON gan_account (gan_name_key(nickname));
 SELECT pg_catalog.pg_extension_config_dump('gan_account', '');
 
--- The name of each login: its nick-name, else "student" and the number of its first worker.
+-- The name of each login: its nickname, else "student" and the number of its first worker.
 CREATE VIEW gan_nickname AS
     SELECT w.login, coalesce(a.nickname, 'student ' || min(w.worker)) AS nickname
     FROM gan_worker w LEFT JOIN gan_account a ON a.login = w.login GROUP BY w.login, a.nickname;
 
--- Checks and stores a login's nick-name.
+-- Checks and stores a login's nickname.
 CREATE FUNCTION gan_store_nickname(login name, nickname text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -35,8 +35,8 @@ BEGIN
             DO UPDATE
             SET nickname = excluded.nickname, named_at = statement_timestamp();
 EXCEPTION WHEN unique_violation THEN
-    RAISE EXCEPTION 'somebody already has the nick-name "%", or one like it', nickname
-        USING ERRCODE = 'duplicate_object', HINT = 'Choose another nick-name.';
+    RAISE EXCEPTION 'somebody already has the nickname "%", or one like it', nickname
+        USING ERRCODE = 'duplicate_object', HINT = 'Choose another nickname.';
 END
 $$;
 
@@ -167,8 +167,8 @@ CREATE VIEW gan_cluster AS
         LEFT JOIN gan_throughput t ON t.run = r.run
     GROUP BY r.run, r.name, r.state, t.images_per_second;
 
-COMMENT ON TABLE gan_account IS 'Nick-names: what others see of a login';
-COMMENT ON VIEW gan_nickname IS 'The nick-name of each login; not for students';
+COMMENT ON TABLE gan_account IS 'Nicknames: what others see of a login';
+COMMENT ON VIEW gan_nickname IS 'The nickname of each login; not for students';
 COMMENT ON VIEW gan_active_worker
     IS 'Workers that were seen within a minute or hold a unit; not for students';
 COMMENT ON VIEW gan_throughput IS 'Images per second and seconds per iteration, over the last ten';
@@ -178,8 +178,8 @@ COMMENT ON VIEW gan_learning_curve
     IS 'Losses, accuracies, gradient norms, quality (swd) and speed by iteration';
 COMMENT ON VIEW gan_streak
     IS 'Iterations in a row that a login contributed to, at most 100; not for students';
-COMMENT ON VIEW gan_leaderboard IS 'How much each student contributed, by nick-name';
+COMMENT ON VIEW gan_leaderboard IS 'How much each student contributed, by nickname';
 COMMENT ON VIEW gan_cluster
     IS 'Active workers, the cores and memory of their computers, and images per second, in total';
 COMMENT ON FUNCTION gan_set_nickname(text) IS 'Student: the name that others see';
-COMMENT ON FUNCTION gan_set_nickname(name, text) IS 'Sets a student''s nick-name';
+COMMENT ON FUNCTION gan_set_nickname(name, text) IS 'Sets a student''s nickname';

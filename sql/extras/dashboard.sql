@@ -1,6 +1,6 @@
 -- -------------------------------------------------------------------------------------------------
 -- What the dashboard shows (src/dashboard): a few documents, the same for every viewer. They
--- contain nick-names, but no logins or hosts. Their cost doesn't grow with a run's age.
+-- contain nicknames, but no logins or hosts. Their cost doesn't grow with a run's age.
 -- -------------------------------------------------------------------------------------------------
 
 -- Joins names as a sentence does: "Alice, Bo and 3 others".
@@ -13,7 +13,7 @@ CREATE FUNCTION gan_enumerate(names text[], most int DEFAULT 3) RETURNS text
     FROM cardinality(names) AS n
 $$;
 
--- A run's workers and their students' nick-names; member is the first worker of the same login.
+-- A run's workers and their students' nicknames; member is the first worker of the same login.
 CREATE FUNCTION gan_participants(run int)
     RETURNS TABLE (worker int, member int, nickname text, units bigint, images bigint, cores int,
         memory_mb int, seen_seconds float8, active boolean, unit bigint)

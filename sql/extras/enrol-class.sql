@@ -119,8 +119,7 @@ DECLARE
         HAVING count(*) > 1
         LIMIT 1);
     known text := 'Headings that are used: login (or username), email, name, first name, last '
-        'name, nickname. Ignored: password, group, ID number and the like (docs/views.md has '
-        'all).';
+        'name, nickname. Ignored: password, group, ID number and the like.';
 BEGIN
     -- "fritz,Nick", "lea,Class" and "team1" are students: a line of headings names at least a name,
     -- an address or a password.
@@ -226,5 +225,5 @@ END
 $$;
 
 COMMENT ON FUNCTION gan_enroll_csv(text, text)
-    IS 'Enrols a class from the text of a CSV file (login, nick-name); returns the connection '
+    IS 'Enrols a class from the text of a CSV file (login, nickname); returns the connection '
         'strings';

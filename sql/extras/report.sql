@@ -4,7 +4,7 @@
 
 -- A row for each unit of an iteration (without a number, of the last one that ended): who computed
 -- it, how long it took, and what did not go smoothly. Units are kept for a hundred iterations. By
--- nick-name only.
+-- nickname only.
 CREATE FUNCTION gan_iteration_report(iteration int DEFAULT NULL, run int DEFAULT NULL)
     RETURNS TABLE (unit bigint, first_position bigint, images int, nickname text, outcome text,
         claims int, seconds float8, loss_d float8, loss_g float8, notes text)

@@ -101,10 +101,10 @@ bool find_data_differs(const dataset *data, const wanted_images *wanted, char *t
     if (dataset_count(data) != wanted->count)
         snprintf(text, text_size, "You have %s images, the class has %s", mine, theirs);
     else if (memcmp(digest, wanted->digest, sizeof digest) != 0)
-        snprintf(
-            text, text_size,
-            "You have %s images, as the class has, but not the same (digest %s…, the class's %s…)",
-            mine, my_digits, their_digits);
+        snprintf(text, text_size,
+                 "You have %s images like the class, but not the same ones (digest %s…, the "
+                 "class's %s…)",
+                 mine, my_digits, their_digits);
     else
         return false;
     return true;

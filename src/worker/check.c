@@ -130,7 +130,8 @@ static finding check_dataset(const dataset *data, const wanted_images *wanted) {
            !find_data_differs(data, wanted, difference, sizeof difference);
     return line(
         same ? FINE : MISTAKE, "dataset", same ? text : difference,
-        "Get the same images as the others: all of the class's archive, none added, none renamed.");
+        "Get the same images as the others: the whole archive of the class, with no image added "
+        "or renamed.");
 }
 
 /* Computes two minibatches of the run's network with fresh weights and times the second one: images

@@ -318,7 +318,7 @@ for my $it (@classes) {
         FROM ${c}gan_doctor_sql()) > 9", db => $name
     );
     is $told =~ s/^\n+//r, "$it->{say}\n$it->{nick}\nt|t",
-        "$name: what the instructor says, a nick-name, the model's export, the doctor";
+        "$name: what the instructor says, a nickname, the model's export, the doctor";
 }
 for my $name ('c', 'latin1', 'hostile', 'repeatable') {
     my $all = ($class->psql_fails(q{SELECT public.gan_say(E'a\x1bb')}, db => $name))[2];

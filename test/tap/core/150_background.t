@@ -161,7 +161,7 @@ is $class->psql('SELECT gan_background_coordinator()'), 'off', 'which it says';
 my $other = $class->coordinate(60);
 goes_on('with gan_coordinate instead');
 $class->configure('gannsfriends.coordinator = on');
-ok $class->poll_until($there, '1', 10), 'the setting switches it on again';
+ok $class->poll_until($there, '1', 30), 'the setting switches it on again';
 goes_on('with both');
 ok finish($run, 120), 'to the end';
 is $class->wait_for($_, 60), 0, 'a worker worked to the end' for @workers;

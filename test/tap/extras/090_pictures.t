@@ -471,7 +471,7 @@ $everything .= $class->psql(
     "SELECT r::text
         FROM generate_series(0, 24) AS i, gan_iteration_report(i) AS r", user => 'monitor'
 );
-like $everything, qr/Otter.*student \d/s, 'lookers-on see nick-names';
+like $everything, qr/Otter.*student \d/s, 'lookers-on see nicknames';
 unlike $everything, qr/zq|127\.0\.0\.1/, 'and no login, host or worker\'s name';
 is + ($class->psql_fails("SELECT * FROM $_", user => 'monitor'))[0], '42501', "not $_"
     for 'gan_nickname', 'gan_roster', 'gan_gradebook', 'gan_account', 'gan_reference_check',
@@ -480,7 +480,7 @@ is + ($class->psql_fails("SELECT $_", user => 'monitor'))[0], '42501', "nor may 
     for "gan_quality($run)", "gan_certificate('zq-ann')", "gan_generate(1)", "gan_set_policy()",
     "gan_set_nickname('x')";
 is $class->psql("SELECT gan_set_nickname('Fox')", user => 'zq-bo'), 'others see you as "Fox"',
-    'a student chooses a nick-name';
+    'a student chooses a nickname';
 is + ($class->psql_fails("SELECT gan_set_nickname('fOX')", user => 'zq-ann'))[0], '42710',
     'which nobody else may take';
 is + ($class->psql_fails("SELECT gan_set_nickname('$_')", user => 'zq-bo'))[0], '42710',
@@ -550,7 +550,7 @@ SKIP: {
     }
     like $metrics, qr/^gan_run_iteration\{[^}]*run="clothes"[^}]*\} 24$/m, 'the exporter exports';
     like $metrics, qr/^gan_student_images\{[^}]*nickname="Otter"[^}]*\} \d+$/m,
-        'students by nick-name';
+        'students by nickname';
     unlike $metrics, qr/zq/, 'no login among it';
     unlike $metrics, qr/^\w+_(?:last_scrape_error|user_queries_load_error)\S* [1-9]/m,
         'no query failed';

@@ -179,7 +179,7 @@ is + ($class->run(
 # ---- CSV
 my %lists = (
     'a line each' => [ "user-01\nuser-02\n", 'user-01||t user-02||t' ],
-    'nick-names, no heading' => [ "c1,Otter\nc2,\n", 'c1|Otter|t c2||t' ],
+    'nicknames, no heading' => [ "c1,Otter\nc2,\n", 'c1|Otter|t c2||t' ],
     'CRLF' => [ "login,nickname\r\nc1,Otter\r\n", 'c1|Otter|t' ],
     'CR' => [ "login,nickname\rc1,Otter\rc2,Badger", 'c1|Otter|t c2|Badger|t' ],
     'a byte-order mark' => [ "\x{feff}login;nickname\nc1;Otter\n", 'c1|Otter|t' ],
@@ -214,7 +214,7 @@ my %lists = (
         [ "login;nickname\n\nc1;Otter\n;\n ; \n\"\";\n", 'c1|Otter|t' ],
     'no field at the end' => [ "login,nickname,group\nc1\nc2,Badger", 'c1||t c2|Badger|t' ],
     'logins like headings' => [ "team1\nteam2\n", 'team1||t team2||t' ],
-    'a nick-name like a heading' => [ "c1,Nick\nc2,Class\n", 'c1|Nick|t c2|Class|t' ],
+    'a nickname like a heading' => [ "c1,Nick\nc2,Class\n", 'c1|Nick|t c2|Class|t' ],
     'nothing' => [ '', '' ],
     'a heading alone' => [ "login\n", '' ],
 );
@@ -267,7 +267,7 @@ my %wrong = (
         [ "email\na\@b.c\nA\@B.C\n", qr/^42710 line 3: login "a\@b.c" stands on an earlier line/ ],
     'capitals alone' => [ "login\nc1\nC1\n", qr/^42710 line 3: there is a login "c1" already/ ],
     'a bad login' => [ qq{login,nickname\n"a ""b""\nc",x\nc<2>,y\n}, qr/^22023 line 2: name is / ],
-    'a bad nick-name' => [ "login,nickname\nc1,<b>\n", qr/^22023 line 2: nickname is '<b>'/ ],
+    'a bad nickname' => [ "login,nickname\nc1,<b>\n", qr/^22023 line 2: nickname is '<b>'/ ],
 );
 my @wrong = sort keys %wrong;
 @refusals =
