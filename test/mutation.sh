@@ -88,7 +88,7 @@ mutant random.c random 'five rounds of the Feistel network' 'round < 6' 'round <
 mutant random.c random 'Feistel halves not swapped' 'left = swapped;' 'left = left;'
 mutant random.c random 'one epoch is like the other' 'right, round, epoch, DCGAN_STREAM_ORDER' 'right, round, 0, DCGAN_STREAM_ORDER'
 mutant random.c random 'no walk along the cycle' 'while (x >= images);' 'while (0);'
-mutant random.c random 'slices of weights start anew' 'weight_deviate(seed, j)' 'weight_deviate(seed, j - first)'
+mutant random.c random 'every slice of weights starts at the first deviate' 'weight_deviate(seed, j)' 'weight_deviate(seed, j - first)'
 
 mutant model.c model 'stride of the 1x1 layers' 'stride = small_size == 1 ? 1 : 2' 'stride = 2'
 mutant model.c model 'a stage is missing' 'size < image_size' '2 * size < image_size'

@@ -363,13 +363,20 @@ CREATE FUNCTION gan_replace_hoarded(run int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    free record;
     replaced int;
     right_now timestamptz := clock_timestamp();
 BEGIN
-    -- The hoarded unit is no longer locked; it was replaced, so it is not needed any more.
-    DELETE FROM gan_work_unit WHERE unit IN (
-        SELECT u.unit FROM gan_work_unit later JOIN gan_work_unit u ON u.unit = later.replaces
-        WHERE later.run = $1 AND later.replaces IS NOT NULL FOR UPDATE OF u SKIP LOCKED);
+    -- A unit that is no longer locked is not needed: its substitute is. If it was itself a
+    -- substitute, the substitute now stands for the first one, which must not count again.
+    FOR free IN SELECT u.unit, u.replaces, later.unit AS substitute
+        FROM gan_work_unit later
+        JOIN gan_work_unit u ON u.unit = later.replaces
+        WHERE later.run = $1 AND later.replaces IS NOT NULL
+        FOR UPDATE OF u, later SKIP LOCKED LOOP
+        DELETE FROM gan_work_unit w WHERE w.unit = free.unit;
+        UPDATE gan_work_unit w SET replaces = free.replaces WHERE w.unit = free.substitute;
+    END LOOP;
     WITH overdue AS MATERIALIZED (
         SELECT u.unit
             FROM gan_unit u
@@ -511,38 +518,54 @@ $$;
 CREATE FUNCTION gan_carry_over(run int, iteration int, averaged bigint[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    left_over bigint[];
+    moved int;
 BEGIN
     PERFORM gan_end_checks($1, $2);
     PERFORM gan_settle_beaten($1, $2, $3);
-    DELETE
-        FROM gan_work_unit u
-        WHERE u.run = $1 AND u.iteration = $2 AND u.state IN ('pending', 'claimed')
-        AND EXISTS (SELECT
-            FROM gan_unit o
-            WHERE o.run = $1
-                AND o.iteration = $2
-                AND o.first_position = u.first_position
-                AND o.unit < u.unit
-                AND o.state IN ('pending', 'claimed')
-                AND NOT o.replaced);
-    UPDATE gan_work_unit u
-        SET iteration = $2 + 1, state = 'pending', backs_up = NULL, worker = NULL, token = NULL,
-            claimed_at = NULL,
-            lease_seconds = NULL, lease_until = NULL, submitted_at = NULL, batch = NULL,
-                loss_d = NULL, loss_g = NULL, accuracy_real = NULL,
-            accuracy_fake = NULL
+    DELETE FROM gan_work_unit WHERE unit IN (
+        SELECT u.unit
+            FROM gan_work_unit u
+            WHERE u.run = $1
+                AND u.iteration = $2
+                AND u.state IN ('pending', 'claimed')
+                AND EXISTS (SELECT
+                    FROM gan_unit o
+                    WHERE o.run = $1
+                        AND o.iteration = $2
+                        AND o.first_position = u.first_position
+                        AND o.unit < u.unit
+                        AND o.state IN ('pending', 'claimed')
+                        AND NOT o.replaced)
+            FOR UPDATE SKIP LOCKED);
+    SELECT array_agg(u.unit)
+        INTO left_over
+        FROM gan_unit u
         WHERE u.run = $1
             AND u.iteration = $2
             AND u.state IN ('pending', 'claimed', 'done')
             AND u.unit <> ALL ($3)
-            AND EXISTS (SELECT FROM gan_unit k
-                WHERE k.unit = u.unit AND NOT k.is_check AND NOT k.replaced)
+            AND NOT u.is_check
+            AND NOT u.replaced
             AND NOT EXISTS (SELECT
-            FROM gan_work_unit o
-            WHERE o.run = $1
-                AND o.first_position = u.first_position
-                AND o.state = 'done'
-                AND o.unit = ANY ($3));
+                FROM gan_work_unit o
+                WHERE o.run = $1
+                    AND o.first_position = u.first_position
+                    AND o.state = 'done'
+                    AND o.unit = ANY ($3));
+    UPDATE gan_work_unit u
+        SET iteration = $2 + 1, state = 'pending', backs_up = NULL, worker = NULL, token = NULL,
+            claimed_at = NULL, lease_seconds = NULL, lease_until = NULL, submitted_at = NULL,
+            batch = NULL, loss_d = NULL, loss_g = NULL, accuracy_real = NULL, accuracy_fake = NULL
+        WHERE u.unit IN (
+            SELECT w.unit FROM gan_work_unit w WHERE w.unit = ANY (left_over)
+            FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved < cardinality(left_over) THEN -- the step waits for nobody
+        RAISE EXCEPTION 'a unit of iteration % is being submitted right now', $2
+            USING ERRCODE = 'lock_not_available', HINT = 'Try again.';
+    END IF;
 END
 $$;
 

@@ -65,7 +65,8 @@ show(
 $class->student($_) for qw(alice bo cy);    # with passwords that this script knows
 show(
     'Off',
-    'With a coordinator nobody need call `gan_tick`. Called by hand, it tells where the run is.',
+    'If `gan_coordinate` runs, nobody needs to call `gan_tick`. Called by hand, it tells where the '
+        . 'run is.',
     'SELECT gan_start()',
     'SELECT gan_tick()'
 );

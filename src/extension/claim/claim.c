@@ -137,7 +137,7 @@ static void give(claim *c) {
  * or if another worker was faster. */
 static void give_again(claim *c) {
     static gan_statement find = {
-        "SELECT u.unit, u.done_elsewhere AND NOT u.is_check, u.iteration = $2, "
+        "SELECT u.unit, (u.done_elsewhere OR u.replaced) AND NOT u.is_check, u.iteration = $2, "
         "u.lease_until > statement_timestamp() "
         "FROM gan_unit u WHERE u.worker = $1 AND u.state = 'claimed' FOR UPDATE OF u",
         2,

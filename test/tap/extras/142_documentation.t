@@ -14,8 +14,7 @@ my $database = join ' ', 'host=' . $server->host, 'port=' . $server->port, 'user
     "dbname=$server->{database}";
 my $pid = $server->start_background(
     { name => 'dashboard', env => { GAN_DASHBOARD_TOKEN => 'secret-of-the-class' } },
-    'src/dashboard/gan_dashboard', '--connect', $database, '--listen', '127.0.0.1:0'
-);
+    'src/dashboard/gan_dashboard', '--connect', $database, '--listen', '127.0.0.1:0');
 $server->wait_for_log($pid, qr{http://\S+:\d+/}, 20);
 my ($address) = $server->log_of($pid) =~ m{(http://127\.0\.0\.1:\d+)/};
 my $http = HTTP::Tiny->new(timeout => 10);
@@ -28,7 +27,7 @@ sub get {
 my $contents = get('/docs');
 is $contents->{status}, 200, 'the list of pages is there, without the token';
 my @pages = $contents->{content} =~ /<li><a href="docs\/([\w-]+)\.html">/g;
-my @documents = map { m{([^/]+)\.md$} } 'README.md', glob 'docs/*.md';
+my @documents = map {m{([^/]+)\.md$}} 'README.md', glob 'docs/*.md';
 is join(' ', sort @pages), join(' ', sort @documents), 'it has every document';
 my (%id, %link);
 for my $page (@pages) {
@@ -37,13 +36,15 @@ for my $page (@pages) {
     like $answer->{headers}{'content-type'}, qr{^text/html}, "$page is a page";
     $id{"$page.html"}{$1} = 1 while $answer->{content} =~ /id="([^"]*)"/g;
     push @{ $link{$page} }, $1 while $answer->{content} =~ /(?:href|src)="([^"]*)"/g;
-    unlike $answer->{content}, qr/<a href="[^"]*\.md|<script/, "$page links to pages, and has no script";
+    unlike $answer->{content}, qr/<a href="[^"]*\.md|<script/,
+        "$page links to pages, and has no script";
 }
 my @broken;
 for my $page (sort keys %link) {
     for my $to (grep { !m{^https?:} } @{ $link{$page} }) {
         my ($file, $part) = $to =~ /^([^#]*)(?:#(.*))?$/;
-        my $path = $file =~ m{^\.\./(.*)} ? "/$1" : $file eq '' ? "/docs/$page.html" : "/docs/$file";
+        my $path =
+            $file =~ m{^\.\./(.*)} ? "/$1" : $file eq '' ? "/docs/$page.html" : "/docs/$file";
         my $status = $path eq '/' ? 200 : get($path)->{status};
         push @broken, "$page: $to" if $status != 200;
         push @broken, "$page: $to" if defined $part && !$id{ $file || "$page.html" }{$part};

@@ -79,7 +79,7 @@ my $ballast = fill("$class->{folder}/data");
 # (Where it is the server's own books that find no room it panics, and comes back: then that is what
 # the worker says.)
 my $plain =
-    qr/(?:No space left on device|could not extend file).*\n(?:.*\n)?.*trying again until the server answers/;
+    qr/(?:No space left on device|[Cc]ould not extend file).*\n(?:.*\n)?.*trying again until the server answers/;
 my $panic = sub {
     $class->server_log =~ /PANIC: [^\n]*No space left on device/
         && $class->log_of($worker) =~
