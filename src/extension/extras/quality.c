@@ -12,7 +12,7 @@
 
 /* Checks for a request to cancel; that error may jump out of the library, which holds no
  * resources. */
-static int heed_interrupts(void *context) {
+static int check_interrupts(void *context) {
     (void)context;
     CHECK_FOR_INTERRUPTS();
     return 0;
@@ -95,7 +95,7 @@ static float *summarise_generated(const gan_run *run, int32 iteration, size_t co
     require_status(swd_workspace(count, set.channels, &bytes), "a summary of generated images");
     workspace = palloc_extended(bytes, MCXT_ALLOC_HUGE);
     require_status(
-        swd_summarise(&set, (uint64)run->seed, summary, workspace, bytes, heed_interrupts, NULL),
+        swd_summarise(&set, (uint64)run->seed, summary, workspace, bytes, check_interrupts, NULL),
         "a summary of generated images");
     pfree(workspace);
     return summary;

@@ -15,7 +15,7 @@
 #define ASK_FIRST_SECONDS 1   /* the server asks only accounts with averaged work */
 
 /* Cancels the computation when a stop is requested. */
-static int heed_stop(void *context) {
+static int is_stopped(void *context) {
     (void)context;
     return stop_asked();
 }
@@ -39,7 +39,7 @@ static bool summarise(loop *l, size_t count, uint8_t *images, void *workspace, s
 
     if (!read_sample(l, images, count) ||
         swd_summarise(&set, l->run->seed, (float *)(blob + BLOB_HEADER_SIZE), workspace, bytes,
-                      heed_stop, NULL) != SWD_OK)
+                      is_stopped, NULL) != SWD_OK)
         return false;
     blob_write(blob, (float *)(blob + BLOB_HEADER_SIZE), swd_summary_count(set.size));
     return true;
