@@ -66,7 +66,7 @@ like $output, qr/a web page.*found .*Downloads\/img_align_celeba \(1\)\.zip/s,
 isnt $status, 0, 'an empty folder';
 like $output, qr/the folder holds no images/, 'is said to be one';
 ($status, $output) = look('train-images-idx3-ubyte.gz' => 'labels.idx.gz');
-like $output, qr/an IDX file of labels, not of images.*Found \Q$fashion\E/s,
+like $output, qr/an IDX file of labels, not of images.*ound \Q$fashion\E/s,
     'the wrong one of MNIST\'s files';
 
 SKIP: {
