@@ -214,11 +214,12 @@ BEGIN
         AND EXISTS (SELECT FROM gan_reference f WHERE f.run = r.run) THEN
         BEGIN
             PERFORM gan_quality(r.run, r.iteration);
-        EXCEPTION WHEN object_not_in_prerequisite_state THEN
-            NULL; -- another coordinator has taken a step meanwhile
-        WHEN OTHERS THEN
-            RAISE WARNING 'run %: no quality of iteration %: %', r.run, r.iteration, SQLERRM
-                USING ERRCODE = SQLSTATE;
+        EXCEPTION WHEN OTHERS THEN
+            -- not if another coordinator has taken steps meanwhile: these weights are gone
+            IF EXISTS (SELECT FROM gan_run g WHERE g.run = r.run AND g.iteration = r.iteration) THEN
+                RAISE WARNING 'run %: no quality of iteration %: %', r.run, r.iteration, SQLERRM
+                    USING ERRCODE = SQLSTATE;
+            END IF;
         END;
     END IF;
 END
