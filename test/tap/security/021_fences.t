@@ -218,8 +218,7 @@ SKIP: {
 
     # A worker that holds weights of the same iteration, but another version, fetches them again
     sub calls {
-        my ($function, $least) = @_;    # waits for so many: a backend may report ten seconds late
-        $least //= 0;
+        my ($function, $least) = (@_, 0);    # a backend may report ten seconds late
         my $count = "SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions
                 WHERE funcname = '$function'";
         my $last = $class->psql($count);

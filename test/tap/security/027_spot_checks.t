@@ -249,7 +249,8 @@ is $class->psql(
 is claim($votes, 'bo'), 'suspended|', 'who was in the wrong gets no more units';
 is $class->broken_invariants, '', 'the invariants hold';
 
-like $class->psql("SELECT gan_trust_login('bo', $votes)"), qr/is trusted/, 'the instructor trusts one';
+like $class->psql("SELECT gan_trust_login('bo', $votes)"), qr/is trusted/,
+    'the instructor trusts one';
 $class->psql("UPDATE gan_run SET checks_on = true WHERE run = $votes");
 my $wrong = claim($votes, 'ann') && $class->psql(
     "SELECT unit FROM gan_work_unit
