@@ -2,6 +2,17 @@
 -- The step and the coordinator
 -- -------------------------------------------------------------------------------------------------
 
+-- Deletes the units of these iterations but for those that are set aside. A unit that somebody has
+-- locked stays until a later step: the step waits for nobody.
+CREATE FUNCTION gan_forget_units(run int, first int, last int) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+    DELETE FROM gan_work_unit WHERE unit IN (
+        SELECT u.unit
+            FROM gan_work_unit u
+            WHERE u.run = $1 AND u.iteration BETWEEN $2 AND $3 AND u.state <> 'aside'
+            FOR UPDATE SKIP LOCKED)
+$$;
+
 -- Closes an iteration once its step is computed: stores the history and the credit, moves
 -- unfinished units to the next iteration and opens it. scales: the factors by which the rule
 -- multiplied the units; update_g, update_d: the length of the step relative to that of the weights;
@@ -54,7 +65,7 @@ BEGIN
         WHERE w.worker = done.worker;
     PERFORM gan_carry_over($1, $2, $3);
     -- A hundred iterations are enough to answer "already" and to look back
-    DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration < $2 - 100 AND u.state <> 'aside';
+    PERFORM gan_forget_units($1, 0, $2 - 101);
     DELETE FROM gan_failure f WHERE f.run = $1 AND f.iteration < $2 - 100
         AND NOT EXISTS (SELECT
             FROM gan_work_unit u
@@ -70,7 +81,7 @@ BEGIN
     IF $2 + 1 < r.target_iterations THEN
         PERFORM gan_open_units($1);
     ELSE
-        DELETE FROM gan_work_unit u WHERE u.run = $1 AND u.iteration > $2;
+        PERFORM gan_forget_units($1, $2 + 1, 2147483647);
     END IF;
     PERFORM gan_wake($1);
 END

@@ -375,7 +375,8 @@ BEGIN
         WHERE later.run = $1 AND later.replaces IS NOT NULL
         FOR UPDATE OF u, later SKIP LOCKED LOOP
         DELETE FROM gan_work_unit w WHERE w.unit = free.unit;
-        UPDATE gan_work_unit w SET replaces = free.replaces WHERE w.unit = free.substitute;
+        UPDATE gan_work_unit w SET replaces = coalesce(free.replaces, w.replaces)
+            WHERE w.unit = free.substitute; -- the report still says what it replaced
     END LOOP;
     WITH overdue AS MATERIALIZED (
         SELECT u.unit

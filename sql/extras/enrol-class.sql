@@ -142,8 +142,8 @@ END
 $$;
 
 -- Enrols a class from the text of a CSV file (docs/views.md describes the columns). All students
--- are enrolled, or none is. A student who is enrolled already keeps the password (then connection
--- is NULL; gan_enroll gives a new one), so a file can be used again after students were added to
+-- are enrolled, or none is. An enrolled student keeps the password (the column connection is
+-- NULL then; gan_enroll gives a new one), so a file can be used again after students were added to
 -- it. Runs with the caller's rights, as gan_enroll does.
 CREATE FUNCTION gan_enroll_csv(csv text, host text DEFAULT NULL)
     RETURNS TABLE (login text, nickname text, connection text)

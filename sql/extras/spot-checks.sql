@@ -89,7 +89,7 @@ END
 $$;
 
 -- Decides, when an iteration opens, whether it has spot checks. With fewer than three active
--- accounts nobody could tell who is right, and after more than 40 local steps honest results of
+-- accounts there is no majority, and after more than 40 local steps honest results of
 -- different processors may differ too much.
 CREATE FUNCTION gan_turn_checks(run int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -321,8 +321,8 @@ CREATE FUNCTION gan_note_right(run int, login name, averaged boolean, images int
                 check_images = t.check_images + excluded.check_images
 $$;
 
--- Records for all accounts of a case that it is unclear who is wrong: each will be checked as if it
--- were new.
+-- Where there is no majority, records that for all accounts of the case: each will be checked as if
+-- it were new.
 CREATE FUNCTION gan_note_unclear(run int, logins name[]) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     INSERT INTO gan_trust AS t (run, login, unclear) SELECT $1, l, 1 FROM unnest($2) AS l
@@ -619,7 +619,7 @@ BEGIN
 END
 $$;
 
--- Gives a login work again and checks it as if it were new; a trusted login loses that trust.
+-- Lets a login work again and checks it as if it were new; a trusted login loses that trust.
 CREATE FUNCTION gan_forgive(login name, run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column

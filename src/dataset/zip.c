@@ -195,8 +195,8 @@ static void *zip_open_source(const char *path, dataset_items *items, char *error
 /* ---- reading ---- */
 
 /*
- * Tells who is at fault for an error of libzip. Memory and the disk are this machine's; any other
- * error is in the bytes of the archive, so everybody with this archive has it.
+ * Tells whether this machine or the archive causes an error of libzip. Memory and the disk are this
+ * machine's; any other error is in the bytes of the archive, so everybody with this archive has it.
  */
 static int zip_outcome(int code, const char *text, char *error, size_t error_size) {
     bool machine = code == ZIP_ER_MEMORY || code == ZIP_ER_READ || code == ZIP_ER_OPEN ||

@@ -49,6 +49,15 @@ typedef struct options {
 
 typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_answer;
 
+/* What both programs' --help says of the options that leave room for others. */
+#define OPTIONS_HELP_ROOM                                                                          \
+    "to leave room for others:\n"                                                                  \
+    "  --nice N          lower priority, 0 to 19\n"                                                \
+    "  --max-cpu P       compute P percent of the time, 1 to 100\n"                                \
+    "  --quiet-hours H   rest in these hours, local time: 22:00-07:00\n"                           \
+    "  --on-battery      work on battery, too (without it the program rests until it is plugged\n" \
+    "                    in)\n"
+
 /* Which program takes an option: flags. */
 enum { OPTIONS_OF_WORKER = 1, OPTIONS_OF_LOCAL = 2, OPTIONS_OF_BOTH = 3 };
 

@@ -1,20 +1,17 @@
 /*
  * main.c - gan_worker, the student's program: computes work units of a class's GAN
  */
-#define _DEFAULT_SOURCE
-
 #include "worker_options.h"
 #include "check.h"
+#include "../student/begin.h"
 #include "../student/display.h"
 #include "session/loop.h"
 #include "next_run.h"
 #include "sample.h"
 #include "wanted.h"
-#include "../common/stop.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MISTAKE 2 /* the exit status where trying again would not help */
 
@@ -75,15 +72,8 @@ int main(int argc, char **argv) {
 
     if (answer != OPTIONS_GO)
         return answer == OPTIONS_DONE ? 0 : 2;
-    display_open();
-    if (stop_install() != 0) {
-        display_warn("The signal handlers can't be installed.\nStart the program again.");
+    if (!begin_program(&o))
         return 1;
-    }
-    if (o.nice > 0 && nice(o.nice) == -1)
-        display_warn(
-            "The priority can't be lowered by %d.\nThere is nothing to do: it stays unchanged.",
-            o.nice);
     status = o.sample ? sample_run(&o) : work_or_check(&o);
     options_free(&o);
     return status;

@@ -211,7 +211,7 @@ Datum gan_aggregate(PG_FUNCTION_ARGS) {
     answer =
         psprintf("step: run %d is at iteration %d, %d units of " INT64_FORMAT " images averaged%s",
                  s.run.run, s.run.iteration + 1, s.done.count, s.done.total_images,
-                 s.rule_failure ? psprintf(" by \"%s\", as the class's own rule failed: %s",
+                 s.rule_failure ? psprintf(" by \"%s\"; the class's own rule failed: %s",
                                            s.run.rule.rule->name, s.rule_failure)
                                 : "");
     MemoryContextSwitchTo(inner);

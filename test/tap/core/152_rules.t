@@ -108,6 +108,23 @@ my ($norm, $other) = map { history($_, 'gradient_norm_g') } $mean, $weighted;
 cmp_ok abs($norm / $other - 1), '<', 1e-6, 'weighted by the shares: the mean';
 $class->psql("SELECT gan_stop($weighted), gan_drop_run($weighted)");
 
+# ---- a name in quotes, and a fork of such a run
+$class->psql(
+    'CREATE FUNCTION homework."My ""Rule"""(float8[], float8[]) RETURNS float8[]
+    LANGUAGE sql IMMUTABLE AS $$ SELECT array_fill(0::float8, ARRAY[array_length($1, 2)]) $$'
+);
+my $quoted = make_run('quoted', aggregator => q{'sql:"My ""Rule"""'}, checkpoint_every => 1);
+like step('quoted', $quoted), qr/64 images averaged$/, 'a name in quotes is found';
+my $fork = $class->psql("SELECT gan_fork($quoted, 1)");
+is $class->psql("SELECT aggregator FROM gan_run WHERE run = $fork"),
+    'sql:homework."My ""Rule"""', 'a fork has the same rule';
+refused("SELECT gan_fork($quoted, 1, '{\"aggregator\": \"sql:nowhere\"}')",
+    qr/there is no function nowhere/, 'unless it is given another one, which must be there');
+$class->psql("SELECT gan_stop($_), gan_drop_run($_)") for $fork, $quoted;
+refused("SELECT gan_create_run('wrong', aggregator => 'sql:$_')",
+    qr/there is no function|not a valid identifier/, "no name of a function: $_")
+    for '', 'a.b.c', '1', 'x; DROP TABLE gan_run', 'pg_catalog.array_cat';
+
 # ---- what can't be a rule
 my %wrong = (
     'LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN $2; END $$' => qr/must be LANGUAGE sql/,

@@ -104,5 +104,13 @@ hoard($here, 'three');
 my ($state, $message) =
     $class->psql_fails("SET statement_timeout = '5s'; SELECT gan_carry_over($run, 1, '{}')");
 is $state, '55P03', 'what would have to wait is an error' or diag $message;
+
+# A unit that is still locked when its iteration is a hundred steps old: it stays, the others go.
+like $class->psql(
+    "SET statement_timeout = '5s'; BEGIN; SELECT gan_forget_units($run, 0, 0);
+    SELECT 'left: ' || string_agg(unit::text, ' ') FROM gan_work_unit
+    WHERE run = $run AND iteration = 0; ROLLBACK"
+    ),
+    qr/^left: $first$/m, 'old units are forgotten, but for the one that is locked';
 let_go($_) for 'one', 'three';
 done_testing;
