@@ -59,7 +59,7 @@ my $run = $class->create_run(
     'disk',
     generator_features => 32,
     discriminator_features => 32,
-    images_per_unit => 8,
+    images_per_unit => 64,
     units_per_iteration => 1,
     lease_seconds => 5,
     target_iterations => 10000
@@ -74,8 +74,26 @@ sub goes_on {
 }
 ok goes_on(3), 'the class is at work';
 
+# Stops the worker in the middle of a unit: after it has claimed, before it has uploaded. (Were its
+# unit handed over already, only the step would find no room, and the worker would wait for it.)
+sub pause_in_a_unit {
+    for (1 .. 200) {
+        kill 'STOP', $worker;
+        return 1
+            if $class->psql(
+                "SELECT EXISTS (SELECT FROM gan_work_unit u WHERE run = $run AND state = 'claimed'
+                    AND NOT EXISTS (SELECT FROM gan_gradient_piece p WHERE p.unit = u.unit))"
+            ) eq 't';
+        kill 'CONT', $worker;
+        sleep 0.02;
+    }
+    return 0;
+}
+
 # The disk of the data
+ok pause_in_a_unit(), 'the worker computes a unit';
 my $ballast = fill("$class->{folder}/data");
+kill 'CONT', $worker;
 # (Where it is the server's own books that find no room it panics, and comes back: then that is what
 # the worker says.)
 my $plain =
@@ -121,7 +139,7 @@ is $class->psql(
     "SELECT count(*), sum(images), range_agg(positions) FROM gan_history
         WHERE run = $run"
     ),
-    sprintf('%d|%d|{[0,%d)}', $done, 8 * $done, 8 * $done),
+    sprintf("%d|%d|{[0,%d)}", $done, 64 * $done, 64 * $done),
     'every position was averaged once';
-is $class->psql("SELECT images FROM gan_worker WHERE run = $run"), 8 * $done, 'and credited once';
+is $class->psql("SELECT images FROM gan_worker WHERE run = $run"), 64 * $done, 'and credited once';
 done_testing;
