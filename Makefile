@@ -20,8 +20,8 @@ VECTORISED_OBJS = $(call objects,$(VECTORISED_SOURCES))
 OBJS = $(VECTORISED_OBJS) $(call objects,$(SAFETENSORS_SOURCES) $(SHEET_SOURCES) $(call sources,extension/*))
 
 # What CREATE EXTENSION runs, in this order: a function in SQL needs those that it calls.
-SQL_PARTS = core/guard core/columns core/tables core/failures core/rules core/options core/runs core/units core/standing core/workers core/dataset \
-	core/claim core/step core/failed-step extras/verify extras/checkpoints extras/spot-checks core/follow \
+SQL_PARTS = core/guard core/columns core/domains core/tables core/failures core/rules core/options core/runs core/units \
+	core/standing core/workers core/dataset core/claim core/step core/failed-step extras/verify extras/checkpoints extras/spot-checks core/follow \
 	extras/enrol extras/expel extras/limits extras/doctor-words extras/doctor-class extras/doctor-machine \
 	extras/doctor-network extras/doctor-rights extras/doctor-runs extras/doctor-server extras/doctor extras/messages \
 	extras/notice core/views extras/sheets extras/quality extras/class extras/expected extras/report \

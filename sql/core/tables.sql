@@ -164,14 +164,13 @@ CREATE TABLE gan_worker (
 CREATE TABLE gan_work_unit (
     unit           bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     run            int NOT NULL REFERENCES gan_run ON DELETE CASCADE,
-    iteration      int NOT NULL CHECK (iteration >= 0),
-    first_position bigint NOT NULL CHECK (first_position >= 0),
-    images         int NOT NULL CHECK (images BETWEEN 1 AND 65536),
+    iteration      gan_count NOT NULL,
+    first_position gan_position NOT NULL,
+    images         gan_unit_images NOT NULL,
     -- beaten: another unit of the same positions was submitted first; aside: it failed too often;
     -- checked: a spot check that was submitted
-    state          text NOT NULL DEFAULT 'pending'
-        CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
-    attempts       int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    state          gan_unit_state NOT NULL DEFAULT 'pending',
+    attempts       gan_count NOT NULL DEFAULT 0,
     -- the unit that this one replaces, because that one stayed locked
     replaces       bigint,
     -- the unit this one is a copy of, because its holder is late: the first of the two counts
@@ -191,15 +190,13 @@ CREATE TABLE gan_work_unit (
     lease_until    timestamptz,
     submitted_at   timestamptz,
     -- the minibatch the worker used: with it the unit can be recomputed
-    batch          int CHECK (batch BETWEEN 1 AND 4096),
-    -- (These bounds keep sums, means and views of the numbers from overflow and underflow:
-    -- gan_plain.)
-    loss_d         float8 CHECK (loss_d = 0 OR loss_d BETWEEN 1e-30 AND 1e6),
-    loss_g         float8 CHECK (loss_g = 0 OR loss_g BETWEEN 1e-30 AND 1e6),
-    accuracy_real  float8 CHECK (accuracy_real = 0 OR accuracy_real BETWEEN 1e-30 AND 1),
-    accuracy_fake  float8 CHECK (accuracy_fake = 0 OR accuracy_fake BETWEEN 1e-30 AND 1),
+    batch          gan_batch,
+    loss_d         gan_loss,
+    loss_g         gan_loss,
+    accuracy_real  gan_share,
+    accuracy_fake  gan_share,
     -- the factor by which the rule multiplied it: below 1 it was clipped, 0: left out
-    scale          float8 CHECK (scale BETWEEN 0 AND 1),
+    scale          gan_factor,
     -- the unit that this one computes a second time; it is never averaged
     audits         bigint,
     CONSTRAINT gan_work_unit_taken CHECK (num_nulls(worker, token, claimed_at) = CASE

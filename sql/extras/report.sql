@@ -19,18 +19,18 @@ BEGIN
     SELECT * INTO r FROM gan_run g WHERE g.run = gan_the_run($2);
     wanted := coalesce($1, greatest(r.iteration - 1, 0));
     RETURN QUERY
-        SELECT u.unit, u.first_position, u.images, n.nickname,
+        SELECT u.unit, u.first_position::bigint, u.images::int, n.nickname,
                CASE
                    WHEN u.state = 'pending' THEN 'waiting'
                    WHEN u.state = 'claimed' THEN 'in progress'
                    WHEN u.state <> 'done' THEN u.state
                     WHEN u.scale = 0 THEN 'left out'
                     WHEN u.iteration < r.iteration THEN 'averaged' ELSE 'submitted' END,
-               u.attempts,
+               u.attempts::int,
                    extract(epoch FROM coalesce(u.submitted_at,
                        CASE u.state
                            WHEN 'claimed' THEN statement_timestamp() END) - u.claimed_at)::float8,
-               u.loss_d, u.loss_g,
+               u.loss_d::float8, u.loss_g::float8,
                nullif(concat_ws(', ',
                    CASE WHEN u.attempts > 1 THEN format('given out %s times', u.attempts) END,
                                 CASE WHEN u.scale < 1

@@ -295,7 +295,7 @@ CREATE FUNCTION gan_audit_results(a gan_audit)
 BEGIN
     RETURN QUERY SELECT f.unit, f.login, f.averaged, f.trusted, f.images FROM (
         SELECT DISTINCT ON (w.login) u.unit, w.login, u.state = 'done' AS averaged,
-            coalesce(t.trusted, false) AS trusted, u.images
+            coalesce(t.trusted, false) AS trusted, u.images::int
         FROM gan_work_unit u
             JOIN gan_worker w ON w.worker = u.worker
             LEFT JOIN gan_trust t ON t.run = u.run AND t.login = w.login

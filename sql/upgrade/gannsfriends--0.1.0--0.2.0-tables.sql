@@ -108,7 +108,7 @@ ALTER TABLE gan_work_unit
     ADD COLUMN checked_for name[],
     ADD COLUMN weights_nonce bigint,
     ADD COLUMN lease_seconds float8,
-    ADD COLUMN scale float8 CHECK (scale BETWEEN 0 AND 1),
+    ADD COLUMN scale gan_factor,
     ADD COLUMN audits bigint;
 -- Nobody holds a lock now, so units that were replaced because of a lock are not needed any more.
 -- Units in progress become pending again, because workers of 0.1.0 can no longer submit them.
@@ -140,19 +140,26 @@ ALTER TABLE gan_run DROP CONSTRAINT gan_run_gradient_limit_check,
     ADD CONSTRAINT gan_run_gradient_limit_check
     CHECK (gradient_limit > 0 AND gradient_limit <= 1e30);
 ALTER TABLE gan_work_unit
-    DROP CONSTRAINT gan_work_unit_loss_d_check, ADD CONSTRAINT gan_work_unit_loss_d_check
-        CHECK (loss_d = 0 OR loss_d BETWEEN 1e-30 AND 1e6),
-    DROP CONSTRAINT gan_work_unit_loss_g_check, ADD CONSTRAINT gan_work_unit_loss_g_check
-        CHECK (loss_g = 0 OR loss_g BETWEEN 1e-30 AND 1e6),
+    DROP CONSTRAINT gan_work_unit_iteration_check,
+    DROP CONSTRAINT gan_work_unit_first_position_check,
+    DROP CONSTRAINT gan_work_unit_images_check,
+    DROP CONSTRAINT gan_work_unit_attempts_check,
+    DROP CONSTRAINT gan_work_unit_batch_check,
+    DROP CONSTRAINT gan_work_unit_loss_d_check,
+    DROP CONSTRAINT gan_work_unit_loss_g_check,
     DROP CONSTRAINT gan_work_unit_accuracy_real_check,
-        ADD CONSTRAINT gan_work_unit_accuracy_real_check
-        CHECK (accuracy_real = 0 OR accuracy_real BETWEEN 1e-30 AND 1),
     DROP CONSTRAINT gan_work_unit_accuracy_fake_check,
-        ADD CONSTRAINT gan_work_unit_accuracy_fake_check
-        CHECK (accuracy_fake = 0 OR accuracy_fake BETWEEN 1e-30 AND 1);
+    ALTER iteration TYPE gan_count,
+    ALTER first_position TYPE gan_position,
+    ALTER images TYPE gan_unit_images,
+    ALTER state TYPE gan_unit_state,
+    ALTER attempts TYPE gan_count,
+    ALTER batch TYPE gan_batch,
+    ALTER loss_d TYPE gan_loss,
+    ALTER loss_g TYPE gan_loss,
+    ALTER accuracy_real TYPE gan_share,
+    ALTER accuracy_fake TYPE gan_share;
 ALTER TABLE gan_work_unit
-    ADD CONSTRAINT gan_work_unit_state_check
-        CHECK (state IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked')),
     ADD CONSTRAINT gan_work_unit_taken CHECK (num_nulls(worker, token, claimed_at) = CASE
         WHEN state IN ('pending', 'aside') THEN 3
         ELSE 0 END),

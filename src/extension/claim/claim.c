@@ -1,7 +1,7 @@
 /*
  * claim.c - gives a worker a unit, or says why there is none
  *
- * The worker's row is locked first, so that it has one claim at a time. Then it gets the unit that
+ * A worker has one claim at a time: a lock of its own sees to that. Then it gets the unit that
  * it already holds, or the next free one, or one that is harder to find, under a new token and a
  * lease. Two students can't get the same unit: the search locks the unit that it finds, and skips
  * units that another session has locked.
@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 
@@ -58,22 +59,19 @@ static void set(claim *c, int column, Datum value) {
     c->to.nulls[column] = false;
 }
 
-/* Locks the worker until the end of the transaction. */
-static void lock_worker(claim *c) {
-    static gan_statement lock = {
-        "SELECT w.run FROM gan_worker w WHERE w.worker = $1 AND w.login = session_user "
-        "FOR NO KEY UPDATE",
-        1,
-        {INT4OID}};
+/* Has one claim at a time for a worker: without this, two sessions of one worker could both be
+ * given a unit. A lock of the row would cost a query and a WAL record more. */
+static void lock_worker(const claim *c) {
+    gan_lock_key(GAN_LOCK_WORKER,
+                 hash_combine64((uint64)GetSessionUserId(), (uint64)DatumGetInt32(c->worker)));
+}
 
-    if (c->no_worker || gan_run_statement(&lock, &c->worker) != 1)
-        ereport(
-            ERROR,
+static void no_such_worker(const claim *c) {
+    ereport(ERROR,
             (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
              errmsg("login \"%s\" has no worker %s", GetUserNameFromId(GetSessionUserId(), false),
                     c->no_worker ? "NULL" : psprintf("%d", DatumGetInt32(c->worker))),
              errhint("Start the program again; if that does not help, tell your instructor.")));
-    c->run = gan_value(0, 1, NULL);
 }
 
 /* Reads the data that decide on the claim, and those that go to the worker. */
@@ -89,13 +87,15 @@ static void read_run(claim *c) {
         "EXISTS (SELECT FROM gan_work_unit u WHERE u.worker = w.worker AND u.state = 'claimed'), "
         "(SELECT sum(o.units) >= count(*) AND sum(o.refusals + o.lapses) = 0 FROM gan_worker o "
         "WHERE o.run = w.run AND o.login = w.login), "
-        "w.pace, w.pace_mad, w.lapses, r.checks_on "
+        "w.pace, w.pace_mad, w.lapses, r.checks_on, r.run "
         "FROM gan_worker w JOIN gan_run r ON r.run = w.run "
-        "LEFT JOIN gan_trust t ON t.run = w.run AND t.login = w.login WHERE w.worker = $1",
+        "LEFT JOIN gan_trust t ON t.run = w.run AND t.login = w.login "
+        "WHERE w.worker = $1 AND w.login = session_user",
         1,
         {INT4OID}};
 
-    gan_run_statement(&read, &c->worker);
+    if (gan_run_as_it_is_now(&read, &c->worker) != 1)
+        no_such_worker(c);
     c->iteration = gan_value(0, 1, NULL);
     c->nonce = gan_value(0, 2, NULL);
     for (int i = 0; i < 3; i++)
@@ -110,6 +110,7 @@ static void read_run(claim *c) {
     for (int i = 0; i < PACE_COUNT; i++)
         c->pace[i] = gan_value(0, 12 + i, &c->no_pace[i]);
     c->checks_on = gan_is_true(0, 12 + PACE_COUNT);
+    c->run = gan_value(0, 13 + PACE_COUNT, NULL);
 }
 
 /* Refuses a worker whose images are not the run's: the dataset may have been set after the worker
@@ -317,6 +318,8 @@ static void say_no_work(claim *c) {
 static void run_claim(claim *c) {
     Datum unit;
 
+    if (c->no_worker)
+        no_such_worker(c);
     lock_worker(c);
     read_run(c);
     require_same_images(c);

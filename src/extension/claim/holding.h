@@ -32,7 +32,11 @@ extern bool gan_holding_beaten(const gan_holding *holding);
 
 /* Makes transactions that name the same key run one after the other, by a lock that no student can
  * take. (If two keys collide, one transaction just waits a moment.) */
-typedef enum { GAN_LOCK_LOGIN = 0x4000, GAN_LOCK_POSITIONS = 0x8000 } gan_lock_kind;
+typedef enum {
+    GAN_LOCK_LOGIN = 0x4000,
+    GAN_LOCK_POSITIONS = 0x8000,
+    GAN_LOCK_WORKER = 0xc000
+} gan_lock_kind;
 extern void gan_lock_key(gan_lock_kind kind, uint64 key);
 
 /* transfer.c: what was uploaded for a unit under a token */
