@@ -57,7 +57,7 @@ static void set_up(bench *b, size_t batch, int threads) {
     size_t bytes;
 
     if (dcgan_model_init(&b->model, &full_size) != DCGAN_OK ||
-        dcgan_unit_workspace(&b->model, batch, &b->workspace_bytes) != DCGAN_OK)
+        dcgan_unit_workspace(&b->model, NULL, batch, &b->workspace_bytes) != DCGAN_OK)
         fail("a batch of that size is not possible");
     weights = take(b->model.parameter_count * sizeof *weights);
     dcgan_initialise(&b->model, SEED, 0, b->model.parameter_count, weights);

@@ -42,14 +42,12 @@ static real *numbers(size_t count) {
 }
 
 static void run_pass(const layer *l, int pass) {
-    const dcgan_backend *b = &dcgan_backend_cpu;
-
     if (pass == 0)
-        b->convolution(l->small, l->large, l->weights, l->batch, l->shape, &l->work);
+        cpu_convolution(l->small, l->large, l->weights, l->batch, l->shape, &l->work);
     else if (pass == 1)
-        b->transposed_convolution(l->large, l->small, l->weights, l->batch, l->shape, &l->work);
+        cpu_transposed_convolution(l->large, l->small, l->weights, l->batch, l->shape, &l->work);
     else
-        b->weight_gradient(l->weights, l->large, l->small, l->batch, l->shape, &l->work);
+        cpu_weight_gradient(l->weights, l->large, l->small, l->batch, l->shape, &l->work);
 }
 
 /* Measures a pass on the path that is chosen now; returns its GFLOP/s. */

@@ -1,8 +1,9 @@
 /*
  * dcgan.h - the mathematics of a DCGAN work unit
  *
- * Knows nothing of databases, networks, files or terminals. It never prints, never exits, never
- * allocates: all memory is the caller's, every function that can fail returns a status.
+ * Knows nothing of databases, networks, files or terminals. It never prints, never exits; all
+ * memory is the caller's, but for a device's (dcgan_device_open). Every function that can fail
+ * returns a status.
  *
  * Intended use:
  *
@@ -40,11 +41,41 @@ typedef enum dcgan_status {
     DCGAN_TOO_LARGE,        /* a size that does not fit size_t or the BLAS's int */
     DCGAN_WORKSPACE,        /* the workspace is smaller than dcgan_unit_workspace says */
     DCGAN_NOT_FINITE,       /* NaN or infinity in a result */
-    DCGAN_CANCELLED         /* the progress function asked to stop */
+    DCGAN_CANCELLED,        /* the progress function asked to stop */
+    DCGAN_DEVICE,           /* the device failed: dcgan_device_error() says how */
+    DCGAN_DEVICE_MEMORY     /* the device has too little memory free */
 } dcgan_status;
 
 /* Names a status for people. */
 const char *dcgan_status_text(dcgan_status status);
+
+/* ---- devices (docs/backends.md) ---- */
+
+/* Something that computes, with its memory: the CPU, or a GPU. Serves any number of units, one at a
+ * time. */
+typedef struct dcgan_device dcgan_device;
+
+/* Lists the backends by name, the one that is always there first; returns null behind the last. */
+const char *dcgan_backend_name(int index);
+
+/* Counts the devices of a backend that this machine has: 1 for the CPU; 0 if there is no such
+ * backend, or no device. */
+int dcgan_device_count(const char *backend);
+
+/* Names a device for people; tells its memory in bytes, 0: the host's. */
+void dcgan_device_describe(const char *backend, int number, char *text, size_t size,
+                           uint64_t *memory);
+
+/* Opens device number 0, 1, ... of a backend. threads: of the host, 1 to 64, where the backend
+ * computes with them. On failure, too, the device must be closed; null: no memory, or no such
+ * backend. */
+dcgan_status dcgan_device_open(dcgan_device **device, const char *backend, int number, int threads);
+
+/* Closes it; null is fine. */
+void dcgan_device_close(dcgan_device *device);
+
+/* What happened, in words, after DCGAN_DEVICE and DCGAN_DEVICE_MEMORY. */
+const char *dcgan_device_error(const dcgan_device *device);
 
 /* ---- the model: one table of every parameter tensor ---- */
 
@@ -177,8 +208,10 @@ typedef struct dcgan_unit {
     uint32_t iteration;      /* the run's iteration these weights belong to */
     uint64_t position;       /* position of the first image in the run's order */
     dcgan_networks networks; /* the other one's gradient stays zero; dcgan_unit_local steps both */
-    /* to compute with, 1 to 64; the result has the same bits for any number */
+    /* to compute with, 1 to 64, where device is null; the result has the same bits for any
+     * number */
     int threads;
+    dcgan_device *device;    /* null: the CPU */
     dcgan_progress progress; /* may be NULL */
     dcgan_ready ready;       /* may be NULL */
     void *context;
@@ -192,8 +225,10 @@ typedef struct dcgan_unit_result {
     double accuracy_real, accuracy_fake;
 } dcgan_unit_result;
 
-/* Computes the bytes of workspace that units with minibatches of up to batch images need. */
-dcgan_status dcgan_unit_workspace(const dcgan_model *model, size_t batch, size_t *bytes);
+/* Computes the bytes of workspace that units with minibatches of up to batch images need on a
+ * device (null: the CPU). */
+dcgan_status dcgan_unit_workspace(const dcgan_model *model, dcgan_device *device, size_t batch,
+                                  size_t *bytes);
 
 /* Computes both gradients of a unit at the same weights (docs/format.md section 6). The result is
  * undefined on error. */
@@ -213,9 +248,10 @@ typedef struct dcgan_local_options {
     double norm_momentum;
 } dcgan_local_options;
 
-/* Computes the bytes of workspace that dcgan_unit_local needs: dcgan_unit_workspace's and three
- * vectors of parameters. */
-dcgan_status dcgan_unit_local_workspace(const dcgan_model *model, size_t batch, size_t *bytes);
+/* Computes the bytes of workspace that dcgan_unit_local needs: dcgan_unit_workspace's and, on the
+ * CPU, three vectors of parameters. */
+dcgan_status dcgan_unit_local_workspace(const dcgan_model *model, dcgan_device *device,
+                                        size_t batch, size_t *bytes);
 
 /*
  * For each minibatch, from the unit's weights on and with moments of zero at first: a step of Adam
@@ -230,21 +266,32 @@ dcgan_status dcgan_unit_local(const dcgan_model *model, const dcgan_unit *unit,
 
 /* ---- generation ---- */
 
-dcgan_status dcgan_generate_workspace(const dcgan_model *model, size_t batch, size_t *bytes);
+/* In all of these, device is null for the CPU, with the caller's thread alone. */
+
+dcgan_status dcgan_generate_workspace(const dcgan_model *model, dcgan_device *device, size_t batch,
+                                      size_t *bytes);
+
+/* Where the generator's images come from: its weights (the generator's part of the parameter vector
+ * is read), and the device and workspace to compute with. */
+typedef struct dcgan_generator {
+    const dcgan_model *model;
+    const real *weights;
+    const real *running_statistics; /* [statistics_count]; dcgan_generator_statistics needs none */
+    dcgan_device *device;
+    void *workspace;
+    size_t workspace_bytes;
+} dcgan_generator;
 
 /*
- * Generates images first … first + batch - 1 of a seed with batch norm in evaluation mode. weights:
- * the generator's part of the parameter vector is read; images: [batch][size][size][channels] in
- * [-1, 1].
+ * Generates images first ... first + batch - 1 of a seed with batch norm in evaluation mode.
+ * images: [batch][size][size][channels] in [-1, 1].
  */
-dcgan_status dcgan_generate(const dcgan_model *model, const real *weights,
-                            const real *running_statistics, uint64_t seed, uint32_t first,
-                            size_t batch, real *images, void *workspace, size_t workspace_bytes);
+dcgan_status dcgan_generate(const dcgan_generator *generator, uint64_t seed, uint32_t first,
+                            size_t batch, real *images);
 
 /* The same from given latent vectors[batch][latent]. */
-dcgan_status dcgan_generate_from(const dcgan_model *model, const real *weights,
-                                 const real *running_statistics, const real *vectors, size_t batch,
-                                 real *images, void *workspace, size_t workspace_bytes);
+dcgan_status dcgan_generate_from(const dcgan_generator *generator, const real *vectors,
+                                 size_t batch, real *images);
 
 /*
  * Computes batch-norm statistics for generator weights that no iteration was trained with, their
@@ -252,9 +299,8 @@ dcgan_status dcgan_generate_from(const dcgan_model *model, const real *weights,
  * Brock et al. 2019 call standing statistics). statistics: [statistics_count], of which the
  * generator's are written. The workspace is dcgan_generate_workspace's for this batch.
  */
-dcgan_status dcgan_generator_statistics(const dcgan_model *model, const real *weights,
-                                        uint64_t seed, size_t batch, size_t parts, real *statistics,
-                                        double *sums, void *workspace, size_t workspace_bytes);
+dcgan_status dcgan_generator_statistics(const dcgan_generator *generator, uint64_t seed,
+                                        size_t batch, size_t parts, real *statistics);
 
 /* Draws the latent vector[latent] of image number i of a seed. */
 void dcgan_sample_latent(const dcgan_model *model, uint64_t seed, uint32_t i, real *vector);

@@ -3,117 +3,204 @@
  */
 #include "net/network.h"
 
-#include <cblas.h>
 #include <math.h>
 
 typedef struct generate_state {
+    const dcgan_generator *generator;
+    dcgan_device *device, cpu; /* the generator's, or else cpu */
     dcgan_tape tape;
-    real *latent;
-    dcgan_work work;
+    tensor weights, running, latent; /* the caller's where the device can use them */
+    tensor sums;                     /* [statistics_count] */
+    real *noise;                     /* [batch][latent], on the host */
+    double *host_sums;
 } generate_state;
 
-/* Lays out the workspace. */
-static void take_state(generate_state *s, dcgan_arena *arena, const dcgan_model *model,
-                       size_t batch) {
-    tape_take(&s->tape, arena, &model->generator, batch);
-    s->latent = arena_take(arena, batch, model->config.latent);
-    s->work.scratch =
-        arena_take(arena, network_scratch_count(&model->generator, &dcgan_backend_cpu, batch), 1);
+static const dcgan_backend *backend_of(const generate_state *s) {
+    return s->device ? s->device->backend : &dcgan_backend_cpu;
 }
 
-dcgan_status dcgan_generate_workspace(const dcgan_model *model, size_t batch, size_t *bytes) {
-    generate_state state = {0};
-    dcgan_arena arena = arena_begin(NULL);
+static void take_host(generate_state *s, dcgan_arena *arena, const dcgan_model *model,
+                      size_t batch) {
+    s->noise = arena_take_reals(arena, batch, model->config.latent);
+    s->host_sums = arena_take_doubles(arena, model->statistics_count);
+}
+
+/* Lays out the device's memory, and returns the scratch memory. */
+static tensor take_tensors(generate_state *s, dcgan_arena *arena, const dcgan_model *model,
+                           size_t batch) {
+    tape_take(&s->tape, arena, &model->generator, batch);
+    s->sums = arena_take_sums(arena, model->statistics_count);
+    if (!backend_of(s)->on_host) {
+        s->weights = arena_take(arena, model->generator.count, 1);
+        s->running = arena_take(arena, model->statistics_count, 1);
+        s->latent = arena_take(arena, batch, model->config.latent);
+    }
+    return arena_take(arena, network_scratch_count(&model->generator, backend_of(s), batch), 1);
+}
+
+static dcgan_status measure(generate_state *s, const dcgan_model *model, size_t batch,
+                            size_t *bytes, size_t *reals) {
+    const dcgan_arena nothing = {0};
+    dcgan_arena host = {0}, own = {0};
 
     if (batch < 1)
         return DCGAN_INVALID_ARGUMENT;
     if (batch > 4096) /* rows of the largest matrix must fit the BLAS's int */
         return DCGAN_TOO_LARGE;
-    take_state(&state, &arena, model, batch);
-    return arena_end(&arena, bytes);
+    take_host(s, &host, model, batch);
+    take_tensors(s, &own, model, batch);
+    *reals = own.used;
+    return arena_end(&host, backend_of(s)->on_host ? &own : &nothing, bytes);
 }
 
-/* Checks the arguments and lays out the workspace. */
-static dcgan_status begin(generate_state *state, const dcgan_model *model, size_t batch,
-                          void *workspace, size_t workspace_bytes) {
-    dcgan_arena arena = arena_begin(workspace);
-    size_t needed;
-    dcgan_status status = dcgan_generate_workspace(model, batch, &needed);
+dcgan_status dcgan_generate_workspace(const dcgan_model *model, dcgan_device *device, size_t batch,
+                                      size_t *bytes) {
+    generate_state state = {.device = device};
+    size_t reals;
 
-    if (status != DCGAN_OK)
-        return status;
-    if (!workspace || workspace_bytes < needed)
+    return measure(&state, model, batch, bytes, &reals);
+}
+
+/* Gives the device the generator. */
+static dcgan_status write_generator(generate_state *s) {
+    const dcgan_backend *b = backend_of(s);
+    const dcgan_generator *g = s->generator;
+    const real *running = g->running_statistics;
+
+    if (b->on_host) {
+        s->weights = tensor_on_host(g->weights);
+        s->running = tensor_on_host(running);
+        s->latent = tensor_on_host(s->noise);
+    }
+    TRY(b->write(s->device, s->weights, g->weights, g->model->generator.count));
+    return running ? b->write(s->device, s->running, running, g->model->statistics_count)
+                   : DCGAN_OK;
+}
+
+/* Checks the arguments, opens the device and lays out memory. */
+static dcgan_status begin(generate_state *s, const dcgan_generator *generator, size_t batch) {
+    dcgan_arena host = arena_begin(generator->workspace), own = {0};
+    size_t needed, reals;
+
+    *s = (generate_state){.generator = generator, .device = generator->device};
+    TRY(measure(s, generator->model, batch, &needed, &reals));
+    if (!generator->workspace || generator->workspace_bytes < needed)
         return DCGAN_WORKSPACE;
-    take_state(state, &arena, model, batch);
-    return DCGAN_OK;
+    if (!s->device) {
+        s->cpu = (dcgan_device){.backend = &dcgan_backend_cpu, .threads = 1};
+        s->device = &s->cpu;
+        TRY(s->device->backend->open(s->device));
+    }
+    take_host(s, &host, generator->model, batch);
+    own.memory = tensor_at(host.memory, host.used);
+    if (!s->device->backend->on_host)
+        TRY(s->device->backend->reserve(s->device, reals, &own.memory));
+    s->device->scratch = take_tensors(s, &own, generator->model, batch);
+    return write_generator(s);
+}
+
+static dcgan_status end(generate_state *s, dcgan_status status) {
+    uint64_t mark;
+    int passed;
+
+    /* the device may still read the caller's memory */
+    if (s->device && status != DCGAN_OK && s->device->backend->mark(s->device, &mark) == DCGAN_OK)
+        (void)s->device->backend->passed(s->device, mark, 1, &passed);
+    if (s->device == &s->cpu)
+        s->device->backend->close(s->device);
+    return status;
 }
 
 /* Runs the generator on vectors[batch][latent]. */
-static dcgan_status forward(generate_state *state, const dcgan_model *model, const real *weights,
-                            const real *running_statistics, const real *vectors, size_t batch,
-                            real *images) {
-    const real *output;
+static dcgan_status forward(generate_state *s, const real *vectors, size_t batch, tensor running) {
+    const dcgan_model *model = s->generator->model;
 
-    openblas_set_num_threads(1);
-    state->tape.input = vectors;
-    output = network_forward(&state->tape, &model->generator, &dcgan_backend_cpu, weights,
-                             running_statistics, batch, &state->work);
-    for (size_t i = 0; i < batch * model->image_count; i++)
-        images[i] = output[i];
-    return dcgan_finite(images, batch * model->image_count, NULL) ? DCGAN_OK : DCGAN_NOT_FINITE;
+    if (s->device->backend->on_host)
+        s->latent = tensor_on_host(vectors);
+    TRY(s->device->backend->write(s->device, s->latent, vectors, batch * model->config.latent));
+    s->tape.input = s->latent;
+    return network_forward(&s->tape, &model->generator, s->device, s->weights, running, batch);
 }
 
-dcgan_status dcgan_generate_from(const dcgan_model *model, const real *weights,
-                                 const real *running_statistics, const real *vectors, size_t batch,
-                                 real *images, void *workspace, size_t workspace_bytes) {
-    generate_state state = {0};
-    dcgan_status status = begin(&state, model, batch, workspace, workspace_bytes);
+/* The same, and gives the images to the caller. */
+static dcgan_status draw(generate_state *s, const real *vectors, size_t batch, real *images) {
+    const dcgan_model *model = s->generator->model;
+    const dcgan_backend *b = s->device->backend;
+    size_t count = batch * model->image_count;
+    uint64_t mark;
+    int passed;
 
-    return status != DCGAN_OK
-               ? status
-               : forward(&state, model, weights, running_statistics, vectors, batch, images);
+    TRY(forward(s, vectors, batch, s->running));
+    TRY(b->read(s->device, images, tape_output(&s->tape, &model->generator), count));
+    TRY(b->mark(s->device, &mark));
+    TRY(b->passed(s->device, mark, 1, &passed));
+    return dcgan_finite(images, count, NULL) ? DCGAN_OK : DCGAN_NOT_FINITE;
 }
 
-dcgan_status dcgan_generator_statistics(const dcgan_model *model, const real *weights,
-                                        uint64_t seed, size_t batch, size_t parts, real *statistics,
-                                        double *sums, void *workspace, size_t workspace_bytes) {
-    generate_state state = {0};
-    dcgan_status status = begin(&state, model, batch, workspace, workspace_bytes);
+dcgan_status dcgan_generate_from(const dcgan_generator *generator, const real *vectors,
+                                 size_t batch, real *images) {
+    generate_state state;
+    dcgan_status status = begin(&state, generator, batch);
 
-    if (status != DCGAN_OK || parts < 1)
-        return status != DCGAN_OK ? status : DCGAN_INVALID_ARGUMENT;
-    openblas_set_num_threads(1);
-    for (size_t j = 0; j < model->statistics_count; j++)
-        sums[j] = 0;
-    for (size_t part = 0; part < parts; part++) {
-        for (size_t i = 0; i < batch; i++) /* vectors that no sheet shows */
-            dcgan_sample_latent(model, seed, UINT32_MAX - (uint32_t)(part * batch + i),
-                                state.latent + i * model->config.latent);
-        state.tape.input = state.latent;
-        (void)network_forward(&state.tape, &model->generator, &dcgan_backend_cpu, weights, NULL,
-                              batch, &state.work);
-        tape_add_statistics(&state.tape, &model->generator, sums, 1.0 / (double)parts);
+    return end(&state, status == DCGAN_OK ? draw(&state, vectors, batch, images) : status);
+}
+
+/* Draws the latent vectors first ... first + batch - 1 of a seed; step 1 or -1. */
+static void draw_latents(generate_state *s, uint64_t seed, uint32_t first, uint32_t step,
+                         size_t batch) {
+    const dcgan_model *model = s->generator->model;
+
+    for (size_t i = 0; i < batch; i++)
+        dcgan_sample_latent(model, seed, first + step * (uint32_t)i,
+                            s->noise + i * model->config.latent);
+}
+
+dcgan_status dcgan_generate(const dcgan_generator *generator, uint64_t seed, uint32_t first,
+                            size_t batch, real *images) {
+    generate_state state;
+    dcgan_status status = begin(&state, generator, batch);
+
+    if (status == DCGAN_OK) {
+        draw_latents(&state, seed, first, 1, batch);
+        status = draw(&state, state.noise, batch, images);
     }
-    dcgan_statistics_finish(model, statistics, sums);
-    return DCGAN_OK;
+    return end(&state, status);
+}
+
+/* Adds up the statistics of all parts. */
+static dcgan_status run_parts(generate_state *s, uint64_t seed, size_t batch, size_t parts) {
+    const dcgan_model *model = s->generator->model;
+    const dcgan_backend *b = s->device->backend;
+    uint64_t mark;
+    int passed;
+
+    TRY(b->zero(s->device, s->sums, model->statistics_count * SUM_REALS));
+    for (size_t part = 0; part < parts; part++) {
+        /* vectors that no sheet shows */
+        draw_latents(s, seed, UINT32_MAX - (uint32_t)(part * batch), (uint32_t)-1, batch);
+        TRY(forward(s, s->noise, batch, (tensor){0}));
+        TRY(tape_add_statistics(&s->tape, &model->generator, s->device, s->sums,
+                                1.0 / (double)parts));
+        TRY(b->mark(s->device, &mark)); /* the noise is drawn anew */
+        TRY(b->passed(s->device, mark, 1, &passed));
+    }
+    return b->read_sums(s->device, s->host_sums, s->sums, model->statistics_count);
+}
+
+dcgan_status dcgan_generator_statistics(const dcgan_generator *generator, uint64_t seed,
+                                        size_t batch, size_t parts, real *statistics) {
+    generate_state state;
+    dcgan_status status = begin(&state, generator, batch);
+
+    if (status == DCGAN_OK)
+        status = parts < 1 ? DCGAN_INVALID_ARGUMENT : run_parts(&state, seed, batch, parts);
+    if (status == DCGAN_OK)
+        dcgan_statistics_finish(generator->model, statistics, state.host_sums);
+    return end(&state, status);
 }
 
 void dcgan_sample_latent(const dcgan_model *model, uint64_t seed, uint32_t i, real *vector) {
     dcgan_noise(seed, i, 0, DCGAN_STREAM_SAMPLE, model->config.latent, vector);
-}
-
-dcgan_status dcgan_generate(const dcgan_model *model, const real *weights,
-                            const real *running_statistics, uint64_t seed, uint32_t first,
-                            size_t batch, real *images, void *workspace, size_t workspace_bytes) {
-    generate_state state = {0};
-    dcgan_status status = begin(&state, model, batch, workspace, workspace_bytes);
-
-    if (status != DCGAN_OK)
-        return status;
-    for (size_t i = 0; i < batch; i++)
-        dcgan_sample_latent(model, seed, first + (uint32_t)i,
-                            state.latent + i * model->config.latent);
-    return forward(&state, model, weights, running_statistics, state.latent, batch, images);
 }
 
 void dcgan_interpolate(const real *a, const real *b, size_t count, double share, real *between) {

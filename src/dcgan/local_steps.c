@@ -9,65 +9,28 @@
 #include "net/passes.h"
 
 #include <math.h>
-#include <string.h>
 
-#define PIECE                                                                                      \
-    ((size_t)65536) /* parameters of a task: fixed, though every cut gives the same bits */
-
-/* A unit's working memory beside that of the passes. */
-typedef struct local_state {
+/* A unit of local steps. */
+typedef struct local_unit {
     dcgan_passes passes;
     const dcgan_local_options *options;
-    real *weights, *moment1, *moment2; /* [parameter_count] */
-} local_state;
+} local_unit;
 
-/* Lays out the workspace. */
-static dcgan_status take_state(local_state *s, dcgan_arena *arena, size_t batch) {
-    size_t parameters = s->passes.model->parameter_count;
-    dcgan_status status = passes_take(&s->passes, arena, batch);
+dcgan_status dcgan_unit_local_workspace(const dcgan_model *model, dcgan_device *device,
+                                        size_t batch, size_t *bytes) {
+    dcgan_passes passes = {.model = model, .device = device, .local = 1};
+    size_t reals;
 
-    s->weights = arena_take(arena, parameters, 1);
-    s->moment1 = arena_take(arena, parameters, 1);
-    s->moment2 = arena_take(arena, parameters, 1);
-    return status;
-}
-
-/* Computes the bytes of workspace that local units with minibatches of up to batch images need. */
-dcgan_status dcgan_unit_local_workspace(const dcgan_model *model, size_t batch, size_t *bytes) {
-    local_state state = {.passes = {.model = model, .backend = &dcgan_backend_cpu}};
-    dcgan_arena arena = arena_begin(NULL);
-    dcgan_status status = take_state(&state, &arena, batch);
-
-    return status == DCGAN_OK ? arena_end(&arena, bytes) : status;
-}
-
-/* A step of one network, cut into pieces. */
-typedef struct network_step {
-    local_state *state;
-    const dcgan_network *network;
-    const dcgan_adam_options *adam;
-    uint64_t t;
-} network_step;
-
-/* Steps one piece, and clears its gradient for the next minibatch. */
-static void step_piece(void *context, size_t task) {
-    const network_step *step = context;
-    local_state *s = step->state;
-    size_t first = step->network->first + task * PIECE, left = step->network->count - task * PIECE;
-    size_t count = left < PIECE ? left : PIECE;
-    real *gradient = s->passes.result->gradient + first;
-
-    dcgan_adam(s->weights + first, s->moment1 + first, s->moment2 + first, gradient, count, step->t,
-               step->adam);
-    memset(gradient, 0, count * sizeof(real));
+    return passes_measure(&passes, batch, bytes, &reals);
 }
 
 /* Takes Adam's step number t of one network. */
-static void step_network(local_state *s, const dcgan_network *network,
-                         const dcgan_adam_options *adam, uint64_t t) {
-    network_step step = {s, network, adam, t};
-
-    pool_run(&s->passes.threads, (network->count + PIECE - 1) / PIECE, step_piece, &step);
+static dcgan_status step_network(dcgan_passes *p, const dcgan_network *network,
+                                 const dcgan_adam_options *adam, uint64_t t) {
+    return p->device->backend->adam(
+        p->device, tensor_at(p->weights, network->first), tensor_at(p->moment1, network->first),
+        tensor_at(p->moment2, network->first), tensor_at(p->gradient, network->first),
+        network->count, t, adam);
 }
 
 /*
@@ -80,87 +43,70 @@ static double statistics_share(double momentum, size_t j, size_t minibatches) {
     return momentum * pow(1.0 - momentum, (double)(minibatches - 1 - j)) / all;
 }
 
-/* Overwrites a network's gradient with the change of its weights, new - old, and reports that it is
- * final. */
-static void write_change(local_state *s, const dcgan_network *network) {
-    const dcgan_passes *p = &s->passes;
-    real *change = p->result->gradient;
-
-    for (size_t i = network->first; i < network->first + network->count; i++)
-        change[i] = s->weights[i] - p->unit->weights[i];
-    if (p->unit->ready)
-        p->unit->ready(p->unit->context, network->first, network->count);
+/* Overwrites a network's gradient with the change of its weights, new - old, which is final. */
+static dcgan_status write_change(dcgan_passes *p, const dcgan_network *network) {
+    TRY(p->device->backend->difference(p->device, tensor_at(p->gradient, network->first),
+                                       tensor_at(p->weights, network->first),
+                                       tensor_at(p->given, network->first), network->count));
+    return passes_finish(p, network->first, network->count);
 }
 
 /*
  * Steps D on real and generated images, then G, whose images are the same ones, judged by the new
  * D. D's last step comes before G's: on a slow link its change is on its way while G's is computed.
  */
-static dcgan_status do_minibatch(local_state *s, size_t first, size_t count, uint64_t t,
+static dcgan_status do_minibatch(local_unit *l, size_t first, size_t count, uint64_t t,
                                  double share) {
-    dcgan_passes *p = &s->passes;
+    dcgan_passes *p = &l->passes;
     int last = first + count == p->unit->count;
-    const real *fake;
 
     p->mean_over = count;
-    passes_real(p, first, count, share);
-    if (passes_cancelled(p, first))
-        return DCGAN_CANCELLED;
-    fake = passes_generate(p, first, count, share);
-    passes_fake(p, passes_judge(p, fake, count), count, share, NULL);
-    step_network(s, &p->model->discriminator, &s->options->discriminator, t);
+    TRY(passes_real(p, first, count, share));
+    TRY(passes_continue(p, first));
+    TRY(passes_generate(p, first, count, share));
+    TRY(passes_judge(p, count));
+    TRY(passes_fake(p, count, share, NULL));
+    TRY(step_network(p, &p->model->discriminator, &l->options->discriminator, t));
     if (last)
-        write_change(s, &p->model->discriminator);
-    if (passes_cancelled(p, first))
-        return DCGAN_CANCELLED;
-    passes_generator(p, passes_judge(p, fake, count), count, NULL);
-    step_network(s, &p->model->generator, &s->options->generator, t);
-    if (last)
-        write_change(s, &p->model->generator);
-    return DCGAN_OK;
+        TRY(write_change(p, &p->model->discriminator));
+    TRY(passes_continue(p, first));
+    TRY(passes_judge(p, count));
+    TRY(passes_generator(p, count, NULL));
+    TRY(step_network(p, &p->model->generator, &l->options->generator, t));
+    return last ? write_change(p, &p->model->generator) : DCGAN_OK;
 }
 
 /* Takes a step of both networks for every minibatch. */
-static dcgan_status run_minibatches(local_state *s) {
-    const dcgan_unit *unit = s->passes.unit;
+static dcgan_status run_minibatches(local_unit *l) {
+    const dcgan_unit *unit = l->passes.unit;
     size_t minibatches = unit->count / unit->batch + (unit->count % unit->batch > 0);
-    dcgan_status status = DCGAN_OK;
 
-    for (size_t j = 0; j < minibatches && status == DCGAN_OK; j++) {
+    for (size_t j = 0; j < minibatches; j++) {
         size_t first = j * unit->batch, left = unit->count - first;
 
-        status = passes_cancelled(&s->passes, first)
-                     ? DCGAN_CANCELLED
-                     : do_minibatch(s, first, left < unit->batch ? left : unit->batch, j + 1,
-                                    statistics_share(s->options->norm_momentum, j, minibatches));
+        TRY(passes_begin_minibatch(&l->passes));
+        TRY(passes_continue(&l->passes, first));
+        TRY(do_minibatch(l, first, left < unit->batch ? left : unit->batch, j + 1,
+                         statistics_share(l->options->norm_momentum, j, minibatches)));
+        TRY(passes_end_minibatch(&l->passes));
     }
-    return status;
+    return DCGAN_OK;
 }
 
-/* Takes local steps and gives the change of the weights. The result is undefined on error. */
 dcgan_status dcgan_unit_local(const dcgan_model *model, const dcgan_unit *unit,
                               const dcgan_local_options *options, dcgan_unit_result *result,
                               void *workspace, size_t workspace_bytes) {
-    local_state state = {
-        .passes = {.model = model, .backend = &dcgan_backend_cpu, .unit = unit, .result = result},
-        .options = options};
-    dcgan_arena arena = arena_begin(workspace);
-    dcgan_status status = passes_check(unit, result, workspace);
-    size_t bytes = model->parameter_count * sizeof(real), needed;
+    local_unit local = {.passes = {.model = model,
+                                   .unit = unit,
+                                   .result = result,
+                                   .device = unit->device,
+                                   .local = 1},
+                        .options = options};
+    dcgan_status status;
 
-    if (status == DCGAN_OK && (unit->networks != DCGAN_BOTH ||
-                               !(options->norm_momentum > 0 && options->norm_momentum <= 1)))
-        status = DCGAN_INVALID_ARGUMENT;
-    if (status != DCGAN_OK ||
-        (status = dcgan_unit_local_workspace(model, unit->batch, &needed)) != DCGAN_OK)
-        return status;
-    if (workspace_bytes < needed)
-        return DCGAN_WORKSPACE;
-    take_state(&state, &arena, unit->batch);
-    memcpy(state.weights, unit->weights, bytes);
-    memset(state.moment1, 0, bytes);
-    memset(state.moment2, 0, bytes);
-    state.passes.weights = state.weights;
-    passes_begin(&state.passes);
-    return passes_end(&state.passes, run_minibatches(&state));
+    if (unit->networks != DCGAN_BOTH ||
+        !(options->norm_momentum > 0 && options->norm_momentum <= 1))
+        return DCGAN_INVALID_ARGUMENT;
+    status = passes_begin(&local.passes, workspace, workspace_bytes);
+    return passes_end(&local.passes, status == DCGAN_OK ? run_minibatches(&local) : status);
 }

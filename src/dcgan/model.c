@@ -26,6 +26,10 @@ const char *dcgan_status_text(dcgan_status status) {
         return "a result is NaN or infinite";
     case DCGAN_CANCELLED:
         return "cancelled";
+    case DCGAN_DEVICE:
+        return "the device failed";
+    case DCGAN_DEVICE_MEMORY:
+        return "the device has too little memory free";
     }
     return "unknown status";
 }

@@ -47,8 +47,8 @@ compute *compute_new(const dcgan_model *model, size_t batch, bool local) {
     c->batch = batch;
     c->max_cpu = 100;
     c->news[0] = c->news[1] = -1;
-    status = local ? dcgan_unit_local_workspace(model, batch, &c->workspace_bytes)
-                   : dcgan_unit_workspace(model, batch, &c->workspace_bytes);
+    status = local ? dcgan_unit_local_workspace(model, NULL, batch, &c->workspace_bytes)
+                   : dcgan_unit_workspace(model, NULL, batch, &c->workspace_bytes);
     if (status == DCGAN_OK)
         c->workspace = malloc(c->workspace_bytes);
     c->result.gradient = malloc(model->parameter_count * sizeof(real));

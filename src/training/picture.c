@@ -13,18 +13,23 @@
 /* Draws the images, a few at a time. */
 static dcgan_status draw(unsigned char *samples, const dcgan_model *model, const real *weights,
                          const real *running, uint64_t seed, size_t n) {
-    size_t bytes;
-    dcgan_status status = dcgan_generate_workspace(model, BATCH, &bytes);
+    size_t bytes = 0;
+    dcgan_status status = dcgan_generate_workspace(model, NULL, BATCH, &bytes);
     real *images = malloc(BATCH * model->image_count * sizeof *images);
     void *workspace = status == DCGAN_OK ? malloc(bytes) : NULL;
+
+    const dcgan_generator generator = {.model = model,
+                                       .weights = weights,
+                                       .running_statistics = running,
+                                       .workspace = workspace,
+                                       .workspace_bytes = bytes};
 
     if (status == DCGAN_OK && (images == NULL || workspace == NULL))
         status = DCGAN_TOO_LARGE;
     for (size_t first = 0; status == DCGAN_OK && first < n; first += BATCH) {
         size_t count = n - first < BATCH ? n - first : BATCH;
 
-        status = dcgan_generate(model, weights, running, seed, (uint32_t)first, count, images,
-                                workspace, bytes);
+        status = dcgan_generate(&generator, seed, (uint32_t)first, count, images);
         for (size_t i = 0; status == DCGAN_OK && i < count; i++)
             sheet_place(samples, sheet_columns(n), first + i, images + i * model->image_count,
                         &model->config);

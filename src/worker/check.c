@@ -145,7 +145,7 @@ static finding check_speed(const options *o, const server_run *run, dataset *dat
     dcgan_status status = dcgan_model_init(&model, &run->network);
 
     if (status == DCGAN_OK)
-        status = dcgan_unit_workspace(&model, batch, &bytes);
+        status = dcgan_unit_workspace(&model, NULL, batch, &bytes);
     real *weights = status == DCGAN_OK ? malloc(model.parameter_count * sizeof *weights) : NULL;
     uint8_t *images = status == DCGAN_OK ? malloc(batch * model.image_count) : NULL;
     void *workspace = malloc(bytes ? bytes : 1);

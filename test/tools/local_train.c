@@ -126,7 +126,7 @@ int main(int argc, char **argv) {
         die(error);
     if (dcgan_model_init(&model, &config) != DCGAN_OK ||
         dataset_prepare(data, (int)config.image_size, (int)config.channels) != 0 ||
-        dcgan_unit_local_workspace(&model, batch, &workspace_bytes) != DCGAN_OK)
+        dcgan_unit_local_workspace(&model, NULL, batch, &workspace_bytes) != DCGAN_OK)
         die("the configuration is impossible");
     size_t p = model.parameter_count, s = model.statistics_count;
     float *weights = need(p, sizeof *weights), *m = need(p, sizeof *m), *v = need(p, sizeof *v),

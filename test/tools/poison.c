@@ -106,7 +106,7 @@ static void compute_gradients(class *c, const PGresult *config, const dcgan_mode
 
     if (!data ||
         dataset_prepare(data, (int)model->config.image_size, (int)model->config.channels) != 0 ||
-        dcgan_unit_workspace(model, batch, &bytes) != DCGAN_OK)
+        dcgan_unit_workspace(model, NULL, batch, &bytes) != DCGAN_OK)
         die("dataset", error);
     workspace = need(bytes, 1);
     dcgan_initialise(model, seed, 0, c->parameters, weights);

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/dcgan/backend.h"
+#include "on_host.h"
 
 #include <inttypes.h>
 #include <math.h>

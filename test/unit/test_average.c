@@ -39,7 +39,6 @@ static void an_average_moves_by_its_share(void **state) {
 typedef struct network {
     dcgan_model model;
     float *weights, *statistics, *images;
-    double *sums;
     void *workspace;
     size_t bytes;
 } network;
@@ -53,10 +52,9 @@ static network make_network(void) {
     network n;
 
     assert_int_equal(dcgan_model_init(&n.model, &config), DCGAN_OK);
-    assert_int_equal(dcgan_generate_workspace(&n.model, BATCH, &n.bytes), DCGAN_OK);
+    assert_int_equal(dcgan_generate_workspace(&n.model, NULL, BATCH, &n.bytes), DCGAN_OK);
     n.weights = malloc(n.model.parameter_count * sizeof *n.weights);
     n.statistics = malloc(n.model.statistics_count * sizeof *n.statistics);
-    n.sums = malloc(n.model.statistics_count * sizeof *n.sums);
     n.images = malloc(BATCH * n.model.image_count * sizeof *n.images);
     n.workspace = malloc(n.bytes);
     dcgan_initialise(&n.model, 3, 0, n.model.parameter_count, n.weights);
@@ -66,8 +64,16 @@ static network make_network(void) {
     return n;
 }
 
+static dcgan_generator generator_of(const network *n) {
+    return (dcgan_generator){.model = &n->model,
+                             .weights = n->weights,
+                             .running_statistics = n->statistics,
+                             .workspace = n->workspace,
+                             .workspace_bytes = n->bytes};
+}
+
 static void free_network(network *n) {
-    free(n->weights), free(n->statistics), free(n->images), free(n->sums), free(n->workspace);
+    free(n->weights), free(n->statistics), free(n->images), free(n->workspace);
 }
 
 /* The mean and the variance of the first layer, by the definition: a 1x1 image times 4x4
@@ -96,12 +102,11 @@ static void first_layer(const network *n, size_t count, size_t channel, double *
 
 static void statistics_are_those_of_what_is_drawn(void **state) {
     network n = make_network();
+    dcgan_generator generator = generator_of(&n);
     const dcgan_layer *layer = &n.model.generator.layers[0];
     size_t channels = layer->shape.large_channels;
     (void)state;
-    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 4, n.statistics,
-                                                n.sums, n.workspace, n.bytes),
-                     DCGAN_OK);
+    assert_int_equal(dcgan_generator_statistics(&generator, 9, BATCH, 4, n.statistics), DCGAN_OK);
     for (size_t c = 0; c < channels; c++) {
         double mean, variance;
         first_layer(&n, (size_t)4 * BATCH, c, &mean, &variance);
@@ -110,29 +115,25 @@ static void statistics_are_those_of_what_is_drawn(void **state) {
         assert_true(fabs((double)n.statistics[layer->statistics + channels + c] - variance) <
                     1e-4 * variance);
     }
-    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 0, n.statistics,
-                                                n.sums, n.workspace, n.bytes),
+    assert_int_equal(dcgan_generator_statistics(&generator, 9, BATCH, 0, n.statistics),
                      DCGAN_INVALID_ARGUMENT);
-    assert_int_equal(dcgan_generator_statistics(&n.model, n.weights, 9, BATCH, 4, n.statistics,
-                                                n.sums, n.workspace, n.bytes - 1),
+    generator.workspace_bytes--;
+    assert_int_equal(dcgan_generator_statistics(&generator, 9, BATCH, 4, n.statistics),
                      DCGAN_WORKSPACE);
     free_network(&n);
 }
 
 static void a_seed_and_its_vectors_draw_the_same(void **state) {
     network n = make_network();
+    const dcgan_generator generator = generator_of(&n);
     float *vectors = malloc(BATCH * n.model.config.latent * sizeof *vectors);
     float *again = malloc(BATCH * n.model.image_count * sizeof *again);
     (void)state;
     dcgan_initialise_statistics(&n.model, n.statistics);
     for (uint32_t i = 0; i < BATCH; i++)
         dcgan_sample_latent(&n.model, 5, 2 + i, vectors + i * n.model.config.latent);
-    assert_int_equal(dcgan_generate(&n.model, n.weights, n.statistics, 5, 2, BATCH, n.images,
-                                    n.workspace, n.bytes),
-                     DCGAN_OK);
-    assert_int_equal(dcgan_generate_from(&n.model, n.weights, n.statistics, vectors, BATCH, again,
-                                         n.workspace, n.bytes),
-                     DCGAN_OK);
+    assert_int_equal(dcgan_generate(&generator, 5, 2, BATCH, n.images), DCGAN_OK);
+    assert_int_equal(dcgan_generate_from(&generator, vectors, BATCH, again), DCGAN_OK);
     assert_memory_equal(n.images, again, BATCH * n.model.image_count * sizeof *again);
     free(vectors), free(again);
     free_network(&n);

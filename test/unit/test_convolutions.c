@@ -68,20 +68,20 @@ static void close_conv(conv_data *d) {
 
 static float *convolved(const dcgan_backend *b, conv_data *d) {
     float *y = filled(d->small_count, NAN);
-    b->convolution(y, d->large, d->weights, d->images, &d->shape, &d->work);
+    on_host_convolution(b, y, d->large, d->weights, d->images, &d->shape, &d->work);
     return y;
 }
 
 static float *transposed(const dcgan_backend *b, conv_data *d) {
     float *x = filled(d->large_count, NAN);
-    b->transposed_convolution(x, d->small, d->weights, d->images, &d->shape, &d->work);
+    on_host_transposed_convolution(b, x, d->small, d->weights, d->images, &d->shape, &d->work);
     return x;
 }
 
 /* Adds the gradient to a copy of start. */
 static float *weighted(const dcgan_backend *b, conv_data *d, const float *start) {
     float *dw = copy_of(start, d->weight_count);
-    b->weight_gradient(dw, d->large, d->small, d->images, &d->shape, &d->work);
+    on_host_weight_gradient(b, dw, d->large, d->small, d->images, &d->shape, &d->work);
     return dw;
 }
 

@@ -22,8 +22,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../../src/dcgan/backend.h"
-#include "../../src/dcgan/net/loss.h"
+#include "on_host.h"
+#include "../../src/dcgan/host/loss.h"
 
 #include <float.h>
 #include <inttypes.h>
@@ -177,7 +177,7 @@ static void close_conv(conv_data *d) {
 static double convolution_scalar(void *context) {
     const conv_data *d = context;
     double *y = numbers(d->small_count, 0, 1), sum;
-    d->backend->convolution(y, d->large, d->weights, d->images, &d->shape, &d->work);
+    on_host_convolution(d->backend, y, d->large, d->weights, d->images, &d->shape, &d->work);
     sum = inner(y, d->small, d->small_count);
     free(y);
     return sum;
@@ -187,7 +187,8 @@ static double convolution_scalar(void *context) {
 static double transposed_scalar(void *context) {
     const conv_data *d = context;
     double *x = numbers(d->large_count, 0, 1), sum;
-    d->backend->transposed_convolution(x, d->small, d->weights, d->images, &d->shape, &d->work);
+    on_host_transposed_convolution(d->backend, x, d->small, d->weights, d->images, &d->shape,
+                                   &d->work);
     sum = inner(x, d->large, d->large_count);
     free(x);
     return sum;
@@ -198,9 +199,9 @@ static void check_conv(const dcgan_backend *b, size_t n) {
     double *dlarge = numbers(d.large_count, 0, 1), *dsmall = numbers(d.small_count, 0, 1);
     double *dweights = calloc(d.weight_count, sizeof *dweights);
 
-    b->transposed_convolution(dlarge, d.small, d.weights, d.images, &d.shape, &d.work);
-    b->convolution(dsmall, d.large, d.weights, d.images, &d.shape, &d.work);
-    b->weight_gradient(dweights, d.large, d.small, d.images, &d.shape, &d.work);
+    on_host_transposed_convolution(b, dlarge, d.small, d.weights, d.images, &d.shape, &d.work);
+    on_host_convolution(b, dsmall, d.large, d.weights, d.images, &d.shape, &d.work);
+    on_host_weight_gradient(b, dweights, d.large, d.small, d.images, &d.shape, &d.work);
     check_gradient("convolution by its input", convolution_scalar, &d, d.large, dlarge,
                    d.large_count, 1e-3);
     check_gradient("convolution by its weights", convolution_scalar, &d, d.weights, dweights,
@@ -252,9 +253,9 @@ static void close_norm(norm_data *d) {
 /* Batch norm in training: through the batch's own moments. */
 static double norm_scalar(void *context) {
     const norm_data *d = context;
-    d->backend->moments(d->mean, d->variance, d->x, d->rows, d->channels, &work);
-    d->backend->normalise(d->y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows,
-                          d->channels, d->slope, &work);
+    on_host_moments(d->backend, d->mean, d->variance, d->x, d->rows, d->channels, &work);
+    on_host_normalise(d->backend, d->y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows,
+                      d->channels, d->slope, &work);
     return inner(d->y, d->upstream, d->count);
 }
 
@@ -264,8 +265,8 @@ static void check_norm(const dcgan_backend *b, size_t rows, size_t channels, dou
     double *dscale = calloc(channels, sizeof *dscale), *dshift = calloc(channels, sizeof *dshift);
 
     norm_scalar(&d);
-    b->normalise_backward(dx, dscale, dshift, d.upstream, d.x, d.mean, d.variance, d.scale, d.shift,
-                          rows, channels, slope, &work);
+    on_host_normalise_backward(b, dx, dscale, dshift, d.upstream, d.x, d.mean, d.variance, d.scale,
+                               d.shift, rows, channels, slope, &work);
     check_gradient("batch norm by its input", norm_scalar, &d, d.x, dx, d.count, 1e-5);
     check_gradient("batch norm by its scale", norm_scalar, &d, d.scale, dscale, channels, 1e-5);
     check_gradient("batch norm by its shift", norm_scalar, &d, d.shift, dshift, channels, 1e-5);
@@ -298,9 +299,9 @@ static double activation_scalar(void *context) {
     const activation_data *d = context;
     memcpy(d->y, d->x, ACTIVATIONS * sizeof *d->y);
     if (d->tangent)
-        d->backend->hyperbolic_tangent(d->y, ACTIVATIONS, &work);
+        on_host_hyperbolic_tangent(d->backend, d->y, ACTIVATIONS, &work);
     else
-        d->backend->rectify(d->y, ACTIVATIONS, 0.2, &work);
+        on_host_rectify(d->backend, d->y, ACTIVATIONS, 0.2, &work);
     return inner(d->y, d->upstream, ACTIVATIONS);
 }
 
@@ -312,9 +313,9 @@ static void check_activation(const dcgan_backend *b, int tangent) {
     activation_scalar(&d);
     memcpy(dx, d.upstream, ACTIVATIONS * sizeof *dx);
     if (tangent)
-        b->hyperbolic_tangent_backward(dx, d.y, ACTIVATIONS, &work);
+        on_host_hyperbolic_tangent_backward(b, dx, d.y, ACTIVATIONS, &work);
     else
-        b->rectify_backward(dx, d.y, ACTIVATIONS, 0.2, &work);
+        on_host_rectify_backward(b, dx, d.y, ACTIVATIONS, 0.2, &work);
     check_gradient(tangent ? "tanh" : "rectifier", activation_scalar, &d, d.x, dx, ACTIVATIONS,
                    1e-5);
     free(dx), free(d.x), free(d.y), free(d.upstream);
@@ -361,9 +362,9 @@ typedef struct unit_data {
 /* Draws weights large enough for lively gradients. */
 static void draw_weights(unit_data *d) {
     for (size_t t = 0; t < d->model.tensor_count; t++) {
-        const dcgan_tensor *tensor = &d->model.tensors[t];
-        for (size_t j = 0; j < tensor->count; j++)
-            d->weights[tensor->offset + j] = tensor->mean + 0.2 * random_number();
+        const dcgan_tensor *part = &d->model.tensors[t];
+        for (size_t j = 0; j < part->count; j++)
+            d->weights[part->offset + j] = part->mean + 0.2 * random_number();
     }
 }
 
@@ -371,7 +372,7 @@ static unit_data *open_unit(const dcgan_config *config, size_t count, size_t bat
     unit_data *d = calloc(1, sizeof *d);
 
     assert_int_equal(dcgan_model_init(&d->model, config), DCGAN_OK);
-    assert_int_equal(dcgan_unit_workspace(&d->model, batch, &d->workspace_bytes), DCGAN_OK);
+    assert_int_equal(dcgan_unit_workspace(&d->model, NULL, batch, &d->workspace_bytes), DCGAN_OK);
     d->weights = malloc(d->model.parameter_count * sizeof(double));
     d->gradient = malloc(d->model.parameter_count * sizeof(double));
     d->statistics = malloc(d->model.statistics_count * sizeof(double));
@@ -424,13 +425,13 @@ static void check_unit(const dcgan_config *config, size_t count, size_t batch) {
     memcpy(gradient, d->gradient, d->model.parameter_count * sizeof *gradient);
     assert_true(d->result.loss_d > 0.1 && d->result.loss_g > 0.01);
     for (size_t t = 0; t < d->model.tensor_count; t++) {
-        const dcgan_tensor *tensor = &d->model.tensors[t];
-        int generators = tensor->offset < d->model.discriminator.first;
+        const dcgan_tensor *part = &d->model.tensors[t];
+        int generators = part->offset < d->model.discriminator.first;
         char what[80];
-        snprintf(what, sizeof what, "%s at %ux%u", tensor->name, config->image_size,
+        snprintf(what, sizeof what, "%s at %ux%u", part->name, config->image_size,
                  config->image_size);
         check_gradient(what, generators ? generator_loss : discriminator_loss, d,
-                       d->weights + tensor->offset, gradient + tensor->offset, tensor->count, 1e-7);
+                       d->weights + part->offset, gradient + part->offset, part->count, 1e-7);
     }
     free(gradient);
     close_unit(d);

@@ -34,7 +34,7 @@ static norm_data open_norm(size_t n) {
     d.shift = reals(d.channels, 0, 0.5);
     d.mean = filled(d.channels, NAN);
     d.variance = filled(d.channels, NAN);
-    dcgan_backend_naive.moments(d.mean, d.variance, d.x, d.rows, d.channels, &work);
+    on_host_moments(&dcgan_backend_naive, d.mean, d.variance, d.x, d.rows, d.channels, &work);
     return d;
 }
 
@@ -48,7 +48,7 @@ static void moments_equal_the_plain_ones(void **state) {
         norm_data d = open_norm(n);
         float *mean = filled(d.channels, NAN), *variance = filled(d.channels, NAN);
         mean[d.channels] = variance[d.channels] = 99;
-        dcgan_backend_cpu.moments(mean, variance, d.x, d.rows, d.channels, &work);
+        on_host_moments(&dcgan_backend_cpu, mean, variance, d.x, d.rows, d.channels, &work);
         close_to("mean", mean, d.mean, d.channels, 1e-6);
         close_to("variance", variance, d.variance, d.channels, 1e-6);
         assert_true(mean[d.channels] == 99 && variance[d.channels] == 99);
@@ -68,7 +68,7 @@ static void moments_do_not_cancel(void **state) {
     float mean, variance;
     (void)state;
     for (size_t b = 0; b < 2; b++) {
-        backends[b]->moments(&mean, &variance, x, 3, 1, &work);
+        on_host_moments(backends[b], &mean, &variance, x, 3, 1, &work);
         assert_true(mean == 10000);
         assert_true(fabs((double)variance - 2.0 / 3) <= 1e-7);
     }
@@ -76,8 +76,8 @@ static void moments_do_not_cancel(void **state) {
 
 static float *normalised(const dcgan_backend *b, const norm_data *d, float slope) {
     float *y = filled(d->count, NAN);
-    b->normalise(y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, slope,
-                 &work);
+    on_host_normalise(b, y, d->x, d->mean, d->variance, d->scale, d->shift, d->rows, d->channels,
+                      slope, &work);
     return y;
 }
 
@@ -99,8 +99,8 @@ static void check_normalise(size_t n, float slope) {
         says_something("normalise", expected, d.count);
     free(y);
     y = copy_of(d.x, d.count);
-    dcgan_backend_cpu.normalise(y, y, d.mean, d.variance, d.scale, d.shift, d.rows, d.channels,
-                                slope, &work);
+    on_host_normalise(&dcgan_backend_cpu, y, y, d.mean, d.variance, d.scale, d.shift, d.rows,
+                      d.channels, slope, &work);
     close_to("normalise in place", y, expected, d.count, norm_tolerance(&d));
     free(y), free(expected);
     close_norm(&d);
@@ -121,7 +121,7 @@ static void normalise_as_computed_by_hand(void **state) {
     float y[2];
     (void)state;
     for (size_t b = 0; b < 2; b++) {
-        backends[b]->normalise(y, x, mean, variance, scale, shift, 1, 2, 0.25f, &work);
+        on_host_normalise(backends[b], y, x, mean, variance, scale, shift, 1, 2, 0.25f, &work);
         assert_true(fabs((double)y[0] - (4 / sqrt(1e-5) - 1)) <= 1e-3);
         assert_true(fabs((double)y[1] + 1.25) <= 1e-6);
     }
@@ -134,8 +134,8 @@ typedef struct norm_gradient {
 /* Runs backward; dscale and dshift start at 1 and 2. */
 static norm_gradient normalise_gradient(const dcgan_backend *b, const norm_data *d, float slope) {
     norm_gradient g = {filled(d->count, NAN), filled(d->channels, 1), filled(d->channels, 2)};
-    b->normalise_backward(g.dx, g.dscale, g.dshift, d->dy, d->x, d->mean, d->variance, d->scale,
-                          d->shift, d->rows, d->channels, slope, &work);
+    on_host_normalise_backward(b, g.dx, g.dscale, g.dshift, d->dy, d->x, d->mean, d->variance,
+                               d->scale, d->shift, d->rows, d->channels, slope, &work);
     return g;
 }
 
@@ -149,9 +149,9 @@ static void check_variants(const dcgan_backend *b, const norm_data *d, float slo
     for (int wanted = 0; wanted < 4; wanted++) {
         float *dx = copy_of(d->dy, d->count), *dscale = filled(d->channels, 1),
               *dshift = filled(d->channels, 2);
-        b->normalise_backward(dx, wanted & 1 ? dscale : NULL, wanted & 2 ? dshift : NULL, dx, d->x,
-                              d->mean, d->variance, d->scale, d->shift, d->rows, d->channels, slope,
-                              &work);
+        on_host_normalise_backward(b, dx, wanted & 1 ? dscale : NULL, wanted & 2 ? dshift : NULL,
+                                   dx, d->x, d->mean, d->variance, d->scale, d->shift, d->rows,
+                                   d->channels, slope, &work);
         assert_memory_equal(dx, expected->dx, d->count * sizeof *dx);
         if (wanted & 1)
             assert_memory_equal(dscale, expected->dscale, d->channels * sizeof *dscale);
@@ -194,12 +194,12 @@ static void rectify_by_definition(void **state) {
         for (size_t s = 1; s < SIZE(slopes); s++) {
             float y[SIZE(x)], dy[SIZE(x)];
             memcpy(y, x, sizeof x);
-            backends[b]->rectify(y, SIZE(x), slopes[s], &work);
+            on_host_rectify(backends[b], y, SIZE(x), slopes[s], &work);
             for (size_t i = 0; i < SIZE(x); i++) {
                 dy[i] = (float)i + 1;
                 assert_true(y[i] == (x[i] > 0 ? x[i] : slopes[s] * x[i]));
             }
-            backends[b]->rectify_backward(dy, y, SIZE(x), slopes[s], &work);
+            on_host_rectify_backward(backends[b], dy, y, SIZE(x), slopes[s], &work);
             for (size_t i = 0; i < SIZE(x); i++)
                 assert_true(dy[i] == ((float)i + 1) * (x[i] > 0 ? 1 : slopes[s]));
         }
@@ -213,10 +213,10 @@ static void activations_equal_the_plain_ones(void **state) {
     for (size_t b = 0; b < 2; b++) {
         y[b] = copy_of(x, COUNT), t[b] = copy_of(x, COUNT);
         dy[b] = copy_of(upstream, COUNT), dt[b] = copy_of(upstream, COUNT);
-        backends[b]->rectify(y[b], COUNT, 0.2f, &work);
-        backends[b]->rectify_backward(dy[b], y[b], COUNT, 0.2f, &work);
-        backends[b]->hyperbolic_tangent(t[b], COUNT, &work);
-        backends[b]->hyperbolic_tangent_backward(dt[b], t[0], COUNT, &work);
+        on_host_rectify(backends[b], y[b], COUNT, 0.2f, &work);
+        on_host_rectify_backward(backends[b], dy[b], y[b], COUNT, 0.2f, &work);
+        on_host_hyperbolic_tangent(backends[b], t[b], COUNT, &work);
+        on_host_hyperbolic_tangent_backward(backends[b], dt[b], t[0], COUNT, &work);
     }
     same("rectify", y[1], y[0], COUNT);
     same("rectify_backward", dy[1], dy[0], COUNT);
@@ -232,10 +232,10 @@ static void hyperbolic_tangent_at_its_ends(void **state) {
     (void)state;
     for (size_t b = 0; b < 2; b++) {
         float x[] = {0, 1e4f, -1e4f, 1, INFINITY}, dy[] = {3, 3, 3, 3, 3};
-        backends[b]->hyperbolic_tangent(x, SIZE(x), &work);
+        on_host_hyperbolic_tangent(backends[b], x, SIZE(x), &work);
         assert_true(x[0] == 0 && x[1] == 1 && x[2] == -1 && x[4] == 1);
         assert_true(fabs((double)x[3] - 0.76159415595576488812) <= 1e-7);
-        backends[b]->hyperbolic_tangent_backward(dy, x, SIZE(x), &work);
+        on_host_hyperbolic_tangent_backward(backends[b], dy, x, SIZE(x), &work);
         assert_true(dy[0] == 3 && dy[1] == 0 && dy[2] == 0 && dy[4] == 0);
         assert_true(fabs((double)dy[3] - 3 * 0.41997434161402606939) <= 1e-6);
     }
@@ -247,15 +247,16 @@ static void no_layer_swallows_nan(void **state) {
     (void)state;
     for (size_t b = 0; b < 2; b++)
         for (size_t s = 0; s < SIZE(slopes); s++) {
-            y = NAN, backends[b]->rectify(&y, 1, slopes[s], &work);
+            y = NAN, on_host_rectify(backends[b], &y, 1, slopes[s], &work);
             assert_true(isnan(y));
-            y = NAN, backends[b]->rectify_backward(&y, &zero, 1, slopes[s], &work);
+            y = NAN, on_host_rectify_backward(backends[b], &y, &zero, 1, slopes[s], &work);
             assert_true(isnan(y));
-            y = NAN, backends[b]->hyperbolic_tangent(&y, 1, &work);
+            y = NAN, on_host_hyperbolic_tangent(backends[b], &y, 1, &work);
             assert_true(isnan(y));
-            backends[b]->normalise(&y, &nan, &zero, &one, &scale, &shift, 1, 1, slopes[s], &work);
+            on_host_normalise(backends[b], &y, &nan, &zero, &one, &scale, &shift, 1, 1, slopes[s],
+                              &work);
             assert_true(isnan(y));
-            backends[b]->moments(&mean, &variance, &nan, 1, 1, &work);
+            on_host_moments(backends[b], &mean, &variance, &nan, 1, 1, &work);
             assert_true(isnan(mean) && isnan(variance));
         }
 }

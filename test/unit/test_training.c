@@ -3,7 +3,7 @@
  */
 #include "numbers.h"
 
-#include "../../src/dcgan/net/loss.h"
+#include "../../src/dcgan/host/loss.h"
 
 static float norm_scratch[1 << 16];
 static const dcgan_work work = {.scratch = norm_scratch};
@@ -205,8 +205,8 @@ static void moments_of(const dcgan_model *model, float *const *values, size_t fi
     for (size_t o = 0, i = 0, c; o < model->statistics_count; o += 2 * c, i++) {
         c = norm_at(model, o, &layer, &discriminator);
         assert_true(c > 0);
-        dcgan_backend_naive.moments(statistics + o, statistics + o + c, values[i] + first * c, rows,
-                                    c, &work);
+        on_host_moments(&dcgan_backend_naive, statistics + o, statistics + o + c,
+                        values[i] + first * c, rows, c, &work);
     }
 }
 

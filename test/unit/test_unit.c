@@ -48,7 +48,8 @@ static void open_test(unit_test *t, const char *name) {
     memcpy(t->weights, fixture_get(t->f, "weights", parameters), parameters * sizeof(float));
     t->gradient = malloc(parameters * sizeof(float));
     t->statistics = malloc(t->model.statistics_count * sizeof(float));
-    assert_int_equal(dcgan_unit_workspace(&t->model, (size_t)c[6], &t->workspace_bytes), DCGAN_OK);
+    assert_int_equal(dcgan_unit_workspace(&t->model, NULL, (size_t)c[6], &t->workspace_bytes),
+                     DCGAN_OK);
     t->workspace = malloc(t->workspace_bytes);
     t->unit = (dcgan_unit){.weights = t->weights,
                            .images = t->images,
@@ -188,11 +189,10 @@ static void check_training(const char *name) {
                  fixture_get(t.f, "running", t.model.statistics_count), t.model.statistics_count,
                  TOLERANCE);
 
-    assert_int_equal(dcgan_generate_workspace(&t.model, 3, &bytes), DCGAN_OK);
+    assert_int_equal(dcgan_generate_workspace(&t.model, NULL, 3, &bytes), DCGAN_OK);
     t.workspace = realloc(t.workspace, bytes);
-    assert_int_equal(
-        dcgan_generate(&t.model, t.weights, running, 77, 0, 3, images, t.workspace, bytes),
-        DCGAN_OK);
+    const dcgan_generator generator = {&t.model, t.weights, running, NULL, t.workspace, bytes};
+    assert_int_equal(dcgan_generate(&generator, 77, 0, 3, images), DCGAN_OK);
     close_enough("generated images", images, fixture_get(t.f, "generated", 3 * t.model.image_count),
                  3 * t.model.image_count, TOLERANCE);
     free(m), free(v), free(running), free(images);
@@ -346,8 +346,8 @@ static dcgan_local_options open_local(unit_test *t) {
     open_test(t, "local.bin");
     const float *o = fixture_get(t->f, "local_options", 3);
 
-    assert_int_equal(dcgan_unit_local_workspace(&t->model, t->unit.batch, &t->workspace_bytes),
-                     DCGAN_OK);
+    assert_int_equal(
+        dcgan_unit_local_workspace(&t->model, NULL, t->unit.batch, &t->workspace_bytes), DCGAN_OK);
     t->workspace = realloc(t->workspace, t->workspace_bytes);
     return (dcgan_local_options){.generator = {(double)o[0], 0.5, 0.999, 1e-8},
                                  .discriminator = {(double)o[1], 0.5, 0.999, 1e-8},
@@ -489,8 +489,9 @@ static void bad_arguments_are_refused(void **state) {
     t.unit.context = &calls;
     assert_int_equal(run(&t), DCGAN_CANCELLED);
     assert_int_equal(calls, 3);
-    assert_int_equal(dcgan_unit_workspace(&t.model, (size_t)1 << 60, &bytes), DCGAN_TOO_LARGE);
-    assert_int_equal(dcgan_unit_workspace(&t.model, 0, &bytes), DCGAN_INVALID_ARGUMENT);
+    assert_int_equal(dcgan_unit_workspace(&t.model, NULL, (size_t)1 << 60, &bytes),
+                     DCGAN_TOO_LARGE);
+    assert_int_equal(dcgan_unit_workspace(&t.model, NULL, 0, &bytes), DCGAN_INVALID_ARGUMENT);
     close_test(&t);
 }
 

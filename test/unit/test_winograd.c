@@ -5,7 +5,7 @@
  * Compiled twice: with floats, and with doubles (test_winograd_double.c), where only rounding may
  * be left of the difference and a wrong coefficient has nothing to hide behind.
  */
-#include "../../src/dcgan/backend.h"
+#include "on_host.h"
 #include "../../src/dcgan/cpu/im2col.h"
 #include "../../src/dcgan/cpu/kernels.h"
 #include "../../src/dcgan/cpu/paths.h"
@@ -132,9 +132,9 @@ static conv_result run_conv(const dcgan_backend *b, const conv_data *d, pool *th
                      filled(d->weight_count, 0)};
 
     memcpy(r.dweights, d->start, d->weight_count * sizeof(real));
-    b->convolution(r.small, d->large, d->weights, d->images, &d->shape, &work);
-    b->transposed_convolution(r.large, d->small, d->weights, d->images, &d->shape, &work);
-    b->weight_gradient(r.dweights, d->large, d->small, d->images, &d->shape, &work);
+    on_host_convolution(b, r.small, d->large, d->weights, d->images, &d->shape, &work);
+    on_host_transposed_convolution(b, r.large, d->small, d->weights, d->images, &d->shape, &work);
+    on_host_weight_gradient(b, r.dweights, d->large, d->small, d->images, &d->shape, &work);
     assert_true(scratch[d->scratch_count] == CANARY);
     free(scratch);
     return r;
@@ -244,7 +244,7 @@ static real *unit_gradient(unit_data *u, int threads) {
     unit.images = u->images;
     result.gradient = filled(u->model.parameter_count, NAN);
     result.statistics = filled(u->model.statistics_count, NAN);
-    assert_int_equal(dcgan_unit_workspace(&u->model, 3, &bytes), DCGAN_OK);
+    assert_int_equal(dcgan_unit_workspace(&u->model, NULL, 3, &bytes), DCGAN_OK);
     workspace = malloc(bytes);
     assert_int_equal(dcgan_unit_gradients(&u->model, &unit, &result, workspace, bytes), DCGAN_OK);
     free(workspace), free(u->weights), free(result.statistics);

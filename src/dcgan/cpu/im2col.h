@@ -4,7 +4,7 @@
 #ifndef DCGAN_CPU_IM2COL_H
 #define DCGAN_CPU_IM2COL_H
 
-#include "../backend.h"
+#include "work.h"
 
 int im2col_takes(const dcgan_convolution *s); /* every shape */
 size_t im2col_scratch_count(const dcgan_convolution *s, size_t images);

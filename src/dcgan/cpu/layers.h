@@ -4,7 +4,7 @@
 #ifndef DCGAN_CPU_LAYERS_H
 #define DCGAN_CPU_LAYERS_H
 
-#include "../backend.h"
+#include "work.h"
 
 /* Computes the floats of scratch memory that batch norm behind a convolution of a shape needs. */
 size_t layer_scratch_count(const dcgan_convolution *s);

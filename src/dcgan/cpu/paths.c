@@ -1,5 +1,5 @@
 /*
- * paths.c - the CPU backend: chooses how each layer's convolution is computed
+ * paths.c - chooses how each layer's convolution is computed on the CPU
  *
  * Measurements decided the table (bench/README.md): where Winograd's tiles fit, it is faster in all
  * three passes; the layers at the ends of the networks (3 channels, one pixel) use im2col.
@@ -7,7 +7,6 @@
 #include "paths.h"
 #include "im2col.h"
 #include "kernels.h"
-#include "layers.h"
 #include "winograd.h"
 
 #include <stdatomic.h>
@@ -68,10 +67,9 @@ int cpu_path_prefer(const char *name) {
     return !name;
 }
 
-/* Counts what the path of a shape needs, and batch norm's sums. Asked for the largest, as the
- * preference may change. */
-static size_t scratch_count(const dcgan_convolution *s, size_t images) {
-    size_t largest = layer_scratch_count(s);
+/* Asked for the largest, as the preference may change. */
+size_t cpu_path_scratch_count(const dcgan_convolution *s, size_t images) {
+    size_t largest = 0;
 
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         size_t count = paths[i].takes(s) ? paths[i].scratch_count(s, images) : 0;
@@ -80,33 +78,17 @@ static size_t scratch_count(const dcgan_convolution *s, size_t images) {
     return largest;
 }
 
-static void convolution(real *small, const real *large, const real *weights, size_t images,
-                        const dcgan_convolution *s, const dcgan_work *work) {
+void cpu_convolution(real *small, const real *large, const real *weights, size_t images,
+                     const dcgan_convolution *s, const dcgan_work *work) {
     path_of(s)->convolution(small, large, weights, images, s, work);
 }
 
-static void transposed_convolution(real *large, const real *small, const real *weights,
-                                   size_t images, const dcgan_convolution *s,
-                                   const dcgan_work *work) {
+void cpu_transposed_convolution(real *large, const real *small, const real *weights, size_t images,
+                                const dcgan_convolution *s, const dcgan_work *work) {
     path_of(s)->transposed_convolution(large, small, weights, images, s, work);
 }
 
-static void weight_gradient(real *dweights, const real *large, const real *small, size_t images,
-                            const dcgan_convolution *s, const dcgan_work *work) {
+void cpu_weight_gradient(real *dweights, const real *large, const real *small, size_t images,
+                         const dcgan_convolution *s, const dcgan_work *work) {
     path_of(s)->weight_gradient(dweights, large, small, images, s, work);
 }
-
-const dcgan_backend dcgan_backend_cpu = {
-    .name = "CPU",
-    .scratch_count = scratch_count,
-    .convolution = convolution,
-    .transposed_convolution = transposed_convolution,
-    .weight_gradient = weight_gradient,
-    .moments = layer_moments,
-    .normalise = layer_normalise,
-    .normalise_backward = layer_normalise_backward,
-    .rectify = layer_rectify,
-    .rectify_backward = layer_rectify_backward,
-    .hyperbolic_tangent = layer_hyperbolic_tangent,
-    .hyperbolic_tangent_backward = layer_hyperbolic_tangent_backward,
-};

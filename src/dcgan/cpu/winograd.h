@@ -4,7 +4,7 @@
 #ifndef DCGAN_CPU_WINOGRAD_H
 #define DCGAN_CPU_WINOGRAD_H
 
-#include "../backend.h"
+#include "work.h"
 
 /* Tells whether a shape can be computed: stride 2, whole tiles, whole vectors. */
 int winograd_takes(const dcgan_convolution *s);

@@ -1,46 +1,53 @@
 /*
- * arena.c - hands out pieces of the caller's workspace
+ * arena.c - hands out pieces of memory
  */
 #include "arena.h"
 
 #define ALIGNMENT ((size_t)64)
+#define ALIGNMENT_REALS (ALIGNMENT / sizeof(real))
 
-/* Takes a x b items of a size, checked for overflow. */
-static void *take(dcgan_arena *arena, size_t a, size_t b, size_t item) {
-    size_t bytes, end;
-    void *piece = arena->base ? arena->base + arena->used : NULL;
+tensor arena_take(dcgan_arena *arena, size_t a, size_t b) {
+    tensor piece = tensor_at(arena->memory, arena->used);
+    size_t count, end;
 
-    if (__builtin_mul_overflow(a, b, &bytes) || __builtin_mul_overflow(bytes, item, &bytes) ||
-        __builtin_add_overflow(bytes, ALIGNMENT - 1, &bytes) ||
-        __builtin_add_overflow(arena->used, bytes / ALIGNMENT * ALIGNMENT, &end)) {
+    if (__builtin_mul_overflow(a, b, &count) ||
+        __builtin_add_overflow(count, ALIGNMENT_REALS - 1, &count) ||
+        __builtin_add_overflow(arena->used, count / ALIGNMENT_REALS * ALIGNMENT_REALS, &end)) {
         arena->overflow = 1;
-        return NULL;
+        return (tensor){0};
     }
     arena->used = end;
     return piece;
 }
 
-/* Takes room for a x b reals, aligned to a cache line; returns null when measuring. */
-real *arena_take(dcgan_arena *arena, size_t a, size_t b) {
-    return take(arena, a, b, sizeof(real));
+tensor arena_take_sums(dcgan_arena *arena, size_t count) {
+    return arena_take(arena, count, SUM_REALS);
 }
 
-/* Takes room for count doubles. */
+real *arena_take_reals(dcgan_arena *arena, size_t a, size_t b) {
+    tensor piece = arena_take(arena, a, b);
+    return piece.memory ? (real *)piece.memory + piece.first : NULL;
+}
+
 double *arena_take_doubles(dcgan_arena *arena, size_t count) {
-    return take(arena, count, 1, sizeof(double));
+    return (double *)(void *)arena_take_reals(arena, count, SUM_REALS);
 }
 
-/* Starts an arena in a workspace of any alignment. */
 dcgan_arena arena_begin(void *workspace) {
     size_t misaligned = (uintptr_t)workspace % ALIGNMENT;
-    return (dcgan_arena){.base = workspace ? (unsigned char *)workspace +
-                                                 (misaligned ? ALIGNMENT - misaligned : 0)
-                                           : NULL};
+    unsigned char *base = workspace;
+
+    return (dcgan_arena){
+        .memory = {base && misaligned ? base + (ALIGNMENT - misaligned) : base, 0}};
 }
 
-/* Returns the bytes a workspace must have, alignment included, or DCGAN_TOO_LARGE. */
-dcgan_status arena_end(const dcgan_arena *arena, size_t *bytes) {
-    if (arena->overflow || __builtin_add_overflow(arena->used, ALIGNMENT, bytes))
+dcgan_status arena_end(const dcgan_arena *arena, const dcgan_arena *second, size_t *bytes) {
+    size_t reals;
+
+    if (arena->overflow || second->overflow ||
+        __builtin_add_overflow(arena->used, second->used, &reals) ||
+        __builtin_mul_overflow(reals, sizeof(real), bytes) ||
+        __builtin_add_overflow(*bytes, ALIGNMENT, bytes))
         return DCGAN_TOO_LARGE;
     return DCGAN_OK;
 }

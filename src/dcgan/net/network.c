@@ -31,10 +31,17 @@ void tape_take(dcgan_tape *tape, dcgan_arena *arena, const dcgan_network *networ
     for (size_t i = 0; i < network->layer_count; i++) {
         const dcgan_layer *layer = &network->layers[i];
         tape->output[i] = arena_take(arena, batch, layer_output_count(layer));
-        tape->z[i] = layer->normalised ? arena_take(arena, batch, layer_output_count(layer)) : NULL;
-        tape->mean[i] = layer->normalised ? arena_take(arena, 1, layer_channels(layer)) : NULL;
-        tape->variance[i] = layer->normalised ? arena_take(arena, 1, layer_channels(layer)) : NULL;
+        tape->z[i] = tape->mean[i] = tape->variance[i] = (tensor){0};
+        if (layer->normalised) {
+            tape->z[i] = arena_take(arena, batch, layer_output_count(layer));
+            tape->mean[i] = arena_take(arena, 1, layer_channels(layer));
+            tape->variance[i] = arena_take(arena, 1, layer_channels(layer));
+        }
     }
+}
+
+tensor tape_output(const dcgan_tape *tape, const dcgan_network *network) {
+    return tape->output[network->layer_count - 1];
 }
 
 /* Finds the largest scratch memory over all layers. */
@@ -59,114 +66,107 @@ size_t network_widest(const dcgan_network *network) {
 }
 
 /* Normalises (in training by the batch's own statistics) and applies the layer's activation. */
-static void finish_layer(dcgan_tape *tape, size_t i, const dcgan_layer *layer,
-                         const dcgan_backend *backend, const real *weights, const real *running,
-                         size_t images, const dcgan_work *work) {
+static dcgan_status finish_layer(dcgan_tape *tape, size_t i, const dcgan_layer *layer,
+                                 dcgan_device *device, tensor weights, tensor running,
+                                 size_t images) {
+    const dcgan_backend *b = device->backend;
     size_t channels = layer_channels(layer), count = images * layer_output_count(layer),
            rows = count / channels;
-    real *y = tape->output[i];
+    tensor y = tape->output[i], mean = tape->mean[i], variance = tape->variance[i];
 
     if (layer->normalised) {
-        const real *mean = running ? running + layer->statistics : tape->mean[i];
-        const real *variance = running ? running + layer->statistics + channels : tape->variance[i];
-        if (!running)
-            backend->moments(tape->mean[i], tape->variance[i], tape->z[i], rows, channels, work);
-        backend->normalise(y, tape->z[i], mean, variance, weights + layer->scale,
-                           weights + layer->shift, rows, channels, layer->slope, work);
-    } else if (layer->activation == DCGAN_RECTIFIER)
-        backend->rectify(y, count, layer->slope, work);
-    else if (layer->activation == DCGAN_TANH)
-        backend->hyperbolic_tangent(y, count, work);
+        if (running.memory) {
+            mean = tensor_at(running, layer->statistics);
+            variance = tensor_at(running, layer->statistics + channels);
+        } else
+            TRY(b->moments(device, mean, variance, tape->z[i], rows, channels));
+        return b->normalise(device, y, tape->z[i], mean, variance, tensor_at(weights, layer->scale),
+                            tensor_at(weights, layer->shift), rows, channels, layer->slope);
+    }
+    if (layer->activation == DCGAN_RECTIFIER)
+        return b->rectify(device, y, count, layer->slope);
+    return layer->activation == DCGAN_TANH ? b->hyperbolic_tangent(device, y, count) : DCGAN_OK;
 }
 
-/* Runs the network on tape->input; returns the last output. */
-const real *network_forward(dcgan_tape *tape, const dcgan_network *network,
-                            const dcgan_backend *backend, const real *weights, const real *running,
-                            size_t images, const dcgan_work *work) {
-    const real *x = tape->input;
+dcgan_status network_forward(dcgan_tape *tape, const dcgan_network *network, dcgan_device *device,
+                             tensor weights, tensor running, size_t images) {
+    const dcgan_backend *b = device->backend;
+    tensor x = tape->input;
 
     for (size_t i = 0; i < network->layer_count; i++) {
         const dcgan_layer *layer = &network->layers[i];
-        real *z = layer->normalised ? tape->z[i] : tape->output[i];
-        if (layer->transposed)
-            backend->transposed_convolution(z, x, weights + layer->weight, images, &layer->shape,
-                                            work);
-        else
-            backend->convolution(z, x, weights + layer->weight, images, &layer->shape, work);
-        finish_layer(tape, i, layer, backend, weights, running, images, work);
+        tensor z = layer->normalised ? tape->z[i] : tape->output[i],
+               w = tensor_at(weights, layer->weight);
+        TRY(layer->transposed ? b->transposed_convolution(device, z, x, w, images, &layer->shape)
+                              : b->convolution(device, z, x, w, images, &layer->shape));
+        TRY(finish_layer(tape, i, layer, device, weights, running, images));
         x = tape->output[i];
     }
-    return x;
+    return DCGAN_OK;
 }
 
 /* Turns dy into dz in place: backward of finish_layer, line by line from its end. */
-static void unfinish_layer(const dcgan_tape *tape, size_t i, const dcgan_layer *layer,
-                           const dcgan_backend *backend, const real *weights, real *dweights,
-                           real *dy, size_t images, const dcgan_work *work) {
-    size_t channels = layer_channels(layer), count = images * layer_output_count(layer);
+static dcgan_status unfinish_layer(const dcgan_tape *tape, size_t i, const dcgan_layer *layer,
+                                   dcgan_device *device, const network_backward_state *s) {
+    const dcgan_backend *b = device->backend;
+    size_t channels = layer_channels(layer), count = s->images * layer_output_count(layer);
 
     if (layer->normalised)
-        backend->normalise_backward(dy, dweights ? dweights + layer->scale : NULL,
-                                    dweights ? dweights + layer->shift : NULL, dy, tape->z[i],
-                                    tape->mean[i], tape->variance[i], weights + layer->scale,
-                                    weights + layer->shift, count / channels, channels,
-                                    layer->slope, work);
-    else if (layer->activation == DCGAN_RECTIFIER)
-        backend->rectify_backward(dy, tape->output[i], count, layer->slope, work);
-    else if (layer->activation == DCGAN_TANH)
-        backend->hyperbolic_tangent_backward(dy, tape->output[i], count, work);
+        return b->normalise_backward(
+            device, s->dy, tensor_at(s->dweights, layer->scale),
+            tensor_at(s->dweights, layer->shift), s->dy, tape->z[i], tape->mean[i],
+            tape->variance[i], tensor_at(s->weights, layer->scale),
+            tensor_at(s->weights, layer->shift), count / channels, channels, layer->slope);
+    if (layer->activation == DCGAN_RECTIFIER)
+        return b->rectify_backward(device, s->dy, tape->output[i], count, layer->slope);
+    return layer->activation == DCGAN_TANH
+               ? b->hyperbolic_tangent_backward(device, s->dy, tape->output[i], count)
+               : DCGAN_OK;
 }
 
 /* Tells the listener that a layer's gradient is complete. Its tensors lie one behind the other. */
-static void tell_layer_done(const network_listener *listener, const dcgan_layer *layer) {
+static dcgan_status tell_layer_done(const network_listener *listener, const dcgan_layer *layer) {
     size_t norm = layer->normalised ? 2 * layer_channels(layer) : 0;
 
-    if (listener)
-        listener->layer_done(listener->context, layer->weight, layer->weight_count + norm);
+    return listener
+               ? listener->layer_done(listener->context, layer->weight, layer->weight_count + norm)
+               : DCGAN_OK;
 }
 
-/* Runs backward from dy; returns the derivative of the input where wanted. */
-real *network_backward(const dcgan_tape *tape, const dcgan_network *network,
-                       const dcgan_backend *backend, const real *weights, real *dweights,
-                       int want_dinput, real *dy, real *spare, size_t images,
-                       const dcgan_work *work, const network_listener *listener) {
+dcgan_status network_backward(const dcgan_tape *tape, const dcgan_network *network,
+                              dcgan_device *device, network_backward_state *s) {
+    const dcgan_backend *b = device->backend;
+
     for (size_t i = network->layer_count; i-- > 0;) {
         const dcgan_layer *layer = &network->layers[i];
         const dcgan_convolution *shape = &layer->shape;
-        const real *x = i ? tape->output[i - 1] : tape->input, *w = weights + layer->weight;
-        real *freed = dy;
+        tensor x = i ? tape->output[i - 1] : tape->input, w = tensor_at(s->weights, layer->weight),
+               dw = tensor_at(s->dweights, layer->weight), freed = s->dy;
 
-        unfinish_layer(tape, i, layer, backend, weights, dweights, dy, images, work);
-        if (dweights && layer->transposed)
-            backend->weight_gradient(dweights + layer->weight, dy, x, images, shape, work);
-        else if (dweights)
-            backend->weight_gradient(dweights + layer->weight, x, dy, images, shape, work);
-        tell_layer_done(listener, layer);
-        if (i == 0 && !want_dinput)
-            return NULL;
-        if (layer->transposed)
-            backend->convolution(spare, dy, w, images, shape, work);
-        else
-            backend->transposed_convolution(spare, dy, w, images, shape, work);
-        dy = spare;
-        spare = freed;
+        TRY(unfinish_layer(tape, i, layer, device, s));
+        if (dw.memory)
+            TRY(layer->transposed ? b->weight_gradient(device, dw, s->dy, x, s->images, shape)
+                                  : b->weight_gradient(device, dw, x, s->dy, s->images, shape));
+        TRY(tell_layer_done(s->listener, layer));
+        if (i == 0 && !s->want_dinput)
+            return DCGAN_OK;
+        TRY(layer->transposed
+                ? b->convolution(device, s->spare, s->dy, w, s->images, shape)
+                : b->transposed_convolution(device, s->spare, s->dy, w, s->images, shape));
+        s->dy = s->spare;
+        s->spare = freed;
     }
-    return dy;
+    return DCGAN_OK;
 }
 
-/* Adds the batch statistics on the tape to double sums, for this network's layers. */
-void tape_add_statistics(const dcgan_tape *tape, const dcgan_network *network, double *sums,
-                         double weight) {
+dcgan_status tape_add_statistics(const dcgan_tape *tape, const dcgan_network *network,
+                                 dcgan_device *device, tensor sums, double weight) {
     for (size_t i = 0; i < network->layer_count; i++) {
         const dcgan_layer *layer = &network->layers[i];
-        size_t channels = layer_channels(layer);
-        double *first = sums + layer->statistics, *second = first + channels;
-        if (!layer->normalised)
-            continue;
-        for (size_t c = 0; c < channels; c++) {
-            double mean = (double)tape->mean[i][c];
-            first[c] += weight * mean;
-            second[c] += weight * ((double)tape->variance[i][c] + mean * mean);
-        }
+        if (layer->normalised)
+            TRY(device->backend->add_statistics(device, tensor_sum_at(sums, layer->statistics),
+                                                tape->mean[i], tape->variance[i],
+                                                layer_channels(layer), weight));
     }
+    return DCGAN_OK;
 }

@@ -2,12 +2,19 @@
  * passes.c - the passes of a minibatch (docs/format.md section 6)
  */
 #include "passes.h"
-#include "loss.h"
 
-#include <cblas.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
+
+/* The sums behind those of the statistics. */
+enum { LOSS_D, LOSS_G, RIGHT_REAL, RIGHT_FAKE, RIGHT_G, FINITE, SUM_COUNT };
+
+static tensor sum_at(const dcgan_passes *p, size_t number) {
+    return tensor_sum_at(p->sums, p->model->statistics_count + number);
+}
+
+/* ---- memory ---- */
 
 /* Checks that every matrix dimension of a minibatch fits the BLAS's int. */
 static int fits_blas(const dcgan_model *model, size_t batch) {
@@ -15,152 +22,309 @@ static int fits_blas(const dcgan_model *model, size_t batch) {
     return !__builtin_mul_overflow(batch, model->image_count, &rows) && rows <= INT_MAX;
 }
 
-dcgan_status passes_take(dcgan_passes *p, dcgan_arena *arena, size_t batch) {
-    const dcgan_model *model = p->model;
-    size_t g = network_widest(&model->generator), d = network_widest(&model->discriminator);
-    size_t sg, sd;
+static const dcgan_backend *backend_of(const dcgan_passes *p) {
+    return p->device ? p->device->backend : &dcgan_backend_cpu;
+}
 
-    if (batch < 1)
-        return DCGAN_INVALID_ARGUMENT;
-    if (!fits_blas(model, batch))
-        return DCGAN_TOO_LARGE;
-    sg = network_scratch_count(&model->generator, p->backend, batch);
-    sd = network_scratch_count(&model->discriminator, p->backend, batch);
+/* Lays out the device's memory, and returns the scratch memory. */
+static tensor take_tensors(dcgan_passes *p, dcgan_arena *arena, size_t batch) {
+    const dcgan_model *model = p->model;
+    size_t g = network_widest(&model->generator), d = network_widest(&model->discriminator),
+           sg = network_scratch_count(&model->generator, backend_of(p), batch),
+           sd = network_scratch_count(&model->discriminator, backend_of(p), batch);
+
     tape_take(&p->generator, arena, &model->generator, batch);
     tape_take(&p->discriminator, arena, &model->discriminator, batch);
     p->images = arena_take(arena, batch, model->image_count);
-    p->latent = arena_take(arena, batch, model->config.latent);
     p->dlogits = arena_take(arena, batch, 1);
     p->buffers[0] = arena_take(arena, batch, g > d ? g : d);
     p->buffers[1] = arena_take(arena, batch, g > d ? g : d);
-    p->work.scratch = arena_take(arena, sg > sd ? sg : sd, 1);
-    p->statistics_sums = arena_take_doubles(arena, model->statistics_count);
+    p->sums = arena_take_sums(arena, model->statistics_count + SUM_COUNT);
+    if (p->local) {
+        p->weights = arena_take(arena, model->parameter_count, 1);
+        p->moment1 = arena_take(arena, model->parameter_count, 1);
+        p->moment2 = arena_take(arena, model->parameter_count, 1);
+    }
+    if (!backend_of(p)->on_host) { /* of its own, where others use the caller's */
+        p->given = arena_take(arena, model->parameter_count, 1);
+        p->gradient = arena_take(arena, model->parameter_count, 1);
+        p->latent = arena_take(arena, batch, model->config.latent);
+    }
+    return arena_take(arena, sg > sd ? sg : sd, 1);
+}
+
+/* Lays out the host's memory. */
+static void take_host(dcgan_passes *p, dcgan_arena *arena, size_t batch) {
+    for (size_t i = 0; i < PASSES_AHEAD; i++)
+        p->noise[i] = arena_take_reals(arena, batch, p->model->config.latent);
+    p->host_sums = arena_take_doubles(arena, p->model->statistics_count + SUM_COUNT);
+}
+
+dcgan_status passes_measure(dcgan_passes *p, size_t batch, size_t *bytes, size_t *reals) {
+    const dcgan_arena nothing = {0};
+    dcgan_arena host = {0}, own = {0};
+
+    if (batch < 1)
+        return DCGAN_INVALID_ARGUMENT;
+    if (!fits_blas(p->model, batch))
+        return DCGAN_TOO_LARGE;
+    take_host(p, &host, batch);
+    take_tensors(p, &own, batch);
+    *reals = own.used;
+    if (own.overflow)
+        return DCGAN_TOO_LARGE;
+    return arena_end(&host, backend_of(p)->on_host ? &own : &nothing, bytes);
+}
+
+/* Lays out all memory: a backend on the host gets what the host's own part leaves. */
+static dcgan_status take_memory(dcgan_passes *p, void *workspace, size_t reals) {
+    dcgan_arena host = arena_begin(workspace), own = {0};
+
+    take_host(p, &host, p->unit->batch);
+    own.memory = tensor_at(host.memory, host.used);
+    if (!p->device->backend->on_host)
+        TRY(p->device->backend->reserve(p->device, reals, &own.memory));
+    p->device->scratch = take_tensors(p, &own, p->unit->batch);
     return DCGAN_OK;
 }
 
-dcgan_status passes_check(const dcgan_unit *unit, const dcgan_unit_result *result,
-                          const void *workspace) {
+/* ---- the beginning and the end ---- */
+
+static dcgan_status check(const dcgan_passes *p, const void *workspace) {
+    const dcgan_unit *unit = p->unit;
+
     return unit->weights && unit->images && workspace && unit->count >= 1 && unit->threads >= 1 &&
-                   result->gradient && result->statistics
+                   p->result->gradient && p->result->statistics
                ? DCGAN_OK
                : DCGAN_INVALID_ARGUMENT;
 }
 
-void passes_begin(dcgan_passes *p) {
-    dcgan_unit_result *r = p->result;
+/* Gives the device the weights, and clears what is added to. */
+static dcgan_status write_vectors(dcgan_passes *p) {
+    const dcgan_backend *b = p->device->backend;
+    size_t count = p->model->parameter_count;
 
-    openblas_set_num_threads(1); /* each of ours calls it for itself */
-    pool_start(&p->threads, p->unit->threads);
-    p->work.pool = &p->threads;
-    memset(r->gradient, 0, p->model->parameter_count * sizeof(real));
-    memset(p->statistics_sums, 0, p->model->statistics_count * sizeof(double));
-    r->loss_d = r->loss_g = r->accuracy_real = r->accuracy_fake = 0;
-}
-
-/* Turns sums into means and looks for NaN and infinity in all of the result. */
-static dcgan_status finish_result(dcgan_passes *p) {
-    dcgan_unit_result *r = p->result;
-    double images = (double)p->unit->count;
-
-    r->loss_d /= images;
-    r->loss_g /= images;
-    r->accuracy_real /= images;
-    r->accuracy_fake /= images;
-    dcgan_statistics_finish(p->model, r->statistics, p->statistics_sums);
-    if (!isfinite(r->loss_d) || !isfinite(r->loss_g) ||
-        !dcgan_finite(r->gradient, p->model->parameter_count, NULL) ||
-        !dcgan_finite(r->statistics, p->model->statistics_count, NULL))
-        return DCGAN_NOT_FINITE;
+    if (b->on_host) {
+        p->given = tensor_on_host(p->unit->weights);
+        p->gradient = tensor_on_host(p->result->gradient);
+    } else /* what no network is asked for stays zero */
+        memset(p->result->gradient, 0, count * sizeof(real));
+    TRY(b->write(p->device, p->given, p->unit->weights, count));
+    TRY(b->zero(p->device, p->gradient, count));
+    TRY(b->zero(p->device, p->sums, (p->model->statistics_count + SUM_COUNT) * SUM_REALS));
+    if (!p->local)
+        p->weights = p->given;
+    else {
+        TRY(b->write(p->device, p->weights, p->unit->weights, count));
+        TRY(b->zero(p->device, p->moment1, count));
+        TRY(b->zero(p->device, p->moment2, count));
+    }
     return DCGAN_OK;
 }
 
+dcgan_status passes_begin(dcgan_passes *p, void *workspace, size_t workspace_bytes) {
+    size_t bytes, reals;
+
+    TRY(check(p, workspace));
+    TRY(passes_measure(p, p->unit->batch, &bytes, &reals));
+    if (workspace_bytes < bytes)
+        return DCGAN_WORKSPACE;
+    if (!p->device) {
+        p->cpu = (dcgan_device){.backend = &dcgan_backend_cpu, .threads = p->unit->threads};
+        p->device = &p->cpu;
+        TRY(p->device->backend->open(p->device));
+    }
+    TRY(take_memory(p, workspace, reals));
+    return write_vectors(p);
+}
+
+/* Tells the caller which parts of the gradient are final, in order. */
+static dcgan_status tell_finals(dcgan_passes *p, int wait) {
+    while (p->finals_told < p->final_count) {
+        const passes_final *f = &p->finals[p->finals_told];
+        int passed;
+
+        TRY(p->device->backend->passed(p->device, f->mark, wait, &passed));
+        if (!passed)
+            break;
+        if (p->unit->ready)
+            p->unit->ready(p->unit->context, f->first, f->count);
+        p->finals_told++;
+    }
+    return DCGAN_OK;
+}
+
+dcgan_status passes_finish(void *passes, size_t first, size_t count) {
+    dcgan_passes *p = passes;
+    const dcgan_backend *b = p->device->backend;
+    passes_final *f = &p->finals[p->final_count++];
+
+    f->first = first;
+    f->count = count;
+    TRY(b->read(p->device, p->result->gradient + first, tensor_at(p->gradient, first), count));
+    TRY(b->mark(p->device, &f->mark));
+    return tell_finals(p, 0);
+}
+
+/* Waits for the results; turns sums into means and looks for NaN and infinity in all of them. */
+static dcgan_status finish_result(dcgan_passes *p) {
+    const dcgan_backend *b = p->device->backend;
+    dcgan_unit_result *r = p->result;
+    const double images = (double)p->unit->count, *sums = p->host_sums + p->model->statistics_count;
+
+    TRY(b->finite(p->device, sum_at(p, FINITE), p->gradient, p->model->parameter_count));
+    TRY(tell_finals(p, 1));
+    TRY(b->read_sums(p->device, p->host_sums, p->sums, p->model->statistics_count + SUM_COUNT));
+    r->loss_d = sums[LOSS_D] / images;
+    r->loss_g = sums[LOSS_G] / images;
+    r->accuracy_real = sums[RIGHT_REAL] / images;
+    r->accuracy_fake = sums[RIGHT_FAKE] / images;
+    dcgan_statistics_finish(p->model, r->statistics, p->host_sums);
+    return isfinite(r->loss_d) && isfinite(r->loss_g) && isfinite(sums[FINITE]) &&
+                   dcgan_finite(r->statistics, p->model->statistics_count, NULL)
+               ? DCGAN_OK
+               : DCGAN_NOT_FINITE;
+}
+
+/* Waits until the device no longer uses the caller's memory. Whatever failed has been told. */
+static void settle(dcgan_passes *p) {
+    uint64_t mark;
+    int passed;
+
+    if (p->device->backend->mark(p->device, &mark) == DCGAN_OK)
+        (void)p->device->backend->passed(p->device, mark, 1, &passed);
+}
+
 dcgan_status passes_end(dcgan_passes *p, dcgan_status status) {
-    pool_stop(&p->threads);
-    return status == DCGAN_OK ? finish_result(p) : status;
+    if (status == DCGAN_OK)
+        status = finish_result(p);
+    if (p->device && status != DCGAN_OK)
+        settle(p);
+    if (p->device == &p->cpu)
+        p->device->backend->close(p->device);
+    return status;
 }
 
-int passes_cancelled(const dcgan_passes *p, size_t images_done) {
-    return p->unit->progress && p->unit->progress(p->unit->context, images_done);
+/* ---- a minibatch ---- */
+
+dcgan_status passes_begin_minibatch(dcgan_passes *p) {
+    int passed;
+
+    if (p->minibatch < PASSES_AHEAD)
+        return DCGAN_OK;
+    return p->device->backend->passed(p->device, p->marks[p->minibatch % PASSES_AHEAD], 1, &passed);
 }
 
-/* Counts logits on the right side of zero, which belongs to neither side. */
-static size_t count_right(const real *logits, size_t count, int real_images) {
-    size_t right = 0;
-    for (size_t i = 0; i < count; i++)
-        right += real_images ? logits[i] > 0 : logits[i] < 0;
-    return right;
+dcgan_status passes_end_minibatch(dcgan_passes *p) {
+    return p->device->backend->mark(p->device, &p->marks[p->minibatch++ % PASSES_AHEAD]);
 }
 
-const real *passes_judge(dcgan_passes *p, const real *images, size_t count) {
+dcgan_status passes_continue(const dcgan_passes *p, size_t first) {
+    size_t ahead = p->device->backend->on_host ? 0 : PASSES_AHEAD * p->unit->batch,
+           done = first > ahead ? first - ahead : 0;
+
+    return p->unit->progress && p->unit->progress(p->unit->context, done) ? DCGAN_CANCELLED
+                                                                          : DCGAN_OK;
+}
+
+static dcgan_status run_discriminator(dcgan_passes *p, tensor images, size_t count) {
     p->discriminator.input = images;
-    return network_forward(&p->discriminator, &p->model->discriminator, p->backend, p->weights,
-                           NULL, count, &p->work);
+    return network_forward(&p->discriminator, &p->model->discriminator, p->device, p->weights,
+                           (tensor){0}, count);
+}
+
+/* What the discriminator should say of images, and where that is counted. */
+typedef struct verdict {
+    int target; /* 1: real */
+    size_t loss, right;
+    int wanted; /* the derivative */
+} verdict;
+
+/* Each image weighs 1 / mean_over, so that a unit's minibatches add up to its mean, a short last
+ * one by its images. */
+static dcgan_status judge(dcgan_passes *p, const verdict *v, size_t count) {
+    return p->device->backend->judge(p->device, v->wanted ? p->buffers[0] : (tensor){0},
+                                     sum_at(p, v->loss), sum_at(p, v->right),
+                                     tape_output(&p->discriminator, &p->model->discriminator),
+                                     count, v->target, 1.0 / (double)p->mean_over);
 }
 
 /*
- * Backpropagates the loss that wants the logits to be target through the discriminator. Each image
- * weighs 1 / mean_over, so that a unit's minibatches add up to its mean, a short last one by its
- * images. For the discriminator's own loss the gradient of its weights is wanted, for the
- * generator's loss only the derivative of the image: neither gets anything of the other's.
+ * Backpropagates the derivative of a loss through the discriminator. For the discriminator's own
+ * loss the gradient of its weights is wanted, for the generator's loss only the derivative of the
+ * image: neither gets anything of the other's.
  */
-static real *judge_backward(dcgan_passes *p, const real *logits, size_t count, double target,
-                            int own_loss, const network_listener *listener) {
-    loss_backward(p->buffers[0], logits, count, target, 1.0 / (double)p->mean_over);
-    return network_backward(&p->discriminator, &p->model->discriminator, p->backend, p->weights,
-                            own_loss ? p->result->gradient : NULL, !own_loss, p->buffers[0],
-                            p->buffers[1], count, &p->work, listener);
+static dcgan_status judge_backward(dcgan_passes *p, size_t count, int own_loss,
+                                   const network_listener *listener,
+                                   network_backward_state *state) {
+    *state = (network_backward_state){.weights = p->weights,
+                                      .dweights = own_loss ? p->gradient : (tensor){0},
+                                      .dy = p->buffers[0],
+                                      .spare = p->buffers[1],
+                                      .want_dinput = !own_loss,
+                                      .images = count,
+                                      .listener = listener};
+    return network_backward(&p->discriminator, &p->model->discriminator, p->device, state);
 }
 
-void passes_real(dcgan_passes *p, size_t first, size_t count, double share) {
-    size_t floats = count * p->model->image_count;
-    const uint8_t *samples = p->unit->images + first * p->model->image_count;
-    const real *logits;
+/* Counts the discriminator's loss, and learns from it where its gradient is wanted. */
+static dcgan_status learn_own(dcgan_passes *p, int target, size_t count, double share,
+                              const network_listener *listener) {
+    const verdict v = {target, LOSS_D, target ? RIGHT_REAL : RIGHT_FAKE,
+                       p->unit->networks != DCGAN_GENERATOR_ONLY};
+    network_backward_state state;
 
-    for (size_t i = 0; i < floats; i++)
-        p->images[i] = (real)((float)samples[i] / 127.5f - 1.0f);
-    logits = passes_judge(p, p->images, count);
-    p->result->loss_d += loss_real(logits, count);
-    p->result->accuracy_real += (double)count_right(logits, count, 1);
-    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums,
-                        0.5 * share);
-    if (p->unit->networks != DCGAN_GENERATOR_ONLY)
-        judge_backward(p, logits, count, 1.0, 1, NULL);
+    TRY(judge(p, &v, count));
+    TRY(tape_add_statistics(&p->discriminator, &p->model->discriminator, p->device, p->sums,
+                            0.5 * share));
+    return v.wanted ? judge_backward(p, count, 1, listener, &state) : DCGAN_OK;
 }
 
-const real *passes_generate(dcgan_passes *p, size_t first, size_t count, double share) {
+dcgan_status passes_real(dcgan_passes *p, size_t first, size_t count, double share) {
+    size_t image = p->model->image_count;
+
+    TRY(p->device->backend->write_samples(p->device, p->images, p->unit->images + first * image,
+                                          count * image));
+    TRY(run_discriminator(p, p->images, count));
+    return learn_own(p, 1, count, share, NULL);
+}
+
+dcgan_status passes_generate(dcgan_passes *p, size_t first, size_t count, double share) {
     const dcgan_unit *unit = p->unit;
     size_t latent = p->model->config.latent;
-    const real *fake;
+    real *noise = p->noise[p->minibatch % PASSES_AHEAD];
 
     for (size_t i = 0; i < count; i++)
         dcgan_noise(unit->seed, (uint32_t)(unit->position + first + i), unit->iteration,
-                    DCGAN_STREAM_UNIT, latent, p->latent + i * latent);
+                    DCGAN_STREAM_UNIT, latent, noise + i * latent);
+    if (p->device->backend->on_host)
+        p->latent = tensor_on_host(noise);
+    TRY(p->device->backend->write(p->device, p->latent, noise, count * latent));
     p->generator.input = p->latent;
-    fake = network_forward(&p->generator, &p->model->generator, p->backend, p->weights, NULL, count,
-                           &p->work);
-    tape_add_statistics(&p->generator, &p->model->generator, p->statistics_sums, share);
-    return fake;
+    TRY(network_forward(&p->generator, &p->model->generator, p->device, p->weights, (tensor){0},
+                        count));
+    return tape_add_statistics(&p->generator, &p->model->generator, p->device, p->sums, share);
 }
 
-void passes_fake(dcgan_passes *p, const real *logits, size_t count, double share,
-                 const network_listener *listener) {
-    p->result->loss_d += loss_fake(logits, count);
-    p->result->accuracy_fake += (double)count_right(logits, count, 0);
-    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums,
-                        0.5 * share);
-    if (p->unit->networks != DCGAN_GENERATOR_ONLY)
-        judge_backward(p, logits, count, 0.0, 1, listener);
+dcgan_status passes_judge(dcgan_passes *p, size_t count) {
+    return run_discriminator(p, tape_output(&p->generator, &p->model->generator), count);
 }
 
-void passes_generator(dcgan_passes *p, const real *logits, size_t count,
-                      const network_listener *listener) {
-    real *dfake, *other;
+dcgan_status passes_fake(dcgan_passes *p, size_t count, double share,
+                         const network_listener *listener) {
+    return learn_own(p, 0, count, share, listener);
+}
 
-    p->result->loss_g += loss_real(logits, count);
-    if (p->unit->networks == DCGAN_DISCRIMINATOR_ONLY)
-        return;
-    dfake = judge_backward(p, logits, count, 1.0, 0, NULL);
-    other = dfake == p->buffers[0] ? p->buffers[1] : p->buffers[0];
-    network_backward(&p->generator, &p->model->generator, p->backend, p->weights,
-                     p->result->gradient, 0, dfake, other, count, &p->work, listener);
+dcgan_status passes_generator(dcgan_passes *p, size_t count, const network_listener *listener) {
+    const verdict v = {1, LOSS_G, RIGHT_G, p->unit->networks != DCGAN_DISCRIMINATOR_ONLY};
+    network_backward_state state;
+
+    TRY(judge(p, &v, count));
+    if (!v.wanted)
+        return DCGAN_OK;
+    TRY(judge_backward(p, count, 0, NULL, &state));
+    state.dweights = p->gradient;
+    state.want_dinput = 0;
+    state.listener = listener;
+    return network_backward(&p->generator, &p->model->generator, p->device, &state);
 }

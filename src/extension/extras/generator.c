@@ -34,16 +34,22 @@ static float *read_running(const gan_run *run, gan_pieces *state) {
                : NULL;
 }
 
+static dcgan_generator source(const gan_generator *g) {
+    return (dcgan_generator){.model = &g->run->model,
+                             .weights = g->weights,
+                             .running_statistics = g->running,
+                             .workspace = g->workspace,
+                             .workspace_bytes = g->bytes};
+}
+
 /* Computes statistics for the moving average: the running statistics belong to the weights
  * themselves, which differ from their average. */
 static void calibrate(gan_generator *g) {
-    double *sums = palloc(g->run->model.statistics_count * sizeof *sums);
+    const dcgan_generator generator = source(g);
 
     CHECK_FOR_INTERRUPTS();
-    gan_check_status(dcgan_generator_statistics(&g->run->model, g->weights, (uint64)g->run->seed,
-                                                BATCH, PARTS, g->running, sums, g->workspace,
-                                                g->bytes));
-    pfree(sums);
+    gan_check_status(dcgan_generator_statistics(&generator, (uint64)g->run->seed, BATCH, PARTS,
+                                                g->running));
 }
 
 gan_part gan_generator_part(const gan_run *run) {
@@ -68,7 +74,7 @@ void gan_generator_read(gan_generator *g, const gan_run *run, int32 iteration, g
                         errmsg("the weights of iteration %d are not held", iteration),
                         errhint("Run %d is at iteration %d; the one before is held too.", run->run,
                                 run->iteration)));
-    gan_check_status(dcgan_generate_workspace(&run->model, BATCH, &g->bytes));
+    gan_check_status(dcgan_generate_workspace(&run->model, NULL, BATCH, &g->bytes));
     g->workspace = palloc_extended(g->bytes, MCXT_ALLOC_HUGE);
     g->images =
         palloc_extended(BATCH * run->model.image_count * sizeof *g->images, MCXT_ALLOC_HUGE);
@@ -85,25 +91,26 @@ static void to_samples(const gan_generator *g, size_t count, unsigned char *samp
 void gan_generator_draw_from(gan_generator *g, const float *vectors, size_t count,
                              unsigned char *samples) {
     const dcgan_model *model = &g->run->model;
+    const dcgan_generator generator = source(g);
 
     for (size_t first = 0; first < count; first += BATCH) {
         size_t n = Min(count - first, BATCH);
         CHECK_FOR_INTERRUPTS();
-        gan_check_status(dcgan_generate_from(model, g->weights, g->running,
-                                             vectors + first * model->config.latent, n, g->images,
-                                             g->workspace, g->bytes));
+        gan_check_status(dcgan_generate_from(&generator, vectors + first * model->config.latent, n,
+                                             g->images));
         to_samples(g, n, samples + first * model->image_count);
     }
 }
 
 void gan_generator_draw(gan_generator *g, int64 seed, size_t count, unsigned char *samples) {
     const dcgan_model *model = &g->run->model;
+    const dcgan_generator generator = source(g);
 
     for (size_t first = 0; first < count; first += BATCH) {
         size_t n = Min(count - first, BATCH);
         CHECK_FOR_INTERRUPTS();
-        gan_check_status(dcgan_generate(model, g->weights, g->running, (uint64)seed, (uint32)first,
-                                        n, g->images, g->workspace, g->bytes));
+        gan_check_status(
+            dcgan_generate(&generator, (uint64)seed, (uint32)first, n, g->images));
         to_samples(g, n, samples + first * model->image_count);
     }
 }

@@ -1,10 +1,10 @@
 /*
  * naive.c - every layer as its definition says, in double precision
  *
- * The reference that the fast layers are tested against, and a fallback. Slow on purpose: nothing
- * here is clever.
+ * The reference that the other backends are tested against. Slow on purpose: nothing here is
+ * clever.
  */
-#include "../backend.h"
+#include "../host/host.h"
 
 #include <math.h>
 
@@ -28,11 +28,14 @@ static size_t scratch_count(const dcgan_convolution *s, size_t images) {
     return 0;
 }
 
-static void convolution(real *small, const real *large, const real *weights, size_t images,
-                        const dcgan_convolution *s, const dcgan_work *work) {
+static dcgan_status convolution(dcgan_device *device, tensor small_tensor, tensor large_tensor,
+                                tensor weights_tensor, size_t images, const dcgan_convolution *s) {
+    real *small = host_at(small_tensor);
+    const real *large = host_at(large_tensor);
+    const real *weights = host_at(weights_tensor);
     size_t o;
 
-    (void)work;
+    (void)device;
     for (size_t n = 0; n < images; n++)
         for (size_t i = 0; i < s->small_height; i++)
             for (size_t j = 0; j < s->small_width; j++)
@@ -46,6 +49,7 @@ static void convolution(real *small, const real *large, const real *weights, siz
                     small[((n * s->small_height + i) * s->small_width + j) * s->small_channels +
                           b] = (real)sum;
                 }
+    return DCGAN_OK;
 }
 
 /* Sums what one pixel of the larger image receives from every place whose kernel covers it. */
@@ -69,23 +73,32 @@ static double receive(const real *small, const real *weights, size_t n, size_t u
     return sum;
 }
 
-static void transposed_convolution(real *large, const real *small, const real *weights,
-                                   size_t images, const dcgan_convolution *s,
-                                   const dcgan_work *work) {
-    (void)work;
+static dcgan_status transposed_convolution(dcgan_device *device, tensor large_tensor,
+                                           tensor small_tensor, tensor weights_tensor,
+                                           size_t images, const dcgan_convolution *s) {
+    real *large = host_at(large_tensor);
+    const real *small = host_at(small_tensor);
+    const real *weights = host_at(weights_tensor);
+
+    (void)device;
     for (size_t n = 0; n < images; n++)
         for (size_t u = 0; u < s->large_height; u++)
             for (size_t v = 0; v < s->large_width; v++)
                 for (size_t a = 0; a < s->large_channels; a++)
                     large[((n * s->large_height + u) * s->large_width + v) * s->large_channels +
                           a] = (real)receive(small, weights, n, u, v, a, s);
+    return DCGAN_OK;
 }
 
-static void weight_gradient(real *dweights, const real *large, const real *small, size_t images,
-                            const dcgan_convolution *s, const dcgan_work *work) {
+static dcgan_status weight_gradient(dcgan_device *device, tensor dweights_tensor,
+                                    tensor large_tensor, tensor small_tensor, size_t images,
+                                    const dcgan_convolution *s) {
+    real *dweights = host_at(dweights_tensor);
+    const real *large = host_at(large_tensor);
+    const real *small = host_at(small_tensor);
     size_t o;
 
-    (void)work;
+    (void)device;
     for (size_t b = 0; b < s->small_channels; b++)
         for (size_t k = 0; k < 16; k++)
             for (size_t a = 0; a < s->large_channels; a++) {
@@ -101,11 +114,16 @@ static void weight_gradient(real *dweights, const real *large, const real *small
                                                   b];
                 dweights[(b * 16 + k) * s->large_channels + a] += (real)sum;
             }
+    return DCGAN_OK;
 }
 
-static void moments(real *mean, real *variance, const real *x, size_t rows, size_t channels,
-                    const dcgan_work *work) {
-    (void)work;
+static dcgan_status moments(dcgan_device *device, tensor mean_tensor, tensor variance_tensor,
+                            tensor x_tensor, size_t rows, size_t channels) {
+    real *mean = host_at(mean_tensor);
+    real *variance = host_at(variance_tensor);
+    const real *x = host_at(x_tensor);
+
+    (void)device;
     for (size_t c = 0; c < channels; c++) {
         double m = 0, v = 0;
         for (size_t r = 0; r < rows; r++)
@@ -116,6 +134,7 @@ static void moments(real *mean, real *variance, const real *x, size_t rows, size
         mean[c] = (real)m;
         variance[c] = (real)v;
     }
+    return DCGAN_OK;
 }
 
 /* Computes the activation's input: normalised, scaled, shifted. */
@@ -124,22 +143,41 @@ static double line(double x, real mean, real variance, real scale, real shift) {
            (double)shift;
 }
 
-static void normalise(real *y, const real *x, const real *mean, const real *variance,
-                      const real *scale, const real *shift, size_t rows, size_t channels,
-                      real slope, const dcgan_work *work) {
-    (void)work;
+static dcgan_status normalise(dcgan_device *device, tensor y_tensor, tensor x_tensor,
+                              tensor mean_tensor, tensor variance_tensor, tensor scale_tensor,
+                              tensor shift_tensor, size_t rows, size_t channels, real slope) {
+    real *y = host_at(y_tensor);
+    const real *x = host_at(x_tensor);
+    const real *mean = host_at(mean_tensor);
+    const real *variance = host_at(variance_tensor);
+    const real *scale = host_at(scale_tensor);
+    const real *shift = host_at(shift_tensor);
+
+    (void)device;
     for (size_t i = 0; i < rows * channels; i++) {
         size_t c = i % channels;
         double v = line((double)x[i], mean[c], variance[c], scale[c], shift[c]);
         y[i] = (real)(v > 0 ? v : (double)slope * v);
     }
+    return DCGAN_OK;
 }
 
-static void normalise_backward(real *dx, real *dscale, real *dshift, const real *dy, const real *x,
-                               const real *mean, const real *variance, const real *scale,
-                               const real *shift, size_t rows, size_t channels, real slope,
-                               const dcgan_work *work) {
-    (void)work;
+static dcgan_status normalise_backward(dcgan_device *device, tensor dx_tensor, tensor dscale_tensor,
+                                       tensor dshift_tensor, tensor dy_tensor, tensor x_tensor,
+                                       tensor mean_tensor, tensor variance_tensor,
+                                       tensor scale_tensor, tensor shift_tensor, size_t rows,
+                                       size_t channels, real slope) {
+    real *dx = host_at(dx_tensor);
+    real *dscale = host_at(dscale_tensor);
+    real *dshift = host_at(dshift_tensor);
+    const real *dy = host_at(dy_tensor);
+    const real *x = host_at(x_tensor);
+    const real *mean = host_at(mean_tensor);
+    const real *variance = host_at(variance_tensor);
+    const real *scale = host_at(scale_tensor);
+    const real *shift = host_at(shift_tensor);
+
+    (void)device;
     for (size_t c = 0; c < channels; c++) {
         double inverse = 1 / sqrt((double)variance[c] + DCGAN_NORM_EPSILON), sum = 0, sum_x = 0;
         for (size_t i = c; i < rows * channels; i += channels) {
@@ -164,38 +202,91 @@ static void normalise_backward(real *dx, real *dscale, real *dshift, const real 
         if (dshift)
             dshift[c] += (real)sum;
     }
+    return DCGAN_OK;
 }
 
-static void rectify(real *x, size_t count, real slope, const dcgan_work *work) {
-    (void)work;
+static dcgan_status rectify(dcgan_device *device, tensor x_tensor, size_t count, real slope) {
+    real *x = host_at(x_tensor);
+
+    (void)device;
     for (size_t i = 0; i < count; i++)
         if (!(x[i] > 0))
             x[i] *= slope;
+    return DCGAN_OK;
 }
 
-static void rectify_backward(real *dy, const real *y, size_t count, real slope,
-                             const dcgan_work *work) {
-    (void)work;
+static dcgan_status rectify_backward(dcgan_device *device, tensor dy_tensor, tensor y_tensor,
+                                     size_t count, real slope) {
+    real *dy = host_at(dy_tensor);
+    const real *y = host_at(y_tensor);
+
+    (void)device;
     for (size_t i = 0; i < count; i++)
         if (!(y[i] > 0))
             dy[i] *= slope;
+    return DCGAN_OK;
 }
 
-static void hyperbolic_tangent(real *x, size_t count, const dcgan_work *work) {
-    (void)work;
+static dcgan_status hyperbolic_tangent(dcgan_device *device, tensor x_tensor, size_t count) {
+    real *x = host_at(x_tensor);
+
+    (void)device;
     for (size_t i = 0; i < count; i++)
         x[i] = (real)tanh((double)x[i]);
+    return DCGAN_OK;
 }
 
-static void hyperbolic_tangent_backward(real *dy, const real *y, size_t count,
-                                        const dcgan_work *work) {
-    (void)work;
+static dcgan_status hyperbolic_tangent_backward(dcgan_device *device, tensor dy_tensor,
+                                                tensor y_tensor, size_t count) {
+    real *dy = host_at(dy_tensor);
+    const real *y = host_at(y_tensor);
+
+    (void)device;
     for (size_t i = 0; i < count; i++)
         dy[i] = (real)((double)dy[i] * (1 - (double)y[i] * (double)y[i]));
+    return DCGAN_OK;
+}
+
+static dcgan_status adam(dcgan_device *device, tensor weights, tensor moment1, tensor moment2,
+                         tensor gradient, size_t count, uint64_t t, const dcgan_adam_options *o) {
+    real *w = host_at(weights), *m = host_at(moment1), *v = host_at(moment2),
+         *g = host_at(gradient);
+    double first = 1 - pow(o->beta1, (double)t), second = 1 - pow(o->beta2, (double)t);
+
+    (void)device;
+    for (size_t i = 0; i < count; i++) {
+        m[i] = (real)(o->beta1 * (double)m[i] + (1 - o->beta1) * (double)g[i]);
+        v[i] = (real)(o->beta2 * (double)v[i] + (1 - o->beta2) * (double)g[i] * (double)g[i]);
+        w[i] = (real)((double)w[i] - o->learning_rate * ((double)m[i] / first) /
+                                         (sqrt((double)v[i] / second) + o->epsilon));
+        g[i] = 0;
+    }
+    return DCGAN_OK;
+}
+
+static dcgan_status open_naive(dcgan_device *device) {
+    (void)device;
+    return DCGAN_OK;
+}
+
+static void close_naive(dcgan_device *device) {
+    (void)device;
 }
 
 const dcgan_backend dcgan_backend_naive = {
     .name = "naive",
+    .on_host = 1,
+    .count = host_count,
+    .describe = host_describe,
+    .open = open_naive,
+    .close = close_naive,
+    .write = host_write,
+    .write_samples = host_write_samples,
+    .read = host_read,
+    .read_sums = host_read_sums,
+    .zero = host_zero,
+    .mark = host_mark,
+    .passed = host_passed,
     .scratch_count = scratch_count,
     .convolution = convolution,
     .transposed_convolution = transposed_convolution,
@@ -207,4 +298,9 @@ const dcgan_backend dcgan_backend_naive = {
     .rectify_backward = rectify_backward,
     .hyperbolic_tangent = hyperbolic_tangent,
     .hyperbolic_tangent_backward = hyperbolic_tangent_backward,
+    .judge = host_judge,
+    .add_statistics = host_add_statistics,
+    .adam = adam,
+    .difference = host_difference,
+    .finite = host_finite,
 };
