@@ -18,7 +18,7 @@ jobs=${JOBS:-$(nproc)}
 only=${1:-}
 cflags=(-std=gnu11 -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off)
 libraries=(-lcmocka -lopenblas -lm)
-tests=(random model convolutions layers training outer winograd winograd_double gradients unit)
+tests=(random model convolutions layers training outer winograd winograd_double gradients unit backend)
 export GANN_FIXTURES=$root/test/fixture
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/gann_mutation.XXXXXX")
@@ -65,16 +65,14 @@ mutant optimise/schedule.c outer 'the first iteration of a warm-up stands still'
 mutant optimise/schedule.c outer 'the fall begins before the warm-up ends' '(schedule->target - schedule->warmup)' '(schedule->target)'
 mutant optimise/schedule.c outer 'G begins' 'iteration % 2 == 0 ?' 'iteration % 2 != 0 ?'
 mutant optimise/schedule.c outer 'steps of the other network counted' 'iteration : iteration / 2' 'iteration : iteration'
-mutant net/passes.c unit 'D learns from real images where G alone is wanted' 'if (p->unit->networks != DCGAN_GENERATOR_ONLY)
-        judge_backward(p, logits, count, 1.0, 1, NULL)' 'judge_backward(p, logits, count, 1.0, 1, NULL)'
-mutant net/passes.c unit 'G learns where D alone is wanted' 'if (p->unit->networks == DCGAN_DISCRIMINATOR_ONLY)
-        return;' ''
+mutant net/passes.c unit 'D learns from real images where G alone is wanted' 'p->unit->networks != DCGAN_GENERATOR_ONLY}' '1}'
+mutant net/passes.c unit 'G learns where D alone is wanted' 'p->unit->networks != DCGAN_DISCRIMINATOR_ONLY}' '1}'
 
-mutant net/loss.c training 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
-mutant net/loss.c training 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'
-mutant net/loss.c training 'log in place of log1p' 'log1p(exp(-fabs(x)))' 'log(1 + exp(-fabs(x)))'
-mutant net/loss.c training 'derivative plus target' '(sigmoid - target)' '(sigmoid + target)'
-mutant net/loss.c training 'derivative for negative logits' 'e / (1 + e)' '1 / (1 + e)'
+mutant host/loss.c training 'softplus of the wrong sign' 'sum += softplus(-(double)logits[i])' 'sum += softplus((double)logits[i])'
+mutant host/loss.c training 'softplus overflows' '(x > 0 ? x : 0) + log1p(exp(-fabs(x)))' 'log(1 + exp(x))'
+mutant host/loss.c training 'log in place of log1p' 'log1p(exp(-fabs(x)))' 'log(1 + exp(-fabs(x)))'
+mutant host/loss.c training 'derivative plus target' '(sigmoid - target)' '(sigmoid + target)'
+mutant host/loss.c training 'derivative for negative logits' 'e / (1 + e)' '1 / (1 + e)'
 
 mutant random.c random 'nine rounds of Philox' 'round < 10' 'round < 9'
 mutant random.c random 'key schedule' 'k1 += 0xBB67AE85u' 'k1 += 0x9E3779B9u'
@@ -99,16 +97,16 @@ mutant model.c model 'variances not counted' 'model->statistics_count += 2 * cha
 mutant model.c model 'two channels accepted' 'c->channels != 1 && c->channels != 3' 'c->channels < 1 || c->channels > 3'
 mutant model.c model 'latent limit off by one' 'c->latent > DCGAN_MAX_LATENT' 'c->latent >= DCGAN_MAX_LATENT'
 
-mutant net/network.c 'gradients unit' 'statistics of a minibatch forget the mean' \
-	'((double)tape->variance[i][c] + mean * mean)' '((double)tape->variance[i][c])'
+mutant host/unit.c 'gradients unit' 'statistics of a minibatch forget the mean' \
+	'((double)v[c] + (double)m[c] * (double)m[c])' '((double)v[c])'
 mutant net/network.c 'gradients unit' 'the wrong input for the weight gradient' \
 	'i ? tape->output[i - 1] : tape->input' 'i > 1 ? tape->output[i - 1] : tape->input'
 mutant net/network.c 'gradients unit' 'backward without the derivative of tanh' \
-	'backend->hyperbolic_tangent_backward(dy, tape->output[i], count, work)' '(void)count'
+	'b->hyperbolic_tangent_backward(device, s->dy, tape->output[i], count)' 'DCGAN_OK'
 mutant net/network.c 'gradients unit' 'backward without the rectifier' \
-	'backend->rectify_backward(dy, tape->output[i], count, layer->slope, work)' '(void)count'
+	'b->rectify_backward(device, s->dy, tape->output[i], count, layer->slope)' 'DCGAN_OK'
 mutant net/network.c unit 'evaluation by the statistics of the first layer' \
-	'running ? running + layer->statistics :' 'running ? running :'
+	'mean = tensor_at(running, layer->statistics)' 'mean = tensor_at(running, 0)'
 
 mutant optimise/statistics.c training 'biased running variance' '* values / (values - 1)' '* 1.0'
 mutant optimise/statistics.c training 'discriminator counts its images once' '(discriminator ? 2 : 1)' '1'
@@ -118,55 +116,49 @@ mutant optimise/statistics.c training 'momentum the other way round' \
 	'r->momentum * ((double)new_mean[c]' '(1 - r->momentum) * ((double)new_mean[c]'
 mutant optimise/statistics.c training 'negative variance' '(v > 0 ? v : 0)' '(v > 0 ? v : -1)'
 
-mutant net/passes.c unit 'statistics of the real images without their half' '1);
-    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share)' '1);
-    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, share)'
-mutant net/passes.c unit 'statistics of the fake images without their half' '0);
-    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, 0.5 * share)' '0);
-    tape_add_statistics(&p->discriminator, &p->model->discriminator, p->statistics_sums, share)'
+mutant net/passes.c unit 'statistics of real and fake images without their half' '0.5 * share' 'share'
 mutant net/passes.c 'gradients unit' "the generator's backward pass added to the discriminator's gradient" \
-	'own_loss ? p->result->gradient : NULL' 'p->result->gradient'
+	'own_loss ? p->gradient : (tensor){0}' 'p->gradient'
 mutant net/passes.c 'gradients unit' 'minibatches instead of images weighed' \
 	'target, 1.0 / (double)p->mean_over)' 'target, 1.0 / (double)count)'
 mutant net/passes.c 'gradients unit' 'the saturating loss of the generator' \
-	'judge_backward(p, logits, count, 1.0, 0, NULL)' 'judge_backward(p, logits, count, 0.0, 0, NULL)'
+	'{1, LOSS_G' '{0, LOSS_G'
 mutant net/passes.c 'gradients unit' 'fake images learned as real' \
-	'judge_backward(p, logits, count, 0.0, 1, listener)' 'judge_backward(p, logits, count, 1.0, 1, listener)'
+	'learn_own(p, 0, count' 'learn_own(p, 1, count'
 mutant net/passes.c 'gradients unit' 'gradient not cleared' \
-	'memset(r->gradient, 0, p->model->parameter_count * sizeof(real));' ''
+	'TRY(b->zero(p->device, p->gradient, count));' ''
 mutant net/passes.c unit 'every minibatch draws the same noise' 'unit->position + first + i' 'unit->position + i'
 mutant net/passes.c unit 'every minibatch sees the same images' 'p->unit->images + first *' 'p->unit->images + 0 *'
-mutant net/passes.c unit 'samples in [0, 1]' '/ 127.5f - 1.0f' '/ 255.0f'
-mutant net/passes.c unit 'accuracy of the fake images' 'count_right(logits, count, 0)' 'count_right(logits, count, 1)'
+mutant host/memory.c unit 'samples in [0, 1]' '/ 127.5f - 1.0f' '/ 255.0f'
+mutant host/unit.c unit 'accuracy of the fake images' 'target ? logits[i] > 0 : logits[i] < 0' 'logits[i] > 0'
 mutant net/passes.c unit 'NaN in the gradient accepted' \
-	'!isfinite(r->loss_d) || !isfinite(r->loss_g) ||
-        !dcgan_finite(r->gradient, p->model->parameter_count, NULL) ||
-        !dcgan_finite(r->statistics, p->model->statistics_count, NULL)' '0'
-mutant gradients.c unit 'workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
+	'isfinite(r->loss_d) && isfinite(r->loss_g) && isfinite(sums[FINITE]) &&
+                   dcgan_finite(r->statistics, p->model->statistics_count, NULL)' '1'
+mutant net/passes.c unit 'workspace not checked' 'if (workspace_bytes < bytes)' 'if (workspace_bytes + 1 < bytes)'
+mutant net/passes.c backend 'a far gradient is not read' 'TRY(b->read(p->device, p->result->gradient + first, tensor_at(p->gradient, first), count));' ''
+mutant net/network.c backend 'a failed convolution is passed over' 'TRY(layer->transposed ? b->transposed_convolution' '((void)0, layer->transposed ? b->transposed_convolution'
+mutant cpu/cpu.c unit 'gradients of all minibatches add up' 's->gradient[i] = 0;' ';'
 
-mutant gradients.c unit 'every minibatch is told to be final' 'unit->ready && first + count == unit->count' 'unit->ready'
+mutant gradients.c unit 'every minibatch is told to be final' 'first + count == p->unit->count ? &finish : NULL' '&finish'
 mutant net/network.c unit 'batch norm forgotten in what is told to be final' 'layer->weight_count + norm' 'layer->weight_count'
 
 mutant local_steps.c unit 'G learns from the old D' \
-	'passes_generator(p, passes_judge(p, fake, count), count, NULL);
-    step_network(s, &p->model->generator' 'passes_generator(p, s->passes.discriminator.output[p->model->discriminator.layer_count - 1], count, NULL);
-    step_network(s, &p->model->generator'
-mutant local_steps.c unit 'D steps at the learning rate of G' '&s->options->discriminator, t)' '&s->options->generator, t)'
+	'TRY(passes_judge(p, count));
+    TRY(passes_generator' 'TRY(passes_generator'
+mutant local_steps.c unit 'D steps at the learning rate of G' '&l->options->discriminator, t)' '&l->options->generator, t)'
 mutant local_steps.c unit 'every step is the first' 'left : unit->batch, j + 1' 'left : unit->batch, 1'
-mutant local_steps.c unit 'gradients of all minibatches add up' 'memset(gradient, 0, count * sizeof(real));' ''
 mutant local_steps.c unit 'all minibatches count alike in the statistics' \
 	'return momentum * pow(1.0 - momentum, (double)(minibatches - 1 - j)) / all' 'return all * 0 + 1.0 / (double)(minibatches + j * 0)'
 mutant local_steps.c unit 'the first minibatch counts most' '(double)(minibatches - 1 - j)' '(double)j'
 mutant local_steps.c unit 'the last short minibatch is a mean over a whole one' 'p->mean_over = count' 'p->mean_over = p->unit->batch'
 mutant local_steps.c unit 'the last short minibatch is forgotten' ' + (unit->count % unit->batch > 0)' ''
-mutant local_steps.c unit 'moments not cleared' 'memset(state.moment1, 0, bytes);' ''
-mutant local_steps.c unit 'the change the other way round' 's->weights[i] - p->unit->weights[i]' 'p->unit->weights[i] - s->weights[i]'
+mutant net/passes.c unit 'moments not cleared' 'TRY(b->zero(p->device, p->moment1, count));' ''
+mutant host/unit.c unit 'the change the other way round' 'd[i] = x[i] - y[i]' 'd[i] = y[i] - x[i]'
 mutant local_steps.c unit 'every minibatch tells that it is final' 'first + count == p->unit->count' '1'
-mutant local_steps.c unit 'local workspace not checked' 'if (workspace_bytes < needed)' 'if (workspace_bytes + 1 < needed)'
 mutant local_steps.c unit 'a momentum of zero accepted' 'options->norm_momentum > 0 &&' ''
 
 mutant generate.c training 'samples not rounded' '* 127.5 + 0.5;' '* 127.5;'
-mutant generate.c unit 'the same noise for all generated images' 'first + (uint32_t)i, state' 'first, state'
+mutant generate.c unit 'the same noise for all generated images' 'first + step * (uint32_t)i' 'first'
 
 mutant cpu/im2col.c convolutions 'padding above' 'start < padding ? padding - start : 0' '0'
 mutant cpu/im2col.c convolutions 'padding below' 'start + 4 - padding > size ? size + padding - start : 4' '4'
@@ -242,8 +234,8 @@ mutant cpu/layers.c layers 'rectifier passes on what it stopped' \
 }' 'dy[i] = y[i] >= 0 ? dy[i] : slope * dy[i];
 }'
 mutant cpu/layers.c layers 'derivative of tanh' '1 - y[i] * y[i]' '1 + y[i] * y[i]'
-mutant cpu/naive.c layers 'stride across is always 2' 'v = s->stride * j + kx' 'v = 2 * j + kx'
-mutant cpu/naive.c layers 'weight gradient overwritten' 'a] += (real)sum' 'a] = (real)sum'
+mutant naive/naive.c layers 'stride across is always 2' 'v = s->stride * j + kx' 'v = 2 * j + kx'
+mutant naive/naive.c layers 'weight gradient overwritten' 'a] += (real)sum' 'a] = (real)sum'
 
 # ---- building and running -----------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 -- -------------------------------------------------------------------------------------------------
 -- What a unit's columns may hold
 -- -------------------------------------------------------------------------------------------------
--- A domain's CHECK is looked at when a value is stored, and prepared once a session. A table's CHECK
--- is read and planned again by every statement that writes a row, so by every claim.
+-- A domain's CHECK is looked at when a value is stored, and prepared once a session. A CHECK of the
+-- table is read and planned again by every statement that writes a row, so by every claim.
 
 CREATE DOMAIN gan_unit_state AS text
     CHECK (VALUE IN ('pending', 'claimed', 'done', 'beaten', 'aside', 'checked'));

@@ -51,6 +51,7 @@ struct dcgan_device {
     int threads;     /* of the host, that it may compute with */
     tensor scratch;  /* scratch_count reals, aligned to a cache line */
     void *own;       /* the backend's own state */
+    char name[80];   /* for people */
     char error[200]; /* after DCGAN_DEVICE or DCGAN_DEVICE_MEMORY: what happened, in words */
 };
 

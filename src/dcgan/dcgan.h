@@ -74,6 +74,9 @@ dcgan_status dcgan_device_open(dcgan_device **device, const char *backend, int n
 /* Closes it; null is fine. */
 void dcgan_device_close(dcgan_device *device);
 
+/* Names an opened device for people. */
+const char *dcgan_device_name(const dcgan_device *device);
+
 /* What happened, in words, after DCGAN_DEVICE and DCGAN_DEVICE_MEMORY. */
 const char *dcgan_device_error(const dcgan_device *device);
 

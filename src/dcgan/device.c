@@ -42,6 +42,7 @@ void dcgan_device_describe(const char *backend, int number, char *text, size_t s
 dcgan_status dcgan_device_open(dcgan_device **device, const char *backend, int number,
                                int threads) {
     const dcgan_backend *b = find(backend);
+    uint64_t memory;
 
     *device = NULL;
     if (!b || number < 0 || number >= b->count() || threads < 1)
@@ -52,6 +53,7 @@ dcgan_status dcgan_device_open(dcgan_device **device, const char *backend, int n
     (*device)->backend = b;
     (*device)->number = number;
     (*device)->threads = threads;
+    b->describe(number, (*device)->name, sizeof(*device)->name, &memory);
     return b->open(*device);
 }
 
@@ -59,6 +61,10 @@ void dcgan_device_close(dcgan_device *device) {
     if (device)
         device->backend->close(device);
     free(device);
+}
+
+const char *dcgan_device_name(const dcgan_device *device) {
+    return device->name;
 }
 
 const char *dcgan_device_error(const dcgan_device *device) {

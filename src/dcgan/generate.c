@@ -181,7 +181,7 @@ static dcgan_status run_parts(generate_state *s, uint64_t seed, size_t batch, si
         TRY(forward(s, s->noise, batch, (tensor){0}));
         TRY(tape_add_statistics(&s->tape, &model->generator, s->device, s->sums,
                                 1.0 / (double)parts));
-        TRY(b->mark(s->device, &mark)); /* the noise is drawn anew */
+        TRY(b->mark(s->device, &mark)); /* the next noise takes its place */
         TRY(b->passed(s->device, mark, 1, &passed));
     }
     return b->read_sums(s->device, s->host_sums, s->sums, model->statistics_count);

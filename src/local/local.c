@@ -9,6 +9,7 @@
 
 #include "local.h"
 #include "../student/compute.h"
+#include "../student/device.h"
 #include "../student/display.h"
 #include "../student/find_data.h"
 #include "../training/picture.h"
@@ -164,8 +165,8 @@ static int save(local *l) {
         l->saved_iteration = t->iteration;
         (void)snprintf(path, sizeof path, "%s/samples-%06" PRIu32 ".png", l->options->out,
                        t->iteration);
-        if (picture_write(path, &t->model, t->weights, t->statistics, t->seed, SHEET_IMAGES, error,
-                          sizeof error) == 0)
+        if (picture_write(path, &t->model, t->weights, t->statistics, NULL, t->seed, SHEET_IMAGES,
+                          error, sizeof error) == 0)
             return 0;
     }
     warn(error, "Make room there, or choose another --out; this program tries again with the next "
@@ -261,6 +262,12 @@ static local_outcome iterate(local *l) {
     status = compute_finish(l->compute, &result, &seconds);
     if (o != LOCAL_GO_ON)
         return o;
+    if (status == DCGAN_DEVICE || status == DCGAN_DEVICE_MEMORY) {
+        if (compute_leave_device(l->compute, status))
+            return LOCAL_GO_ON; /* which computes the iteration again */
+        display_warn("There is not enough memory.\nUse a smaller --batch.");
+        return LOCAL_FAIL;
+    }
     if (status != DCGAN_OK || (status = step(l, result)) != DCGAN_OK) {
         display_warn("Iteration %" PRIu32
                      " can't be computed: %s.\nA smaller --learning-rate may help.",
@@ -313,6 +320,9 @@ static int train(local *l) {
 /* Allocates what depends on the model, and makes the folder. */
 static int set_up(local *l) {
     const options *o = l->options;
+    device_need need = {
+        .wanted = o->device, .model = &l->t.model, .threads = o->threads, .batch = l->t.batch};
+    dcgan_device *device;
 
     if (mkdir(o->out, 0777) != 0 && errno != EEXIST) {
         display_warn("The folder \"%s\" can't be made: %s.\nChoose another --out.", o->out,
@@ -321,7 +331,9 @@ static int set_up(local *l) {
     }
     if (spare_others(l) != 0)
         return -1;
-    l->compute = compute_new(&l->t.model, l->t.batch, true);
+    if (!device_choose(&need, &device))
+        return -1;
+    l->compute = compute_new(&l->t.model, device, l->t.batch, true);
     l->images = malloc(unit_images(l) * l->t.model.image_count);
     l->sums = malloc(l->t.model.statistics_count * sizeof *l->sums);
     if (l->compute == NULL || l->images == NULL || l->sums == NULL ||

@@ -23,7 +23,7 @@ static const char usage[] =
     "  --learning-rate R (default: 0.0003)\n"
     "  --seed N          of weights, noise and order (default: random)\n"
     "  --threads T       threads to compute with (default: one fewer than this computer has\n"
-    "                    cores)\n"
+    "                    cores)\n" OPTIONS_HELP_DEVICE
     "  --cache MB        memory for prepared images (default: 1024)\n"
     "\n" OPTIONS_HELP_ROOM "\n"
     "  --help, --version\n"

@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "compute.h"
+#include "display.h"
 #include "../common/clock.h"
 #include "../common/stop.h"
 #include "../formats/wire/blob.h"
@@ -19,6 +20,7 @@
 
 struct compute {
     const dcgan_model *model;
+    dcgan_device *device; /* null: the CPU */
     size_t batch, workspace_bytes;
     void *workspace;
     dcgan_unit unit;
@@ -37,26 +39,35 @@ struct compute {
     atomic_size_t *changing; /* [shards] numbers of the gradient that are not final yet */
 };
 
-compute *compute_new(const dcgan_model *model, size_t batch, bool local) {
-    compute *c = calloc(1, sizeof *c);
-    dcgan_status status;
+/* Allocates what units need on the device; false when memory is short. */
+static bool allocate_workspace(compute *c, bool local) {
+    dcgan_status status =
+        local ? dcgan_unit_local_workspace(c->model, c->device, c->batch, &c->workspace_bytes)
+              : dcgan_unit_workspace(c->model, c->device, c->batch, &c->workspace_bytes);
 
-    if (!c)
+    free(c->workspace);
+    c->workspace = status == DCGAN_OK ? malloc(c->workspace_bytes) : NULL;
+    return c->workspace != NULL;
+}
+
+compute *compute_new(const dcgan_model *model, dcgan_device *device, size_t batch, bool local) {
+    compute *c = calloc(1, sizeof *c);
+
+    if (!c) {
+        dcgan_device_close(device);
         return NULL;
+    }
     c->model = model;
+    c->device = device;
     c->batch = batch;
     c->max_cpu = 100;
     c->news[0] = c->news[1] = -1;
-    status = local ? dcgan_unit_local_workspace(model, NULL, batch, &c->workspace_bytes)
-                   : dcgan_unit_workspace(model, NULL, batch, &c->workspace_bytes);
-    if (status == DCGAN_OK)
-        c->workspace = malloc(c->workspace_bytes);
     c->result.gradient = malloc(model->parameter_count * sizeof(real));
     c->result.statistics = malloc(model->statistics_count * sizeof(real));
     c->shards = shard_total(model->parameter_count);
     c->changing = calloc(c->shards, sizeof *c->changing);
-    if (!c->workspace || !c->result.gradient || !c->result.statistics || !c->changing ||
-        pipe(c->news) != 0 || fcntl(c->news[0], F_SETFL, O_NONBLOCK) != 0 ||
+    if (!allocate_workspace(c, local) || !c->result.gradient || !c->result.statistics ||
+        !c->changing || pipe(c->news) != 0 || fcntl(c->news[0], F_SETFL, O_NONBLOCK) != 0 ||
         fcntl(c->news[1], F_SETFL, O_NONBLOCK) != 0) {
         compute_free(c);
         return NULL;
@@ -75,7 +86,19 @@ void compute_free(compute *c) {
     free(c->result.gradient);
     free(c->result.statistics);
     free(c->changing);
+    dcgan_device_close(c->device);
     free(c);
+}
+
+bool compute_leave_device(compute *c, dcgan_status status) {
+    const char *why = dcgan_device_error(c->device);
+
+    display_warn("%s has failed: %s.\nThis program continues with the CPU.",
+                 c->device ? dcgan_device_name(c->device) : "The device",
+                 *why ? why : dcgan_status_text(status));
+    dcgan_device_close(c->device);
+    c->device = NULL;
+    return allocate_workspace(c, c->local);
 }
 
 void compute_set_max_cpu(compute *c, int percent) {
@@ -165,6 +188,7 @@ int compute_start(compute *c, const dcgan_unit *unit, const dcgan_local_options 
     c->unit.progress = progress;
     c->unit.ready = ready;
     c->unit.context = c;
+    c->unit.device = c->device;
     atomic_store(&c->images_done, 0);
     atomic_store(&c->cancelled, false);
     atomic_store(&c->finished, false);

@@ -13,9 +13,14 @@
 typedef struct compute compute;
 
 /* Allocates a thread's memory for a model and for minibatches of up to batch images, for units of
- * local steps or of gradients; NULL when memory is short. */
-compute *compute_new(const dcgan_model *model, size_t batch, bool local);
+ * local steps or of gradients; NULL when memory is short. device (null: the CPU) is closed with
+ * it. */
+compute *compute_new(const dcgan_model *model, dcgan_device *device, size_t batch, bool local);
 void compute_free(compute *c);
+
+/* Says that the device has failed with a status, closes it, and computes on the CPU from now on;
+ * false if memory is short. */
+bool compute_leave_device(compute *c, dcgan_status status);
 
 /* Lets the thread work this percentage of the time, 1 to 100: between passes it sleeps. */
 void compute_set_max_cpu(compute *c, int percent);

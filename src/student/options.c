@@ -63,6 +63,7 @@ static const struct {
     {{"out", required_argument, NULL, 'o'}, OPTIONS_OF_BOTH},
     {{"resume", required_argument, NULL, 'R'}, OPTIONS_OF_LOCAL},
     {{"quiet-hours", required_argument, NULL, 'q'}, OPTIONS_OF_BOTH},
+    {{"device", required_argument, NULL, 'D'}, OPTIONS_OF_BOTH},
     {{"learning-rate", required_argument, NULL, LEARNING_RATE}, OPTIONS_OF_LOCAL},
     {{"on-battery", no_argument, NULL, 'B'}, OPTIONS_OF_BOTH},
     {{"check", no_argument, NULL, 'k'}, OPTIONS_OF_WORKER},
@@ -151,6 +152,22 @@ static options_answer read_name(char name[33], const char *text) {
     return OPTIONS_GO;
 }
 
+/* Reads the name of a device: letters, and perhaps a number. */
+static options_answer read_device(options *o, const char *text) {
+    size_t letters = strspn(text, "abcdefghijklmnopqrstuvwxyz");
+    const char *rest = text + letters;
+    bool number = rest[0] == ':' && rest[1] != '\0' && strlen(rest) <= 4 &&
+                  strspn(rest + 1, "0123456789") == strlen(rest + 1);
+
+    o->device = text;
+    if (strcmp(text, "list") == 0)
+        return OPTIONS_DEVICES;
+    return letters > 0 && (*rest == '\0' || number)
+               ? OPTIONS_GO
+               : options_wrong("--device is not the name of a device",
+                               "For example: --device gpu, or --device list to see what there is");
+}
+
 /* Reads one option. */
 static options_answer read_option(options *o, int option, char *text) {
     switch (option) {
@@ -175,6 +192,8 @@ static options_answer read_option(options *o, int option, char *text) {
                    ? OPTIONS_GO
                    : options_wrong("--quiet-hours are not two different times of a day",
                                    "For example: --quiet-hours 22:00-07:00");
+    case 'D':
+        return read_device(o, text);
     case LEARNING_RATE:
         return read_rate(o, text);
     case 'B':

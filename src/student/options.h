@@ -32,7 +32,8 @@ typedef struct options {
     char name[33];
     int threads;
     bool threads_given;
-    size_t batch; /* 0: the run's */
+    const char *device; /* NULL: the fastest */
+    size_t batch;       /* 0: the run's */
     size_t cache_mb;
     bool check;
     bool once;   /* end with the run */
@@ -47,7 +48,13 @@ typedef struct options {
     options_local local;
 } options;
 
-typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_answer;
+/* OPTIONS_DEVICES: --device list */
+typedef enum options_answer {
+    OPTIONS_GO,
+    OPTIONS_DONE,
+    OPTIONS_WRONG,
+    OPTIONS_DEVICES
+} options_answer;
 
 /* What both programs' --help says of the options that leave room for others. */
 #define OPTIONS_HELP_ROOM                                                                          \
@@ -57,6 +64,11 @@ typedef enum options_answer { OPTIONS_GO, OPTIONS_DONE, OPTIONS_WRONG } options_
     "  --quiet-hours H   rest in these hours, local time: 22:00-07:00\n"                           \
     "  --on-battery      work on battery, too (without it the program rests until it is plugged\n" \
     "                    in)\n"
+
+/* And of the device. */
+#define OPTIONS_HELP_DEVICE                                                                        \
+    "  --device D        compute on: cpu, gpu, gpu:1 (another one), or auto: the fastest, which\n" \
+    "                    is measured (default: auto); list shows what this machine has\n"
 
 /* Which program takes an option: flags. */
 enum { OPTIONS_OF_WORKER = 1, OPTIONS_OF_LOCAL = 2, OPTIONS_OF_BOTH = 3 };

@@ -4,7 +4,9 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "check.h"
+#include "../student/device.h"
 #include "../student/display.h"
+#include "../student/speed.h"
 #include "wanted.h"
 #include "../common/clock.h"
 #include "../common/stop.h"
@@ -134,49 +136,45 @@ static finding check_dataset(const dataset *data, const wanted_images *wanted) {
         "or renamed.");
 }
 
-/* Computes two minibatches of the run's network with fresh weights and times the second one: images
- * per second, within --max-cpu. */
+/* Reads as many images as a minibatch has. */
+static bool can_read(dataset *data, size_t batch, size_t image) {
+    uint8_t *samples = malloc(image);
+    bool fine = samples != NULL;
+
+    for (size_t i = 0; fine && i < batch; i++)
+        fine = dataset_image(data, i % dataset_count(data), samples) == 0;
+    free(samples);
+    return fine;
+}
+
+/* Computes minibatches of the run's network with fresh weights: images per second, within
+ * --max-cpu. */
 static finding check_speed(const options *o, const server_run *run, dataset *data, double *speed) {
     dcgan_model model;
-    size_t batch = o->batch && !run->batch_fixed ? o->batch : run->batch, bytes = 0;
-    dcgan_unit_result result = {0};
-    double seconds = 0;
-    char text[128];
+    device_need need = {.wanted = o->device,
+                        .model = &model,
+                        .threads = o->threads,
+                        .batch = o->batch && !run->batch_fixed ? o->batch : run->batch,
+                        .smaller_batch = run->local_steps == 0 && !run->batch_fixed};
+    dcgan_device *device = NULL;
+    char text[160], name[80];
     dcgan_status status = dcgan_model_init(&model, &run->network);
+    bool fine = status == DCGAN_OK && can_read(data, need.batch, model.image_count) &&
+                device_choose(&need, &device);
 
-    if (status == DCGAN_OK)
-        status = dcgan_unit_workspace(&model, NULL, batch, &bytes);
-    real *weights = status == DCGAN_OK ? malloc(model.parameter_count * sizeof *weights) : NULL;
-    uint8_t *images = status == DCGAN_OK ? malloc(batch * model.image_count) : NULL;
-    void *workspace = malloc(bytes ? bytes : 1);
-    result.gradient = status == DCGAN_OK ? malloc(model.parameter_count * sizeof(real)) : NULL;
-    result.statistics = status == DCGAN_OK ? malloc(model.statistics_count * sizeof(real)) : NULL;
-    bool fine = weights && images && workspace && result.gradient && result.statistics;
-    for (size_t i = 0; fine && i < batch; i++)
-        fine = dataset_image(data, i % dataset_count(data), images + i * model.image_count) == 0;
+    if (fine)
+        status = speed_measure(&model, device, o->threads, need.batch, 0, speed);
+    fine = fine && status == DCGAN_OK;
+    device_name(device, name, sizeof name);
     if (fine) {
-        dcgan_initialise(&model, run->seed, 0, model.parameter_count, weights);
-        for (int pass = 0; pass < 2 && status == DCGAN_OK; pass++) {
-            const dcgan_unit unit = {.weights = weights,
-                                     .images = images,
-                                     .count = batch,
-                                     .batch = batch,
-                                     .threads = o->threads};
-            double start = clock_now();
-            status = dcgan_unit_gradients(&model, &unit, &result, workspace, bytes);
-            seconds = clock_now() - start;
-        }
-        *speed = (double)batch / seconds * o->max_cpu / 100;
-        snprintf(text, sizeof text, "%.1f images/s with %d thread%s, minibatches of %zu", *speed,
-                 o->threads, o->threads == 1 ? "" : "s", batch);
+        *speed *= o->max_cpu / 100.0;
+        snprintf(text, sizeof text, "%.1f images/s on %s with %d thread%s, minibatches of %zu",
+                 *speed, name, o->threads, o->threads == 1 ? "" : "s", need.batch);
     } else
-        snprintf(text, sizeof text, "there is not enough memory, or no image could be read");
-    free(weights);
-    free(images);
-    free(workspace);
-    free(result.gradient);
-    free(result.statistics);
-    return line(fine && status == DCGAN_OK ? FINE : MISTAKE, "speed", text,
+        snprintf(text, sizeof text,
+                 "there is not enough memory, no image could be read, or no device was found");
+    dcgan_device_close(device);
+    return line(fine ? FINE : MISTAKE, "speed", text,
                 run->batch_fixed ? "Close other programs." : "Try a smaller --batch.");
 }
 

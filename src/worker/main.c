@@ -4,6 +4,7 @@
 #include "worker_options.h"
 #include "check.h"
 #include "../student/begin.h"
+#include "../student/device.h"
 #include "../student/display.h"
 #include "session/loop.h"
 #include "next_run.h"
@@ -70,8 +71,10 @@ int main(int argc, char **argv) {
     int status;
     options_answer answer = worker_options_read(&o, argc, argv);
 
+    if (answer == OPTIONS_DEVICES)
+        device_list();
     if (answer != OPTIONS_GO)
-        return answer == OPTIONS_DONE ? 0 : 2;
+        return answer == OPTIONS_DONE || answer == OPTIONS_DEVICES ? 0 : 2;
     if (!begin_program(&o))
         return 1;
     status = o.sample ? sample_run(&o) : work_or_check(&o);

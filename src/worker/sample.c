@@ -3,6 +3,7 @@
  */
 #include "sample.h"
 #include "../common/backoff.h"
+#include "../student/device.h"
 #include "../student/display.h"
 #include "../training/picture.h"
 #include "net/protocol.h"
@@ -90,6 +91,28 @@ static int fetch(server *s, const options *o, training *t, trouble *why) {
     return f == FETCHED ? 0 : -1;
 }
 
+/* Draws the sheet. A device is used only if it is named: measuring takes longer than drawing. */
+static int draw(const options *o, const training *t, trouble *why) {
+    bool named = o->device != NULL && strcmp(o->device, "auto") != 0;
+    device_need need = {.wanted = named ? o->device : "cpu",
+                        .model = &t->model,
+                        .threads = o->threads,
+                        .batch = PICTURE_BATCH};
+    dcgan_device *device = NULL;
+    char error[1024];
+    int status = -1;
+
+    trouble_set(why, false, "", "no device was chosen", "See the line above");
+    if (device_choose(&need, &device)) {
+        status = picture_write(o->out, &t->model, t->weights, t->statistics, device,
+                               (uint64_t)o->seed, (size_t)o->count, error, sizeof error);
+        if (status != 0)
+            trouble_set(why, false, "", error, "Give another file with --out");
+    }
+    dcgan_device_close(device);
+    return status;
+}
+
 /* Loads the networks' weights from the server or the checkpoint. */
 static int load(server *s, const options *o, training *t, trouble *why) {
     char error[1024];
@@ -105,7 +128,6 @@ static int load(server *s, const options *o, training *t, trouble *why) {
 
 int sample_run(const options *o) {
     training t = {0};
-    char error[1024];
     trouble why;
     server *s = o->checkpoint == NULL ? server_new(o->connect) : NULL;
     int status = -1;
@@ -113,12 +135,8 @@ int sample_run(const options *o) {
     trouble_set(&why, false, "", "there is not enough memory", "Close other programs");
     if (o->checkpoint != NULL || s != NULL)
         status = load(s, o, &t, &why);
-    if (status == 0) {
-        status = picture_write(o->out, &t.model, t.weights, t.statistics, (uint64_t)o->seed,
-                               (size_t)o->count, error, sizeof error);
-        if (status != 0)
-            trouble_set(&why, false, "", error, "Give another file with --out");
-    }
+    if (status == 0)
+        status = draw(o, &t, &why);
     if (status == 0)
         display_say("wrote %s: %d images", o->out, o->count);
     else if (!stop_asked())

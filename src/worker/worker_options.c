@@ -29,7 +29,7 @@ static const char usage[] =
     "  --run NAME        which run to join, by its name or number (default: the only one)\n"
     "  --once            end when the run is over (without it the program waits for the next run)\n"
     "  --threads T       threads to compute with (default: one fewer than this computer has\n"
-    "                    cores)\n"
+    "                    cores)\n" OPTIONS_HELP_DEVICE
     "  --batch B         images computed at once (default: the run's)\n"
     "  --cache MB        memory for prepared images (default: 1024)\n"
     "  --check           try the connection, the run, the dataset and the speed, then end\n"

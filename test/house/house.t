@@ -47,6 +47,15 @@ is "@named", '', 'files outside src/dcgan/rules that name a rule';
 is scalar(grep { read_file("src/dcgan/rules/$_.c") !~ /\.name = "$_"/ } @rules), 0,
     'each rule is the file of its name';
 
+# ---- a tensor's memory is its backend's: the passes name it, and never look into it
+my @inside = grep { read_file($_) =~ /host_at\(|host_sums\(/ }
+    grep { m{^src/} && !m{^src/dcgan/(?:cpu|naive|host)/} } @{ $house->{files} };
+is "@inside", '', 'files outside a backend that look into a tensor';
+my @named_backends = grep { read_file($_) =~ /dcgan_backend_(?!name\b|cpu\b)\w/ }
+    grep { m{^src/} && !m{^src/dcgan/(?:cpu|naive|gpu)/|^src/dcgan/(?:backend\.h|device\.c)$} }
+    @{ $house->{files} };
+is "@named_backends", '', 'files that name a backend: it is chosen by its name';
+
 # ---- a backslash in a function's text means another thing where standard_conforming_strings is off
 sub backslashes {
     my ($file) = @_;

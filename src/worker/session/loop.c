@@ -8,6 +8,7 @@
 #include "session.h"
 #include "unit.h"
 #include "wakeup.h"
+#include "../../student/device.h"
 #include "../../common/hardware.h"
 #include "../../common/point.h"
 #include "../../common/clock.h"
@@ -131,8 +132,25 @@ static void summarise(loop *l) {
         waiting);
 }
 
+/* Chooses the device; minibatches may become smaller where its memory is short and the run leaves
+ * their size to the student. */
+static bool choose_device(loop *l, dcgan_device **device) {
+    device_need need = {.wanted = l->options->device,
+                        .model = &l->model,
+                        .threads = l->options->threads,
+                        .batch = l->batch,
+                        .smaller_batch = l->run->local_steps == 0 && !l->run->batch_fixed};
+
+    if (!device_choose(&need, device))
+        return false;
+    l->batch = need.batch;
+    return true;
+}
+
 /* Allocates what depends on the model. */
 static bool set_up(loop *l) {
+    dcgan_device *device;
+
     l->batch = l->options->batch && !l->run->batch_fixed ? l->options->batch : l->run->batch;
     if (l->options->batch && l->options->batch != l->batch)
         display_warn(
@@ -141,8 +159,12 @@ static bool set_up(loop *l) {
             l->options->batch, l->batch);
     l->weights = malloc(l->model.parameter_count * sizeof *l->weights);
     l->upload = upload_new(&l->model, l->run->upload);
-    l->compute = compute_new(&l->model, l->batch, l->run->local_steps > 0);
-    if (l->weights && l->upload && l->compute) {
+    if (l->weights && l->upload) {
+        if (!choose_device(l, &device))
+            return false;
+        l->compute = compute_new(&l->model, device, l->batch, l->run->local_steps > 0);
+    }
+    if (l->compute) {
         compute_set_max_cpu(l->compute, l->options->max_cpu);
         return true;
     }

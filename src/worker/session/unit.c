@@ -90,6 +90,13 @@ static dcgan_local_options local_options(const server_run *run, uint32_t iterati
     return now;
 }
 
+static outcome say_no_memory(const loop *l) {
+    display_warn("There is not enough memory for minibatches of %zu images.\n"
+                 "Close other programs.",
+                 l->batch);
+    return FAIL;
+}
+
 /* Computes the unit; parts of it are uploaded meanwhile. */
 static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit_result **result) {
     const dcgan_unit unit = {.weights = l->weights,
@@ -120,6 +127,10 @@ static outcome compute_unit(loop *l, const server_claim *claim, const dcgan_unit
     if (o != GO_ON)
         return o;
     l->times.computing += seconds;
+    if (status == DCGAN_DEVICE || status == DCGAN_DEVICE_MEMORY) {
+        give_back(l, claim);
+        return compute_leave_device(l->compute, status) ? DROP : say_no_memory(l);
+    }
     if (status != DCGAN_OK) { /* what was uploaded of it is never submitted */
         display_warn("Unit %lld can't be computed: %s.\n"
                      "There is nothing to do: this program continues with another unit.",
