@@ -62,7 +62,7 @@ $$;
 GRANT USAGE, CREATE ON SCHEMA @extschema@ TO gan_owner; -- partitions of new runs
 GRANT USAGE ON SCHEMA @extschema@ TO gan_student;
 GRANT EXECUTE ON FUNCTION gan_hello(), gan_run_config(text),
-    gan_join(int, text, bigint, bytea, int, int, text, text), gan_claim(int),
+    gan_join(int, text, bigint, bytea, int, int, text, text, text, int), gan_claim(int),
     gan_renew(bigint, uuid),
     gan_release(bigint, uuid), gan_fetch_weights(int, int, int), gan_fetch_change(int, int, int),
         gan_upload(bigint, uuid, int, bytea),

@@ -140,6 +140,9 @@ CREATE TABLE gan_worker (
     memory_mb  int NOT NULL CHECK (memory_mb >= 0),
     cpu        text NOT NULL CHECK (cpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$'),
     version    text NOT NULL CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$'),
+    -- the GPU that it computes on, and its memory; '' and 0: the CPU
+    gpu        text NOT NULL DEFAULT '' CHECK (gpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$'),
+    gpu_memory_mb int NOT NULL DEFAULT 0 CHECK (gpu_memory_mb >= 0),
     units      bigint NOT NULL DEFAULT 0 CHECK (units >= 0),
     images     bigint NOT NULL DEFAULT 0 CHECK (images >= units),
     -- seconds for an image from claim to submission, by the server's clock; the latest first

@@ -113,7 +113,7 @@ CREATE FUNCTION gan_dataset_difference(mine bigint, my_digest bytea, theirs bigi
 $$;
 
 CREATE FUNCTION gan_join(run int, name text, dataset_images bigint, dataset_digest bytea, cores int,
-    memory_mb int, cpu text, version text)
+    memory_mb int, cpu text, version text, gpu text DEFAULT '', gpu_memory_mb int DEFAULT 0)
     RETURNS int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_variable
@@ -138,6 +138,10 @@ BEGIN
         quote_nullable(left(cpu, 64)), 'at most 64 plain characters', '''Intel(R) Core(TM) i5''');
     PERFORM gan_require(version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$', 'version',
         quote_nullable(left(version, 64)), 'at most 32 plain characters', '''0.1.0''');
+    PERFORM gan_require(gpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$', 'gpu',
+        quote_nullable(left(gpu, 64)), 'at most 64 plain characters', '''NVIDIA T4''');
+    PERFORM gan_require(gpu_memory_mb >= 0, 'gpu_memory_mb', gpu_memory_mb::text, 'at least 0',
+        '16384');
 
     IF run IS NULL THEN
         run := gan_run_meant(NULL);
@@ -164,13 +168,14 @@ BEGIN
                 HINT = 'Use one of your earlier worker names: --name.';
     END IF;
     INSERT
-        INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, dataset_images,
-            dataset_digest)
-        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version, dataset_images,
-            dataset_digest)
+        INTO gan_worker AS w (run, login, name, cores, memory_mb, cpu, version, gpu, gpu_memory_mb,
+            dataset_images, dataset_digest)
+        VALUES (r.run, session_user, name, cores, memory_mb, cpu, version, gpu, gpu_memory_mb,
+            dataset_images, dataset_digest)
         ON CONFLICT ON CONSTRAINT gan_worker_run_login_name_key DO UPDATE
             SET cores = excluded.cores, memory_mb = excluded.memory_mb, cpu = excluded.cpu,
-                version = excluded.version,
+                version = excluded.version, gpu = excluded.gpu,
+                gpu_memory_mb = excluded.gpu_memory_mb,
                 dataset_images = excluded.dataset_images, dataset_digest = excluded.dataset_digest,
                 last_seen = statement_timestamp()
         RETURNING w.worker INTO joined;
@@ -312,7 +317,7 @@ $$;
 COMMENT ON FUNCTION gan_hello()
     IS 'Worker: the login, whether it is a student''s, and the server''s clock';
 COMMENT ON FUNCTION gan_run_config(text) IS 'Worker: the configuration of a run';
-COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text)
+COMMENT ON FUNCTION gan_join(int, text, bigint, bytea, int, int, text, text, text, int)
     IS 'Worker: registers a program and checks that its dataset is the class''s';
 COMMENT ON FUNCTION gan_fetch_weights(int, int, int)
     IS 'Worker: one shard of the weights that an iteration is computed at';

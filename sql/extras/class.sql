@@ -61,7 +61,7 @@ $$;
 
 -- The workers that are seen within a minute or hold a unit under a lease.
 CREATE VIEW gan_active_worker AS
-    SELECT w.worker, w.run, w.login, w.cores, w.memory_mb
+    SELECT w.worker, w.run, w.login, w.cores, w.memory_mb, w.gpu, w.gpu_memory_mb
     FROM gan_worker w
     WHERE w.last_seen > statement_timestamp() - interval '1 minute'
         OR EXISTS (SELECT
@@ -148,7 +148,11 @@ CREATE VIEW gan_leaderboard AS
                coalesce(s.streak, 0) AS streak, a.last_seen,
            EXISTS (SELECT
                FROM gan_active_worker w
-               WHERE w.run = a.run AND w.login = a.login) AS active
+               WHERE w.run = a.run AND w.login = a.login) AS active,
+           -- the GPUs that its active workers compute on
+           (SELECT string_agg(DISTINCT w.gpu, ', ')
+               FROM gan_active_worker w
+               WHERE w.run = a.run AND w.login = a.login AND w.gpu <> '') AS gpu
     FROM (SELECT w.run, w.login, sum(w.images)::bigint AS images, sum(w.units)::bigint AS units,
         max(w.last_seen) AS last_seen
         FROM gan_worker w
@@ -161,6 +165,8 @@ CREATE VIEW gan_cluster AS
     SELECT r.run, r.name, count(DISTINCT w.login) AS participants, count(w.worker) AS workers,
         coalesce(sum(w.cores), 0)::bigint AS cores,
            coalesce(sum(w.memory_mb), 0)::bigint AS memory_mb,
+           count(w.worker) FILTER (WHERE w.gpu <> '') AS gpus,
+           coalesce(sum(w.gpu_memory_mb), 0)::bigint AS gpu_memory_mb,
                CASE r.state WHEN 'running' THEN t.images_per_second END AS images_per_second
     FROM gan_run r
         LEFT JOIN gan_active_worker w ON w.run = r.run
@@ -180,6 +186,6 @@ COMMENT ON VIEW gan_streak
     IS 'Iterations in a row that a login contributed to, at most 100; not for students';
 COMMENT ON VIEW gan_leaderboard IS 'How much each student contributed, by nickname';
 COMMENT ON VIEW gan_cluster
-    IS 'Active workers, the cores and memory of their computers, and images per second, in total';
+    IS 'Active workers, their computers'' cores, GPUs and memory, and images per second, in total';
 COMMENT ON FUNCTION gan_set_nickname(text) IS 'Student: the name that others see';
 COMMENT ON FUNCTION gan_set_nickname(name, text) IS 'Sets a student''s nickname';

@@ -16,10 +16,10 @@ $$;
 -- A run's workers and their students' nicknames; member is the first worker of the same login.
 CREATE FUNCTION gan_participants(run int)
     RETURNS TABLE (worker int, member int, nickname text, units bigint, images bigint, cores int,
-        memory_mb int, seen_seconds float8, active boolean, unit bigint)
+        memory_mb int, gpu text, seen_seconds float8, active boolean, unit bigint)
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     SELECT w.worker, min(w.worker) OVER (PARTITION BY w.login), n.nickname, w.units, w.images,
-        w.cores, w.memory_mb,
+        w.cores, w.memory_mb, w.gpu,
            extract(epoch FROM statement_timestamp() - greatest(w.last_seen, u.claimed_at))::float8,
                a.worker IS NOT NULL, u.unit
     FROM gan_worker w
@@ -210,7 +210,8 @@ CREATE FUNCTION gan_dashboard_class(r gan_run) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, @extschema@, pg_temp AS $$
     WITH p AS MATERIALIZED (SELECT * FROM gan_participants((r).run)),
     m AS (SELECT member, nickname, sum(units) AS units, sum(images) AS images,
-        sum(cores) FILTER (WHERE active) AS cores, bool_or(active) AS active,
+        sum(cores) FILTER (WHERE active) AS cores,
+        count(*) FILTER (WHERE active AND gpu <> '') AS gpus, bool_or(active) AS active,
                  bool_or(unit IS NOT NULL) AS computing, min(seen_seconds) AS seen
                      FROM p
                      GROUP BY member, nickname),
@@ -220,10 +221,11 @@ CREATE FUNCTION gan_dashboard_class(r gan_run) RETURNS jsonb
         'joined', (SELECT count(*) FROM p), 'active', (SELECT count(*) FROM p WHERE active),
         'cores', (SELECT coalesce(sum(cores), 0) FROM p WHERE active),
         'memory_mb', (SELECT coalesce(sum(memory_mb), 0) FROM p WHERE active),
+        'gpus', (SELECT count(*) FILTER (WHERE gpu <> '') FROM p WHERE active),
         'images', (SELECT coalesce(sum(images), 0) FROM p),
         'members',
             coalesce(jsonb_agg(jsonb_build_object('member', member, 'name', nickname, 'units',
-                units, 'images', images, 'cores', coalesce(cores, 0),
+                units, 'images', images, 'cores', coalesce(cores, 0), 'gpus', gpus,
             'active', active, 'computing', computing, 'seen', round(seen::numeric)) ORDER BY place)
             -- students named on a tile; all others are only in the sums
             FILTER (WHERE place <= 50 OR active), '[]'))

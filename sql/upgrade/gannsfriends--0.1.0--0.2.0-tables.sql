@@ -61,6 +61,9 @@ ALTER TABLE gan_worker
         CHECK (version COLLATE "C" ~ '^[A-Za-z0-9.+-]{0,32}$');
 
 ALTER TABLE gan_worker
+    ADD COLUMN gpu text NOT NULL DEFAULT ''
+        CHECK (gpu COLLATE "C" ~ '^[A-Za-z0-9 ()@.,_/+-]{0,64}$'),
+    ADD COLUMN gpu_memory_mb int NOT NULL DEFAULT 0 CHECK (gpu_memory_mb >= 0),
     ADD COLUMN paces float8[] NOT NULL DEFAULT '{}' CHECK (cardinality(paces) <= 8),
     ADD COLUMN pace float8 GENERATED ALWAYS AS (gan_median(paces)) STORED,
     ADD COLUMN pace_mad float8 GENERATED ALWAYS AS (gan_median_deviation(paces)) STORED,

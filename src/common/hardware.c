@@ -33,6 +33,10 @@ static void copy_plain(char *to, size_t size, const char *from, const char *allo
     to[length] = '\0';
 }
 
+void hardware_plain(char *to, size_t size, const char *from) {
+    copy_plain(to, size, from, " ()@.,_/+-", '\0');
+}
+
 /* Reads the first number of a file; -1 if there is none. */
 static long read_long(const char *path) {
     FILE *file = fopen(path, "re");
@@ -138,7 +142,7 @@ static void read_cpu(char *cpu, size_t size) {
             continue;
         colon += 1 + strspn(colon + 1, " \t");
         colon[strcspn(colon, "\n")] = '\0';
-        copy_plain(cpu, size, colon, " ()@.,_/+-", '\0');
+        hardware_plain(cpu, size, colon);
     }
     fclose(file);
 }

@@ -23,6 +23,9 @@ int hardware_cores(void);
  * /sys/devices/system/cpu. */
 int hardware_physical(const char *folder);
 
+/* Copies a device's name with only the characters that gan_join takes. */
+void hardware_plain(char *to, size_t size, const char *from);
+
 /* Turns the host's name into a worker's name: 1 … 32 letters, digits, spaces, dots, dashes,
  * underscores. */
 void hardware_name(char name[33]);

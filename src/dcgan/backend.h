@@ -52,6 +52,7 @@ struct dcgan_device {
     tensor scratch;  /* scratch_count reals, aligned to a cache line */
     void *own;       /* the backend's own state */
     char name[80];   /* for people */
+    uint64_t memory; /* bytes; 0: the host's */
     char error[200]; /* after DCGAN_DEVICE or DCGAN_DEVICE_MEMORY: what happened, in words */
 };
 

@@ -74,8 +74,9 @@ dcgan_status dcgan_device_open(dcgan_device **device, const char *backend, int n
 /* Closes it; null is fine. */
 void dcgan_device_close(dcgan_device *device);
 
-/* Names an opened device for people. */
+/* Names an opened device for people, and tells its memory in bytes, 0: the host's. */
 const char *dcgan_device_name(const dcgan_device *device);
+uint64_t dcgan_device_memory(const dcgan_device *device);
 
 /* What happened, in words, after DCGAN_DEVICE and DCGAN_DEVICE_MEMORY. */
 const char *dcgan_device_error(const dcgan_device *device);

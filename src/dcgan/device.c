@@ -42,7 +42,6 @@ void dcgan_device_describe(const char *backend, int number, char *text, size_t s
 dcgan_status dcgan_device_open(dcgan_device **device, const char *backend, int number,
                                int threads) {
     const dcgan_backend *b = find(backend);
-    uint64_t memory;
 
     *device = NULL;
     if (!b || number < 0 || number >= b->count() || threads < 1)
@@ -53,7 +52,7 @@ dcgan_status dcgan_device_open(dcgan_device **device, const char *backend, int n
     (*device)->backend = b;
     (*device)->number = number;
     (*device)->threads = threads;
-    b->describe(number, (*device)->name, sizeof(*device)->name, &memory);
+    b->describe(number, (*device)->name, sizeof(*device)->name, &(*device)->memory);
     return b->open(*device);
 }
 
@@ -65,6 +64,10 @@ void dcgan_device_close(dcgan_device *device) {
 
 const char *dcgan_device_name(const dcgan_device *device) {
     return device->name;
+}
+
+uint64_t dcgan_device_memory(const dcgan_device *device) {
+    return device->memory;
 }
 
 const char *dcgan_device_error(const dcgan_device *device) {

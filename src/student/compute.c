@@ -6,14 +6,17 @@
 #include "compute.h"
 #include "display.h"
 #include "../common/clock.h"
+#include "../common/hardware.h"
 #include "../common/stop.h"
 #include "../formats/wire/blob.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,6 +91,17 @@ void compute_free(compute *c) {
     free(c->changing);
     dcgan_device_close(c->device);
     free(c);
+}
+
+int compute_gpu(const compute *c, char *name, size_t size) {
+    uint64_t memory = c->device ? dcgan_device_memory(c->device) : 0;
+
+    name[0] = '\0';
+    if (memory > 0)
+        hardware_plain(name, size, dcgan_device_name(c->device));
+    if (memory > 0 && name[0] == '\0') /* nothing of its name was plain */
+        snprintf(name, size, "GPU");
+    return memory >> 20 > INT_MAX ? INT_MAX : (int)(memory >> 20);
 }
 
 bool compute_leave_device(compute *c, dcgan_status status) {

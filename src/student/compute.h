@@ -18,6 +18,10 @@ typedef struct compute compute;
 compute *compute_new(const dcgan_model *model, dcgan_device *device, size_t batch, bool local);
 void compute_free(compute *c);
 
+/* Names the GPU that it computes on, in plain characters (for the CPU: ""), and returns its memory
+ * in megabytes. */
+int compute_gpu(const compute *c, char *name, size_t size);
+
 /* Says that the device has failed with a status, closes it, and computes on the CPU from now on;
  * false if memory is short. */
 bool compute_leave_device(compute *c, dcgan_status status);

@@ -59,7 +59,7 @@ function cells(member, place, state) {
   const share = images > 0 ? percent(member.images / images) : '–';
   return [
     ['place', '', String(place)], ['name', '', isMe(member) ? `${member.name} (you)` : member.name], ['now', '', doing(member, state)],
-    ['number', 'images', count(member.images)], ['number', 'share', share], ['number', 'units', count(member.units)], ['number', 'cores', count(member.cores)],
+    ['number', 'images', count(member.images)], ['number', 'share', share], ['number', 'units', count(member.units)], ['number', 'cores', member.gpus > 0 ? `${count(member.cores)}, ${plural(member.gpus, 'GPU')}` : count(member.cores)],
   ];
 }
 
@@ -87,7 +87,7 @@ function pooled(state) {
   const group = state.class;
   if (over(state)) return group.joined === 0 ? 'Nobody took part.' : `${plural(group.joined, 'worker')} took part: ${count(group.images)} images together.`;
   if (group.joined === 0) return 'Nobody has joined yet.';
-  return `${count(group.active)} of ${plural(group.joined, 'worker')} active, together ${plural(group.cores, 'core')} and ${memory(group.memory_mb)} of memory.`;
+  return `${count(group.active)} of ${plural(group.joined, 'worker')} active, together ${plural(group.cores, 'core')}${group.gpus > 0 ? `, ${plural(group.gpus, 'GPU')}` : ''} and ${memory(group.memory_mb)} of memory.`;
 }
 
 export function update(state) {

@@ -258,7 +258,8 @@ server_status server_run_config(server *s, const char *name, server_run *run) {
 }
 
 server_status server_join(server *s, const server_member *member, int32_t *worker) {
-    char run[NUMBER_SIZE], images[NUMBER_SIZE], cores[NUMBER_SIZE], memory[NUMBER_SIZE];
+    char run[NUMBER_SIZE], images[NUMBER_SIZE], cores[NUMBER_SIZE], memory[NUMBER_SIZE],
+        gpu_memory[NUMBER_SIZE];
     const server_value values[] = {whole_value(run, member->run),
                                    text_value(member->name),
                                    whole_value(images, (int64_t)member->dataset_images),
@@ -266,13 +267,16 @@ server_status server_join(server *s, const server_member *member, int32_t *worke
                                    whole_value(cores, member->cores),
                                    whole_value(memory, member->memory_mb),
                                    text_value(member->cpu),
-                                   text_value(member->version)};
+                                   text_value(member->version),
+                                   text_value(member->gpu),
+                                   whole_value(gpu_memory, member->gpu_memory_mb)};
     PGresult *row;
     int64_t number = 0;
     server_status status = connection_row(s,
                                           "SELECT gan_join($1::int4, $2::text, $3::int8, "
-                                          "$4::bytea, $5::int4, $6::int4, $7::text, $8::text)",
-                                          values, 8, 1, false, &row);
+                                          "$4::bytea, $5::int4, $6::int4, $7::text, $8::text, "
+                                          "$9::text, $10::int4)",
+                                          values, 10, 1, false, &row);
 
     if (status != SERVER_OK)
         return status;

@@ -37,10 +37,10 @@ typedef struct server_run {
 
 typedef struct server_member {
     int32_t run;
-    const char *name, *cpu, *version;
+    const char *name, *cpu, *version, *gpu; /* gpu "": it computes on the CPU */
     uint64_t dataset_images;
     const unsigned char *dataset_digest;
-    int cores, memory_mb;
+    int cores, memory_mb, gpu_memory_mb;
 } server_member;
 
 typedef enum server_reason { SERVER_WORK, SERVER_WAIT, SERVER_OVER } server_reason;

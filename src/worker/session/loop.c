@@ -22,6 +22,8 @@
 static outcome join(loop *l) {
     unsigned char digest[DATASET_DIGEST_SIZE];
     hardware machine;
+    char gpu[65] = "";
+    int gpu_memory_mb = compute_gpu(l->compute, gpu, sizeof gpu);
     server_status status;
 
     dataset_digest(l->data, digest);
@@ -33,7 +35,9 @@ static outcome join(loop *l) {
                                   .dataset_images = dataset_count(l->data),
                                   .dataset_digest = digest,
                                   .cores = machine.cores,
-                                  .memory_mb = machine.memory_mb};
+                                  .memory_mb = machine.memory_mb,
+                                  .gpu = gpu,
+                                  .gpu_memory_mb = gpu_memory_mb};
     while ((status = server_join(l->server, &member, &l->worker)) != SERVER_OK) {
         outcome o = retry_wait(l, status);
         if (o != GO_ON)
