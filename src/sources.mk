@@ -4,7 +4,10 @@ SRC ?= src
 sources = $(sort $(patsubst $(SRC)/%,%,$(wildcard $(patsubst %,$(SRC)/%/*.c,$(1)))))
 
 # The mathematics, in floats; with -DDCGAN_DOUBLE in doubles.
-DCGAN_SOURCES = $(call sources,dcgan dcgan/*)
+DCGAN_SOURCES = $(filter-out $(GPU_SOURCES),$(call sources,dcgan dcgan/*))
+# The same on a GPU, in floats: only for programs that students run, never for the extension.
+GPU_SOURCES = $(call sources,dcgan/gpu)
+GPU_LIBS = -ldl -pthread
 # What travels, checkpoints, and sheets of images.
 WIRE_SOURCES = $(call sources,formats/wire)
 SAFETENSORS_SOURCES = $(call sources,formats/safetensors)
@@ -20,3 +23,15 @@ COMMON_SOURCES = $(call sources,common)
 # fused multiply-add would change results from machine to machine, so it is off.
 DCGAN_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off
 VECTORISED_SOURCES = $(DCGAN_SOURCES) $(WIRE_SOURCES) $(QUALITY_SOURCES)
+
+# What a program with GPU_SOURCES needs beside them: $(eval $(call gpu_rules,FOLDER,OBJECTS)), where OBJECTS is the folder of the objects
+# of src/dcgan. Turns the kernels (dcgan/gpu/*.cl) into C strings in FOLDER, which text.c includes, and has device.c offer the GPU.
+define gpu_rules
+$(1)/%.cl.inc: $(SRC)/dcgan/gpu/%.cl $(SRC)/sources.mk
+	@mkdir -p $$(@D)
+	sed 's/\\/\\\\/g; s/"/\\"/g; s/.*/"&\\n"/' $$< > $$@.new
+	@mv $$@.new $$@
+$(2)/gpu/text.o: $(patsubst $(SRC)/dcgan/gpu/%,$(1)/%.inc,$(wildcard $(SRC)/dcgan/gpu/*.cl))
+$(2)/gpu/text.o: CPPFLAGS += -I$(1)
+$(2)/device.o: CPPFLAGS += -DDCGAN_GPU
+endef

@@ -172,6 +172,9 @@ extern const dcgan_backend dcgan_backend_cpu;
 /* The plainest loops, in double precision: the reference of the tests. */
 extern const dcgan_backend dcgan_backend_naive;
 
+/* Every GPU, and other device, that OpenCL finds: in programs that are compiled with DCGAN_GPU. */
+extern const dcgan_backend dcgan_backend_opencl;
+
 /* A tensor in the host's memory, for backends that are on_host. */
 static inline tensor tensor_on_host(const real *x) {
     return (tensor){(void *)(uintptr_t)x, 0};
