@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARAMETERS_MAX 8
+#define PARAMETERS_MAX 10 /* gan_join takes the most */
 
 /* Prints the server's notices. */
 static void print_notice(void *context, const PGresult *result) {

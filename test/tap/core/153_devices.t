@@ -1,0 +1,119 @@
+# Devices: a class of a CPU and a device, each of which checks the other's units; a device that
+# fails in the middle of a unit; what the class is told of GPUs. PoCL stands for a GPU: OpenCL on
+# the processor. Where it is missing the plain loops do.
+use strict;
+use warnings;
+use Test::More;
+use File::Temp qw(tempdir);
+use GannClass;
+
+plan skip_all => 'dataset-fashion-mnist is not installed' unless GannTest::fashion_file();
+my $class = GannClass->new;
+my $local = GannClass::local_program();
+
+# ---- the command line
+my ($status, $said) = $class->run(GannClass::worker_program(), '--device', 'list');
+is $status, 0, '--device list needs no connection';
+like $said, qr/--device cpu +CPU/, 'and names the CPU';
+my $opencl = $said =~ /--device (opencl:\d+)/ ? $1 : undef;
+my $device = $opencl // 'naive';
+diag 'left out: OpenCL, for there is no device (pocl-opencl-icd)' if !$opencl;
+($status, $said) = $class->run($local, '--device', 'GPU');
+is $status, 2, 'a name that is none is a mistake';
+like $said, qr/--device is not the name of a device\nFor example: --device gpu/, 'which is said';
+my $folder = tempdir(CLEANUP => 1);
+my @small = ('--channels', 1, '--image-size', 32, '--features', 4, '--latent', 8, '--threads', 1);
+my @train = (
+    '--data', $class->data, @small, '--batch', 4, '--local-steps',
+    3, '--iterations', 2, '--seed', 5
+);
+
+sub train_alone {
+    my ($name, @options) = @_;
+    my @program = ($local, @train, '--out', "$folder/$name", @options);
+    return $class->run({ timeout => 240 }, @program);
+}
+($status, $said) = train_alone('none', '--device', 'gpu:77');
+is $status, 2, 'a device that is not there ends the program';
+like $said, qr/no device "gpu:77"\.\n--device list shows/, 'which is said';
+
+# ---- alone: the same losses on each
+sub losses { return join ' ', $_[0] =~ /iteration \d+\/2 +D (\S+) +G (\S+)/g }
+my ($cpu_status, $on_cpu) = train_alone('cpu', '--device', 'cpu');
+is $cpu_status, 0, 'gan_local trains on the CPU';
+my ($device_status, $on_device) = train_alone('device', '--device', $device);
+is $device_status, 0, "and on $device" or diag $on_device;
+like $on_device, qr/^computing on .*: \d+ images\/s$/m, 'which it says, with its speed';
+my @cpu = split / /, losses($on_cpu);
+my @other = split / /, losses($on_device);
+is scalar @cpu, 4, 'two iterations';
+cmp_ok abs($cpu[$_] - $other[$_]), '<=', 0.021, "loss $_ is the same" for 0 .. $#cpu;
+
+# ---- a class, with spot checks
+my @network = (generator_features => 4, discriminator_features => 4, latent => 8);
+my @units = (units_per_iteration => 4, images_per_unit => 8, batch => 4, lease_seconds => 60);
+
+sub train {
+    my ($name, $env, %options) = @_;
+    my $run = $class->create_run($name, @network, @units, %options);
+    $class->psql("SELECT gan_start($run)");
+    my $coordinator = $class->coordinate;
+    my @workers = map {
+        $class->worker({ name => "$name-$_", env => $_ eq 'bo' ? $env : {} },
+            $_, '--run', $name, '--device', /^(?:bo|di)$/ ? $device : 'cpu')
+    } qw(ann bo cy di);
+    ok $class->poll_until("SELECT state FROM gan_run WHERE run = $run", 'finished', 120),
+        "$name: CPUs and $device train it to its end"
+        or diag $class->log_of($workers[1]);
+    $class->wait_for($_, 30) for @workers, $coordinator;
+    return ($run, $class->log_of($workers[1]));
+}
+my ($run) = train('gradients', {}, audit_minimum => 0.3, target_iterations => 40);
+is $class->psql("SELECT count(*) FROM gan_worker WHERE run = $run AND units > 0"), 4,
+    'all contribute';
+cmp_ok $class->psql("SELECT count(*) FROM gan_audit WHERE run = $run AND verdict = 'agreed'"),
+    '>', 2, 'their units are checked by each other'
+    or diag $class->psql('TABLE gan_audit; TABLE gan_trust');
+is $class->psql(
+    "SELECT count(*) FROM gan_trust WHERE run = $run AND (suspended OR disagreed + unclear > 0)"),
+    0, 'and agree';
+
+# ---- a device that fails
+SKIP: {
+    skip 'there is no device that can be told to fail (pocl-opencl-icd)', 3 if !$opencl;
+    my ($again, $log) = train(
+        'failing', { GANN_DEVICE_FAULT => 'adam:5' },
+        local_steps => 2,
+        target_iterations => 20
+    );
+    like $log, qr/ has failed: adam: .*\.\nThis program continues with the CPU\./,
+        'the worker says what failed, and continues with the CPU';
+    is $class->psql("SELECT sum(refusals) FROM gan_worker WHERE run = $again"), 0,
+        'nothing of it was submitted';
+}
+
+# ---- pictures
+my $sheet = "$folder/sheet.png";
+($status, $said) = $class->run(
+    GannClass::worker_program(),
+    'sample', "$folder/cpu/checkpoint.safetensors",
+    '--out', $sheet, '--count', 4, '--device', $device
+);
+is $status, 0, 'a sheet is drawn on the device' or diag $said;
+ok -s $sheet, 'and written';
+
+# ---- what the class is told
+$class->psql(
+    "INSERT INTO gan_worker (run, login, name, cores, memory_mb, cpu, version, gpu,
+    gpu_memory_mb) VALUES ($run, 'ann', 'tower', 8, 16000, '', '', 'NVIDIA T4', 15109)"
+);
+is $class->psql("SELECT gpus, gpu_memory_mb FROM gan_cluster WHERE run = $run"),
+    '1|15109', 'gan_cluster counts GPUs';
+is $class->psql("SELECT gpu FROM gan_leaderboard WHERE run = $run AND gpu <> ''"), 'NVIDIA T4',
+    'gan_leaderboard names them';
+is $class->psql(
+    "SELECT c -> 'gpus', c -> 'members' @> '[{\"gpus\": 1}]'
+    FROM (SELECT gan_dashboard($run) -> 'class' AS c) AS d"
+    ),
+    '1|t', 'and so does the dashboard';
+done_testing;
