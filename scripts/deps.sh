@@ -25,6 +25,7 @@ build=(
 test=(
 	"${build[@]}"
 	libcmocka-dev
+	ocl-icd-libopencl1 pocl-opencl-icd oclgrind # the GPU's kernels are tested on them
 	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl postgresql-15-cron
 	perl libio-pty-perl python3-numpy python3-pil
 	python3-torch # exports are run in it, and its files are imported

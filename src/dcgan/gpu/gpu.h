@@ -92,7 +92,8 @@ typedef struct gpu_driver {
 /* What every driver's device->own begins with. */
 typedef struct gpu_state {
     const gpu_driver *driver;
-    size_t processors; /* that take groups at the same time; 0: unknown */
+    size_t processors; /* that take groups at the same time */
+    size_t tile;       /* of products: 64 or 128; 0: chosen for each */
     void *arena;       /* what reserve gave */
     tensor slices;     /* GPU_SLICE_REALS for batch norm's partial sums */
     void *bytes;       /* 8-bit samples on their way */

@@ -175,7 +175,7 @@ KERNEL normalise_backward_slices(TENSOR(slices), TENSOR(dy), TENSOR(x), TENSOR(m
         write_slice(slices, sum, sum_x, channels, part.channel);
 }
 
-/* total: means over rows of dv and of dv x^. Adds to dscale and dshift only where that is wanted. */
+/* total: means over rows of dv and of dv x^. Adds to dscale and dshift where that is wanted. */
 KERNEL normalise_backward_total(TENSOR(total), TENSOR(dscale), TENSOR(dshift), TENSOR(slices),
                                 int slice_count, int channels, int width, float one,
                                 int want_dscale, int want_dshift) {

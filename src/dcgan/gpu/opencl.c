@@ -102,7 +102,8 @@ static void opencl_describe(int number, char *text, size_t size, uint64_t *memor
     first = strspn(name, " ");
     for (length = strlen(name); length > first && name[length - 1] == ' '; length--)
         ;
-    snprintf(text, size, "%.*s", (int)(length - first), name + first);
+    snprintf(text, size, "%.*s%s", (int)(length - first), name + first,
+             rank_of(found[number]) == 2 ? " (CPU)" : "");
     if (!number_of(found[number], CL_DEVICE_HOST_UNIFIED_MEMORY) && rank_of(found[number]) < 2)
         *memory = number_of(found[number], CL_DEVICE_GLOBAL_MEM_SIZE);
 }
@@ -189,25 +190,24 @@ static const gpu_driver driver = {.allocate = allocate,
 
 /* ---- marks ---- */
 
-/* Finds out whether the oldest mark on its way has passed; then its event is no longer needed. */
+/* Finds out whether the oldest mark on its way has passed, or failed; then its event is no longer
+ * needed. */
 static dcgan_status pass_oldest(dcgan_device *device, int wait, int *passed) {
     opencl_state *s = state_of(device);
     cl_event *event = &s->marks[(s->last_passed + 1) % MAX_MARKS];
-    cl_int status = CL_COMPLETE;
+    cl_int status = CL_COMPLETE, error = wait ? opencl()->WaitForEvents(1, event) : CL_SUCCESS;
 
-    if (wait)
-        CL_TRY(device, WaitForEvents, 1, event);
+    if (error != CL_SUCCESS && error != CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST)
+        return opencl_fail(device, "clWaitForEvents", error);
     CL_TRY(device, GetEventInfo, *event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status,
            NULL);
-    if (status < 0)
-        return opencl_fail(device, "a queued call", status);
     *passed = status == CL_COMPLETE;
-    if (*passed) {
+    if (status <= CL_COMPLETE) {
         opencl()->ReleaseEvent(*event);
         *event = NULL;
         s->last_passed++;
     }
-    return DCGAN_OK;
+    return status < 0 ? opencl_fail(device, "a queued call", status) : DCGAN_OK;
 }
 
 /* Flushing lets the device begin, and a mark pass that nobody waits for. */

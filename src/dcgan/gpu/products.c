@@ -44,11 +44,16 @@ static gpu_groups tiles(size_t tile, size_t rows, size_t columns, size_t parts) 
     return (gpu_groups){gpu_divide_up(rows, tile), gpu_divide_up(columns, tile), parts};
 }
 
-/* Chooses the large tile where it still occupies the whole device. */
+/* Chooses the large tile where it still occupies the whole device, and computes at most an eighth
+ * more that is outside the matrix. */
 static int use_large(const dcgan_device *device, size_t rows, size_t columns, size_t parts) {
-    const gpu_groups g = tiles(128, rows, columns, parts);
+    const gpu_state *gpu = gpu_of(device);
+    const gpu_groups g = tiles(128, rows, columns, parts), small = tiles(64, rows, columns, parts);
 
-    return g.x * g.y * g.z >= GROUPS_A_PROCESSOR * gpu_of(device)->processors;
+    if (gpu->tile)
+        return gpu->tile == 128;
+    return g.x * g.y * g.z >= GROUPS_A_PROCESSOR * gpu->processors &&
+           8 * 4 * g.x * g.y <= 9 * small.x * small.y;
 }
 
 #define SHAPE(s)                                                                                   \
