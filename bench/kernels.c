@@ -4,15 +4,15 @@
  *   kernels [--threads N] [--batch N] [--seconds S] [--instructions AVX-512|AVX2|portable]
  *
  * Prints "median M best B mean A images/s, N units, path P": images a second by the wall clock; the
- * path is how each layer's convolutions are computed, and the set of kernels that OpenBLAS chose.
+ * path is how each layer's convolutions are computed, and the BLAS.
  * Random weights and images, nothing but dcgan_unit_gradients.
  */
 #include "samples.h"
 #include "../src/dcgan/dcgan.h"
+#include "../src/dcgan/cpu/gemm.h"
 #include "../src/dcgan/cpu/kernels.h"
 #include "../src/dcgan/cpu/paths.h"
 
-#include <cblas.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,7 +149,7 @@ int main(int argc, char **argv) {
            images * (double)taken.count / elapsed, taken.count);
     print_paths("G", &b.model.generator);
     print_paths("; D", &b.model.discriminator);
-    printf("; OpenBLAS %s\n", openblas_get_corename());
+    printf("; %s\n", gemm_name());
     samples_free(&taken);
     free((void *)b.unit.weights);
     free((void *)b.unit.images);

@@ -20,3 +20,23 @@ COMMON_SOURCES = $(call sources,common)
 # fused multiply-add would change results from machine to machine, so it is off.
 DCGAN_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off
 VECTORISED_SOURCES = $(DCGAN_SOURCES) $(WIRE_SOURCES) $(QUALITY_SOURCES)
+
+# BLAS=openblas or own: what multiplies the matrices at the ends of the networks. Where OpenBLAS isn't installed, it is own.
+PKG_CONFIG ?= pkg-config
+BLAS ?= $(if $(shell $(PKG_CONFIG) --exists openblas 2>/dev/null && echo yes),openblas,own)
+ifeq ($(BLAS),openblas)
+BLAS_CFLAGS = -DGANN_OPENBLAS $(shell $(PKG_CONFIG) --cflags-only-I openblas 2>/dev/null)
+BLAS_LIBS = -lopenblas
+else ifneq ($(BLAS),own)
+$(error BLAS is openblas or own, not "$(BLAS)")
+endif
+# $(eval $(call with_blas,OBJECT)), where OBJECT is that of dcgan/cpu/gemm.c, the only file that depends on the choice: it is made again
+# when the choice has changed.
+define with_blas
+$(1): override CFLAGS += $$(BLAS_CFLAGS)
+$(1): $(1:.o=.blas)
+$(1:.o=.blas): blas_choice
+	@mkdir -p $$(@D)
+	@echo $$(BLAS) | cmp -s - $$@ || echo $$(BLAS) > $$@
+.PHONY: blas_choice
+endef

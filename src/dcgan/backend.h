@@ -66,7 +66,7 @@ typedef struct dcgan_backend {
                                         const dcgan_work *work);
 } dcgan_backend;
 
-/* For work: Winograd's convolution where it fits, OpenBLAS elsewhere (cpu/paths.c). */
+/* For work: Winograd's convolution where it fits, im2col elsewhere (cpu/paths.c). */
 extern const dcgan_backend dcgan_backend_cpu;
 
 /* The plainest loops, in double precision: the reference of the tests, and a fallback. */

@@ -1,9 +1,9 @@
 /*
  * generate.c - images from a seed, with batch norm in evaluation mode
  */
+#include "cpu/gemm.h"
 #include "net/network.h"
 
-#include <cblas.h>
 #include <math.h>
 
 typedef struct generate_state {
@@ -54,7 +54,7 @@ static dcgan_status forward(generate_state *state, const dcgan_model *model, con
                             real *images) {
     const real *output;
 
-    openblas_set_num_threads(1);
+    gemm_begin();
     state->tape.input = vectors;
     output = network_forward(&state->tape, &model->generator, &dcgan_backend_cpu, weights,
                              running_statistics, batch, &state->work);
@@ -82,7 +82,7 @@ dcgan_status dcgan_generator_statistics(const dcgan_model *model, const real *we
 
     if (status != DCGAN_OK || parts < 1)
         return status != DCGAN_OK ? status : DCGAN_INVALID_ARGUMENT;
-    openblas_set_num_threads(1);
+    gemm_begin();
     for (size_t j = 0; j < model->statistics_count; j++)
         sums[j] = 0;
     for (size_t part = 0; part < parts; part++) {

@@ -4,7 +4,8 @@
 #include "passes.h"
 #include "loss.h"
 
-#include <cblas.h>
+#include "../cpu/gemm.h"
+
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -49,7 +50,7 @@ dcgan_status passes_check(const dcgan_unit *unit, const dcgan_unit_result *resul
 void passes_begin(dcgan_passes *p) {
     dcgan_unit_result *r = p->result;
 
-    openblas_set_num_threads(1); /* each of ours calls it for itself */
+    gemm_begin();
     pool_start(&p->threads, p->unit->threads);
     p->work.pool = &p->threads;
     memset(r->gradient, 0, p->model->parameter_count * sizeof(real));
