@@ -46,7 +46,7 @@ REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --outputdir=. --load-extension=gannsfriends
 
 PG_CPPFLAGS = $(if $(filter openblas,$(BLAS)),-I/usr/include/$(MULTIARCH)/openblas-serial)
-SHLIB_LINK = $(if $(filter openblas,$(BLAS)),$(OPENBLAS_SERIAL)) -Wl,--exclude-libs,ALL -lpng -lm
+SHLIB_LINK = $(if $(filter openblas,$(BLAS)),$(OPENBLAS_SERIAL)) -Wl,--exclude-libs,ALL -Wl,--compress-debug-sections=zlib -lpng -lm
 override with_llvm = no
 EXTRA_CLEAN = $(INSTALL_SQL) $(UPGRADE_SQL) src/dcgan/cpu/gemm.blas build results
 

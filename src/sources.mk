@@ -35,8 +35,8 @@ endif
 define with_blas
 $(1): override CFLAGS += $$(BLAS_CFLAGS)
 $(1): $(1:.o=.blas)
-$(1:.o=.blas): blas_choice
+$(1:.o=.blas): $(if $(filter $(BLAS),$(shell cat $(1:.o=.blas) 2>/dev/null)),,blas_changed)
 	@mkdir -p $$(@D)
-	@echo $$(BLAS) | cmp -s - $$@ || echo $$(BLAS) > $$@
-.PHONY: blas_choice
+	echo $$(BLAS) > $$@
+.PHONY: blas_changed
 endef
