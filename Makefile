@@ -4,6 +4,7 @@
 #   make worker     builds the worker alone, which needs nothing of PostgreSQL's server
 #   make install    installs the extension into PostgreSQL's folders, gan_worker and gan_dashboard into $(PREFIX)/bin
 #   make unit       runs the unit tests
+#   make BLAS=own   does without OpenBLAS, whose place loops of our own take; otherwise it is used where it is installed
 #   make bench      measures: one line a figure (bench/README.md)
 #   make installcheck   runs pg_regress against a running server (PGHOST, PGPORT, PGUSER)
 #
@@ -12,6 +13,12 @@
 EXTENSION = gannsfriends
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gannsfriends.control)
 MODULE_big = gannsfriends
+
+# A threaded BLAS would start threads in a backend, where PostgreSQL's signal handlers must not run: link the serial one, statically,
+# so that no other library in the backend can replace it.
+MULTIARCH = $(shell $(CC) -print-multiarch)
+OPENBLAS_SERIAL = $(firstword $(wildcard /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a))
+BLAS ?= $(if $(OPENBLAS_SERIAL),openblas,own)
 
 SRC = src
 include src/sources.mk
@@ -38,14 +45,10 @@ DOCS = README.md
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --outputdir=. --load-extension=gannsfriends
 
-# A threaded BLAS would start threads in a backend, where PostgreSQL's signal handlers must not run: link the serial one, statically,
-# so that no other library in the backend can replace it.
-MULTIARCH = $(shell $(CC) -print-multiarch)
-OPENBLAS_SERIAL = $(firstword $(wildcard /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a) /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a)
-PG_CPPFLAGS = -I/usr/include/$(MULTIARCH)/openblas-serial
-SHLIB_LINK = $(OPENBLAS_SERIAL) -Wl,--exclude-libs,ALL -lpng -lm
+PG_CPPFLAGS = $(if $(filter openblas,$(BLAS)),-I/usr/include/$(MULTIARCH)/openblas-serial)
+SHLIB_LINK = $(if $(filter openblas,$(BLAS)),$(OPENBLAS_SERIAL)) -Wl,--exclude-libs,ALL -Wl,--compress-debug-sections=zlib -lpng -lm
 override with_llvm = no
-EXTRA_CLEAN = $(INSTALL_SQL) $(UPGRADE_SQL) build results
+EXTRA_CLEAN = $(INSTALL_SQL) $(UPGRADE_SQL) src/dcgan/cpu/gemm.blas build results
 
 # What students build needs no server's headers: PGXS is there for everything else.
 WITHOUT_SERVER = worker install-worker clean-worker dashboard install-dashboard clean-dashboard
@@ -63,6 +66,7 @@ ifdef SANITIZE
 $(OBJS): override CFLAGS += -fsanitize=$(SANITIZE)
 SHLIB_LINK += -fsanitize=$(SANITIZE)
 endif
+$(eval $(call with_blas,src/dcgan/cpu/gemm.o))
 HEADERS = $(wildcard src/*/*.h src/*/*/*.h)
 $(OBJS): $(HEADERS)
 

@@ -89,9 +89,25 @@ two_threads() {
 	report worker_thread_scaling_2t "$ratios" times "threads 2 beside 1, batch 64, path $path, runs in pairs" $(((pairs + 1) / 2))
 }
 
+# Our own products of matrices beside OpenBLAS's: units in turns in one process.
+own_gemm() { # FIGURE KERNELS [CORETYPE]
+	local line count=31 median low high rest
+	! wants "$1" || {
+		[ -z "$quick" ] || count=3
+		if ! line=$(OPENBLAS_CORETYPE=${3:-} kernels 1 --pairs "$count" --instructions "$2" 2>/dev/null); then
+			left_out "$1" "this build has no OpenBLAS, or this processor no $2"
+			return
+		fi
+		read -r _ median _ low _ high rest <<<"$line"
+		figure "$1" "$median" % "threads 1, batch 64, ${rest#percent, }, 95 % interval of the median $low to $high of $count pairs of units"
+	}
+}
+
 ! wants worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t || beside_torch
 if wants worker_vs_torch_1t_avx2; then
 	if [ -n "$no_torch" ]; then left_out worker_vs_torch_1t_avx2 "$no_torch"; else avx2; fi
 fi
 ! wants layer_gflops || layers
 ! wants worker_images_per_second_2t worker_thread_scaling_2t || two_threads
+own_gemm own_gemm_unit_speed_percent AVX-512
+own_gemm own_gemm_unit_speed_percent_avx2 AVX2 Haswell

@@ -17,7 +17,7 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 
 # group, seconds it may take at most, its figures
 groups=(
-	'compute 220 worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t worker_vs_torch_1t_avx2 layer_gflops worker_images_per_second_2t worker_thread_scaling_2t'
+	'compute 340 worker_images_per_second_1t torch_images_per_second_1t worker_vs_torch_1t worker_vs_torch_1t_avx2 layer_gflops worker_images_per_second_2t worker_thread_scaling_2t own_gemm_unit_speed_percent own_gemm_unit_speed_percent_avx2'
 	'store 180 aggregate_seconds_8_units upload_seconds_per_unit weights_download_seconds average_step_ratio submit_to_next_iteration_ms'
 	'rules 480 aggregate_seconds_mean aggregate_seconds_clipped aggregate_seconds_trimmed aggregate_seconds_median aggregate_seconds_multikrum aggregate_seconds_sql_median'
 	'codec 30 wire_gb_per_second validate_gb_per_second'

@@ -35,3 +35,23 @@ $(2)/gpu/text.o: $(patsubst $(SRC)/dcgan/gpu/%,$(1)/%.inc,$(wildcard $(SRC)/dcga
 $(2)/gpu/text.o: CPPFLAGS += -I$(1)
 $(2)/device.o: CPPFLAGS += -DDCGAN_GPU
 endef
+
+# BLAS=openblas or own: what multiplies the matrices at the ends of the networks. Where OpenBLAS isn't installed, it is own.
+PKG_CONFIG ?= pkg-config
+BLAS ?= $(if $(shell $(PKG_CONFIG) --exists openblas 2>/dev/null && echo yes),openblas,own)
+ifeq ($(BLAS),openblas)
+BLAS_CFLAGS = -DGANN_OPENBLAS $(shell $(PKG_CONFIG) --cflags-only-I openblas 2>/dev/null)
+BLAS_LIBS = -lopenblas
+else ifneq ($(BLAS),own)
+$(error BLAS is openblas or own, not "$(BLAS)")
+endif
+# $(eval $(call with_blas,OBJECT)), where OBJECT is that of dcgan/cpu/gemm.c, the only file that depends on the choice: it is made again
+# when the choice has changed.
+define with_blas
+$(1): override CFLAGS += $$(BLAS_CFLAGS)
+$(1): $(1:.o=.blas)
+$(1:.o=.blas): $(if $(filter $(BLAS),$(shell cat $(1:.o=.blas) 2>/dev/null)),,blas_changed)
+	@mkdir -p $$(@D)
+	echo $$(BLAS) > $$@
+.PHONY: blas_changed
+endef

@@ -10,15 +10,14 @@
 # Environment: CC; JOBS, mutants at a time (default: the number of cores); GANN_TEST_SEED.
 set -uo pipefail
 export LC_ALL=C
-export OPENBLAS_NUM_THREADS=1
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cc=${CC:-gcc}
 jobs=${JOBS:-$(nproc)}
 only=${1:-}
 cflags=(-std=gnu11 -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off)
-libraries=(-lcmocka -lopenblas -lm)
-tests=(random model convolutions layers training outer winograd winograd_double gradients unit backend)
+libraries=(-lcmocka -lm) # our own gemm, whatever is installed: its mutants are to be found
+tests=(random model gemm gemm_double convolutions layers training outer winograd winograd_double gradients unit backend)
 export GANN_FIXTURES=$root/test/fixture
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/gann_mutation.XXXXXX")
@@ -165,11 +164,11 @@ mutant cpu/im2col.c convolutions 'padding below' 'start + 4 - padding > size ? s
 mutant cpu/im2col.c convolutions 'border not cleared' 'memset(patches, 0, 16 * a * sizeof *patches)' '(void)0'
 mutant cpu/im2col.c convolutions 'image not cleared' 'memset(large, 0, large_of(s) * sizeof *large);' ''
 mutant cpu/im2col.c convolutions 'overlapping patches overwritten' 'to[k] += from[k]' 'to[k] = from[k]'
-mutant cpu/im2col.c convolutions 'weight gradient overwritten' '(int)c->depth, 1, c->dweights' '(int)c->depth, 0, c->dweights'
-mutant cpu/im2col.c convolutions 'convolution added to what was there' '(int)c->depth, 0, c->to_small' '(int)c->depth, 1, c->to_small'
+mutant cpu/im2col.c convolutions 'weight gradient overwritten' '.add = 1' '.add = 0'
+mutant cpu/im2col.c convolutions 'convolution added to what was there' '.c_step = b});' '.c_step = b, .add = 1});'
 mutant cpu/im2col.c convolutions 'small matrix not transposed in the weight gradient' \
-	'CblasTrans, CblasNoTrans, (int)count' 'CblasNoTrans, CblasNoTrans, (int)count'
-mutant cpu/im2col.c convolutions 'weights not transposed in the convolution' 'CblasRowMajor, CblasNoTrans, CblasTrans' 'CblasRowMajor, CblasNoTrans, CblasNoTrans'
+	'GEMM_ATB' 'GEMM_AB'
+mutant cpu/im2col.c convolutions 'weights not transposed in the convolution' 'GEMM_ABT' 'GEMM_AB'
 mutant cpu/im2col.c convolutions 'every block of the convolution written over the first' \
 	'c.to_small = small + n * c.pixels * s->small_channels;' 'c.to_small = small;'
 mutant cpu/im2col.c convolutions 'every block of the transposed convolution written over the first' 'c.to_large = large + n * large_of(s);' 'c.to_large = large;'
@@ -180,6 +179,12 @@ mutant cpu/im2col.c convolutions 'stride across is always 2' \
 	'clip(s->stride, j, s->padding, s->large_width, &x0, &x1);
             if' 'clip(2, j, s->padding, s->large_width, &x0, &x1);
             if'
+
+mutant cpu/gemm.c gemm 'blocks after the first overwrite the sums' 'x.add = p->add || k > 0' 'x.add = p->add'
+mutant cpu/gemm.c gemm 'a tile forgets what was there' '(p->add ? *to : 0) + tile' 'tile'
+mutant cpu/gemm.c gemm 'far rows of a packed too densely' 'packed + r * (BLOCK_DEPTH + PADDING), p.a' 'packed + r * BLOCK_DEPTH, p.a'
+mutant cpu/kernels_body.h gemm 'the last numbers of a vector forgotten' 'total += a[i * a_step + j] * x[j];' '(void)j;'
+mutant cpu/kernels_body.h gemm 'the last rows of a transposed panel forgotten' 'for (size_t k = whole; k < depth; k++)' 'for (size_t k = whole; k + 1 < depth; k++)'
 
 mutant cpu/winograd.c winograd 'the last block takes images that are not there' 'size_t count = images - n < block ? images - n : block;
         w.rows = count * w.tiles;

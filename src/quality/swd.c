@@ -9,9 +9,9 @@
 #include "swd.h"
 #include "pyramid.h"
 
+#include "../dcgan/cpu/gemm.h"
 #include "../dcgan/dcgan.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -214,10 +214,16 @@ static swd_status summarise_level(const work *w, size_t level, float *summary,
     for (size_t first = 0; first < SWD_DIRECTIONS; first += BLOCK) {
         if (progress && progress(context))
             return SWD_CANCELLED;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, BLOCK, (int)w->rows,
-                    (int)w->dimensions, 1, w->directions + first * w->dimensions,
-                    (int)w->dimensions, w->patches, (int)w->dimensions, 0, w->projections,
-                    (int)w->rows);
+        gemm(&(gemm_product){.form = GEMM_ABT,
+                             .rows = BLOCK,
+                             .columns = w->rows,
+                             .depth = w->dimensions,
+                             .a = w->directions + first * w->dimensions,
+                             .a_step = w->dimensions,
+                             .b = w->patches,
+                             .b_step = w->dimensions,
+                             .c = w->projections,
+                             .c_step = w->rows});
         for (size_t k = 0; k < BLOCK; k++)
             reduce(w, w->projections + k * w->rows, summary + (first + k) * SWD_QUANTILES);
     }
@@ -239,7 +245,7 @@ swd_status swd_summarise(const swd_set *set, uint64_t seed, float *summary, void
             set->count, set->size, set->channels);
     w.set = set;
     w.seed = seed;
-    openblas_set_num_threads(1);
+    gemm_begin();
     for (size_t level = 0; level < swd_levels(set->size) && status == SWD_OK; level++)
         status = summarise_level(&w, level, summary + level * SWD_DIRECTIONS * SWD_QUANTILES,
                                  progress, context);

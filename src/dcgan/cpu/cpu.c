@@ -2,10 +2,10 @@
  * cpu.c - the CPU as a backend: the table, over threads that share each call's tasks
  */
 #include "../host/host.h"
+#include "gemm.h"
 #include "layers.h"
 #include "paths.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@
 
 /* Starts the threads; the caller's alone needs none. */
 static dcgan_status open_cpu(dcgan_device *device) {
-    openblas_set_num_threads(1); /* each of ours calls it for itself */
+    gemm_begin(); /* each of our threads multiplies for itself */
     if (device->threads > 1 && !(device->own = malloc(sizeof(pool)))) {
         snprintf(device->error, sizeof device->error, "no memory for threads");
         return DCGAN_DEVICE_MEMORY;

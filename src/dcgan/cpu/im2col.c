@@ -1,5 +1,5 @@
 /*
- * im2col.c - the three convolutions as matrix products over OpenBLAS: the exact path
+ * im2col.c - the three convolutions as products of matrices: the exact path
  *
  * A 4x4 patch of an NHWC image is four runs of 4 channels-long rows. Patches of a few images at a
  * time are written down as a matrix that stays in cache, and all three operations are one matrix
@@ -13,19 +13,13 @@
  * A thread's task is a group of images, for the weight gradient a group of outputs.
  */
 #include "im2col.h"
+#include "gemm.h"
 
-#include <cblas.h>
 #include <string.h>
 
 /* Patches are cut for as many images at a time as this many floats hold (4 MiB): they stay in the
  * second or third level cache. */
 #define PATCH_COUNT ((size_t)1 << 20)
-
-#ifdef DCGAN_DOUBLE
-#define gemm cblas_dgemm
-#else
-#define gemm cblas_sgemm
-#endif
 
 static size_t pixels_of(const dcgan_convolution *s) {
     return s->small_height * s->small_width;
@@ -151,9 +145,16 @@ static void convolve_group(void *context, size_t task) {
     size_t first, count = group_images(c, task, &first), b = c->shape->small_channels;
     const real *patches = group_patches(c, first, count);
 
-    gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(count * c->pixels), (int)b, (int)c->depth,
-         1, patches, (int)c->depth, c->weights, (int)c->depth, 0,
-         c->to_small + first * c->pixels * b, (int)b);
+    gemm(&(gemm_product){.form = GEMM_ABT,
+                         .rows = count * c->pixels,
+                         .columns = b,
+                         .depth = c->depth,
+                         .a = patches,
+                         .a_step = c->depth,
+                         .b = c->weights,
+                         .b_step = c->depth,
+                         .c = c->to_small + first * c->pixels * b,
+                         .c_step = b});
 }
 
 void im2col_convolution(real *small, const real *large, const real *weights, size_t images,
@@ -176,9 +177,16 @@ static void transpose_group(void *context, size_t task) {
     real *patches = patch_is_image(c->shape) ? c->to_large + first * large_of(c->shape)
                                              : c->patches + first * c->pixels * c->depth;
 
-    gemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(count * c->pixels), (int)c->depth, (int)b,
-         1, c->small + first * c->pixels * b, (int)b, c->weights, (int)c->depth, 0, patches,
-         (int)c->depth);
+    gemm(&(gemm_product){.form = GEMM_AB,
+                         .rows = count * c->pixels,
+                         .columns = c->depth,
+                         .depth = b,
+                         .a = c->small + first * c->pixels * b,
+                         .a_step = b,
+                         .b = c->weights,
+                         .b_step = c->depth,
+                         .c = patches,
+                         .c_step = c->depth});
     for (size_t n = 0; n < count && !patch_is_image(c->shape); n++)
         add_patches(c->to_large + (first + n) * large_of(c->shape),
                     patches + n * c->pixels * c->depth, c->shape);
@@ -211,9 +219,17 @@ static void weigh_outputs(void *context, size_t task) {
     size_t count = b - first < GROUP_OUTPUTS ? b - first : GROUP_OUTPUTS;
     const real *patches = patch_is_image(c->shape) ? c->large : c->patches;
 
-    gemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)count, (int)c->depth,
-         (int)(c->images * c->pixels), 1, c->small + first, (int)b, patches, (int)c->depth, 1,
-         c->dweights + first * c->depth, (int)c->depth);
+    gemm(&(gemm_product){.form = GEMM_ATB,
+                         .rows = count,
+                         .columns = c->depth,
+                         .depth = c->images * c->pixels,
+                         .a = c->small + first,
+                         .a_step = b,
+                         .b = patches,
+                         .b_step = c->depth,
+                         .c = c->dweights + first * c->depth,
+                         .c_step = c->depth,
+                         .add = 1});
 }
 
 void im2col_weight_gradient(real *dweights, const real *large, const real *small, size_t images,

@@ -1,5 +1,5 @@
 /*
- * im2col.h - the three convolutions as matrix products over OpenBLAS
+ * im2col.h - the three convolutions as products of matrices
  */
 #ifndef DCGAN_CPU_IM2COL_H
 #define DCGAN_CPU_IM2COL_H

@@ -1,5 +1,6 @@
 /*
- * kernels.h - the inner loops of the Winograd path, compiled for several instruction sets
+ * kernels.h - the inner loops of the Winograd path and of gemm.c, compiled for several instruction
+ * sets
  *
  * kernels_body.h is one text; kernels_avx512.c, kernels_avx2.c and kernels_portable.c compile it,
  * each with vectors of another length. Which one runs is chosen when the program runs.
@@ -37,9 +38,19 @@ typedef struct kernel_matrices {
     size_t place, step;
 } kernel_matrices;
 
+/* A product for gemm.c: c[rows] = a b, or c += a b; a has the given distances between its rows and
+ * between its columns. */
+typedef struct kernel_product {
+    const real *a, *b;
+    real *c;
+    size_t a_row, a_column, b_step, c_step;
+    size_t rows, depth;
+    int add;
+} kernel_product;
+
 typedef struct kernels {
     const char *name;
-    size_t columns; /* of a panel: what multiply works on at a time */
+    size_t columns; /* of a panel, two vectors: what multiply works on at a time */
 
     /* c[rows][columns] = a b, where a is [rows][depth] with the given distances between rows and
      * between columns, and b is [depth][columns] with b_step from row to row. */
@@ -48,6 +59,19 @@ typedef struct kernels {
     /* The same with a transposed: [depth][rows]. */
     void (*multiply_transposed)(real *c, size_t c_step, const real *a, size_t a_step, const real *b,
                                 size_t b_step, size_t rows, size_t depth);
+    /* For gemm.c. The same, of one, two or three vectors of columns; of few_rows or less, also of
+     * four. */
+    void (*product)(const kernel_product *p, size_t vectors);
+    size_t few_rows;
+    /* c[rows] = a x, or c += a x, where x is a vector of depth. */
+    void (*dots)(real *c, size_t c_step, const real *a, size_t a_step, const real *x, size_t rows,
+                 size_t depth, int add);
+    /* Copies b, [depth][columns], to to[depth][width], with zeros behind the columns; and the
+     * same of a b that is transposed, [columns][depth]. */
+    void (*pack_rows)(real *to, const real *b, size_t b_step, size_t columns, size_t depth,
+                      size_t width);
+    void (*pack_columns)(real *to, const real *b, size_t b_step, size_t columns, size_t depth,
+                         size_t width);
 
     /* One image each way. */
     void (*gather)(kernel_matrices patches, const real *large, const dcgan_convolution *s);

@@ -21,8 +21,15 @@ typedef real vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(rea
 
 #define LANES (VECTOR_BYTES / sizeof(real))
 #define COLUMNS (2 * LANES)
+#define WIDEST 4 /* vectors of a row of sums */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLLED _Pragma("GCC unroll 32")
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) /* whose checks, unrolled, take minutes to compile */
+#undef UNROLLED
+#define UNROLLED
+#endif
+#endif
 
 ALWAYS_INLINE vector load(const real *p) {
     return *(const vector *)p;
@@ -34,41 +41,46 @@ ALWAYS_INLINE void store(real *p, vector v) {
 
 /* ---- matrix products ---- */
 
-/* Multiplies rows (a constant) of a by a panel; the sums stay in registers. */
-ALWAYS_INLINE void multiply_rows(const size_t rows, real *c, size_t c_step, const real *a,
-                                 size_t a_row, size_t a_column, const real *b, size_t b_step,
-                                 size_t depth) {
-    vector sum[TILE_ROWS][2];
+/* Multiplies rows by vectors of columns (constants); the sums stay in registers. */
+ALWAYS_INLINE void multiply_rows(const size_t rows, const size_t vectors, const int add, real *c,
+                                 size_t c_step, const real *a, size_t a_row, size_t a_column,
+                                 const real *b, size_t b_step, size_t depth) {
+    vector sum[TILE_ROWS][WIDEST];
 
-    UNROLLED for (size_t i = 0; i < rows; i++) sum[i][0] = sum[i][1] = (vector){0};
+    UNROLLED for (size_t i = 0; i < rows; i++) {
+        UNROLLED for (size_t v = 0; v < vectors; v++) sum[i][v] = (vector){0};
+    }
     for (size_t k = 0; k < depth; k++) {
-        vector b0 = load(b), b1 = load(b + LANES);
+        vector row[WIDEST];
+        UNROLLED for (size_t v = 0; v < vectors; v++) row[v] = load(b + v * LANES);
         UNROLLED for (size_t i = 0; i < rows; i++) {
             real x = a[i * a_row];
-            sum[i][0] += x * b0;
-            sum[i][1] += x * b1;
+            UNROLLED for (size_t v = 0; v < vectors; v++) sum[i][v] += x * row[v];
         }
         a += a_column;
         b += b_step;
     }
     UNROLLED for (size_t i = 0; i < rows; i++) {
-        store(c + i * c_step, sum[i][0]);
-        store(c + i * c_step + LANES, sum[i][1]);
+        UNROLLED for (size_t v = 0; v < vectors; v++) {
+            real *to = c + i * c_step + v * LANES;
+            store(to, add ? (vector)(load(to) + sum[i][v]) : sum[i][v]);
+        }
     }
 }
 
 /* Multiplies any number of rows by a panel, in blocks as equal as can be. */
-ALWAYS_INLINE void multiply_panel(real *c, size_t c_step, const real *a, size_t a_row,
-                                  size_t a_column, const real *b, size_t b_step, size_t rows,
-                                  size_t depth) {
-    size_t blocks = (rows + TILE_ROWS - 1) / TILE_ROWS;
+ALWAYS_INLINE void multiply_panel(const size_t most, const size_t vectors, const int add, real *c,
+                                  size_t c_step, const real *a, size_t a_row, size_t a_column,
+                                  const real *b, size_t b_step, size_t rows, size_t depth) {
+    size_t blocks = (rows + most - 1) / most;
 
     for (size_t block = 0; block < blocks; block++) {
         size_t count = rows / blocks + (block < rows % blocks);
         switch (count) {
 #define CASE(n)                                                                                    \
     case n:                                                                                        \
-        multiply_rows(n, c, c_step, a, a_row, a_column, b, b_step, depth);                         \
+        if (n <= most)                                                                             \
+            multiply_rows(n, vectors, add, c, c_step, a, a_row, a_column, b, b_step, depth);       \
         break;
             /* clang-format off */
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -85,12 +97,115 @@ ALWAYS_INLINE void multiply_panel(real *c, size_t c_step, const real *a, size_t 
 
 static void multiply(real *c, size_t c_step, const real *a, size_t a_step, const real *b,
                      size_t b_step, size_t rows, size_t depth) {
-    multiply_panel(c, c_step, a, a_step, 1, b, b_step, rows, depth);
+    multiply_panel(TILE_ROWS, 2, 0, c, c_step, a, a_step, 1, b, b_step, rows, depth);
 }
 
 static void multiply_transposed(real *c, size_t c_step, const real *a, size_t a_step, const real *b,
                                 size_t b_step, size_t rows, size_t depth) {
-    multiply_panel(c, c_step, a, 1, a_step, b, b_step, rows, depth);
+    multiply_panel(TILE_ROWS, 2, 0, c, c_step, a, 1, a_step, b, b_step, rows, depth);
+}
+
+/* A function for each number of vectors, as compilers take long for larger ones. */
+#define PRODUCT(name, most, vectors)                                                               \
+    static __attribute__((noinline)) void name(const kernel_product *p) {                          \
+        multiply_panel(most, vectors, p->add, p->c, p->c_step, p->a, p->a_row, p->a_column, p->b,  \
+                       p->b_step, p->rows, p->depth);                                              \
+    }
+PRODUCT(product_1, TILE_ROWS, 1)
+PRODUCT(product_2, TILE_ROWS, 2)
+PRODUCT(product_3, TILE_ROWS * 2 / 3, 3)
+PRODUCT(product_4, TILE_ROWS / 2, 4)
+#undef PRODUCT
+
+static void product(const kernel_product *p, size_t vectors) {
+    static void (*const products[])(const kernel_product *) = {product_1, product_2, product_3,
+                                                               product_4};
+    products[vectors - 1](p);
+}
+
+/* Multiplies rows (a constant) by a vector; four sums each hide the time that an addition takes. */
+ALWAYS_INLINE void dot_rows(const size_t rows, real *c, size_t c_step, const real *a, size_t a_step,
+                            const real *x, size_t depth, int add) {
+    vector sum[4][2];
+    size_t k = 0;
+
+    UNROLLED for (size_t i = 0; i < rows; i++) sum[i][0] = sum[i][1] = (vector){0};
+    for (; k + 2 * LANES <= depth; k += 2 * LANES) {
+        vector x0 = load(x + k), x1 = load(x + k + LANES);
+        UNROLLED for (size_t i = 0; i < rows; i++) {
+            sum[i][0] += load(a + i * a_step + k) * x0;
+            sum[i][1] += load(a + i * a_step + k + LANES) * x1;
+        }
+    }
+    for (size_t i = 0; i < rows; i++) {
+        real total = add ? c[i * c_step] : 0;
+        sum[i][0] += sum[i][1];
+        for (size_t l = 0; l < LANES; l++)
+            total += sum[i][0][l];
+        for (size_t j = k; j < depth; j++)
+            total += a[i * a_step + j] * x[j];
+        c[i * c_step] = total;
+    }
+}
+
+static void dots(real *c, size_t c_step, const real *a, size_t a_step, const real *x, size_t rows,
+                 size_t depth, int add) {
+    size_t i = 0;
+
+    for (; i + 4 <= rows; i += 4)
+        dot_rows(4, c + i * c_step, c_step, a + i * a_step, a_step, x, depth, add);
+    for (; i < rows; i++)
+        dot_rows(1, c + i * c_step, c_step, a + i * a_step, a_step, x, depth, add);
+}
+
+static void pack_rows(real *to, const real *b, size_t b_step, size_t columns, size_t depth,
+                      size_t width) {
+    for (size_t k = 0; k < depth; k++, to += width, b += b_step) {
+        size_t j = 0;
+        for (; j + LANES <= columns; j += LANES)
+            store(to + j, load(b + j));
+        for (; j < width; j++)
+            to[j] = j < columns ? b[j] : 0;
+    }
+}
+
+#if !defined(DCGAN_DOUBLE) && __has_builtin(__builtin_shufflevector)
+/* Copies 4x4 numbers so that rows become columns. */
+ALWAYS_INLINE void turn(real *to, size_t width, const real *b, size_t b_step) {
+    typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+    four r0 = *(const four *)b, r1 = *(const four *)(b + b_step);
+    four r2 = *(const four *)(b + 2 * b_step), r3 = *(const four *)(b + 3 * b_step);
+    four low0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+    four low2 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    four high0 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    four high2 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    *(four *)to = __builtin_shufflevector(low0, low2, 0, 1, 4, 5);
+    *(four *)(to + width) = __builtin_shufflevector(low0, low2, 2, 3, 6, 7);
+    *(four *)(to + 2 * width) = __builtin_shufflevector(high0, high2, 0, 1, 4, 5);
+    *(four *)(to + 3 * width) = __builtin_shufflevector(high0, high2, 2, 3, 6, 7);
+}
+#else
+ALWAYS_INLINE void turn(real *to, size_t width, const real *b, size_t b_step) {
+    for (size_t k = 0; k < 4; k++)
+        for (size_t j = 0; j < 4; j++)
+            to[k * width + j] = b[j * b_step + k];
+}
+#endif
+
+static void pack_columns(real *to, const real *b, size_t b_step, size_t columns, size_t depth,
+                         size_t width) {
+    size_t j = 0, whole = depth / 4 * 4;
+
+    for (; j + 4 <= columns; j += 4, b += 4 * b_step) {
+        for (size_t k = 0; k < whole; k += 4)
+            turn(to + k * width + j, width, b + k, b_step);
+        for (size_t k = whole; k < depth; k++)
+            for (size_t i = 0; i < 4; i++)
+                to[k * width + j + i] = b[i * b_step + k];
+    }
+    for (; j < width; j++, b += b_step)
+        for (size_t k = 0; k < depth; k++)
+            to[k * width + j] = j < columns ? b[k] : 0;
 }
 
 /* ---- transforms in one dimension, of vectors step apart ----
@@ -326,6 +441,11 @@ const kernels KERNELS = {
     .columns = COLUMNS,
     .multiply = multiply,
     .multiply_transposed = multiply_transposed,
+    .product = product,
+    .few_rows = TILE_ROWS / 2,
+    .dots = dots,
+    .pack_rows = pack_rows,
+    .pack_columns = pack_columns,
     .gather = gather,
     .scatter = scatter,
     .finish = finish,

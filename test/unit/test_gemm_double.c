@@ -1,0 +1,4 @@
+/*
+ * test_gemm_double.c - test_gemm.c with doubles
+ */
+#include "test_gemm.c"
