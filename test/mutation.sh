@@ -16,8 +16,11 @@ cc=${CC:-gcc}
 jobs=${JOBS:-$(nproc)}
 only=${1:-}
 cflags=(-std=gnu11 -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off)
-libraries=(-lcmocka -lm) # our own gemm, whatever is installed: its mutants are to be found
-tests=(random model gemm gemm_double convolutions layers training outer winograd winograd_double gradients unit)
+libraries=(-lcmocka -lm) # our own products, whatever is installed: these are mutated
+tests=(
+	random model gemm gemm_double convolutions layers
+	training outer winograd winograd_double gradients unit
+)
 export GANN_FIXTURES=$root/test/fixture
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/gann_mutation.XXXXXX")
