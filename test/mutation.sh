@@ -16,8 +16,11 @@ cc=${CC:-gcc}
 jobs=${JOBS:-$(nproc)}
 only=${1:-}
 cflags=(-std=gnu11 -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off)
-libraries=(-lcmocka -lm) # our own gemm, whatever is installed: its mutants are to be found
-tests=(random model gemm gemm_double convolutions layers training outer winograd winograd_double gradients unit backend)
+libraries=(-lcmocka -lm) # our own products, whatever is installed: these are mutated
+tests=(
+	random model gemm gemm_double convolutions layers
+	training outer winograd winograd_double gradients unit backend
+)
 export GANN_FIXTURES=$root/test/fixture
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/gann_mutation.XXXXXX")
@@ -165,7 +168,8 @@ mutant cpu/im2col.c convolutions 'border not cleared' 'memset(patches, 0, 16 * a
 mutant cpu/im2col.c convolutions 'image not cleared' 'memset(large, 0, large_of(s) * sizeof *large);' ''
 mutant cpu/im2col.c convolutions 'overlapping patches overwritten' 'to[k] += from[k]' 'to[k] = from[k]'
 mutant cpu/im2col.c convolutions 'weight gradient overwritten' '.add = 1' '.add = 0'
-mutant cpu/im2col.c convolutions 'convolution added to what was there' '.c_step = b});' '.c_step = b, .add = 1});'
+mutant cpu/im2col.c convolutions 'convolution added to what was there' \
+	'.c_step = b});' '.c_step = b, .add = 1});'
 mutant cpu/im2col.c convolutions 'small matrix not transposed in the weight gradient' \
 	'GEMM_ATB' 'GEMM_AB'
 mutant cpu/im2col.c convolutions 'weights not transposed in the convolution' 'GEMM_ABT' 'GEMM_AB'
@@ -180,11 +184,15 @@ mutant cpu/im2col.c convolutions 'stride across is always 2' \
             if' 'clip(2, j, s->padding, s->large_width, &x0, &x1);
             if'
 
-mutant cpu/gemm.c gemm 'blocks after the first overwrite the sums' 'x.add = p->add || k > 0' 'x.add = p->add'
+mutant cpu/gemm.c gemm 'blocks after the first overwrite the sums' \
+	'x.add = p->add || k > 0' 'x.add = p->add'
 mutant cpu/gemm.c gemm 'a tile forgets what was there' '(p->add ? *to : 0) + tile' 'tile'
-mutant cpu/gemm.c gemm 'far rows of a packed too densely' 'packed + r * (BLOCK_DEPTH + PADDING), p.a' 'packed + r * BLOCK_DEPTH, p.a'
-mutant cpu/kernels_body.h gemm 'the last numbers of a vector forgotten' 'total += a[i * a_step + j] * x[j];' '(void)j;'
-mutant cpu/kernels_body.h gemm 'the last rows of a transposed panel forgotten' 'for (size_t k = whole; k < depth; k++)' 'for (size_t k = whole; k + 1 < depth; k++)'
+mutant cpu/gemm.c gemm 'far rows of a packed too densely' \
+	'packed + r * (BLOCK_DEPTH + PADDING), p.a' 'packed + r * BLOCK_DEPTH, p.a'
+mutant cpu/kernels_body.h gemm 'the last numbers of a vector forgotten' \
+	'total += a[i * a_step + j] * x[j];' '(void)j;'
+mutant cpu/kernels_body.h gemm 'the last rows of a transposed panel forgotten' \
+	'for (size_t k = whole; k < depth; k++)' 'for (size_t k = whole; k + 1 < depth; k++)'
 
 mutant cpu/winograd.c winograd 'the last block takes images that are not there' 'size_t count = images - n < block ? images - n : block;
         w.rows = count * w.tiles;
