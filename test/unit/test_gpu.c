@@ -23,7 +23,8 @@
 /* Drivers and their compilers keep what they have allocated. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
-    return "leak:libOpenCL\nleak:libpocl\nleak:libLLVM\nleak:libclang\nleak:dlopen\n"
+    return "leak:libOpenCL\nleak:libpocl\nleak:libLLVM\nleak:libclang\nleak:libstdc++\nleak:"
+           "dlopen\n"
            "leak:opencl.c\nleak:opencl_program.c\n";
 }
 
@@ -664,7 +665,7 @@ static void a_device_has_only_so_much_memory(void **state) {
     assert_int_equal(gpu.backend->reserve(&gpu, (size_t)1 << 48, &memory), DCGAN_DEVICE_MEMORY);
     print_message("# %s\n", gpu.error);
     assert_non_null(strstr(gpu.error, "clCreateBuffer"));
-    works(gpu.backend->reserve(&gpu, 10, &memory)); /* and goes on */
+    works(gpu.backend->reserve(&gpu, 10, &memory)); /* and continues */
 }
 
 static void a_failure_is_made_where_it_is_asked_for(void **state) {
@@ -741,7 +742,7 @@ static void a_damaged_cache_is_replaced(void **state) {
     assert_true(before.st_ino == after.st_ino); /* it was used */
     for (int kind = 0; kind < 4; kind++) {
         damage_file(name, kind);
-        open_and_close(); /* writes it anew */
+        open_and_close(); /* writes it again */
         find_file(folder, name);
         assert_int_equal(stat(name, &before), 0);
         assert_true(before.st_ino != after.st_ino);
