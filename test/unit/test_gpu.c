@@ -23,7 +23,8 @@
 /* Drivers and their compilers keep what they have allocated. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
-    return "leak:libOpenCL\nleak:libpocl\nleak:libLLVM\nleak:libclang\nleak:dlopen\n"
+    return "leak:libOpenCL\nleak:libpocl\nleak:libLLVM\nleak:libclang\nleak:libstdc++\nleak:"
+           "dlopen\n"
            "leak:opencl.c\nleak:opencl_program.c\n";
 }
 
@@ -783,9 +784,10 @@ typedef struct unit_result {
     dcgan_unit_result result;
 } unit_result;
 
-/* Runs a unit on a device (null: the CPU). */
+/* Runs a unit on a device (null: the CPU), which must end with a status. */
 static unit_result run_unit(const dcgan_model *model, const dcgan_unit *given, int local,
-                            dcgan_device *device) {
+                            dcgan_device *device, dcgan_status expected) {
+    dcgan_status status;
     const dcgan_local_options options = {{2e-3, 0.5, 0.999, 1e-8}, {2e-3, 0.5, 0.999, 1e-8}, 0.1};
     unit_result r = {
         filled(model->parameter_count, NAN), filled(model->statistics_count, NAN), {0}};
@@ -799,8 +801,10 @@ static unit_result run_unit(const dcgan_model *model, const dcgan_unit *given, i
     works(local ? dcgan_unit_local_workspace(model, device, BATCH, &bytes)
                 : dcgan_unit_workspace(model, device, BATCH, &bytes));
     workspace = malloc(bytes);
-    works(local ? dcgan_unit_local(model, &unit, &options, &r.result, workspace, bytes)
-                : dcgan_unit_gradients(model, &unit, &r.result, workspace, bytes));
+    status = local ? dcgan_unit_local(model, &unit, &options, &r.result, workspace, bytes)
+                   : dcgan_unit_gradients(model, &unit, &r.result, workspace, bytes);
+    if (status != expected)
+        fail_msg("%s: %s", dcgan_status_text(status), device ? device->error : "");
     free(workspace);
     return r;
 }
@@ -819,45 +823,94 @@ static double distance(const float *a, const float *b, size_t count) {
     return sqrt(difference / size);
 }
 
-static void whole_units(void **state) {
-    const dcgan_config config = {3, 32, 11, 5, 6};
+/* What a unit is made of: a small model's weights and images. */
+typedef struct sample_unit {
     dcgan_model model;
-    dcgan_unit unit = {
-        .count = COUNT, .batch = BATCH, .seed = 3, .iteration = 4, .position = 5, .threads = 1};
+    dcgan_unit unit;
     float *weights;
     uint8_t *images;
+} sample_unit;
+
+static sample_unit open_unit(void) {
+    const dcgan_config config = {3, 32, 11, 5, 6};
+    sample_unit u = {.unit = {.count = COUNT,
+                              .batch = BATCH,
+                              .seed = 3,
+                              .iteration = 4,
+                              .position = 5,
+                              .threads = 1}};
+
+    works(dcgan_model_init(&u.model, &config));
+    u.weights = filled(u.model.parameter_count, 0);
+    dcgan_initialise(&u.model, 7, 0, u.model.parameter_count, u.weights);
+    u.images = malloc(COUNT * u.model.image_count);
+    for (size_t i = 0; i < COUNT * u.model.image_count; i++)
+        u.images[i] = (uint8_t)random_bits();
+    u.unit.weights = u.weights;
+    u.unit.images = u.images;
+    return u;
+}
+
+static void close_unit(sample_unit *u) {
+    free(u->weights), free(u->images);
+}
+
+static void whole_units(void **state) {
+    sample_unit u;
     (void)state;
 
     if (tiny)
         skip();
-    works(dcgan_model_init(&model, &config));
-    weights = filled(model.parameter_count, 0);
-    dcgan_initialise(&model, 7, 0, model.parameter_count, weights);
-    images = malloc(COUNT * model.image_count);
-    for (size_t i = 0; i < COUNT * model.image_count; i++)
-        images[i] = (uint8_t)random_bits();
-    unit.weights = weights;
-    unit.images = images;
+    u = open_unit();
     for (int local = 0; local < 2; local++) {
-        unit_result expected = run_unit(&model, &unit, local, NULL),
-                    got = run_unit(&model, &unit, local, &gpu),
-                    again = run_unit(&model, &unit, local, &gpu);
-        double off = distance(got.gradient, expected.gradient, model.parameter_count),
-               statistics = distance(got.statistics, expected.statistics, model.statistics_count);
+        const size_t parameters = u.model.parameter_count, statistics = u.model.statistics_count;
+        unit_result expected = run_unit(&u.model, &u.unit, local, NULL, DCGAN_OK),
+                    got = run_unit(&u.model, &u.unit, local, &gpu, DCGAN_OK),
+                    again = run_unit(&u.model, &u.unit, local, &gpu, DCGAN_OK);
+        double off = distance(got.gradient, expected.gradient, parameters),
+               statistics_off = distance(got.statistics, expected.statistics, statistics);
         print_message("# %s: gradient off by %.2g, statistics by %.2g, loss by %.2g\n",
-                      local ? "local steps" : "gradients", off, statistics,
+                      local ? "local steps" : "gradients", off, statistics_off,
                       got.result.loss_d - expected.result.loss_d);
         assert_true(off < (local ? 1e-2 : 1e-4));
-        assert_true(statistics < (local ? 1e-3 : 1e-5));
+        assert_true(statistics_off < (local ? 1e-3 : 1e-5));
         assert_true(fabs(got.result.loss_d - expected.result.loss_d) < 1e-4);
         assert_true(fabs(got.result.loss_g - expected.result.loss_g) < 1e-4);
-        assert_memory_equal(got.gradient, again.gradient, model.parameter_count * sizeof(float));
-        assert_memory_equal(got.statistics, again.statistics,
-                            model.statistics_count * sizeof(float));
+        assert_true(got.result.accuracy_real == expected.result.accuracy_real &&
+                    got.result.accuracy_fake == expected.result.accuracy_fake);
+        assert_memory_equal(got.gradient, again.gradient, parameters * sizeof(float));
+        assert_memory_equal(got.statistics, again.statistics, statistics * sizeof(float));
         assert_true(got.result.loss_d == again.result.loss_d);
         free_result(&expected), free_result(&got), free_result(&again);
     }
-    free(weights), free(images);
+    close_unit(&u);
+}
+
+/* And the device serves the next unit. */
+static void a_failure_ends_a_unit(void **state) {
+    static const char *const faults[] = {"reserve:1", "write:3",     "convolution:5",
+                                         "moments:2", "read_sums:1", "mark:2",
+                                         "passed:1",  "read:4",      "write_samples:2"};
+    sample_unit u;
+    (void)state;
+
+    if (tiny)
+        skip();
+    u = open_unit();
+    for (size_t i = 0; i < SIZE(faults); i++) {
+        dcgan_device other = {.backend = &dcgan_backend_opencl, .number = gpu.number};
+        unit_result failed, good;
+
+        setenv("GANN_DEVICE_FAULT", faults[i], 1);
+        works(other.backend->open(&other));
+        unsetenv("GANN_DEVICE_FAULT");
+        failed = run_unit(&u.model, &u.unit, 0, &other, DCGAN_DEVICE);
+        assert_non_null(strstr(other.error, "GANN_DEVICE_FAULT"));
+        good = run_unit(&u.model, &u.unit, 0, &other, DCGAN_OK);
+        other.backend->close(&other);
+        free_result(&failed), free_result(&good);
+    }
+    close_unit(&u);
 }
 
 static void devices_are_described(void **state) {
@@ -916,6 +969,7 @@ int main(void) {
         seeded_test(a_damaged_cache_is_replaced),
         seeded_test(the_cache_keeps_what_belongs_to_a_key),
         seeded_test(whole_units),
+        seeded_test(a_failure_ends_a_unit),
     };
     char cache[] = "/tmp/gann-test-gpu-XXXXXX";
     int failed;

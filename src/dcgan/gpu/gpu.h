@@ -95,8 +95,9 @@ typedef struct gpu_state {
     size_t processors; /* that take groups at the same time */
     size_t tile;       /* of products: 64 or 128; 0: chosen for each */
     void *arena;       /* what reserve gave */
-    tensor slices;     /* GPU_SLICE_REALS for batch norm's partial sums */
-    void *bytes;       /* 8-bit samples on their way */
+    size_t arena_reals;
+    tensor slices; /* GPU_SLICE_REALS for batch norm's partial sums */
+    void *bytes;   /* 8-bit samples on their way */
     size_t byte_count;
     const char *fault; /* the function that fails at its fault_call-th call, for tests */
     size_t fault_length;

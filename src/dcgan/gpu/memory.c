@@ -5,16 +5,20 @@
 
 #include <stdlib.h>
 
+/* Units of one size follow each other: what is large enough is used again. */
 dcgan_status gpu_reserve(dcgan_device *device, size_t reals, tensor *memory) {
     gpu_state *gpu = gpu_of(device);
     size_t bytes;
 
     GPU_ENTER(device);
-    gpu->driver->release(device, gpu->arena);
-    gpu->arena = NULL;
     if (__builtin_mul_overflow(reals, sizeof(real), &bytes))
         return DCGAN_TOO_LARGE;
-    TRY(gpu->driver->allocate(device, bytes ? bytes : 1, &gpu->arena));
+    if (!gpu->arena || reals > gpu->arena_reals) {
+        gpu->driver->release(device, gpu->arena);
+        gpu->arena = NULL;
+        TRY(gpu->driver->allocate(device, bytes ? bytes : 1, &gpu->arena));
+        gpu->arena_reals = reals;
+    }
     *memory = (tensor){gpu->arena, 0};
     return DCGAN_OK;
 }

@@ -96,7 +96,7 @@ INLINE void add_to_sum(__global float *sum, pair x) {
 /*
  * Adds up the pairs of threads whose numbers differ by multiples of width, a power of two: thread
  * t < width gets the sum of t, t + width, t + 2 width, ... in an order that depends on nothing
- * else. All threads of a group must call it; own is left as the local memory's content.
+ * else. All threads of a group must call it, and pass a barrier before own is used again.
  */
 INLINE pair sum_of_threads(__local pair *own, pair x, int width) {
     const int thread = THREAD;
