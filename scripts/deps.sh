@@ -33,7 +33,6 @@ test=(
 	locales pgbouncer # servers as people set them up
 	prometheus-postgres-exporter # metrics
 	dataset-fashion-mnist
-	pocl-opencl-icd ocl-icd-libopencl1 oclgrind # OpenCL on the processor stands for a GPU
 	chromium chromium-driver # the dashboard's page is tested in it
 )
 # axe-core, which checks the page for accessibility, comes by npm.

@@ -26,7 +26,7 @@ sub house {
     # Extension, worker and dashboard are programs of their own: their symbols are looked for among
     # their own objects.
     for my $program (
-        [ 'src', qr{^src/(extension|dcgan|formats|quality)/} ],
+        [ 'src', qr{^src/(?:(?:extension|formats|quality)/|dcgan/(?!gpu/))} ],
         [ 'build/worker', qr{^src/(?!extension|dashboard)} ],
         [ 'build/dashboard', qr{^src/(dashboard|common)/} ]
         )
