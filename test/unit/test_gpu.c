@@ -489,8 +489,8 @@ static void judging(void **state) {
     check_judge(1, 0, 3e-7); /* 0 is on neither side */
 }
 
-/* One logit at a time: a small loss, or derivative, is not lost beside a large one. (The plain loops
- * subtract a sigmoid from 1.) */
+/* One logit at a time: a small loss, or derivative, is not lost beside a large one. (The plain
+ * loops subtract a sigmoid from 1.) */
 static void a_loss_has_no_cancellation(void **state) {
     (void)state;
     for (int i = 0; i <= (tiny ? 2 : 40); i++)
@@ -551,6 +551,31 @@ static void adam_takes_the_same_step(void **state) {
         output(c.count);
         check("Adam", call_adam, 0, 2e-7);
     }
+}
+
+/* Where division and square root are rounded as IEEE 754 says, no bit differs from the CPU's step;
+ * other devices may differ in the last one. */
+static void adam_is_the_step_of_the_cpu(void **state) {
+    const dcgan_adam_options options = {2e-4, 0.5, 0.999, 1e-8};
+    size_t others = 0;
+    float *got;
+    (void)state;
+
+    begin_check();
+    c.count = tiny ? 300 : 30000;
+    for (int t = 0; t < 4; t++)
+        add_tensor(c.count, true, t == 2, 1);
+    got = run_on_gpu(call_adam, 0);
+    dcgan_adam(c.before + c.tensors[0].first, c.before + c.tensors[1].first,
+               c.before + c.tensors[2].first, c.before + c.tensors[3].first, c.count, 3, &options);
+    for (size_t t = 0; t < 3; t++)
+        for (size_t i = c.tensors[t].first; i < c.tensors[t].first + c.count; i++) {
+            others += got[i] != c.before[i];
+            assert_true(fabs((double)got[i] - (double)c.before[i]) <=
+                        1.2e-7 * fabs((double)c.before[i]) + 1e-9);
+        }
+    print_message("# Adam: %zu of %zu numbers differ from the CPU's\n", others, 3 * c.count);
+    free(got);
 }
 
 static dcgan_status call_difference(const place *p) {
@@ -960,6 +985,7 @@ int main(void) {
         seeded_test(a_loss_has_no_cancellation),
         seeded_test(statistics_are_added_in_double_precision),
         seeded_test(adam_takes_the_same_step),
+        seeded_test(adam_is_the_step_of_the_cpu),
         seeded_test(numbers_are_moved),
         seeded_test(what_is_not_finite_is_seen),
         seeded_test(sums_are_read),
