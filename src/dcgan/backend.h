@@ -52,7 +52,7 @@ struct dcgan_device {
     tensor scratch;  /* scratch_count reals, aligned to a cache line */
     void *own;       /* the backend's own state */
     char name[80];   /* for people */
-    uint64_t memory; /* bytes; 0: the host's */
+    uint64_t memory; /* bytes; 0: it is the processor itself */
     char error[200]; /* after DCGAN_DEVICE or DCGAN_DEVICE_MEMORY: what happened, in words */
 };
 
@@ -66,7 +66,8 @@ struct dcgan_backend {
     /* Counts the devices that this machine has. */
     int (*count)(void);
 
-    /* Writes the name of one for people: "NVIDIA T4"; its memory in bytes, 0: the host's. */
+    /* Writes the name of one for people: "NVIDIA T4"; the memory that it can use, in bytes. 0: it is
+     * the processor itself. */
     void (*describe)(int number, char *text, size_t size, uint64_t *memory);
 
     /* Prepares device->number for work; close undoes it, whatever has failed. */

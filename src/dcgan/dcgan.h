@@ -62,7 +62,7 @@ const char *dcgan_backend_name(int index);
  * backend, or no device. */
 int dcgan_device_count(const char *backend);
 
-/* Names a device for people; tells its memory in bytes, 0: the host's. */
+/* Names a device for people; tells its memory in bytes, 0: the processor. */
 void dcgan_device_describe(const char *backend, int number, char *text, size_t size,
                            uint64_t *memory);
 
@@ -74,7 +74,7 @@ dcgan_status dcgan_device_open(dcgan_device **device, const char *backend, int n
 /* Closes it; null is fine. */
 void dcgan_device_close(dcgan_device *device);
 
-/* Names an opened device for people, and tells its memory in bytes, 0: the host's. */
+/* Names an opened device for people, and tells its memory in bytes, 0: the processor. */
 const char *dcgan_device_name(const dcgan_device *device);
 uint64_t dcgan_device_memory(const dcgan_device *device);
 

@@ -1,8 +1,8 @@
 /*
  * device.c - chooses the device by its name, or by how fast it computes the network
  *
- * A GPU is a device with memory of its own. OpenCL may also offer the processor, which is only used
- * when it is named: the CPU backend is faster.
+ * A GPU is a device that tells how much memory it can use. OpenCL may also offer the processor,
+ * which is only used when it is named: the CPU backend is faster.
  */
 #include "device.h"
 #include "display.h"
@@ -22,7 +22,7 @@ typedef struct found {
     const char *backend;
     int number;
     char name[NAME_SIZE];
-    uint64_t memory; /* 0: the host's */
+    uint64_t memory; /* 0: the processor */
 } found;
 
 /* Calls visit for every device but the plain loops of the tests, until it returns false. */

@@ -102,9 +102,8 @@ static void opencl_describe(int number, char *text, size_t size, uint64_t *memor
     first = strspn(name, " ");
     for (length = strlen(name); length > first && name[length - 1] == ' '; length--)
         ;
-    snprintf(text, size, "%.*s%s", (int)(length - first), name + first,
-             rank_of(found[number]) == 2 ? " (CPU)" : "");
-    if (!number_of(found[number], CL_DEVICE_HOST_UNIFIED_MEMORY) && rank_of(found[number]) < 2)
+    snprintf(text, size, "%.*s", (int)(length - first), name + first);
+    if (rank_of(found[number]) < 2)
         *memory = number_of(found[number], CL_DEVICE_GLOBAL_MEM_SIZE);
 }
 
