@@ -114,6 +114,11 @@ SELECT 'I4 what was accepted is there', format('run %s, unit %s: %s shards are m
     FROM live l JOIN gan_run r ON r.run = l.run AND r.iteration = l.iteration WHERE l.state = 'done'
         AND r.state IN ('running', 'paused') AND (gan_uploaded(l.unit, l.token)).missing > 0
 UNION ALL
+SELECT 'I5 a unit belongs to a worker', format('unit %s: there is no worker %s', u.unit, u.worker)
+    FROM gan_work_unit u
+    WHERE u.worker IS NOT NULL
+        AND NOT EXISTS (SELECT FROM gan_worker w WHERE w.worker = u.worker)
+UNION ALL
 SELECT 'I5 a token is of one claim', format('token %s: units %s', token, array_agg(unit))
     FROM gan_work_unit WHERE token IS NOT NULL GROUP BY token HAVING count(*) > 1
 UNION ALL

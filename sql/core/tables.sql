@@ -184,7 +184,9 @@ CREATE TABLE gan_work_unit (
     -- logins for which it was already decided at random whether the unit is spot-checked
     drawn_for      name[],
     checked_for    name[],                  -- those of them for which it is checked
-    worker         int REFERENCES gan_worker ON DELETE CASCADE,
+    -- a gan_worker, whose deletion deletes its units (gan_forget_worker): a foreign key would be
+    -- looked up again by every claim, which has just read the worker
+    worker         int,
     token          uuid,                    -- the fence: of the current claim only
     weights_nonce  bigint,                  -- of the weights that the last claim was given
     opened_at      timestamptz NOT NULL DEFAULT clock_timestamp(),

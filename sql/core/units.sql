@@ -21,6 +21,18 @@ CREATE VIEW gan_unit AS
         u.audits IS NOT NULL AS is_check
     FROM gan_work_unit u;
 
+-- A worker that is deleted takes its units along; what they did is computed again.
+CREATE FUNCTION gan_forget_worker() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+BEGIN
+    DELETE FROM gan_work_unit u WHERE u.worker = OLD.worker;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER gan_forget_worker AFTER DELETE ON gan_worker
+    FOR EACH ROW EXECUTE FUNCTION gan_forget_worker();
+
 -- The seconds after which a worker is late with a unit: 1.5 times (median + 4 MAD) of its own time
 -- for this number of images.
 CREATE FUNCTION gan_late_seconds(images int, pace float8, pace_mad float8) RETURNS float8

@@ -143,6 +143,7 @@ ALTER TABLE gan_run DROP CONSTRAINT gan_run_gradient_limit_check,
     ADD CONSTRAINT gan_run_gradient_limit_check
     CHECK (gradient_limit > 0 AND gradient_limit <= 1e30);
 ALTER TABLE gan_work_unit
+    DROP CONSTRAINT gan_work_unit_worker_fkey,
     DROP CONSTRAINT gan_work_unit_iteration_check,
     DROP CONSTRAINT gan_work_unit_first_position_check,
     DROP CONSTRAINT gan_work_unit_images_check,
