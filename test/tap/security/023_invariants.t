@@ -132,6 +132,10 @@ my @cases = (
             AND unit = (SELECT max(unit) FROM gan_work_unit WHERE run = $main AND iteration = 2)"
     ],
     [
+        'I5 a unit belongs to a worker', "UPDATE gan_work_unit SET worker = 999999
+            WHERE unit = (SELECT min(unit) FROM gan_work_unit WHERE run = $main AND state = 'done')"
+    ],
+    [
         'I5 a token is of one claim', "UPDATE gan_work_unit
             SET token = (SELECT token FROM gan_work_unit WHERE run = $main AND iteration = 2
                 LIMIT 1)
