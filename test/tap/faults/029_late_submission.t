@@ -30,7 +30,7 @@ my @psql = (
 my $waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'ann' AND wait_event";
 
 # Two steps; then ann's next upload waits before it is committed (advisory lock 4711), and so does
-# her next claim but one (the row of her worker).
+# her next claim but one (a table that only claims read: gan_trust).
 my $worker = $class->worker({ env => { GANN_TEST_PAUSE_MS => 700 } }, 'ann', '--run', 'rough');
 my $other = $class->worker('bo', '--run', 'smooth');
 my $coordinator = $class->coordinate;
@@ -66,12 +66,12 @@ my $unit = $class->psql(
         WHERE run = $rough"
 );
 $class->start_background(
-    { name => 'claim gate' }, @psql, '-c', "BEGIN; SELECT FROM gan_worker
-        WHERE run = $rough FOR UPDATE; SELECT pg_sleep(600)"
+    { name => 'claim gate' }, @psql, '-c',
+    'BEGIN; LOCK TABLE gan_trust IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)'
 );
 ok $class->poll_until("$waiting = 'advisory'", '1', 60), 'her upload is stored, and not committed';
 $proxy->cut_when_quiet;    # behind her submission
-ok $class->poll_until("$waiting = 'transactionid'", '1', 60),
+ok $class->poll_until("$waiting = 'relation'", '1', 60),
     'on a new one she was told that it is incomplete, and claims';
 is $class->psql("SELECT state FROM gan_work_unit WHERE unit = $unit"), 'claimed',
     'the unit is not in';
