@@ -102,6 +102,7 @@ typedef struct gpu_state {
     const char *fault; /* the function that fails at its fault_call-th call, for tests */
     size_t fault_length;
     long fault_call;
+    size_t memory_limit; /* bytes that reserve may give, for tests; 0: what the device has */
 } gpu_state;
 
 static inline gpu_state *gpu_of(const dcgan_device *device) {
@@ -110,7 +111,7 @@ static inline gpu_state *gpu_of(const dcgan_device *device) {
 
 /* ---- state.c ---- */
 
-/* Allocates what the functions need of a driver's device; reads the fault to be made. */
+/* Allocates what the functions need of a driver's device; reads the faults to be made. */
 dcgan_status gpu_begin(dcgan_device *device);
 
 /* Frees it, and what was reserved. */

@@ -13,6 +13,9 @@ dcgan_status gpu_reserve(dcgan_device *device, size_t reals, tensor *memory) {
     GPU_ENTER(device);
     if (__builtin_mul_overflow(reals, sizeof(real), &bytes))
         return DCGAN_TOO_LARGE;
+    if (gpu->memory_limit && bytes > gpu->memory_limit)
+        return gpu_fail(device, DCGAN_DEVICE_MEMORY, "%zu bytes are needed, %zu are there", bytes,
+                        gpu->memory_limit);
     if (!gpu->arena || reals > gpu->arena_reals) {
         gpu->driver->release(device, gpu->arena);
         gpu->arena = NULL;

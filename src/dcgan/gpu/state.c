@@ -11,10 +11,13 @@
 #define GPU_NAME(name) #name,
 const char *const gpu_kernel_names[] = {GPU_KERNELS(GPU_NAME)};
 
-/* GANN_DEVICE_FAULT=convolution:3 */
-static void read_fault(gpu_state *gpu) {
-    const char *text = getenv("GANN_DEVICE_FAULT"), *colon = text ? strchr(text, ':') : NULL;
+/* GANN_DEVICE_FAULT=convolution:3, GANN_DEVICE_MEMORY=1000000 */
+static void read_faults(gpu_state *gpu) {
+    const char *text = getenv("GANN_DEVICE_FAULT"), *colon = text ? strchr(text, ':') : NULL,
+               *memory = getenv("GANN_DEVICE_MEMORY");
 
+    if (memory)
+        gpu->memory_limit = strtoull(memory, NULL, 10);
     if (colon) {
         gpu->fault = text;
         gpu->fault_length = (size_t)(colon - text);
@@ -25,7 +28,7 @@ static void read_fault(gpu_state *gpu) {
 dcgan_status gpu_begin(dcgan_device *device) {
     gpu_state *gpu = gpu_of(device);
 
-    read_fault(gpu);
+    read_faults(gpu);
     return gpu->driver->allocate(device, GPU_SLICE_REALS * sizeof(real), &gpu->slices.memory);
 }
 

@@ -48,8 +48,8 @@ static void calibrate(gan_generator *g) {
     const dcgan_generator generator = source(g);
 
     CHECK_FOR_INTERRUPTS();
-    gan_check_status(dcgan_generator_statistics(&generator, (uint64)g->run->seed, BATCH, PARTS,
-                                                g->running));
+    gan_check_status(
+        dcgan_generator_statistics(&generator, (uint64)g->run->seed, BATCH, PARTS, g->running));
 }
 
 gan_part gan_generator_part(const gan_run *run) {
@@ -96,8 +96,8 @@ void gan_generator_draw_from(gan_generator *g, const float *vectors, size_t coun
     for (size_t first = 0; first < count; first += BATCH) {
         size_t n = Min(count - first, BATCH);
         CHECK_FOR_INTERRUPTS();
-        gan_check_status(dcgan_generate_from(&generator, vectors + first * model->config.latent, n,
-                                             g->images));
+        gan_check_status(
+            dcgan_generate_from(&generator, vectors + first * model->config.latent, n, g->images));
         to_samples(g, n, samples + first * model->image_count);
     }
 }
@@ -109,8 +109,7 @@ void gan_generator_draw(gan_generator *g, int64 seed, size_t count, unsigned cha
     for (size_t first = 0; first < count; first += BATCH) {
         size_t n = Min(count - first, BATCH);
         CHECK_FOR_INTERRUPTS();
-        gan_check_status(
-            dcgan_generate(&generator, (uint64)seed, (uint32)first, n, g->images));
+        gan_check_status(dcgan_generate(&generator, (uint64)seed, (uint32)first, n, g->images));
         to_samples(g, n, samples + first * model->image_count);
     }
 }

@@ -30,8 +30,9 @@ my @train = (
 
 sub train_alone {
     my ($name, @options) = @_;
+    my %env = ref $options[0] ? %{ shift @options } : ();
     my @program = ($local, @train, '--out', "$folder/$name", @options);
-    return $class->run({ timeout => 240 }, @program);
+    return $class->run({ timeout => 240, env => \%env }, @program);
 }
 ($status, $said) = train_alone('none', '--device', 'gpu:77');
 is $status, 2, 'a device that is not there ends the program';
@@ -48,6 +49,21 @@ my @cpu = split / /, losses($on_cpu);
 my @other = split / /, losses($on_device);
 is scalar @cpu, 4, 'two iterations';
 cmp_ok abs($cpu[$_] - $other[$_]), '<=', 0.021, "loss $_ is the same" for 0 .. $#cpu;
+
+# ---- alone, on a device that fails, and on one with little memory
+SKIP: {
+    skip 'there is no device that can be told to fail (pocl-opencl-icd)', 5 if !$opencl;
+    my @device = ('--device', $device);
+    ($status, $said) = train_alone('failing', { GANN_DEVICE_FAULT => 'adam:5' }, @device);
+    is $status, 0, 'gan_local survives its device';
+    like $said, qr/ has failed: adam: .*\.\nThis program continues with the CPU\..*iteration 2\/2/s,
+        'says so, and computes the iteration again';
+    is losses($said), losses($on_cpu), 'on the CPU, with its bits';
+    ($status, $said) = train_alone('forgetful', { GANN_DEVICE_MEMORY => 1 }, @device);
+    is $status, 0, 'a device without memory is no obstacle';
+    like $said, qr/ can't be used: \d+ bytes are needed, 1 are there\.\nThe CPU computes instead\./,
+        'and is named';
+}
 
 # ---- a class, with spot checks
 my @network = (generator_features => 4, discriminator_features => 4, latent => 8);
@@ -93,6 +109,26 @@ SKIP: {
         'the worker says what failed, and continues with the CPU';
     is $class->psql("SELECT sum(refusals) FROM gan_worker WHERE run = $again"), 0,
         'nothing of it was submitted';
+}
+
+# ---- a class whose minibatches are too large for a device: they may be halved
+SKIP: {
+    skip 'there is no device whose memory can be limited (pocl-opencl-icd)', 3 if !$opencl;
+    my $large = $class->create_run('large', @network, batch => 16, images_per_unit => 16);
+    my $check = sub {
+        return $class->run({ timeout => 120, env => { GANN_DEVICE_MEMORY => $_[0] } },
+            GannClass::worker_program(), '--connect', $class->student('ann'), '--data',
+            $class->data, '--run', 'large', '--threads', 1, '--device', $device, '--check');
+    };
+    my (undef, $refused) = $check->(1);
+    my ($eight) = $refused =~ /can't be used: (\d+) bytes are needed, 1 are there/;
+    ok $eight, 'minibatches of eight images need some memory' or diag $refused;
+    my (undef, $halved) = $check->($eight);
+    like $halved, qr/minibatches of 8 images in place of 16: the device has too little memory/,
+        'with just that, they are halved';
+    like $halved, qr/speed +ok +\S+ images\/s on (?!the CPU).* minibatches of 8$/m,
+        'and the device computes';
+    $class->psql("SELECT gan_stop($large)");
 }
 
 # ---- pictures
