@@ -124,20 +124,20 @@ mutant net/passes.c 'gradients unit' "the generator's backward pass added to the
 mutant net/passes.c 'gradients unit' 'minibatches instead of images weighed' \
 	'target, 1.0 / (double)p->mean_over)' 'target, 1.0 / (double)count)'
 mutant net/passes.c 'gradients unit' 'the saturating loss of the generator' \
-	'{1, LOSS_G' '{0, LOSS_G'
+	'{1, SUM_LOSS_G' '{0, SUM_LOSS_G'
 mutant net/passes.c 'gradients unit' 'fake images learned as real' \
 	'learn_own(p, 0, count' 'learn_own(p, 1, count'
-mutant net/passes.c 'gradients unit' 'gradient not cleared' \
+mutant net/unit.c 'gradients unit' 'gradient not cleared' \
 	'TRY(b->zero(p->device, p->gradient, count));' ''
 mutant net/passes.c unit 'every minibatch draws the same noise' 'unit->position + first + i' 'unit->position + i'
 mutant net/passes.c unit 'every minibatch sees the same images' 'p->unit->images + first *' 'p->unit->images + 0 *'
 mutant host/memory.c unit 'samples in [0, 1]' '/ 127.5f - 1.0f' '/ 255.0f'
 mutant host/unit.c unit 'accuracy of the fake images' 'target ? logits[i] > 0 : logits[i] < 0' 'logits[i] > 0'
-mutant net/passes.c unit 'NaN in the gradient accepted' \
-	'isfinite(r->loss_d) && isfinite(r->loss_g) && isfinite(sums[FINITE]) &&
+mutant net/unit.c unit 'NaN in the gradient accepted' \
+	'isfinite(r->loss_d) && isfinite(r->loss_g) && isfinite(sums[SUM_FINITE]) &&
                    dcgan_finite(r->statistics, p->model->statistics_count, NULL)' '1'
-mutant net/passes.c unit 'workspace not checked' 'if (workspace_bytes < bytes)' 'if (workspace_bytes + 1 < bytes)'
-mutant net/passes.c backend 'a far gradient is not read' 'TRY(b->read(p->device, p->result->gradient + first, tensor_at(p->gradient, first), count));' ''
+mutant net/unit.c unit 'workspace not checked' 'if (workspace_bytes < bytes)' 'if (workspace_bytes + 1 < bytes)'
+mutant net/unit.c backend 'a far gradient is not read' 'TRY(b->read(p->device, p->result->gradient + first, tensor_at(p->gradient, first), count));' ''
 mutant net/network.c backend 'a failed convolution is passed over' 'TRY(layer->transposed ? b->transposed_convolution' '((void)0, layer->transposed ? b->transposed_convolution'
 mutant cpu/cpu.c unit 'gradients of all minibatches add up' 's->gradient[i] = 0;' ';'
 
@@ -154,7 +154,7 @@ mutant local_steps.c unit 'all minibatches count alike in the statistics' \
 mutant local_steps.c unit 'the first minibatch counts most' '(double)(minibatches - 1 - j)' '(double)j'
 mutant local_steps.c unit 'the last short minibatch is a mean over a whole one' 'p->mean_over = count' 'p->mean_over = p->unit->batch'
 mutant local_steps.c unit 'the last short minibatch is forgotten' ' + (unit->count % unit->batch > 0)' ''
-mutant net/passes.c unit 'moments not cleared' 'TRY(b->zero(p->device, p->moment1, count));' ''
+mutant net/unit.c unit 'moments not cleared' 'TRY(b->zero(p->device, p->moment1, count));' ''
 mutant host/unit.c unit 'the change the other way round' 'd[i] = x[i] - y[i]' 'd[i] = y[i] - x[i]'
 mutant local_steps.c unit 'every minibatch tells that it is final' 'first + count == p->unit->count' '1'
 mutant local_steps.c unit 'a momentum of zero accepted' 'options->norm_momentum > 0 &&' ''

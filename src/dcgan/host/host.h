@@ -40,4 +40,11 @@ dcgan_status host_difference(dcgan_device *device, tensor difference, tensor a, 
                              size_t count);
 dcgan_status host_finite(dcgan_device *device, tensor sum, tensor x, size_t count);
 
+/* In a backend's table: that it is one on the host, and all of the above. */
+#define HOST_FUNCTIONS                                                                             \
+    .on_host = 1, .count = host_count, .describe = host_describe, .write = host_write,             \
+    .write_samples = host_write_samples, .read = host_read, .read_sums = host_read_sums,           \
+    .zero = host_zero, .mark = host_mark, .passed = host_passed, .judge = host_judge,              \
+    .add_statistics = host_add_statistics, .difference = host_difference, .finite = host_finite
+
 #endif

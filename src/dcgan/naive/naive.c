@@ -162,6 +162,11 @@ static dcgan_status normalise(dcgan_device *device, tensor y_tensor, tensor x_te
     return DCGAN_OK;
 }
 
+/* Takes a derivative back through the rectifier, whose input was x. */
+static double pass_back(double dy, real slope, double x) {
+    return dy * (x > 0 ? 1 : (double)slope);
+}
+
 static dcgan_status normalise_backward(dcgan_device *device, tensor dx_tensor, tensor dscale_tensor,
                                        tensor dshift_tensor, tensor dy_tensor, tensor x_tensor,
                                        tensor mean_tensor, tensor variance_tensor,
@@ -181,18 +186,14 @@ static dcgan_status normalise_backward(dcgan_device *device, tensor dx_tensor, t
     for (size_t c = 0; c < channels; c++) {
         double inverse = 1 / sqrt((double)variance[c] + DCGAN_NORM_EPSILON), sum = 0, sum_x = 0;
         for (size_t i = c; i < rows * channels; i += channels) {
-            double dv =
-                (double)dy[i] * (line((double)x[i], mean[c], variance[c], scale[c], shift[c]) > 0
-                                     ? 1
-                                     : (double)slope);
+            double dv = pass_back((double)dy[i], slope,
+                                  line((double)x[i], mean[c], variance[c], scale[c], shift[c]));
             sum += dv;
             sum_x += dv * ((double)x[i] - (double)mean[c]) * inverse;
         }
         for (size_t i = c; i < rows * channels; i += channels) {
-            double dv =
-                (double)dy[i] * (line((double)x[i], mean[c], variance[c], scale[c], shift[c]) > 0
-                                     ? 1
-                                     : (double)slope);
+            double dv = pass_back((double)dy[i], slope,
+                                  line((double)x[i], mean[c], variance[c], scale[c], shift[c]));
             double normalised = ((double)x[i] - (double)mean[c]) * inverse;
             dx[i] = (real)((double)scale[c] * inverse *
                            (dv - sum / (double)rows - normalised * sum_x / (double)rows));
@@ -275,18 +276,9 @@ static void close_naive(dcgan_device *device) {
 
 const dcgan_backend dcgan_backend_naive = {
     .name = "naive",
-    .on_host = 1,
-    .count = host_count,
-    .describe = host_describe,
+    HOST_FUNCTIONS,
     .open = open_naive,
     .close = close_naive,
-    .write = host_write,
-    .write_samples = host_write_samples,
-    .read = host_read,
-    .read_sums = host_read_sums,
-    .zero = host_zero,
-    .mark = host_mark,
-    .passed = host_passed,
     .scratch_count = scratch_count,
     .convolution = convolution,
     .transposed_convolution = transposed_convolution,
@@ -298,9 +290,5 @@ const dcgan_backend dcgan_backend_naive = {
     .rectify_backward = rectify_backward,
     .hyperbolic_tangent = hyperbolic_tangent,
     .hyperbolic_tangent_backward = hyperbolic_tangent_backward,
-    .judge = host_judge,
-    .add_statistics = host_add_statistics,
     .adam = adam,
-    .difference = host_difference,
-    .finite = host_finite,
 };

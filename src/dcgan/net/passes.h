@@ -12,6 +12,17 @@
 
 #define PASSES_AHEAD 2 /* minibatches that the device has not finished yet */
 
+/* What is added up over all minibatches, behind the statistics. */
+typedef enum passes_sum_number {
+    SUM_LOSS_D,
+    SUM_LOSS_G,
+    SUM_RIGHT_REAL, /* images that D was right about */
+    SUM_RIGHT_FAKE,
+    SUM_RIGHT_G,
+    SUM_FINITE, /* NaN or infinite unless all of the gradient is finite */
+    PASSES_SUM_COUNT
+} passes_sum_number;
+
 /* A part of the gradient that is final when a mark has passed. */
 typedef struct passes_final {
     size_t first, count;
@@ -35,7 +46,7 @@ typedef struct dcgan_passes {
     tensor latent;     /* [batch][latent] */
     tensor dlogits;    /* [batch] */
     tensor buffers[2]; /* [batch][widest] derivatives, back and forth */
-    tensor sums;       /* [statistics_count] statistics, then those of passes.c */
+    tensor sums;       /* [statistics_count] statistics, then PASSES_SUM_COUNT others */
     /* On the host. */
     real *noise[PASSES_AHEAD]; /* [batch][latent], on its way to the device */
     double *host_sums;         /* sums, read back */
@@ -46,6 +57,8 @@ typedef struct dcgan_passes {
     passes_final finals[2 * DCGAN_MAX_LAYERS];
     size_t final_count, finals_told;
 } dcgan_passes;
+
+/* ---- unit.c ---- */
 
 /* Computes the bytes of the host's workspace, and the reals of a device's own memory, that units
  * with minibatches of up to batch images need. model, device (or null) and local are set. */
@@ -69,6 +82,10 @@ dcgan_status passes_continue(const dcgan_passes *p, size_t first);
 /* Has a part of the gradient, to which nothing more will be added, given to the caller. (Is a
  * network_listener's layer_done.) */
 dcgan_status passes_finish(void *passes, size_t first, size_t count);
+
+/* ---- passes.c ---- */
+
+tensor passes_sum(const dcgan_passes *p, passes_sum_number number);
 
 /*
  * In all of these, first is a minibatch's first image of the unit and count its number of images;
