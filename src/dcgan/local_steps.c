@@ -43,11 +43,16 @@ static double statistics_share(double momentum, size_t j, size_t minibatches) {
     return momentum * pow(1.0 - momentum, (double)(minibatches - 1 - j)) / all;
 }
 
-/* Overwrites a network's gradient with the change of its weights, new - old, which is final. */
+/* Overwrites a network's gradient with the change of its weights, new - old, which is final. A
+ * device gets the old weights again, in place of a moment that no step will need. */
 static dcgan_status write_change(dcgan_passes *p, const dcgan_network *network) {
-    TRY(p->device->backend->difference(p->device, tensor_at(p->gradient, network->first),
-                                       tensor_at(p->weights, network->first),
-                                       tensor_at(p->given, network->first), network->count));
+    const dcgan_backend *b = p->device->backend;
+    const real *given = p->unit->weights + network->first;
+    tensor old = b->on_host ? tensor_on_host(given) : tensor_at(p->moment1, network->first);
+
+    TRY(b->write(p->device, old, given, network->count));
+    TRY(b->difference(p->device, tensor_at(p->gradient, network->first),
+                      tensor_at(p->weights, network->first), old, network->count));
     return passes_finish(p, network->first, network->count);
 }
 

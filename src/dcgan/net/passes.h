@@ -37,12 +37,12 @@ typedef struct dcgan_passes {
     dcgan_device *device, cpu; /* the unit's, or else cpu */
     int local;                 /* the unit takes local steps */
     /* On the device. Vectors of the caller's are these tensors where the device can use them. */
-    tensor given;    /* [parameter_count] the unit's weights */
-    tensor weights;  /* [parameter_count] that the passes run at: given, or moved by local steps */
-    tensor gradient; /* [parameter_count] */
+    tensor weights;          /* [parameter_count] the unit's, which local steps move */
+    tensor gradient;         /* [parameter_count] */
     tensor moment1, moment2; /* [parameter_count] of local steps */
     dcgan_tape generator, discriminator;
-    tensor images;     /* [batch][image] the minibatch's real images in [-1, 1] */
+    /* [batch][image] the minibatch's real images in [-1, 1], where the generator's will be later */
+    tensor images;
     tensor latent;     /* [batch][latent] */
     tensor dlogits;    /* [batch] */
     tensor buffers[2]; /* [batch][widest] derivatives, back and forth */

@@ -28,7 +28,7 @@ static tensor take_tensors(dcgan_passes *p, dcgan_arena *arena, size_t batch) {
 
     tape_take(&p->generator, arena, &model->generator, batch);
     tape_take(&p->discriminator, arena, &model->discriminator, batch);
-    p->images = arena_take(arena, batch, model->image_count);
+    p->images = tape_output(&p->generator, &model->generator);
     p->dlogits = arena_take(arena, batch, 1);
     p->buffers[0] = arena_take(arena, batch, g > d ? g : d);
     p->buffers[1] = arena_take(arena, batch, g > d ? g : d);
@@ -39,7 +39,8 @@ static tensor take_tensors(dcgan_passes *p, dcgan_arena *arena, size_t batch) {
         p->moment2 = arena_take(arena, model->parameter_count, 1);
     }
     if (!backend_of(p)->on_host) { /* of its own, where others use the caller's */
-        p->given = arena_take(arena, model->parameter_count, 1);
+        if (!p->local)
+            p->weights = arena_take(arena, model->parameter_count, 1);
         p->gradient = arena_take(arena, model->parameter_count, 1);
         p->latent = arena_take(arena, batch, model->config.latent);
     }
@@ -98,21 +99,18 @@ static dcgan_status write_vectors(dcgan_passes *p) {
     size_t count = p->model->parameter_count;
 
     if (b->on_host) {
-        p->given = tensor_on_host(p->unit->weights);
+        if (!p->local)
+            p->weights = tensor_on_host(p->unit->weights);
         p->gradient = tensor_on_host(p->result->gradient);
     } else /* what no network is asked for stays zero */
         memset(p->result->gradient, 0, count * sizeof(real));
-    TRY(b->write(p->device, p->given, p->unit->weights, count));
+    TRY(b->write(p->device, p->weights, p->unit->weights, count));
     TRY(b->zero(p->device, p->gradient, count));
     TRY(b->zero(p->device, p->sums, (p->model->statistics_count + PASSES_SUM_COUNT) * SUM_REALS));
     if (!p->local)
-        p->weights = p->given;
-    else {
-        TRY(b->write(p->device, p->weights, p->unit->weights, count));
-        TRY(b->zero(p->device, p->moment1, count));
-        TRY(b->zero(p->device, p->moment2, count));
-    }
-    return DCGAN_OK;
+        return DCGAN_OK;
+    TRY(b->zero(p->device, p->moment1, count));
+    return b->zero(p->device, p->moment2, count);
 }
 
 dcgan_status passes_begin(dcgan_passes *p, void *workspace, size_t workspace_bytes) {
