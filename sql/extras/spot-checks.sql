@@ -619,7 +619,7 @@ BEGIN
 END
 $$;
 
--- Lets a login work again and checks it as if it were new; a trusted login loses that trust.
+-- Lets a suspended login work again. It is checked like a new one, and is no longer trusted.
 CREATE FUNCTION gan_forgive(login name, run int DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
 #variable_conflict use_column
